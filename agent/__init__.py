@@ -1,0 +1,1 @@
+"""The agent: pulls images on one node, through its container runtime."""

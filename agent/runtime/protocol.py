@@ -1,0 +1,116 @@
+"""What the puller needs of a container runtime. Everything optional is None where it is missing.
+
+A driver knows its runtime's errors and turns every one into ``PullFailed`` with a reason; it knows
+nothing of tasks, attempts or retries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from common.messages import ImageDisk
+from common.reasons import Reason, clip
+
+
+class PullFailed(Exception):
+    """An image could not be pulled or looked up; the text is clipped and free of credentials."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(f"{reason}: {clip(message)}")
+        self.reason = reason
+        self.message = clip(message)
+
+
+class RuntimeAway(Exception):
+    """The runtime does not answer on its endpoint; the text says which and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a registry is told. ``registry`` is its host and port, so that no other host sees it."""
+
+    registry: str
+    username: str
+    password: str
+
+    def __repr__(self) -> str:
+        return f"Credentials(registry={self.registry!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeFacts:
+    """What runs on the node. ``image_disk`` is None where it cannot be seen."""
+
+    runtime: str
+    """Name and version, for example ``containerd 2.1.9``; ``simulated`` calls itself so."""
+    platform: str
+    """``os/arch`` in OCI terms."""
+    image_disk: ImageDisk | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PresentImage:
+    """An image that is on the node."""
+
+    digest: str | None
+    """Of the manifest or index that its reference names, ``sha256:…``; None where unknown."""
+    size: int | None
+    """Compressed bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bytes:
+    """How far a pull is, in compressed bytes; ``total`` is None until the manifest is known."""
+
+    done: int
+    total: int | None
+
+
+OnBytes = Callable[[Bytes], None]
+
+
+class Runtime(Protocol):
+    """A container runtime that pulls one image at a time per call, any number of calls at once."""
+
+    driver: str
+    """``cri``, ``crictl`` or ``simulated``."""
+    sees_bytes: bool
+    """Whether ``pull`` reports bytes; may become true or false once the runtime has answered."""
+
+    async def facts(self) -> RuntimeFacts:
+        """Ask what the runtime is. Raises RuntimeAway."""
+
+    async def find(self, reference: str) -> PresentImage | None:
+        """Look an image up on the node; None if it is not there. Raises PullFailed.
+
+        An image that is there for another platform only raises PLATFORM_MISMATCH.
+        """
+
+    async def pull(
+        self,
+        reference: str,
+        credentials: Credentials | None,
+        *,
+        resume_key: str,
+        timeout: float,
+        on_bytes: OnBytes,
+    ) -> PresentImage:
+        """Pull an image. Raises PullFailed.
+
+        ``resume_key`` names what an interrupted pull may be resumed from where the runtime can do
+        that (a containerd lease); ``timeout`` (seconds) bounds how long that is kept, not the
+        call. Cancelling the call stops the download on the runtime and keeps what is resumable.
+        ``on_bytes`` is called about once a second where bytes can be seen.
+        """
+
+    async def forget(self, resume_key: str) -> None:
+        """Drop what an interrupted pull could be resumed from. Never raises for what is not there."""
+
+    async def sweep(self, keep: Callable[[str], bool]) -> None:
+        """Drop everything resumable of this service whose key is not to be kept."""
+
+    async def close(self) -> None:
+        """Release the connection."""
+

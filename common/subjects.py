@@ -1,0 +1,176 @@
+"""Every subject, stream and bucket of the service, and their settings: the broker's language.
+
+Subjects are build/parse pairs. A node name holds dots and a NATS token may not: ``.`` travels as
+``_``, which no Kubernetes name contains.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+PREFIX = "ips.v1"
+MAX_MESSAGE_BYTES = 256 * 1024
+"""No message of the service is larger. NATS itself refuses 1 MiB."""
+
+_NODE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_TASK_ID = re.compile(r"task-\d{8}-\d{6}-[0-9a-f]{8}")
+_INSTANCE = re.compile(r"[0-9a-f]{16}")
+
+
+def is_node_name(name: str) -> bool:
+    """Whether a name is an RFC 1123 subdomain (else ``a_b`` and ``a.b`` collided on a subject)."""
+    return len(name) <= 253 and _NODE_NAME.fullmatch(name) is not None
+
+
+def is_task_id(text: str) -> bool:
+    """Whether a text has the form of a task id, ``task-YYYYMMDD-HHMMSS-`` and 8 hex digits."""
+    return _TASK_ID.fullmatch(text) is not None
+
+
+def _encode_node(node: str) -> str:
+    if not is_node_name(node):
+        raise ValueError(f"not a node name: {node!r}")
+    return node.replace(".", "_")
+
+
+def _decode_node(token: str) -> str | None:
+    node = token.replace("_", ".")
+    return node if is_node_name(node) else None
+
+
+class AgentAddress(NamedTuple):
+    """One run of an agent: the node it serves and the random instance of this run."""
+
+    node: str
+    instance: str
+
+
+class AttemptKey(NamedTuple):
+    """The identity of an attempt; ``attempt`` counts from 1."""
+
+    task: str
+    node: str
+    attempt: int
+
+
+def _agent_subject(kind: str, node: str, instance: str) -> str:
+    if not _INSTANCE.fullmatch(instance):
+        raise ValueError(f"not an instance: {instance!r}")
+    return f"{PREFIX}.{kind}.{_encode_node(node)}.{instance}"
+
+
+def _parse_agent_subject(kind: str, subject: str) -> AgentAddress | None:
+    head = f"{PREFIX}.{kind}."
+    tokens = subject.removeprefix(head).split(".")
+    if not subject.startswith(head) or len(tokens) != 2:
+        return None
+    node = _decode_node(tokens[0])
+    return AgentAddress(node, tokens[1]) if node and _INSTANCE.fullmatch(tokens[1]) else None
+
+
+# ── core NATS ────────────────────────────────────────────────────────────────────────────────
+
+REPORT = f"{PREFIX}.report"
+"""A starting leader's broadcast to all agents (``messages.Report``)."""
+ALL_HEARTBEATS = f"{PREFIX}.heartbeat.*.*"
+ALL_PROGRESS = f"{PREFIX}.progress.*.*"
+
+
+def command(node: str, instance: str) -> str:
+    """Where one agent instance takes its commands (``messages.Command``)."""
+    return _agent_subject("command", node, instance)
+
+
+def parse_command(subject: str) -> AgentAddress | None:
+    """The agent that a command's subject names; None for anything else."""
+    return _parse_agent_subject("command", subject)
+
+
+def heartbeat(node: str, instance: str) -> str:
+    """Where one agent instance says what it is (``messages.Heartbeat``)."""
+    return _agent_subject("heartbeat", node, instance)
+
+
+def parse_heartbeat(subject: str) -> AgentAddress | None:
+    """The agent that a heartbeat's subject names; None for anything else."""
+    return _parse_agent_subject("heartbeat", subject)
+
+
+def progress(node: str, instance: str) -> str:
+    """Where one agent instance says how far it is (``messages.Progress``)."""
+    return _agent_subject("progress", node, instance)
+
+
+def parse_progress(subject: str) -> AgentAddress | None:
+    """The agent that a progress report's subject names; None for anything else."""
+    return _parse_agent_subject("progress", subject)
+
+
+# ── JetStream ────────────────────────────────────────────────────────────────────────────────
+
+RESULTS = "IPS_RESULTS"
+EVENTS = "IPS_EVENTS"
+TASKS_BUCKET = "IPS_TASKS"
+"""Task heads: key ``<task>``."""
+LISTS_BUCKET = "IPS_LISTS"
+"""Node lists of started tasks and named nodes of created ones: key ``<task>.<kind>.<chunk>``."""
+KEYS_BUCKET = "IPS_KEYS"
+"""Idempotency keys: key ``idem.<sha256>``."""
+LEASE_BUCKET = "IPS_LEASE"
+
+ALL_RESULTS = f"{PREFIX}.result.*.*.*"
+ALL_EVENTS = f"{PREFIX}.event.>"
+EVENTS_MAX_AGE_SECONDS = 24 * 3600
+EVENTS_MAX_BYTES = 1024**3
+
+
+def result(task: str, node: str, attempt: int) -> str:
+    """Where the outcome of one attempt is stored, once (``messages.Outcome``)."""
+    if not is_task_id(task) or attempt < 1:
+        raise ValueError(f"not an attempt: {task!r} {attempt!r}")
+    return f"{PREFIX}.result.{task}.{_encode_node(node)}.{attempt}"
+
+
+def results_of(task: str) -> str:
+    """Every outcome of one task."""
+    return f"{PREFIX}.result.{task}.*.*"
+
+
+def parse_result(subject: str) -> AttemptKey | None:
+    """The attempt that an outcome's subject names; None for anything else."""
+    head = f"{PREFIX}.result."
+    tokens = subject.removeprefix(head).split(".")
+    if not subject.startswith(head) or len(tokens) != 3 or not is_task_id(tokens[0]):
+        return None
+    node = _decode_node(tokens[1])
+    number = tokens[2]
+    if node is None or not number.isdecimal() or not number.isascii() or number.startswith("0"):
+        return None
+    return AttemptKey(tokens[0], node, int(number))
+
+
+class EventKey(NamedTuple):
+    """What an event's subject says: its type (``task.created``…) and its task."""
+
+    type: str
+    task: str
+
+
+def event(event_type: str, task: str) -> str:
+    """Where an event of a task is published; its two-part type stands as it is."""
+    return f"{PREFIX}.event.{event_type}.{task}"
+
+
+def events_of(task: str) -> str:
+    """Every event of one task."""
+    return f"{PREFIX}.event.*.*.{task}"
+
+
+def parse_event(subject: str) -> EventKey | None:
+    """The type and task that an event's subject names; None for anything else."""
+    head = f"{PREFIX}.event."
+    tokens = subject.removeprefix(head).split(".")
+    if not subject.startswith(head) or len(tokens) != 3 or not is_task_id(tokens[2]):
+        return None
+    return EventKey(f"{tokens[0]}.{tokens[1]}", tokens[2])

@@ -1,0 +1,1 @@
+"""What decides: pure, without IO, clock or logging."""

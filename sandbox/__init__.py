@@ -1,0 +1,1 @@
+"""A fleet on one machine: registry, images, containerds, programs. For `make run` and tests."""

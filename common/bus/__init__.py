@@ -1,0 +1,48 @@
+"""The bus: NATS for messages, JetStream as the only store. All faults of nats-py end here.
+
+``Bus.connect`` waits for a server, ``run`` keeps the connection, ``KeyValue`` is a bucket. Nothing
+is ever kept to be sent after a reconnection, and no method waits without a limit unless it says so.
+"""
+
+from common.bus.bus import Bus
+from common.bus.connection import Handler, OnState, Received, Subscription
+from common.bus.errors import (
+    BusError,
+    BusRefused,
+    Conflict,
+    NoJetStream,
+    NoResponders,
+    NotConnected,
+    StoreRefused,
+    StoreUnavailable,
+    StoreWentBack,
+    TimedOut,
+)
+from common.bus.keyvalue import Entry, KeyValue
+from common.bus.records import Draft, Record, StreamConfig, StreamState
+from common.bus.settings import BusSettings
+
+__all__ = [
+    "Bus",
+    "BusError",
+    "BusRefused",
+    "BusSettings",
+    "Conflict",
+    "Draft",
+    "Entry",
+    "Handler",
+    "KeyValue",
+    "NoJetStream",
+    "NoResponders",
+    "NotConnected",
+    "OnState",
+    "Received",
+    "Record",
+    "StoreRefused",
+    "StoreUnavailable",
+    "StoreWentBack",
+    "StreamConfig",
+    "StreamState",
+    "Subscription",
+    "TimedOut",
+]

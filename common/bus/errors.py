@@ -1,0 +1,52 @@
+"""What can go wrong on the bus, by what the caller can do about it."""
+
+# ruff: noqa: N818 -- an exception here is named by what happened, as callers speak of it
+
+from __future__ import annotations
+
+
+class BusError(Exception):
+    """Anything that goes wrong on the bus; its text is one line for a log or a user."""
+
+
+class BusRefused(BusError):
+    """The server is there and will not have us: wrong password or token, or TLS that fails."""
+
+
+class NoJetStream(BusError):
+    """The server is there and cannot store: JetStream is off for it or for our account."""
+
+
+class NotConnected(BusError):
+    """No connection at this moment; nothing was sent, or an answer can no longer arrive."""
+
+
+class NoResponders(BusError):
+    """Nobody listens on the subject: known at once, without waiting."""
+
+
+class TimedOut(BusError):
+    """No answer in time; the message may have arrived all the same."""
+
+
+class Conflict(BusError):
+    """A compare-and-swap that lost (10071): something newer is stored, and ours is not."""
+
+
+class StoreRefused(BusError):
+    """The store is there and did not take it: full, out of resources, or misconfigured.
+
+    Nothing was stored.
+    """
+
+
+class StoreUnavailable(BusError):
+    """The store is away, without a leader, or did not answer in time.
+
+    After this a write MAY have landed: ask with ``last`` or repeat it with the same expectation
+    (a ``Conflict`` then may be one's own first write).
+    """
+
+
+class StoreWentBack(BusError):
+    """The stream ends before a sequence that was already read: it lost or replaced its data."""

@@ -1,0 +1,51 @@
+"""The settings of every stream and bucket. Their names and subjects are in ``subjects``."""
+
+from __future__ import annotations
+
+from common import subjects
+from common.bus.records import StreamConfig
+
+NANOSECONDS = 1_000_000_000
+
+
+def definitions(replicas: int) -> tuple[StreamConfig, ...]:
+    """All that the service stores, each on so many servers (1 or 3)."""
+    return (
+        StreamConfig(
+            name=subjects.RESULTS,
+            subjects=(subjects.ALL_RESULTS,),
+            num_replicas=replicas,
+            allow_direct=True,
+        ),
+        StreamConfig(
+            name=subjects.EVENTS,
+            subjects=(subjects.ALL_EVENTS,),
+            num_replicas=replicas,
+            max_age=subjects.EVENTS_MAX_AGE_SECONDS * NANOSECONDS,
+            max_bytes=subjects.EVENTS_MAX_BYTES,
+            allow_direct=True,
+            allow_atomic=True,
+        ),
+        _bucket(subjects.TASKS_BUCKET, replicas),
+        _bucket(subjects.LISTS_BUCKET, replicas),
+        _bucket(subjects.KEYS_BUCKET, replicas),
+        _bucket(subjects.LEASE_BUCKET, replicas, allow_msg_ttl=True),
+    )
+
+
+def _bucket(name: str, replicas: int, *, allow_msg_ttl: bool = False) -> StreamConfig:
+    """Describe a bucket as NATS's own tools make it, one value a key.
+
+    No limit markers (``subject_delete_marker_ttl``): with one in place a key cannot be created
+    after its time to live (facts measured on nats-server 2.15).
+    """
+    return StreamConfig(
+        name=f"KV_{name}",
+        subjects=(f"$KV.{name}.>",),
+        num_replicas=replicas,
+        max_msgs_per_subject=1,
+        discard="new",
+        allow_rollup_hdrs=True,
+        deny_delete=True,
+        allow_msg_ttl=allow_msg_ttl,
+    )

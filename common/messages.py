@@ -32,7 +32,7 @@ class ImageState(StrEnum):
 # ── agent → coordinator ──────────────────────────────────────────────────────────────────────
 
 
-class Hold(Message, frozen=True):
+class Hold(Message, frozen=True, kw_only=True):
     """One attempt that an agent instance has accepted and whose outcome is not stored yet."""
 
     task: str
@@ -41,14 +41,14 @@ class Hold(Message, frozen=True):
     """How long the instance has been at it."""
 
 
-class ImageDisk(Message, frozen=True):
+class ImageDisk(Message, frozen=True, kw_only=True):
     """The file system that holds the runtime's images, in bytes."""
 
     free_bytes: int
     total_bytes: int
 
 
-class Heartbeat(Message, frozen=True):
+class Heartbeat(Message, frozen=True, kw_only=True):
     """What an agent instance says of itself: at its start, every interval, and when asked.
 
     Subject: ``subjects.heartbeat(node, instance)``, which alone names node and instance.
@@ -71,7 +71,7 @@ class Heartbeat(Message, frozen=True):
     """The last word of an instance that stops in order: it holds nothing any more."""
 
 
-class ImageProgress(Message, frozen=True):
+class ImageProgress(Message, frozen=True, kw_only=True):
     """How far one image of an attempt is. Bytes are compressed bytes, as the registry sends them."""
 
     image: str
@@ -81,7 +81,7 @@ class ImageProgress(Message, frozen=True):
     bytes_per_second: int | None = None
 
 
-class AttemptProgress(Message, frozen=True):
+class AttemptProgress(Message, frozen=True, kw_only=True):
     """How far one attempt is; only images about which something is known."""
 
     task: str
@@ -89,7 +89,7 @@ class AttemptProgress(Message, frozen=True):
     images: list[ImageProgress]
 
 
-class Progress(Message, frozen=True):
+class Progress(Message, frozen=True, kw_only=True):
     """One report on everything that an agent instance is pulling.
 
     Subject: ``subjects.progress(node, instance)``.
@@ -98,7 +98,7 @@ class Progress(Message, frozen=True):
     attempts: list[AttemptProgress]
 
 
-class ImageOutcome(Message, frozen=True):
+class ImageOutcome(Message, frozen=True, kw_only=True):
     """How one image of an attempt ended: present, pulled, failed or cancelled."""
 
     image: str
@@ -113,7 +113,7 @@ class ImageOutcome(Message, frozen=True):
     message: str | None = None
 
 
-class Outcome(Message, frozen=True):
+class Outcome(Message, frozen=True, kw_only=True):
     """How one attempt on one node ended.
 
     Subject: ``subjects.result(task, node, attempt)``, which alone names these three. ``reason``
@@ -133,14 +133,14 @@ class Outcome(Message, frozen=True):
 # ── coordinator → agent ──────────────────────────────────────────────────────────────────────
 
 
-class AssignedImage(Message, frozen=True):
+class AssignedImage(Message, frozen=True, kw_only=True):
     """One image to pull: the task's spelling, and the canonical reference for the runtime."""
 
     name: str
     reference: str
 
 
-class Assign(Message, frozen=True, tag_field="kind", tag="assign"):
+class Assign(Message, frozen=True, kw_only=True, tag_field="kind", tag="assign"):
     """Pull these images; answered by a ``Reply``. Repeating it is harmless."""
 
     epoch: int
@@ -154,7 +154,7 @@ class Assign(Message, frozen=True, tag_field="kind", tag="assign"):
     """Shortest time between two progress reports."""
 
 
-class Cancel(Message, frozen=True, tag_field="kind", tag="cancel"):
+class Cancel(Message, frozen=True, kw_only=True, tag_field="kind", tag="cancel"):
     """Stop pulling; answered by a ``Reply``.
 
     Without ``attempt`` the whole task is over and is remembered for an hour; with it only this
@@ -166,7 +166,7 @@ class Cancel(Message, frozen=True, tag_field="kind", tag="cancel"):
     attempt: int | None = None
 
 
-class Report(Message, frozen=True, tag_field="kind", tag="report"):
+class Report(Message, frozen=True, kw_only=True, tag_field="kind", tag="report"):
     """Send a heartbeat now. Broadcast by a starting leader, so it has no reply."""
 
     epoch: int
@@ -175,7 +175,7 @@ class Report(Message, frozen=True, tag_field="kind", tag="report"):
 Command = Assign | Cancel | Report
 
 
-class Reply(Message, frozen=True):
+class Reply(Message, frozen=True, kw_only=True):
     """An agent's answer to a command."""
 
     accepted: bool

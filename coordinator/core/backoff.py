@@ -11,5 +11,4 @@ def retry_delay(spec: TaskSpec, retry: int) -> int:
     """Seconds to wait before retry number ``retry``, which counts from 1."""
     if spec.retry_strategy is RetryStrategy.LINEAR:
         return spec.retry_delay
-    # The shift is bounded because 2**9 already exceeds the cap for any delay.
-    return min(spec.retry_delay * 2 ** min(retry - 1, 10), LONGEST_SECONDS)
+    return min(spec.retry_delay << (retry - 1), LONGEST_SECONDS)

@@ -1,4 +1,4 @@
-"""Which nodes a task is for: labels and expressions exactly as Kubernetes' node affinity has them."""
+"""Which nodes a task is for: labels and expressions exactly as Kubernetes' affinity has them."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class Operator(StrEnum):
     LT = "Lt"
 
 
-class Requirement(Record, frozen=True):
+class Requirement(Record, frozen=True, kw_only=True):
     """One entry of ``matchExpressions``."""
 
     key: str
@@ -70,14 +70,14 @@ class Requirement(Record, frozen=True):
     values: tuple[str, ...] = ()
 
 
-class TaskImage(Record, frozen=True):
+class TaskImage(Record, frozen=True, kw_only=True):
     """One distinct image: by its first spelling in the task, and as the runtime is asked for it."""
 
     name: str
     reference: str
 
 
-class TaskSpec(Record, frozen=True):
+class TaskSpec(Record, frozen=True, kw_only=True):
     """What the user asked for, checked, defaults filled in."""
 
     images: tuple[str, ...]
@@ -101,7 +101,7 @@ class TaskSpec(Record, frozen=True):
     pull_timeout_seconds: int = 1800
 
 
-class TaskCounts(Record, frozen=True):
+class TaskCounts(Record, frozen=True, kw_only=True):
     """A task's nodes by what became of them; kept in the head once the task is over."""
 
     total: int = 0
@@ -126,7 +126,7 @@ class Duty(StrEnum):
     WEBHOOK = "webhook"
 
 
-class TaskHead(Record, frozen=True):
+class TaskHead(Record, frozen=True, kw_only=True):
     """The one stored truth about a task, written only at its transitions, by compare-and-swap."""
 
     id: str

@@ -1,0 +1,93 @@
+"""What the core wants done, in the imperative. The engine answers each with an event.
+
+Two kinds want no answer: ``CancelWork``, because an agent that goes on says so in its next
+heartbeat and is told again, and ``Tell…``, which only let the world know.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from common.messages import Outcome
+from common.subjects import AttemptKey
+from coordinator.core.run import Step
+from coordinator.core.task import TaskCounts, TaskImage, TaskSpec, TaskStatus
+
+
+@dataclass(frozen=True, slots=True)
+class StartTask:
+    """Store the node list, then bring the head to ``running``: TaskStarted or StartFailed."""
+
+    task: str
+    nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Assign:
+    """Send the work to an agent: AssignmentAccepted, AssignmentRefused or …Unanswered."""
+
+    key: AttemptKey
+    instance: str
+    images: tuple[TaskImage, ...]
+    spec: TaskSpec
+
+
+@dataclass(frozen=True, slots=True)
+class CancelWork:
+    """Tell an agent to stop one attempt, or (``attempt`` None) everything of a task."""
+
+    node: str
+    instance: str
+    task: str
+    attempt: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoreVerdict:
+    """Store the leader's own outcome of an attempt: OutcomeStored or VerdictFailed."""
+
+    key: AttemptKey
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class FinishTask:
+    """Bring the head to its final status: TaskEnded or FinishFailed."""
+
+    task: str
+    status: TaskStatus
+    counts: TaskCounts
+    results_seq: int
+    message: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class WakeAt:
+    """Say ``Woken`` at this time (seconds). Replaces every earlier wish."""
+
+    when: float
+
+
+@dataclass(frozen=True, slots=True)
+class TellNode:
+    """An outcome changed a node: let subscribers know."""
+
+    task: str
+    node: str
+    attempt: int
+    step: Step
+    live: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TellBatch:
+    """All nodes of a batch are settled for the first time, ``seconds`` after it was begun."""
+
+    task: str
+    batch: int
+    seconds: float
+
+
+Command = (
+    StartTask | Assign | CancelWork | StoreVerdict | FinishTask | WakeAt | TellNode | TellBatch
+)

@@ -1,0 +1,164 @@
+"""What the core is told, in the past tense. Everything may come late, twice, or out of order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from common.messages import Hold, Outcome
+from common.subjects import AttemptKey
+from coordinator.core.task import TaskHead
+
+
+@dataclass(frozen=True, slots=True)
+class TaskCreated:
+    """A pending head is stored. ``named`` are its ``nodeNames``, None where none were given."""
+
+    head: TaskHead
+    order: int
+    named: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskStarted:
+    """A head says ``running`` and its node list is stored. ``nodes`` are sorted."""
+
+    head: TaskHead
+    order: int
+    nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskEnded:
+    """A head is final: by this leader, or by whoever cancelled it."""
+
+    head: TaskHead
+
+
+@dataclass(frozen=True, slots=True)
+class StartFailed:
+    """The store refused what ``StartTask`` asked for."""
+
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
+class FinishFailed:
+    """The store refused what ``FinishTask`` asked for."""
+
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeStored:
+    """An outcome was read back from the store. ``live`` is False while a start replays it."""
+
+    key: AttemptKey
+    outcome: Outcome
+    seq: int
+    stored_at: float
+    """Seconds since 1970 by the store's clock."""
+    live: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictFailed:
+    """The store refused a verdict for now, so that the attempt is undecided still."""
+
+    key: AttemptKey
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class AssignmentAccepted:
+    """The agent has the work."""
+
+    key: AttemptKey
+    instance: str
+
+
+@dataclass(frozen=True, slots=True)
+class AssignmentRefused:
+    """The agent does not take the work now."""
+
+    key: AttemptKey
+    instance: str
+
+
+@dataclass(frozen=True, slots=True)
+class AssignmentUnanswered:
+    """Nobody answered in time; ``absent``: nobody even listens on the agent's subject."""
+
+    key: AttemptKey
+    instance: str
+    absent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AgentHeard:
+    """A heartbeat came in."""
+
+    node: str
+    instance: str
+    holds: tuple[Hold, ...] = ()
+    interval: float = 10.0
+    leaving: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSeen:
+    """The node source knows a node, or knows something new of it."""
+
+    name: str
+    labels: Mapping[str, str]
+    schedulable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class NodeVanished:
+    """The node source says that a node has ceased to exist."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class BusFellSilent:
+    """The leader's own ping was not answered; ``since`` is when one last was (seconds)."""
+
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class BusHeard:
+    """The leader's own ping is answered again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A starting leader has heard what the agents hold and may assign."""
+
+
+@dataclass(frozen=True, slots=True)
+class Woken:
+    """The time that ``WakeAt`` named has come."""
+
+
+Event = (
+    TaskCreated
+    | TaskStarted
+    | TaskEnded
+    | StartFailed
+    | FinishFailed
+    | OutcomeStored
+    | VerdictFailed
+    | AssignmentAccepted
+    | AssignmentRefused
+    | AssignmentUnanswered
+    | AgentHeard
+    | NodeSeen
+    | NodeVanished
+    | BusFellSilent
+    | BusHeard
+    | Settled
+    | Woken
+)

@@ -1,0 +1,194 @@
+"""What the API needs of the engine, and nothing else.
+
+Everything that is not ``async`` answers from memory at once and never fails. Whatever is ``async``
+may raise ``StoreAway``. Times are whole milliseconds since 1970, UTC, by the store's clock.
+"""
+
+# ruff: noqa: N818 -- an exception here is named by what happened, as its callers speak of it
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from common.messages import ImageDisk, ImageProgress
+from coordinator.core.run import TaskRun
+from coordinator.core.task import TaskHead, TaskSpec, TaskStatus
+
+Wake = Callable[[], None]
+"""Called on the event loop when there is something to take; ``asyncio.Event().set`` is one."""
+
+
+class StoreAway(Exception):
+    """The store cannot be asked or refuses; the text is a sentence that says why."""
+
+
+class NoSuchTask(Exception):
+    """No task has this id (any more)."""
+
+
+class AlreadyOver(Exception):
+    """The task is finished and never changes again."""
+
+    def __init__(self, status: TaskStatus) -> None:
+        super().__init__(f"the task is {status}")
+        self.status = status
+
+
+class KeyReused(Exception):
+    """The idempotency key belongs to a task that was created with another body."""
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(f"the key belongs to {task_id}")
+        self.task_id = task_id
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyKey:
+    """A client's ``Idempotency-Key`` and what it was sent with, both as SHA-256 in hex."""
+
+    key_hash: str
+    """Of the header's bytes; ``idem.<key_hash>`` in the store."""
+    body_hash: str
+    """Of the body as parsed and normalised, so that blanks and defaults make no difference."""
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """What a create came to."""
+
+    head: TaskHead
+    """As created; where the key was known before, as it is now."""
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """Compressed bytes of a whole task, over all nodes and images; None is unknown."""
+
+    bytes: int | None = None
+    """There now: finished images, and what the running pulls have. Never falls within a run."""
+    total_bytes: int | None = None
+    """Of every image whose size is known by now."""
+    bytes_per_second: int | None = None
+    """All running pulls together."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownNode:
+    """A node as the fleet table has it. Empty texts and None are what nobody has said yet."""
+
+    name: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    schedulable: bool = True
+    connected: bool = False
+    last_seen: int | None = None
+    agent_version: str = ""
+    runtime: str = ""
+    driver: str = ""
+    platform: str = ""
+    image_disk: ImageDisk | None = None
+    pulling: Sequence[str] = ()
+    """Images being pulled, by their spelling in the task that wants them."""
+
+
+class Changes(Protocol):
+    """Names of nodes that have changed since they were last taken: a set, so it never grows long.
+
+    The ``wake`` of the subscription is called whenever the set becomes non-empty.
+    """
+
+    def take(self) -> Collection[str]:
+        """The names so far; the set is empty afterwards."""
+
+    def close(self) -> None:
+        """Want no more."""
+
+
+class Live(Protocol):
+    """What changes too fast to be kept: subscribe to names, then look up their newest state."""
+
+    def of_task(self, task_id: str, wake: Wake) -> Changes:
+        """Nodes of one task whose state, or an image's bytes, changed."""
+
+    def of_fleet(self, wake: Wake) -> Changes:
+        """Nodes that changed in ``nodes()``; a name that ``node`` no longer knows is gone."""
+
+
+class Engine(Protocol):
+    """The engine as the API sees it."""
+
+    live: Live
+
+    # ── readiness ────────────────────────────────────────────────────────────────────────────
+
+    def unreadable(self) -> str | None:
+        """Why nothing can be answered at all (state not loaded, another one leads); None if it can.
+
+        One sentence, for the 503 of every API route.
+        """
+
+    def not_ready(self) -> str | None:
+        """Why ``/readyz`` is 503 and nothing is created or cancelled; None when all is well.
+
+        Whatever ``unreadable`` says, and also a store that refuses writes or is away.
+        """
+
+    # ── tasks ────────────────────────────────────────────────────────────────────────────────
+
+    async def create(
+        self,
+        spec: TaskSpec,
+        names: Sequence[str] | None,
+        *,
+        key: IdempotencyKey | None = None,
+        retry_of: str | None = None,
+    ) -> Created:
+        """Store a task; when this returns it is stored. Raises ``KeyReused``.
+
+        ``names`` is sorted, without doubles, and not None exactly where ``spec.names_nodes``.
+        """
+
+    async def cancel(self, task_id: str) -> TaskHead:
+        """Cancel a pending or running task. Raises ``NoSuchTask`` and ``AlreadyOver``."""
+
+    def head(self, task_id: str) -> TaskHead | None:
+        """The newest known head of a task; None for an unknown one."""
+
+    def heads(self, status: TaskStatus | None = None) -> Sequence[TaskHead]:
+        """Heads (of one status), newest first in the order of the store.
+
+        Asked for at every list request with 10,000 tasks: slicing and ``len`` must be cheap.
+        """
+
+    def waiting_for(self, task_id: str) -> str | None:
+        """Why a pending task is not running yet, in one sentence, where there is a reason."""
+
+    async def named_nodes(self, task_id: str) -> Sequence[str] | None:
+        """The ``nodeNames`` that a task was created with; None where none were given."""
+
+    # ── nodes of a task ──────────────────────────────────────────────────────────────────────
+
+    def run(self, task_id: str) -> TaskRun | None:
+        """The fold over the outcomes of a running task, kept up to date; None for any other."""
+
+    async def finished_run(self, task_id: str) -> TaskRun:
+        """The same of a finished task, read from the store (no nodes if it never started).
+
+        Raises ``NoSuchTask``.
+        """
+
+    def pulls(self, task_id: str, node: str) -> Mapping[str, ImageProgress]:
+        """What is known beyond the fold of a node's attempt in flight, by the image's spelling."""
+
+    def transfer(self, task_id: str) -> Transfer:
+        """A running task's bytes altogether."""
+
+    # ── nodes ────────────────────────────────────────────────────────────────────────────────
+
+    def nodes(self) -> Iterable[KnownNode]:
+        """Every known node, ordered by name."""
+
+    def node(self, name: str) -> KnownNode | None:
+        """One node; None for an unknown one."""

@@ -146,3 +146,7 @@ class TaskHead(Record, frozen=True, kw_only=True):
     message: str | None = None
     notify: tuple[Duty, ...] = ()
     retry_of: str | None = None
+    node_list: str | None = None
+    """Under which name the node list of a started task is stored."""
+    key: str | None = None
+    """The key record (``Idempotency-Key``) that leads here, removed with the task."""

@@ -1,0 +1,230 @@
+"""What the coordinator remembers, in words of the domain: heads, lists, keys and outcomes.
+
+Dumb on purpose: it saves and loads, and knows no rule but the order of writes that makes a crash
+between any two of them harmless. Errors are the bus's own: Conflict, StoreRefused (nothing was
+written), StoreUnavailable (it may have been).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from common import subjects
+from common.bus import Bus, Entry, KeyValue, Record
+from common.messages import Outcome
+from common.subjects import AttemptKey
+from coordinator.core.events import OutcomeStored
+from coordinator.core.run import UNDECODABLE
+from coordinator.core.task import TaskHead
+
+LIST_CHUNK_BYTES = 192 * 1024
+"""Names in one stored chunk; with JSON's quotes and commas it stays below the message limit."""
+NAMED = "named"
+"""The list of a task's ``nodeNames``; a started task's own list is named by its head."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredHead:
+    """A head as it is in the store."""
+
+    head: TaskHead
+    revision: int
+
+    @property
+    def order(self) -> int:
+        """The task's place in the order of creation."""
+        return self.revision if self.head.order is None else self.head.order
+
+
+class KeyRecord(msgspec.Struct, frozen=True, rename="camel"):
+    """What an ``Idempotency-Key`` stands for."""
+
+    task: str
+    body: str
+    """SHA-256 of the normalised body, in hex."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A head that was deleted."""
+
+    task: str
+
+
+_encode = msgspec.json.Encoder().encode
+_decode_head = msgspec.json.Decoder(TaskHead).decode
+_decode_outcome = msgspec.json.Decoder(Outcome).decode
+_decode_names = msgspec.json.Decoder(list[str]).decode
+_decode_key = msgspec.json.Decoder(KeyRecord).decode
+
+
+class Store:
+    """The four things that are stored."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._heads = KeyValue(bus, subjects.TASKS_BUCKET)
+        self._lists = KeyValue(bus, subjects.LISTS_BUCKET)
+        self._keys = KeyValue(bus, subjects.KEYS_BUCKET)
+
+    # ── heads ──
+
+    async def create_head(self, head: TaskHead) -> StoredHead:
+        """Store a new task. Raises Conflict where the id is taken."""
+        return StoredHead(head, await self._heads.create(head.id, _encode(head)))
+
+    async def swap_head(self, old: StoredHead, new: TaskHead) -> StoredHead:
+        """Replace exactly this head. Raises Conflict where it has changed since."""
+        if new.order is None:
+            new = msgspec.structs.replace(new, order=old.order)
+        return StoredHead(new, await self._heads.update(new.id, _encode(new), old.revision))
+
+    async def load_head(self, task: str) -> StoredHead | None:
+        """The head as the store has it now."""
+        entry = await self._heads.get(task)
+        return None if entry is None else _head_of(entry)
+
+    async def was_deleted(self, task: str) -> bool:
+        """Whether there was such a task and it has been removed."""
+        subject = f"$KV.{subjects.TASKS_BUCKET}.{task}"
+        record = await self._bus.last(f"KV_{subjects.TASKS_BUCKET}", subject)
+        return record is not None and "KV-Operation" in record.headers
+
+    async def load_heads(self) -> AsyncIterator[StoredHead | Gone]:
+        """Every head there is, and the tombstones, in the order of their revisions."""
+        async for entries in self._heads.entries():
+            for entry in entries:
+                yield _head_or_gone(entry)
+
+    async def watch_heads(self, start: int) -> AsyncIterator[StoredHead | Gone]:
+        """Every change of a head from revision ``start`` on, without end."""
+        async for entries in self._heads.watch(start=start):
+            for entry in entries:
+                yield _head_or_gone(entry)
+
+    async def heads_end(self) -> int:
+        """The newest revision in the bucket of heads."""
+        state = await self._bus.stream_state(f"KV_{subjects.TASKS_BUCKET}")
+        return state.last_seq
+
+    async def delete_head(self, stored: StoredHead) -> None:
+        """Remove a task from sight; its other records are removed afterwards."""
+        await self._heads.delete(stored.head.id, stored.revision)
+
+    # ── lists of node names ──
+
+    async def save_list(self, task: str, name: str, nodes: Sequence[str]) -> None:
+        """Store a list of node names in chunks; to be done before the head that speaks of it."""
+        for number, chunk in enumerate(_chunks(nodes)):
+            subject = f"$KV.{subjects.LISTS_BUCKET}.{task}.{name}.{number}"
+            await self._bus.store(subject, _encode(chunk), expect_last=None)
+
+    async def load_list(self, task: str, name: str) -> list[str]:
+        """A stored list, in its order; empty where there is none."""
+        chunks: dict[int, list[str]] = {}
+        async for entries in self._lists.entries(f"{task}.{name}.*"):
+            for entry in entries:
+                if entry.value is not None:
+                    chunks[int(entry.key.rpartition(".")[2])] = _decode_names(entry.value)
+        return [node for number in sorted(chunks) for node in chunks[number]]
+
+    # ── keys ──
+
+    async def load_key(self, key: str) -> tuple[KeyRecord, int] | None:
+        """What an idempotency key stands for, with its revision."""
+        entry = await self._keys.get(key)
+        if entry is None or entry.value is None:
+            return None
+        return _decode_key(entry.value), entry.revision
+
+    async def claim_key(self, key: str, record: KeyRecord, revision: int | None = None) -> None:
+        """Store what a key stands for, over ``revision`` if given. Raises Conflict."""
+        if revision is None:
+            await self._keys.create(key, _encode(record))
+        else:
+            await self._keys.update(key, _encode(record), revision)
+
+    # ── outcomes ──
+
+    async def store_outcome(self, key: AttemptKey, outcome: Outcome) -> None:
+        """Decide an attempt. Raises Conflict where somebody has decided it already."""
+        await self._bus.store(subjects.result(*key), _encode(outcome), expect_last=0)
+
+    async def outcomes_end(self) -> int:
+        """The sequence of the newest outcome of all."""
+        return (await self._bus.stream_state(subjects.RESULTS)).last_seq
+
+    async def load_outcomes(self, task: str, upto: int) -> AsyncIterator[OutcomeStored]:
+        """The outcomes of one task up to a sequence, in order; finite."""
+        if upto < 1:
+            return
+        replay = self._bus.replay(subjects.RESULTS, subjects.results_of(task), upto=upto)
+        async for records in replay:
+            for event in _outcomes(records, live=False):
+                yield event
+
+    async def watch_outcomes(self, start: int) -> AsyncIterator[list[OutcomeStored]]:
+        """Every outcome from a sequence on, as it is stored, without end."""
+        follow = self._bus.follow(subjects.RESULTS, subjects.ALL_RESULTS, start=start)
+        async for records in follow:
+            yield list(_outcomes(records, live=True))
+
+    async def tasks_with_outcomes(self) -> set[str]:
+        """Tasks of which any outcome is stored."""
+        keys = map(subjects.parse_result, await self._bus.subjects(subjects.RESULTS))
+        return {key.task for key in keys if key is not None}
+
+    async def tasks_with_lists(self) -> set[str]:
+        """Tasks of which any list is stored."""
+        head = f"$KV.{subjects.LISTS_BUCKET}."
+        stored = await self._bus.subjects(f"KV_{subjects.LISTS_BUCKET}")
+        return {subject.removeprefix(head).partition(".")[0] for subject in stored}
+
+    # ── removal ──
+
+    async def purge_task(self, task: str, key: str | None = None) -> None:
+        """Remove what is left of a task whose head is deleted: outcomes, lists, key record.
+
+        Not crash-proof (purged messages can be back after kill -9 [nats-server #8505]), which is
+        why it is repeated at each start for tasks without a head.
+        """
+        await self._bus.purge(subjects.RESULTS, subjects.results_of(task))
+        lists = f"$KV.{subjects.LISTS_BUCKET}.{task}.>"
+        await self._bus.purge(f"KV_{subjects.LISTS_BUCKET}", lists)
+        if key is not None:
+            await self._keys.delete(key)
+
+
+def _head_of(entry: Entry) -> StoredHead | None:
+    return None if entry.value is None else StoredHead(_decode_head(entry.value), entry.revision)
+
+
+def _head_or_gone(entry: Entry) -> StoredHead | Gone:
+    return _head_of(entry) or Gone(entry.key)
+
+
+def _outcomes(records: Iterable[Record], *, live: bool) -> Iterable[OutcomeStored]:
+    for record in records:
+        key = subjects.parse_result(record.subject)
+        if key is None:
+            continue  # not ours: the stream takes any subject of its shape
+        try:
+            outcome = _decode_outcome(record.data)
+        except msgspec.MsgspecError:
+            outcome = UNDECODABLE
+        yield OutcomeStored(key, outcome, record.seq, record.time, live=live)
+
+
+def _chunks(names: Sequence[str]) -> Iterable[list[str]]:
+    chunk: list[str] = []
+    size = 0
+    for name in names:
+        if size + len(name) + 3 > LIST_CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(name)
+        size += len(name) + 3
+    yield chunk

@@ -1,0 +1,100 @@
+"""A program as a child in a process group of its own, to be paused, ended and killed at will.
+
+It dies with the thread that started it (PR_SET_PDEATHSIG), even one that dies by SIGKILL. Objects
+belong to no event loop: whichever runs may wait for the end, which the kernel announces (pidfd).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+_DIES_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")  # unlike a preexec_fn safe beside threads
+
+
+class Child:
+    """A program that can be run again and again, one process at a time; what it says is kept."""
+
+    def __init__(
+        self, command: Sequence[str | Path], log: Path, *, env: Mapping[str, str] | None = None
+    ) -> None:
+        self._command = command
+        self._log = log
+        self._env = env
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Process id while it runs, paused or not."""
+        if self._process is None or self._process.poll() is not None:
+            return None
+        return self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended, negative for a signal; None while it runs and before it is started."""
+        return None if self._process is None else self._process.poll()
+
+    @property
+    def log(self) -> str:
+        """What it has written to both its outputs, over all its runs."""
+        return self._log.read_text(errors="replace") if self._log.exists() else ""
+
+    def start(self) -> None:
+        """Start the program. Raises RuntimeError while it runs, OSError where it cannot."""
+        if self.pid is not None:
+            raise RuntimeError(f"{self._command[0]} runs already")
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*_DIES_WITH_PARENT, *self._command],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self._env,
+                process_group=0,
+            )
+
+    async def exited(self) -> None:
+        """Wait until it does not run."""
+        if self._process is None or self._process.returncode is not None:
+            return
+        loop, over = asyncio.get_running_loop(), asyncio.Event()
+        pidfd = os.pidfd_open(self._process.pid)
+        loop.add_reader(pidfd, over.set)
+        try:
+            await over.wait()
+        finally:
+            loop.remove_reader(pidfd)
+            os.close(pidfd)
+        self._process.wait()
+
+    async def terminate(self, *, within: float = 10.0) -> None:
+        """Ask it to end (SIGTERM) and wait. Raises TimeoutError after so many seconds."""
+        self._signal(signal.SIGTERM)
+        self._signal(signal.SIGCONT)
+        async with asyncio.timeout(within):
+            await self.exited()
+
+    async def kill(self) -> None:
+        """End it and all of its group with SIGKILL, whatever state it is in, and wait."""
+        self._signal(signal.SIGKILL)
+        await self.exited()
+
+    def pause(self) -> None:
+        """Stop it where it is (SIGSTOP): its sockets accept and never answer."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on after a pause."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self.pid is not None:
+            os.killpg(self.pid, number)

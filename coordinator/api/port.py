@@ -91,6 +91,8 @@ class KnownNode:
     image_disk: ImageDisk | None = None
     pulling: Sequence[str] = ()
     """Images being pulled, by their spelling in the task that wants them."""
+    problem: str = ""
+    """Why the node takes no work although an agent speaks for it, in one sentence."""
 
 
 class Changes(Protocol):

@@ -131,6 +131,11 @@ class Fleet:
         """Nodes that a starting task may take, with their labels."""
         return ((name, node.labels) for name, node in self.nodes.items() if node.schedulable)
 
+    def connected(self, name: str, now: float) -> bool:
+        """Whether any agent of a node is being heard."""
+        presence, time = self._presence.get(name), self.clock.at(now)
+        return presence is not None and any(presence.hears(i, time) for i in presence.sightings)
+
     def agent_for(self, name: str, now: float) -> str | None:
         """The instance that takes new work for a node now, if any."""
         node, presence = self.nodes.get(name), self._presence.get(name)

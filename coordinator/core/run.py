@@ -128,15 +128,22 @@ class NodeRun:
         """Entries that this node has in ``failedNodeDetails`` once it is given up."""
         return sum(1 for _ in self.failed_images()) + (self.reason is not None)
 
-    def absorb(self, outcome: Outcome, work: Sequence[TaskImage]) -> None:
-        """Take in the images of an outcome; what arrived earlier stays arrived."""
+    def absorb(self, outcome: Outcome, work: Sequence[TaskImage]) -> int | None:
+        """Take in the images of an outcome; what arrived earlier stays arrived.
+
+        The bytes that have arrived with it, None where no size is known.
+        """
         names = {image.name for image in work}
+        sizes = []
         for image in outcome.images:
             if image.image in names and not self.arrived(image.image):
                 self.images[image.image] = image
+                if image.state in _ARRIVED and image.bytes is not None:
+                    sizes.append(image.bytes)
         self.reason, self.message = outcome.reason, outcome.message
         if outcome.reason is None and any(i.name not in self.images for i in work):
             self.reason, self.message = Reason.UNKNOWN, "The outcome does not name every image."
+        return sum(sizes) if sizes else None
 
     def clear_flight(self) -> None:
         """Forget what the leader knew of the attempt in flight."""
@@ -163,6 +170,10 @@ class TaskRun:
         """The highest store sequence among the outcomes that were taken in."""
         self.batch_began: dict[int, float] = {}
         """When a batch was begun (seconds), until all its nodes are settled once."""
+        self.touched: set[str] = set()
+        """Nodes whose phase has changed since somebody last looked and cleared this."""
+        self.arrived_bytes: int | None = None
+        """Compressed bytes of all images that have arrived; None while none is known."""
         self.finishing = False
         self.woken_for: float | None = None
         """The retry for which the core has set its alarm."""
@@ -207,19 +218,8 @@ class TaskRun:
             failed_details=self.failed_details,
             current_batch=self.current_batch,
             retry_count=self.retry_count,
-            bytes=self.arrived_bytes(),
+            bytes=self.arrived_bytes,
         )
-
-    def arrived_bytes(self) -> int | None:
-        """Compressed bytes of the images that have arrived, None where none is known."""
-        sizes = [
-            image.bytes
-            for node in self.nodes
-            if node.phase is not NodePhase.REMOVED
-            for image in node.images.values()
-            if image.bytes is not None and image.state in _ARRIVED
-        ]
-        return sum(sizes) if sizes else None
 
     def allowed_failures(self) -> int:
         """How many nodes may fail without failing the task; a percentage is rounded down."""
@@ -259,7 +259,9 @@ class TaskRun:
             self.move(node, NodePhase.REMOVED)
             return Step.REMOVED
         self.current_batch = max(self.current_batch, node.batch)
-        node.absorb(outcome, self.spec.work)
+        arrived = node.absorb(outcome, self.spec.work)
+        if arrived is not None:
+            self.arrived_bytes = (self.arrived_bytes or 0) + arrived
         self.retry_count = max(self.retry_count, key.attempt - 1)
         if all(node.arrived(image.name) for image in self.spec.work):
             node.reason = node.message = None
@@ -289,6 +291,7 @@ class TaskRun:
 
     def move(self, node: NodeRun, phase: NodePhase) -> None:
         """Bring a node into a phase; the one place where phases change."""
+        self.touched.add(node.name)
         self.in_phase[node.phase] -= 1
         self.in_phase[phase] += 1
         self._unsettled[node.batch] += (phase in UNSETTLED) - (node.phase in UNSETTLED)

@@ -1,0 +1,1 @@
+"""The leader at work: feeds the core with what happens and carries out what it decides."""

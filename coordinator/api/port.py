@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from common.messages import ImageDisk, ImageProgress
 from coordinator.core.run import TaskRun
@@ -73,6 +73,9 @@ class Transfer:
     """Of every image whose size is known by now."""
     bytes_per_second: int | None = None
     """All running pulls together."""
+
+
+UNKNOWN_TRANSFER: Final = Transfer()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""From the domain to what the world is told: REST documents and CloudEvents. Pure."""

@@ -1,0 +1,171 @@
+"""The nodes of a task, and the nodes of the fleet."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from typing import Final
+
+from msgspec import UNSET, UnsetType
+
+from common import documents
+from common.documents import LiveImage, LiveNode, Node, NodeImage, TaskNode
+from common.messages import ImageOutcome, ImageProgress, ImageState
+from common.reasons import Reason, clip
+from coordinator.api.port import KnownNode
+from coordinator.core.run import IN_FLIGHT, OVER, NodePhase, NodeRun
+from coordinator.core.task import TaskHead
+from coordinator.views.times import milliseconds_if_known
+
+Pulls = Mapping[str, ImageProgress]
+"""What is known beyond the fold of a node's attempt in flight, by the image's spelling."""
+
+NOTHING_KNOWN: Final[Pulls] = {}
+_TELLS_WHY: Final = frozenset({NodePhase.RETRYING, NodePhase.FAILED, NodePhase.CANCELLED})
+
+
+def task_node(head: TaskHead, node: NodeRun, pulls: Pulls = NOTHING_KNOWN) -> TaskNode:
+    """A node as the task's ``/nodes`` shows it."""
+    reason, message = _why(node)
+    retry_at = None if node.retry_at is None else round(node.retry_at * 1000)
+    return TaskNode(
+        node_name=node.name,
+        state=node_state(node),
+        batch=node.batch,
+        attempt=max(node.attempt, 1),
+        started_at=milliseconds_if_known(node.started_at),
+        finished_at=milliseconds_if_known(_finished_at(head, node)),
+        next_retry_at=milliseconds_if_known(retry_at),
+        reason=reason,
+        message=message,
+        images=_images(head, node, pulls),
+    )
+
+
+def live_node(head: TaskHead, node: NodeRun, pulls: Pulls) -> LiveNode:
+    """The part of a node that changes while its task runs."""
+    return LiveNode(
+        node_name=node.name,
+        state=node_state(node),
+        attempt=max(node.attempt, 1),
+        reason=_why(node)[0],
+        images=[
+            LiveImage(
+                image=image.image,
+                state=image.state,
+                bytes=image.bytes,
+                total_bytes=image.total_bytes,
+                bytes_per_second=image.bytes_per_second,
+            )
+            for image in _images(head, node, pulls)
+        ],
+    )
+
+
+def node_state(node: NodeRun) -> str:
+    """The public name of a node's phase; one that left its task has stopped, as if cancelled."""
+    return NodePhase.CANCELLED if node.phase is NodePhase.REMOVED else node.phase
+
+
+def _finished_at(head: TaskHead, node: NodeRun) -> int | None:
+    if node.phase is NodePhase.CANCELLED:
+        return head.finished_at  # one stored step cancels all
+    return node.finished_at if node.phase in OVER else None
+
+
+def _why(node: NodeRun) -> tuple[str | UnsetType, str | UnsetType]:
+    """Reason and message of a node: its own, or those of its first failed image."""
+    if node.phase not in _TELLS_WHY:
+        return UNSET, UNSET
+    if node.reason is not None:
+        return node.reason, _text(node.message)
+    image = next(node.failed_images(), None)
+    if image is None:
+        return UNSET, UNSET
+    return image.reason or Reason.UNKNOWN, _text(image.message)
+
+
+def _text(message: str | None) -> str | UnsetType:
+    return clip(message) if message else UNSET
+
+
+# ── images ───────────────────────────────────────────────────────────────────────────────────
+
+
+def _images(head: TaskHead, node: NodeRun, pulls: Pulls) -> list[NodeImage]:
+    work = head.spec.work
+    tried: Container[str] = ()
+    if node.phase in IN_FLIGHT:
+        tried = {image.name for image in node.wanted(work)}
+    return [
+        _image_in_flight(image.name, pulls.get(image.name))
+        if image.name in tried
+        else _image(node, image.name)
+        for image in work
+    ]
+
+
+def _image_in_flight(name: str, pull: ImageProgress | None) -> NodeImage:
+    """An image that the attempt in flight is about; what became of it earlier is past."""
+    if pull is None:
+        return NodeImage(image=name, state=ImageState.WAITING)
+    return NodeImage(
+        image=name,
+        state=pull.state,
+        bytes=_known(pull.bytes),
+        total_bytes=_known(pull.total_bytes),
+        bytes_per_second=_known(pull.bytes_per_second),
+    )
+
+
+def _image(node: NodeRun, name: str) -> NodeImage:
+    outcome = node.images.get(name)
+    if outcome is None:
+        state = ImageState.CANCELLED if node.phase in OVER else ImageState.WAITING
+        return NodeImage(image=name, state=state)
+    if node.arrived(name):
+        return _arrived_image(outcome)
+    return NodeImage(
+        image=name,
+        state=outcome.state,
+        reason=outcome.reason or Reason.UNKNOWN,
+        message=_text(outcome.message),
+    )
+
+
+def _arrived_image(outcome: ImageOutcome) -> NodeImage:
+    return NodeImage(
+        image=outcome.image,
+        state=outcome.state,
+        bytes=_known(outcome.bytes),
+        total_bytes=_known(outcome.bytes),
+        digest=outcome.digest or UNSET,
+        seconds=UNSET if outcome.seconds is None else outcome.seconds,
+    )
+
+
+def _known(number: int | None) -> int | UnsetType:
+    return UNSET if number is None else number
+
+
+# ── the fleet ────────────────────────────────────────────────────────────────────────────────
+
+
+def fleet_node(node: KnownNode) -> Node:
+    """A node of the fleet."""
+    disk = node.image_disk
+    return Node(
+        name=node.name,
+        labels=dict(node.labels),
+        schedulable=node.schedulable,
+        connected=node.connected,
+        last_seen=milliseconds_if_known(node.last_seen),
+        agent_version=node.agent_version or UNSET,
+        runtime=node.runtime or UNSET,
+        driver=node.driver or UNSET,
+        platform=node.platform or UNSET,
+        image_disk=UNSET
+        if disk is None
+        else documents.ImageDisk(free_bytes=disk.free_bytes, total_bytes=disk.total_bytes),
+        pulling=list(node.pulling),
+        message=_text(node.problem),
+    )

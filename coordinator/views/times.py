@@ -1,0 +1,27 @@
+"""Times as the contract writes them, from whole milliseconds since 1970."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from msgspec import UNSET, UnsetType
+
+
+def seconds(time: int) -> str:
+    """RFC 3339 in UTC, cut to whole seconds."""
+    return datetime.fromtimestamp(time // 1000, UTC).isoformat()[:19] + "Z"
+
+
+def milliseconds(time: int) -> str:
+    """RFC 3339 in UTC, with milliseconds."""
+    return f"{seconds(time)[:-1]}.{time % 1000:03}Z"
+
+
+def seconds_if_known(time: int | None) -> str | UnsetType:
+    """As ``seconds``; left out where there is none."""
+    return UNSET if time is None else seconds(time)
+
+
+def milliseconds_if_known(time: int | None) -> str | UnsetType:
+    """As ``milliseconds``; left out where there is none."""
+    return UNSET if time is None else milliseconds(time)

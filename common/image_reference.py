@@ -1,0 +1,179 @@
+"""Image references, as Docker and containerd read them.
+
+The grammar and the short names are those of github.com/distribution/reference
+(``ParseNormalizedNamed``, then ``TagNameOnly``). One difference: a first part that looks like a
+registry but is no host name (``my_host.example/x``) is refused here; distribution then takes the
+whole for a repository of no registry at all.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final, Self
+
+DOCKER_HUB: Final = "docker.io"
+DEFAULT_TAG: Final = "latest"
+REPOSITORY_LIMIT: Final = 255
+"""Characters of a repository's name, the registry not counted."""
+
+_HUB_BEFORE: Final = "index.docker.io"
+_HUB_OFFICIAL: Final = "library/"
+_QUOTE_LIMIT: Final = 80
+
+_LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
+_REGISTRY: Final = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?")
+_REPOSITORY_PART: Final = re.compile(r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*")
+_TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_IMAGE_ID: Final = re.compile(r"[a-f0-9]{64}")
+_LOWER_HEX: Final = re.compile(r"[a-f0-9]*")
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_DIGITS_OF: Final = {"sha256": 64, "sha384": 96, "sha512": 128}
+
+
+class InvalidReference(ValueError):  # noqa: N818  # what it is, as users read it; "Error" adds nothing
+    """A text is no image reference. The message says why, in a user's words."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageReference:
+    """One image, fully named. Made by ``parse``, so that the parts are always valid."""
+
+    registry: str
+    """Host and, where given, port: ``docker.io``, ``localhost:5000``, ``[::1]:5000``."""
+    repository: str
+    """The path in the registry: ``library/nginx``."""
+    tag: str | None = None
+    """Absent only where a digest is given without one."""
+    digest: str | None = None
+    """``algorithm:hex``."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a reference as a user writes it; ``InvalidReference`` is all that it raises."""
+        _refuse_what_is_no_reference(text)
+        registry, rest = _split_registry(text)
+        name, at, digest = rest.partition("@")
+        repository, colon, tag = name.partition(":")
+        _check_registry(registry)
+        _check_repository(repository)
+        if colon:
+            _check_tag(tag)
+        elif not at:
+            tag = DEFAULT_TAG
+        if at:
+            _check_digest(digest)
+        return cls(registry, repository, tag or None, digest or None)
+
+    @property
+    def canonical(self) -> str:
+        """The full form, equal for all spellings of one image: ``docker.io/library/nginx:latest``.
+
+        Tag and digest both stay where both were given.
+        """
+        tag = f":{self.tag}" if self.tag else ""
+        digest = f"@{self.digest}" if self.digest else ""
+        return f"{self.registry}/{self.repository}{tag}{digest}"
+
+    @property
+    def runtime_form(self) -> str:
+        """What a container runtime is asked for: the canonical form, no tag beside a digest.
+
+        The digest alone decides what is pulled. containerd drops such a tag itself
+        (``ParseDockerRef``); containers/image, and with it CRI-O, has refused the pair.
+        """
+        if self.digest is None:
+            return self.canonical
+        return f"{self.registry}/{self.repository}@{self.digest}"
+
+    def __str__(self) -> str:
+        return self.canonical
+
+
+def _refuse_what_is_no_reference(text: str) -> None:
+    if not text:
+        raise InvalidReference("the image reference is empty")
+    if any(character.isspace() for character in text):
+        raise InvalidReference(f"{_quoted(text)} has white space in it")
+    if _SCHEME.match(text):
+        raise InvalidReference(
+            f"{_quoted(text)} begins with a scheme; write registry/repository:tag without it"
+        )
+    if _IMAGE_ID.fullmatch(text):
+        raise InvalidReference(
+            f"{_quoted(text)} is an image id, which no registry knows; give the image's name"
+        )
+
+
+def _split_registry(text: str) -> tuple[str, str]:
+    """Registry and rest, short names completed; ``splitDockerDomain`` of the Go package."""
+    first, slash, rest = text.partition("/")
+    if not slash or not _looks_like_registry(first):
+        registry, rest = DOCKER_HUB, text
+    else:
+        registry = DOCKER_HUB if first == _HUB_BEFORE else first
+    if registry == DOCKER_HUB and "/" not in rest:
+        rest = _HUB_OFFICIAL + rest
+    return registry, rest
+
+
+def _looks_like_registry(first: str) -> bool:
+    return first == "localhost" or "." in first or ":" in first or first != first.lower()
+
+
+def _check_registry(registry: str) -> None:
+    if not _REGISTRY.fullmatch(registry):
+        raise InvalidReference(
+            f"{_quoted(registry)} before the first '/' is no registry: "
+            "a host name or address, IPv6 in brackets, then maybe ':' and a port"
+        )
+
+
+def _check_repository(repository: str) -> None:
+    if repository in {"", _HUB_OFFICIAL}:
+        raise InvalidReference("the repository's name is missing")
+    if repository != repository.lower():
+        raise InvalidReference(f"repository name {_quoted(repository)} must be lower case")
+    for part in repository.split("/"):
+        if not part:
+            raise InvalidReference(f"repository name {_quoted(repository)} has an empty part")
+        if not _REPOSITORY_PART.fullmatch(part):
+            raise InvalidReference(
+                f"{_quoted(part)} is not allowed in a repository name: lower-case letters and "
+                "digits, separated by one '.', one or two '_', or dashes"
+            )
+    if len(repository) > REPOSITORY_LIMIT:
+        raise InvalidReference(
+            f"repository name {_quoted(repository)} has {len(repository)} characters, "
+            f"more than {REPOSITORY_LIMIT}"
+        )
+
+
+def _check_tag(tag: str) -> None:
+    if not _TAG.fullmatch(tag):
+        raise InvalidReference(
+            f"{_quoted(tag)} is no tag: 1 to 128 letters, digits, '_', '.' and '-', "
+            "the first neither '.' nor '-'"
+        )
+
+
+def _check_digest(digest: str) -> None:
+    algorithm, _, encoded = digest.partition(":")
+    digits = _DIGITS_OF.get(algorithm)
+    if digits is None:
+        raise InvalidReference(
+            f"digest {_quoted(digest)} must begin with one of "
+            + ", ".join(f"{name}:" for name in _DIGITS_OF)
+        )
+    if not _LOWER_HEX.fullmatch(encoded):
+        raise InvalidReference(f"digest {_quoted(digest)} must be lower-case hexadecimal")
+    if len(encoded) != digits:
+        raise InvalidReference(
+            f"digest {_quoted(digest)} has {len(encoded)} digits; {algorithm} has {digits}"
+        )
+
+
+def _quoted(text: str) -> str:
+    """Show a user's text in a message: no control characters, never long."""
+    shown = text if len(text) <= _QUOTE_LIMIT else text[: _QUOTE_LIMIT - 1] + "…"
+    return repr(shown)

@@ -1,0 +1,78 @@
+"""What the ledger wants done, in the imperative."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from common.messages import Outcome, Reply
+from common.reasons import Reason
+from common.subjects import AttemptKey
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Tell the leader whether its command is accepted."""
+
+    to: str
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """Send a heartbeat now."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartPull:
+    """Have an image on the node: DownloadBegan and BytesArrived on the way, PullEnded at last.
+
+    ``always`` asks the registry even if the image is there. ``keep_seconds`` is how long what an
+    interrupted pull may be resumed from is worth keeping.
+    """
+
+    reference: str
+    always: bool
+    keep_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class StopPull:
+    """Stop the download now, without dropping what it could be resumed from: PullEnded.
+
+    ``reason``: Timeout, Stalled, or Cancelled where nobody wants the image any more.
+    """
+
+    reference: str
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Drop what an interrupted pull could be resumed from: Forgotten."""
+
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """Keep the outcome until it is stored: OutcomeSettled, or never after a ``Discard``."""
+
+    key: AttemptKey
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """Nobody wants this outcome any more: stop delivering it."""
+
+    key: AttemptKey
+
+
+@dataclass(frozen=True, slots=True)
+class WakeAt:
+    """Say TimePassed at this time; replaces an earlier wish."""
+
+    time: float
+
+
+Instruction = Answer | Announce | StartPull | StopPull | Forget | Deliver | Discard | WakeAt

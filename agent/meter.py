@@ -1,0 +1,59 @@
+"""How far one pull is, how fast it is, and since when it has not moved."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from agent.runtime.protocol import Bytes
+
+RATE_WINDOW = 5.0
+"""Seconds over which the speed is measured."""
+
+
+class Meter:
+    """Bytes of one pull, from what the runtime says about once a second.
+
+    ``done`` never falls, whatever the runtime says: a download that begins anew is no step back
+    for whoever watches.
+    """
+
+    def __init__(self) -> None:
+        self.done: int | None = None
+        self.total: int | None = None
+        self._moved_at: float | None = None
+        self._samples: deque[tuple[float, int]] = deque()
+
+    def start(self, now: float) -> None:
+        """From now on bytes are expected."""
+        self._moved_at = now
+
+    def read(self, value: Bytes, now: float) -> None:
+        """Take in what the runtime says."""
+        if not self._samples or value.done != self._samples[-1][1]:
+            self._moved_at = now
+        if self._samples and value.done < self._samples[-1][1]:
+            self._samples.clear()
+        self._samples.append((now, value.done))
+        while self._samples[0][0] < now - RATE_WINDOW:
+            self._samples.popleft()
+        self.done = max(self.done or 0, value.done)
+        if value.total is not None:
+            self.total = value.total
+
+    @property
+    def complete(self) -> bool:
+        """Whether every byte is here; unpacking then goes on in silence."""
+        return self.total is not None and self.done is not None and self.done >= self.total
+
+    @property
+    def still_since(self) -> float | None:
+        """Since when no byte has come; None where none is expected."""
+        return None if self.complete else self._moved_at
+
+    @property
+    def rate(self) -> int | None:
+        """Bytes per second of the last few seconds; None where that is not known or is over."""
+        if self.complete or len(self._samples) < 2:  # noqa: PLR2004 -- a speed has two ends
+            return None
+        (began, first), (ended, last) = self._samples[0], self._samples[-1]
+        return round((last - first) / (ended - began)) if ended > began else None

@@ -14,11 +14,14 @@ import msgspec
 
 from common import subjects
 from common.bus import Bus, Entry, KeyValue, Record
+from common.logs import Log, Sparing
 from common.messages import Outcome
 from common.subjects import AttemptKey
 from coordinator.core.events import OutcomeStored
 from coordinator.core.run import UNDECODABLE
 from coordinator.core.task import TaskHead
+
+poison = Sparing(Log(__name__))
 
 LIST_CHUNK_BYTES = 192 * 1024
 """Names in one stored chunk; with JSON's quotes and commas it stays below the message limit."""
@@ -49,9 +52,10 @@ class KeyRecord(msgspec.Struct, frozen=True, rename="camel"):
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """A head that was deleted."""
+    """A head that was deleted, or a value in the bucket that is none."""
 
     task: str
+    revision: int
 
 
 _encode = msgspec.json.Encoder().encode
@@ -104,11 +108,6 @@ class Store:
         async for entries in self._heads.watch(start=start):
             for entry in entries:
                 yield _head_or_gone(entry)
-
-    async def heads_end(self) -> int:
-        """The newest revision in the bucket of heads."""
-        state = await self._bus.stream_state(f"KV_{subjects.TASKS_BUCKET}")
-        return state.last_seq
 
     async def delete_head(self, stored: StoredHead) -> None:
         """Remove a task from sight; its other records are removed afterwards."""
@@ -199,11 +198,18 @@ class Store:
 
 
 def _head_of(entry: Entry) -> StoredHead | None:
-    return None if entry.value is None else StoredHead(_decode_head(entry.value), entry.revision)
+    if entry.value is None:
+        return None
+    try:
+        head = _decode_head(entry.value)
+    except msgspec.MsgspecError as why:
+        poison.warning("head", "a value among the heads is none", key=entry.key, why=str(why))
+        return None
+    return StoredHead(head, entry.revision) if head.id == entry.key else None
 
 
 def _head_or_gone(entry: Entry) -> StoredHead | Gone:
-    return _head_of(entry) or Gone(entry.key)
+    return _head_of(entry) or Gone(entry.key, entry.revision)
 
 
 def _outcomes(records: Iterable[Record], *, live: bool) -> Iterable[OutcomeStored]:

@@ -98,7 +98,7 @@ class FleetTable:
 
     def _known(self, name: str, row: _Row) -> KnownNode:
         said = row.heartbeat
-        conflict = self._fleet.in_conflict(name)
+        conflict = self._fleet.presence(name).conflict
         return KnownNode(
             name=name,
             labels=said.labels,

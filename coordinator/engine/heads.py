@@ -33,6 +33,9 @@ class Heads:
         """The newest known head of a task."""
         return self._by_id.get(task)
 
+    def __len__(self) -> int:
+        return len(self._by_id)
+
     def __iter__(self) -> Iterator[StoredHead]:
         return iter(list(self._by_id.values()))
 

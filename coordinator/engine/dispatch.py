@@ -1,0 +1,99 @@
+"""Commands to agents: core NATS messages on one connection, so that they keep their order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from common import subjects
+from common.bus import Bus, NoResponders, NotConnected
+from common.logs import Log
+from common.messages import Assign as AssignMessage
+from common.messages import AssignedImage, Cancel, Reply, Report
+from coordinator.core.commands import Assign, CancelWork
+from coordinator.core.events import (
+    AssignmentAccepted,
+    AssignmentRefused,
+    AssignmentUnanswered,
+    Event,
+)
+from coordinator.core.task import PullPolicy
+
+log = Log(__name__)
+
+ANSWER_SECONDS = 5.0
+"""How long an agent may take to say whether it accepts; a refusal or none is asked again."""
+REPORTING_NODES = 1000
+"""With more nodes in flight progress comes more seldom, so that reports stay at 1,000 a second."""
+
+_encode = msgspec.json.Encoder().encode
+_decode_reply = msgspec.json.Decoder(Reply).decode
+
+
+class Dispatcher:
+    """Sends what the core wants sent, and brings the answers back as events."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        epoch: int,
+        feed: Callable[[Event], None],
+        in_flight: Callable[[], int],
+        deposed: Callable[[int], None],
+    ) -> None:
+        self._bus = bus
+        self._epoch = epoch
+        self._feed = feed
+        self._in_flight = in_flight
+        self._deposed = deposed
+
+    def report(self) -> None:
+        """Ask every agent to say now what it holds."""
+        self._bus.publish(subjects.REPORT, _encode(Report(epoch=self._epoch)))
+
+    def assign(self, command: Assign) -> None:
+        """Send an assignment; answered by an event, at the latest after ``ANSWER_SECONDS``."""
+        key, instance = command.key, command.instance
+        message = AssignMessage(
+            epoch=self._epoch,
+            task=key.task,
+            attempt=key.attempt,
+            images=[AssignedImage(name=i.name, reference=i.reference) for i in command.images],
+            always_pull=command.spec.image_pull_policy is PullPolicy.ALWAYS,
+            pull_timeout_seconds=command.spec.pull_timeout_seconds,
+            progress_seconds=max(1.0, self._in_flight() / REPORTING_NODES),
+        )
+        subject = subjects.command(key.node, instance)
+
+        def answered(answer: bytes | Exception) -> None:
+            self._feed(self._event_for(command, answer))
+
+        try:
+            self._bus.ask(subject, _encode(message), ANSWER_SECONDS, answered)
+        except NotConnected:
+            self._feed(AssignmentUnanswered(key, instance))
+
+    def _event_for(self, command: Assign, answer: bytes | Exception) -> Event:
+        key, instance = command.key, command.instance
+        if isinstance(answer, Exception):
+            return AssignmentUnanswered(key, instance, absent=isinstance(answer, NoResponders))
+        try:
+            reply = _decode_reply(answer)
+        except msgspec.MsgspecError:
+            log.warning("an agent's reply cannot be decoded", node=key.node)
+            return AssignmentUnanswered(key, instance)
+        if reply.accepted:
+            return AssignmentAccepted(key, instance)
+        if reply.epoch > self._epoch:
+            self._deposed(reply.epoch)
+        log.info("assignment refused", task=key.task, node=key.node, why=reply.refusal)
+        return AssignmentRefused(key, instance)
+
+    def cancel(self, command: CancelWork) -> None:
+        """Tell an agent to stop; if this is lost, its next heartbeat brings it up again."""
+        message = Cancel(epoch=self._epoch, task=command.task, attempt=command.attempt)
+        try:
+            self._bus.publish(subjects.command(command.node, command.instance), _encode(message))
+        except NotConnected:
+            log.debug("not connected: a cancel waits for the next heartbeat")

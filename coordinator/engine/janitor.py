@@ -1,0 +1,94 @@
+"""Removes finished tasks after their retention, and what a crash left of removed ones."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
+from common.bus import BusError, Conflict
+from common.logs import Log
+from coordinator.core.task import TaskHead
+from coordinator.engine.heads import Heads
+from coordinator.engine.webhooks import GIVE_UP_SECONDS
+from coordinator.store import Store, StoredHead
+
+log = Log(__name__)
+
+LONGEST_SLEEP_SECONDS = 600.0
+SHORTEST_SLEEP_SECONDS = 1.0
+BEING_CREATED_SECONDS = 3600.0
+
+
+class Janitor:
+    """Head first, then everything else: a task without a head is no task."""
+
+    def __init__(
+        self,
+        store: Store,
+        heads: Heads,
+        clock: Callable[[], float],
+        forget: Callable[[str], None],
+        retention_seconds: float,
+    ) -> None:
+        self._store = store
+        self._heads = heads
+        self._clock = clock
+        self._forget = forget
+        self._retention = retention_seconds
+
+    async def run(self) -> None:
+        """Sweep what crashes left, then remove tasks as their time comes; runs without end."""
+        await self._persist(self._sweep)
+        while True:
+            await self._persist(self._remove_expired)
+            due = min(map(self._expires, self._heads), default=math.inf)
+            wait = due - self._clock()
+            await asyncio.sleep(min(max(wait, SHORTEST_SLEEP_SECONDS), LONGEST_SLEEP_SECONDS))
+
+    async def _persist(self, chore: Callable[[], Awaitable[None]]) -> None:
+        """Do a chore; where the store is away, that is no reason to die but to come again."""
+        try:
+            await chore()
+        except BusError as why:
+            log.warning("clean-up waits for the store", why=str(why))
+
+    def _expires(self, stored: StoredHead) -> float:
+        head: TaskHead = stored.head
+        if head.finished_at is None:
+            return math.inf
+        over = head.finished_at / 1000
+        # Whoever is still to be told of it keeps it, for as long as telling is tried.
+        return over + (max(self._retention, GIVE_UP_SECONDS) if head.notify else self._retention)
+
+    async def _remove_expired(self) -> None:
+        now = self._clock()
+        for stored in self._heads:
+            if self._expires(stored) > now:
+                continue
+            try:
+                await self._store.delete_head(stored)
+            except Conflict:
+                continue  # somebody has rewritten it: seen anew at the next round
+            self._forget(stored.head.id)
+            await self._store.purge_task(stored.head.id, stored.head.key)
+            log.info("task removed after its retention", task=stored.head.id)
+
+    async def _sweep(self) -> None:
+        """Purge again what belongs to no task: a purge is not crash-proof [nats-server #8505]."""
+        left = await self._store.tasks_with_outcomes() | await self._store.tasks_with_lists()
+        for task in left:
+            if self._clock() - _drawn_at(task) < BEING_CREATED_SECONDS:
+                continue  # its lists are stored before its head
+            if self._heads.get(task) is None and await self._store.load_head(task) is None:
+                await self._store.purge_task(task)
+                log.info("purged what was left of a removed task", task=task)
+
+
+def _drawn_at(task: str) -> float:
+    """When a task id was drawn, in seconds since 1970; 0 for what is no task id."""
+    try:
+        return datetime.strptime(task[:20], "task-%Y%m%d-%H%M%S").replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return 0.0

@@ -1,0 +1,86 @@
+"""The one place where the core is called: events in, commands out, one after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from coordinator.core.commands import Command, WakeAt
+from coordinator.core.events import Event, Woken
+from coordinator.core.scheduler import Core
+
+Perform = Callable[[Command], None]
+Observe = Callable[[Event, Sequence[Command]], None]
+
+
+class Clock:
+    """Seconds since 1970 that never fall: the wall clock at the start, then the monotonic one."""
+
+    def __init__(self) -> None:
+        self._offset = time.time() - time.monotonic()
+
+    def __call__(self) -> float:
+        """Now."""
+        return time.monotonic() + self._offset
+
+
+class Loop:
+    """Feeds the core. Observers see every event with its commands, before these are performed."""
+
+    def __init__(
+        self, core: Core, clock: Callable[[], float], perform: Perform, observers: Sequence[Observe]
+    ) -> None:
+        self._core = core
+        self._clock = clock
+        self._perform = perform
+        self._observers = observers
+        self._events: deque[Event] = deque()
+        self._busy = False
+        self._alarm: asyncio.TimerHandle | None = None
+        self._fault: asyncio.Future[NoReturn] = asyncio.get_running_loop().create_future()
+
+    def feed(self, event: Event) -> None:
+        """Let the core know; what follows from it is done before this returns.
+
+        Called while the core is at work, the event waits its turn. Never raises: a fault in the
+        core ends ``run``, and with it the program, instead of one message's handler.
+        """
+        self._events.append(event)
+        if self._busy or self._fault.done():
+            return
+        self._busy = True
+        try:
+            while self._events:
+                self._handle(self._events.popleft())
+        except Exception as fault:  # noqa: BLE001 - reported by run(), which ends the program
+            self._fault.set_exception(fault)
+        finally:
+            self._busy = False
+
+    def _handle(self, event: Event) -> None:
+        commands = self._core.handle(event, self._clock())
+        for observe in self._observers:
+            observe(event, commands)
+        for command in commands:
+            if isinstance(command, WakeAt):
+                self._wake_at(command.when)
+            else:
+                self._perform(command)
+
+    def _wake_at(self, when: float) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        delay = max(0.0, when - self._clock())
+        self._alarm = asyncio.get_running_loop().call_later(delay, self.feed, Woken())
+
+    async def run(self) -> NoReturn:
+        """Wait for a fault in the core; raises it."""
+        try:
+            await self._fault
+        finally:
+            if self._alarm is not None:
+                self._alarm.cancel()
+        raise AssertionError  # the future only ever fails

@@ -1,0 +1,452 @@
+"""One term of leadership: load what is stored, hear what is held, then schedule until it ends.
+
+A term begins the same way after a crash, a change of leader, or a NATS that was away: nothing is
+taken over from the term before but the stored truth. When it ends, what runs on the nodes goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakValueDictionary
+
+import aiohttp
+import msgspec
+
+from common import subjects
+from common.bus import Bus, BusError, NotConnected, Received
+from common.logs import Log, Sparing
+from common.messages import Progress
+from coordinator.api.port import Created, IdempotencyKey, NoSuchTask, Transfer
+from coordinator.core.commands import (
+    Assign,
+    CancelWork,
+    Command,
+    FinishTask,
+    StartTask,
+    StoreVerdict,
+    TellBatch,
+    TellNode,
+    WakeAt,
+)
+from coordinator.core.events import (
+    BusFellSilent,
+    BusHeard,
+    Event,
+    OutcomeStored,
+    Settled,
+    TaskCreated,
+    TaskEnded,
+    TaskStarted,
+)
+from coordinator.core.run import IN_FLIGHT, TaskRun
+from coordinator.core.scheduler import Core, Limits
+from coordinator.core.task import Duty, TaskHead, TaskSpec, TaskStatus
+from coordinator.engine.dispatch import Dispatcher
+from coordinator.engine.fleet_table import FleetTable
+from coordinator.engine.heads import Heads
+from coordinator.engine.janitor import Janitor
+from coordinator.engine.live import Board, LiveChanges, Pulls
+from coordinator.engine.loop import Loop, Observe
+from coordinator.engine.publisher import Publisher
+from coordinator.engine.transitions import Transitions
+from coordinator.engine.webhooks import Webhooks
+from coordinator.store import NAMED, Gone, Store, StoredHead
+from coordinator.views.tasks import Snapshot
+
+log = Log(__name__)
+poison = Sparing(log)
+
+SETTLE_SECONDS = 2.0
+"""A starting leader hears so long what agents hold before it assigns."""
+PING_SECONDS = 1.0
+PING_ANSWER_SECONDS = 2.0
+OUTCOMES_AT_A_TIME = 100
+
+_decode_progress = msgspec.json.Decoder(Progress).decode
+
+
+class DeposedError(Exception):
+    """An agent knows a newer leader: this term is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class TermSettings:
+    """What the operator decided about the work of a leader."""
+
+    limits: Limits
+    source: str
+    """The CloudEvents ``source`` of this installation."""
+    retention_seconds: float
+    forget_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What outlives a term."""
+
+    bus: Bus
+    http: aiohttp.ClientSession
+    clock: Callable[[], float]
+    live: LiveChanges
+    observers: Sequence[Observe]
+    on_poison: Callable[[str], None]
+    """Told the kind of a message that cannot be understood."""
+
+
+class Term:
+    """The wiring of one term, and the questions that the API asks of it."""
+
+    def __init__(self, around: Surroundings, settings: TermSettings, epoch: int) -> None:
+        self._around = around
+        self._bus = around.bus
+        self.clock = around.clock
+        self.heads = Heads()
+        self._store = Store(around.bus)
+        self.core = Core(settings.limits, self.clock())
+        self._board = Board()
+        self._jobs = asyncio.TaskGroup()
+        self.loaded = asyncio.Event()
+        self._closing: dict[str, list[OutcomeStored]] = {}
+        self._cancels: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._publisher = Publisher(
+            around.bus,
+            source=settings.source,
+            epoch=epoch,
+            clock=self.clock,
+            snapshot=self.snapshot,
+            runs=self.core.runs,
+            told=self._told,
+        )
+        observers = [self._publisher.observe, self._note_changes, *around.observers]
+        self._loop = Loop(self.core, self.clock, self._perform, observers)
+        feed = self._loop.feed
+        self._dispatcher = Dispatcher(around.bus, epoch, feed, self._in_flight, self._deposed)
+        self._transitions = Transitions(
+            self._store, self.heads, epoch, self.clock, feed, self._learn
+        )
+        self.fleet = FleetTable(
+            self.core.fleet, feed, self.clock, around.live.fleet_changed, settings.forget_seconds
+        )
+        self._webhooks = Webhooks(around.http, self.clock, self._told)
+        self._janitor = Janitor(
+            self._store, self.heads, self.clock, self._forget, settings.retention_seconds
+        )
+
+    # ── the course of a term ──
+
+    async def run(self) -> None:
+        """Work until cancelled; whatever dies takes the term, and the program, with it."""
+        async with self._jobs:
+            heads_end, outcomes_end = await self._load()
+            self._spawn(self._loop.run())
+            self._spawn(self._publisher.run())
+            self._spawn(self._publisher.report_progress())
+            self._spawn(self._watch_heads(heads_end + 1))
+            self._spawn(self._watch_outcomes(outcomes_end + 1))
+            self._spawn(self._watch_bus())
+            self._spawn(self.fleet.watch_silence())
+            self._spawn(self._janitor.run())
+            async with self._hearing():
+                self.loaded.set()
+                await self._settle()
+                await asyncio.Future()
+
+    def _spawn(self, job: Coroutine[Any, Any, Any]) -> None:
+        self._jobs.create_task(job)
+
+    async def _load(self) -> tuple[int, int]:
+        """Feed the core with everything that is not over; the ends of what was read."""
+        heads_end = 0
+        outcomes_end = await self._store.outcomes_end()
+        async for stored in self._store.load_heads():
+            heads_end = max(heads_end, stored.revision)
+            if not isinstance(stored, Gone):
+                self.heads.apply(stored)
+        for stored in sorted(self.heads, key=lambda stored: stored.order):
+            if not stored.head.status.is_final:
+                await self._load_unfinished(stored, outcomes_end)
+            elif stored.head.notify:
+                self._announce_end(stored.head)
+        log.info("state loaded", tasks=len(self.heads), running=len(self.core.runs))
+        return heads_end, outcomes_end
+
+    async def _load_unfinished(self, stored: StoredHead, outcomes_end: int) -> None:
+        head = stored.head
+        await self._publisher.read_kept(head.id)
+        if head.status is TaskStatus.RUNNING:
+            self._loop.feed(TaskCreated(head, stored.order))
+            nodes = await self._store.load_list(head.id, head.node_list or "")
+            self._loop.feed(TaskStarted(head, stored.order, tuple(nodes)))
+            async for event in self._store.load_outcomes(head.id, outcomes_end):
+                self._loop.feed(event)
+        else:
+            await self._introduce(stored)
+
+    @asynccontextmanager
+    async def _hearing(self) -> AsyncIterator[None]:
+        beats = await self._bus.subscribe(
+            subjects.ALL_HEARTBEATS, self._guarded("heartbeat", self.fleet.on_heartbeat)
+        )
+        reports = await self._bus.subscribe(
+            subjects.ALL_PROGRESS, self._guarded("progress", self._on_progress)
+        )
+        try:
+            yield
+        finally:
+            beats.close()
+            reports.close()
+
+    async def _settle(self) -> None:
+        try:
+            self._dispatcher.report()
+        except NotConnected:
+            log.warning("not connected while starting: agents say what they hold by themselves")
+        await asyncio.sleep(SETTLE_SECONDS)
+        self._loop.feed(Settled())
+
+    def _guarded(self, kind: str, handle: Callable[[Received], None]) -> Callable[[Received], None]:
+        def guarded(received: Received) -> None:
+            try:
+                handle(received)
+            except (msgspec.MsgspecError, ValueError) as why:
+                self._around.on_poison(kind)
+                poison.warning(
+                    kind, "a message cannot be understood", subject=received.subject, why=str(why)
+                )
+
+        return guarded
+
+    async def _watch_bus(self) -> None:
+        """Whether the leader itself is heard: only then does silence of others mean anything."""
+        last = self.clock()
+        while True:
+            began = self.clock()
+            try:
+                await self._bus.ping(PING_ANSWER_SECONDS)
+            except BusError:
+                self._loop.feed(BusFellSilent(last))
+            else:
+                last = began
+                if self.core.fleet.clock.stands:
+                    self._loop.feed(BusHeard())
+            await asyncio.sleep(max(0.0, PING_SECONDS - (self.clock() - began)))
+
+    # ── what is stored comes in ──
+
+    async def _watch_heads(self, start: int) -> None:
+        async for stored in self._store.watch_heads(start):
+            if isinstance(stored, Gone):
+                self._forget(stored.task)
+            else:
+                self._learn(stored)
+
+    async def _watch_outcomes(self, start: int) -> None:
+        async for events in self._store.watch_outcomes(start):
+            for number, event in enumerate(events, start=1):
+                self._take_outcome(event)
+                if number % OUTCOMES_AT_A_TIME == 0:
+                    await asyncio.sleep(0)
+
+    def _take_outcome(self, event: OutcomeStored) -> None:
+        if event.key.task in self._closing:
+            self._closing[event.key.task].append(event)
+        else:
+            self._loop.feed(event)
+
+    def _learn(
+        self,
+        stored: StoredHead,
+        *,
+        named: Sequence[str] | None = None,
+        nodes: Sequence[str] | None = None,
+    ) -> None:
+        """Take a stored head in, and let the core know what is new about it."""
+        before = self.heads.get(stored.head.id)
+        if not self.heads.apply(stored):
+            return
+        head = stored.head
+        if before is not None and before.head.status is head.status:
+            return
+        if head.status.is_final:
+            self._loop.feed(TaskEnded(head))
+            self._board.drop_task(head.id)
+            self._announce_end(head)
+        elif nodes is not None:
+            self._loop.feed(TaskStarted(head, stored.order, tuple(nodes)))
+        elif head.status is TaskStatus.PENDING and (named is not None or not head.spec.names_nodes):
+            self._loop.feed(
+                TaskCreated(head, stored.order, None if named is None else tuple(named))
+            )
+        else:
+            self._spawn(self._introduce(stored))
+
+    async def _introduce(self, stored: StoredHead) -> None:
+        """A head that somebody else wrote, or that landed without an answer: load its list."""
+        head = stored.head
+        while True:
+            try:
+                if head.status is TaskStatus.RUNNING:
+                    nodes = await self._store.load_list(head.id, head.node_list or "")
+                elif head.spec.names_nodes:
+                    nodes = await self._store.load_list(head.id, NAMED)
+                else:
+                    nodes = None
+                break
+            except BusError:
+                await asyncio.sleep(1.0)
+        current = self.heads.get(head.id)
+        if current is None or current.head.status is not head.status:
+            return
+        if head.status is TaskStatus.RUNNING:
+            self._loop.feed(TaskStarted(head, stored.order, tuple(nodes or ())))
+        else:
+            self._loop.feed(
+                TaskCreated(head, stored.order, None if nodes is None else tuple(nodes))
+            )
+
+    def _forget(self, task: str) -> None:
+        stored = self.heads.get(task)
+        if stored is not None and self.heads.remove(task) and not stored.head.status.is_final:
+            self._loop.feed(TaskEnded(stored.head))  # removed by hand: nothing of it goes on
+
+    def _announce_end(self, head: TaskHead) -> None:
+        if head.notify:
+            self._spawn(self._tell_end(head))
+
+    async def _tell_end(self, head: TaskHead) -> None:
+        while True:
+            try:
+                run = await self.finished_run(head.id)
+            except NoSuchTask:
+                return
+            except BusError:
+                await asyncio.sleep(1.0)
+            else:
+                break
+        shot = Snapshot(head, int(self.clock() * 1000), run=run)
+        if Duty.EVENT in head.notify:
+            self._publisher.ended(shot)
+        if Duty.WEBHOOK in head.notify:
+            await self._webhooks.deliver(shot)
+
+    async def _told(self, task: str, duty: Duty) -> None:
+        await self._transitions.discharge(task, duty)
+
+    # ── what agents say ──
+
+    def _on_progress(self, received: Received) -> None:
+        address = subjects.parse_progress(received.subject)
+        if address is None:
+            raise ValueError("not the subject of a progress report")
+        for report in _decode_progress(received.data).attempts:
+            run = self.core.runs.get(report.task)
+            node = run.by_name.get(address.node) if run is not None else None
+            if run is None or node is None or node.accepted_by != address.instance:
+                continue
+            if self._board.report(run, node, report):
+                self._publisher.stir(report.task)
+                self._around.live.task_changed(report.task, [node.name])
+
+    def _deposed(self, epoch: int) -> None:
+        async def end() -> None:
+            raise DeposedError(f"an agent follows a leader of epoch {epoch}")
+
+        self._spawn(end())
+
+    # ── what the core wants ──
+
+    def _perform(self, command: Command) -> None:
+        match command:
+            case Assign():
+                self._dispatcher.assign(command)
+            case CancelWork():
+                self._dispatcher.cancel(command)
+            case StartTask():
+                self._spawn(self._transitions.start(command))
+            case FinishTask():
+                self._spawn(self._transitions.finish(command))
+            case StoreVerdict():
+                self._spawn(self._transitions.decide(command))
+            case TellNode():
+                self._board.drop_node(command.task, command.node)
+            case TellBatch() | WakeAt():
+                pass  # for observers, and for the loop
+
+    def _note_changes(self, _event: Event, _commands: Sequence[Command]) -> None:
+        for run in self.core.runs.values():
+            if run.touched:
+                self._publisher.stir(run.head.id)
+                self._around.live.task_changed(run.head.id, run.touched)
+                run.touched.clear()
+
+    def _in_flight(self) -> int:
+        return sum(run.in_flight for run in self.core.runs.values())
+
+    # ── what users want ──
+
+    async def create(
+        self,
+        spec: TaskSpec,
+        names: Sequence[str] | None,
+        key: IdempotencyKey | None,
+        retry_of: str | None,
+    ) -> Created:
+        """Store a task. Raises KeyReused, StoreAway."""
+        return await self._transitions.create(spec, names, key, retry_of)
+
+    async def cancel(self, task: str) -> TaskHead:
+        """Cancel a task. Raises NoSuchTask, AlreadyOver, StoreAway.
+
+        Outcomes that come in while the head is being swapped wait: they either count for all or
+        for nobody.
+        """
+        lock = self._cancels.setdefault(task, asyncio.Lock())
+        async with lock:
+            held = self._closing.setdefault(task, [])
+            try:
+                return await self._transitions.cancel(task, lambda: self.core.runs.get(task))
+            finally:
+                del self._closing[task]
+                for event in held:
+                    self._loop.feed(event)
+
+    async def named_nodes(self, task: str) -> Sequence[str] | None:
+        """The ``nodeNames`` of a task. Raises BusError."""
+        stored = self.heads.get(task)
+        if stored is None or not stored.head.spec.names_nodes:
+            return None
+        return await self._store.load_list(task, NAMED)
+
+    async def finished_run(self, task: str) -> TaskRun:
+        """The fold of a finished task, read from the store. Raises NoSuchTask, BusError."""
+        stored = self.heads.get(task)
+        if stored is None:
+            raise NoSuchTask(task)
+        head = stored.head
+        nodes = await self._store.load_list(task, head.node_list) if head.node_list else []
+        run = TaskRun(head, nodes)
+        async for event in self._store.load_outcomes(task, head.results_seq or 0):
+            run.take_in(event.key, event.outcome, seq=event.seq, stored_at=event.stored_at, now=0.0)
+        run.close()
+        return run
+
+    def snapshot(self, task: str) -> Snapshot | None:
+        """What is known of a task from memory alone."""
+        stored = self.heads.get(task)
+        if stored is None:
+            return None
+        run = self.core.runs.get(task)
+        transfer = Transfer() if run is None else self._board.transfer(run)
+        return Snapshot(stored.head, int(self.clock() * 1000), run=run, transfer=transfer)
+
+    def pulls(self, task: str, node: str) -> Pulls:
+        """What is known of a node's attempt in flight, by the image's spelling."""
+        run = self.core.runs.get(task)
+        known = run.by_name.get(node) if run is not None else None
+        if known is None or known.phase not in IN_FLIGHT:
+            return {}
+        return self._board.pulls(task, node)

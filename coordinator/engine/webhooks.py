@@ -1,0 +1,114 @@
+"""Webhooks: delivered at least once, tried again with back-off for a day, over restarts.
+
+The queue is the heads whose ``notify`` names the webhook; nothing else is remembered. Each
+delivery is a job of its own, so that a dead receiver delays neither a task nor another receiver.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+
+import aiohttp
+
+from common.bus import BusError
+from common.documents import Document, Task, encode
+from common.logs import Log
+from coordinator.core.task import Duty, TaskHead
+from coordinator.views import tasks as views
+from coordinator.views.tasks import Snapshot
+from coordinator.views.times import seconds
+
+log = Log(__name__)
+
+GIVE_UP_SECONDS = 24 * 3600
+ANSWER_SECONDS = 10.0
+LONGEST_PAUSE_SECONDS = 300.0
+AT_ONCE = 32
+"""Requests under way at the same time."""
+
+
+class Delivery(Document, frozen=True, kw_only=True):
+    """The body of a webhook; the same at every repetition."""
+
+    event: str
+    task: Task
+    timestamp: str
+    message: str
+
+
+class Webhooks:
+    """Tells receivers how their tasks ended."""
+
+    def __init__(
+        self,
+        http: aiohttp.ClientSession,
+        clock: Callable[[], float],
+        told: Callable[[str, Duty], Awaitable[None]],
+    ) -> None:
+        self._http = http
+        self._clock = clock
+        self._told = told
+        self._places = asyncio.Semaphore(AT_ONCE)
+
+    async def deliver(self, shot: Snapshot) -> None:
+        """Bring one delivery to its end: taken (2xx), or given up after a day."""
+        head = shot.head
+        body = self._body(shot)
+        number = 0
+        while self._clock() < (head.finished_at or 0) / 1000 + GIVE_UP_SECONDS:
+            failure = await self._post(head, body)
+            if failure is None:
+                break
+            number += 1
+            pause = min(LONGEST_PAUSE_SECONDS, 2.0 ** min(number - 1, 10)) * random.uniform(0.5, 1)  # noqa: S311 - jitter
+            log.info("webhook not taken", task=head.id, why=failure, pause=round(pause, 1))
+            await asyncio.sleep(pause)
+        else:
+            log.warning("webhook given up", task=head.id)
+        await self._discharge(head.id)
+
+    @staticmethod
+    def _body(shot: Snapshot) -> bytes:
+        head = shot.head
+        document = Delivery(
+            event=f"task.{head.status}",
+            task=views.task(shot),
+            timestamp=seconds(head.finished_at or shot.now),
+            message=head.message or f"The task is {head.status}.",
+        )
+        return encode(document)
+
+    async def _post(self, head: TaskHead, body: bytes) -> str | None:
+        """Try once; None if it was taken, otherwise why not (without the address: a secret)."""
+        headers = {
+            "Content-Type": "application/json",
+            "IPS-Delivery": f"{head.id}/task.{head.status}",
+        }
+        timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
+        try:
+            async with (
+                self._places,
+                self._http.post(
+                    head.spec.webhook_url or "",
+                    data=body,
+                    headers=headers,
+                    timeout=timeout,
+                    allow_redirects=False,
+                ) as answer,
+            ):
+                ok = HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES
+                return None if ok else f"status {answer.status}"
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            return type(error).__name__
+
+    async def _discharge(self, task: str) -> None:
+        while True:
+            try:
+                await self._told(task, Duty.WEBHOOK)
+            except BusError:
+                await asyncio.sleep(1.0)
+            else:
+                return

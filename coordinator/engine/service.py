@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from typing import NoReturn, Protocol
 
 from common.bus import Bus, BusError
@@ -81,8 +80,7 @@ class Service:
             log.warning("the lease is lost: nothing is assigned until it is held again")
             taking_over.cancel()
             work.cancel()
-            with suppress(asyncio.CancelledError):
-                await work
+            await asyncio.wait([work])
 
     async def _take_over(self, term: Term) -> None:
         await term.loaded.wait()

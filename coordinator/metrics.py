@@ -1,0 +1,125 @@
+"""What dashboards count. Observes the core's loop; stands inside no logic.
+
+No label holds a node name, an image or a task id: 10,000 nodes and 50 images would be half a
+million series. Nothing is counted twice within the life of the process, although every term of
+leadership replays what is stored: outcomes count by their place in the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from common.messages import ImageState
+from coordinator.core.commands import Command, TellBatch, TellNode
+from coordinator.core.events import (
+    AssignmentAccepted,
+    AssignmentRefused,
+    AssignmentUnanswered,
+    Event,
+    OutcomeStored,
+    Settled,
+    TaskEnded,
+)
+from coordinator.core.run import Step
+from coordinator.core.task import TaskHead, TaskStatus
+
+MINUTES = (1, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600)
+"""Histogram buckets in seconds: from a small warm-up to a roll-out over a night."""
+
+_ANSWERS = {
+    AssignmentAccepted: "accepted",
+    AssignmentRefused: "refused",
+    AssignmentUnanswered: "unanswered",
+}
+_PROCESSED = {Step.SUCCEEDED: "succeeded", Step.FAILED: "failed"}
+_FINAL = [status for status in TaskStatus if status.is_final]
+
+
+class Metrics:
+    """The coordinator's counters about tasks; those about HTTP are the API's."""
+
+    def __init__(self, registry: CollectorRegistry, active_tasks: Callable[[], int]) -> None:
+        self._tasks = Counter("ips_tasks", "Tasks by how they ended", ["status"], registry=registry)
+        self._durations = Histogram(
+            "ips_task_duration_seconds",
+            "From a task's start to its end",
+            ["status"],
+            buckets=MINUTES,
+            registry=registry,
+        )
+        self._nodes = Counter(
+            "ips_nodes_processed", "Nodes that are done with a task", ["status"], registry=registry
+        )
+        self._batches = Histogram(
+            "ips_batch_execution_duration_seconds",
+            "From a batch's begin until all its nodes are done or wait for a retry",
+            buckets=MINUTES,
+            registry=registry,
+        )
+        self._images = Counter(
+            "ips_images_pulled", "Images that were pulled onto a node", registry=registry
+        )
+        self._assignments = Counter(
+            "ips_assignments", "Assignments by their answer", ["status"], registry=registry
+        )
+        self._poison = Counter(
+            "ips_undecodable_messages", "Messages that were none", ["kind"], registry=registry
+        )
+        active = Gauge("ips_active_tasks", "Tasks that are running", registry=registry)
+        active.set_function(active_tasks)
+        self._counted: dict[str, int] = {}
+        """By task, up to which place in the store its outcomes are counted."""
+        self._first_load = True
+        self._begin_with_zeros()
+
+    def _begin_with_zeros(self) -> None:
+        for status in _FINAL:
+            self._tasks.labels(status)
+            self._durations.labels(status)
+        for answer in _ANSWERS.values():
+            self._assignments.labels(answer)
+        for processed in _PROCESSED.values():
+            self._nodes.labels(processed)
+
+    def poison(self, kind: str) -> None:
+        """A message could not be understood."""
+        self._poison.labels(kind).inc()
+
+    def observe(self, event: Event, commands: Sequence[Command]) -> None:
+        """Count what the core was told and what it made of it."""
+        match event:
+            case OutcomeStored():
+                self._outcome(event, commands)
+            case TaskEnded(head=head):
+                self._ended(head)
+            case Settled():
+                self._first_load = False
+            case AssignmentAccepted() | AssignmentRefused() | AssignmentUnanswered():
+                self._assignments.labels(_ANSWERS[type(event)]).inc()
+            case _:
+                pass
+
+    def _outcome(self, event: OutcomeStored, commands: Sequence[Command]) -> None:
+        task = event.key.task
+        if event.seq <= self._counted.get(task, 0):
+            return
+        self._counted[task] = event.seq
+        if self._first_load:
+            return  # what happened before this process lived, somebody else counted
+        for command in commands:
+            if isinstance(command, TellNode):
+                if command.step in _PROCESSED:
+                    self._nodes.labels(_PROCESSED[command.step]).inc()
+                pulled = [i for i in event.outcome.images if i.state is ImageState.PULLED]
+                self._images.inc(len(pulled))
+            elif isinstance(command, TellBatch):
+                self._batches.observe(command.seconds)
+
+    def _ended(self, head: TaskHead) -> None:
+        self._counted.pop(head.id, None)
+        self._tasks.labels(head.status).inc()
+        if head.started_at is not None and head.finished_at is not None:
+            seconds = (head.finished_at - head.started_at) / 1000
+            self._durations.labels(head.status).observe(seconds)

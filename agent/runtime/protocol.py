@@ -14,7 +14,7 @@ from common.messages import ImageDisk
 from common.reasons import Reason, clip
 
 
-class PullFailed(Exception):
+class PullFailed(Exception):  # noqa: N818  # named for what happened
     """An image could not be pulled or looked up; the text is clipped and free of credentials."""
 
     def __init__(self, reason: Reason, message: str) -> None:
@@ -23,7 +23,7 @@ class PullFailed(Exception):
         self.message = clip(message)
 
 
-class RuntimeAway(Exception):
+class RuntimeAway(Exception):  # noqa: N818  # named for what is the case
     """The runtime does not answer on its endpoint; the text says which and why."""
 
 
@@ -62,7 +62,11 @@ class PresentImage:
 
 @dataclass(frozen=True, slots=True)
 class Bytes:
-    """How far a pull is, in compressed bytes; ``total`` is None until the manifest is known."""
+    """How far a pull is, in compressed bytes; ``total`` is None until the manifest is known.
+
+    Of all that the image consists of, what was there before counts as done. Unpacking is not seen:
+    a pull goes on for a while after ``done`` has reached ``total``.
+    """
 
     done: int
     total: int | None
@@ -76,16 +80,23 @@ class Runtime(Protocol):
 
     driver: str
     """``cri``, ``crictl`` or ``simulated``."""
-    sees_bytes: bool
-    """Whether ``pull`` reports bytes; may become true or false once the runtime has answered."""
+
+    @property
+    def sees_bytes(self) -> bool:
+        """Whether ``pull`` reports bytes; may change with what the runtime answers."""
+
+    @property
+    def resumes(self) -> bool:
+        """Whether an interrupted pull can be resumed; may change with what the runtime answers."""
 
     async def facts(self) -> RuntimeFacts:
         """Ask what the runtime is. Raises RuntimeAway."""
 
     async def find(self, reference: str) -> PresentImage | None:
-        """Look an image up on the node; None if it is not there. Raises PullFailed.
+        """Look an image up on the node, without asking a registry. Raises PullFailed.
 
-        An image that is there for another platform only raises PLATFORM_MISMATCH.
+        None if it is not there, or there for another platform only: no container here could use
+        that, and a pull says so, or mends it where the registry has the right one by now.
         """
 
     async def pull(
@@ -94,23 +105,30 @@ class Runtime(Protocol):
         credentials: Credentials | None,
         *,
         resume_key: str,
-        timeout: float,
+        keep_seconds: float,
         on_bytes: OnBytes,
     ) -> PresentImage:
-        """Pull an image. Raises PullFailed.
+        """Pull an image. Raises PullFailed; PLATFORM_MISMATCH if what came cannot run here.
 
         ``resume_key`` names what an interrupted pull may be resumed from where the runtime can do
-        that (a containerd lease); ``timeout`` (seconds) bounds how long that is kept, not the
-        call. Cancelling the call stops the download on the runtime and keeps what is resumable.
-        ``on_bytes`` is called about once a second where bytes can be seen.
+        that (a containerd lease); two calls at once never share a key. ``keep_seconds`` is the
+        longest that the caller lets the call go on; what it leaves is kept for that long and an
+        hour. Cancelling the call stops the download on the runtime and keeps what is resumable, and
+        so does a failure after which that is of use. ``on_bytes`` is called about once a second
+        where bytes can be seen, and at the end; its ``done`` never falls within a call.
         """
 
     async def forget(self, resume_key: str) -> None:
-        """Drop what an interrupted pull could be resumed from. Never raises for what is not there."""
+        """Drop what an interrupted pull could be resumed from.
+
+        Never raises: what is not there needs no dropping, and what an absent runtime holds expires.
+        """
 
     async def sweep(self, keep: Callable[[str], bool]) -> None:
-        """Drop everything resumable of this service whose key is not to be kept."""
+        """Drop everything resumable of this service whose key is not to be kept.
+
+        Raises RuntimeAway.
+        """
 
     async def close(self) -> None:
         """Release the connection."""
-

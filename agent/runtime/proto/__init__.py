@@ -1,0 +1,1 @@
+"""Messages of the runtimes, generated from the .proto files beside them."""

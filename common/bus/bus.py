@@ -2,14 +2,40 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+import secrets
+import time
+from typing import TYPE_CHECKING, TypeVar
 
+import msgspec
+
+from common.bus import api
+from common.bus.backoff import Backoff
 from common.bus.connection import Connection
+from common.bus.errors import (
+    NoJetStream,
+    NoResponders,
+    NotConnected,
+    StoreRefused,
+    StoreUnavailable,
+    TimedOut,
+)
+from common.bus.reading import Reading
+from common.bus.records import Draft, Record, StreamConfig, StreamState
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 
-    from common.bus.records import Draft, Record, StreamConfig, StreamState
+ANSWER_SECONDS = 5.0
+"""For one try. One replica that syncs every message takes 3,600 a second: a burst may wait."""
+ELECTION_SECONDS = 15.0
+"""How long to ask again while nobody leads; elections take 4 to 9 s."""
+ELECTION_BACKOFF = 1.0
+BATCH_LIMIT = 200
+BATCH_BYTES_LIMIT = 8 * 1024 * 1024
+
+_Answer = TypeVar("_Answer", bound=api.Answer)
+_Result = TypeVar("_Result")
 
 
 class Bus(Connection):
@@ -18,6 +44,21 @@ class Bus(Connection):
     While JetStream elects a leader (up to 9 s, no responders) it is asked again for 15 s; then
     StoreUnavailable. StoreRefused carries the server's own words.
     """
+
+    async def _greet(self) -> None:
+        try:
+            reply = await self.call("$JS.API.INFO", b"", ANSWER_SECONDS)
+        except NoResponders:
+            raise NoJetStream(
+                f"{self.state_text}, but its JetStream is off: start nats-server with -js"
+            ) from None
+        except (TimedOut, NotConnected):
+            return  # a store that is away is for those who store to say
+        fault = msgspec.json.decode(reply, type=api.Answer).error
+        if fault and fault.err_code in {api.OFF_FOR_ACCOUNT, api.OFF_FOR_SERVER}:
+            raise NoJetStream(f"{self.state_text}, but: {fault.description}")
+
+    # ── write ────────────────────────────────────────────────────────────────────────────────
 
     async def store(
         self,
@@ -36,18 +77,83 @@ class Bus(Connection):
 
         Raises Conflict (10071), StoreRefused, or StoreUnavailable, after which it MAY have landed.
         """
-        raise NotImplementedError
+        sent = _expecting(headers, expect_last)
+        if msg_id is not None:
+            sent["Nats-Msg-Id"] = msg_id
+        if ttl is not None:
+            sent["Nats-TTL"] = f"{ttl}s"
+        stored = await self.request(subject, payload, api.Stored, sent)
+        return stored.seq
 
     async def store_batch(self, drafts: Sequence[Draft]) -> int:
         """Append 1 to 200 messages to one stream (``allow_atomic``), all or none (ADR-50).
 
         The sequence of the last one. Raises as ``store``.
         """
-        raise NotImplementedError
+        size = sum(len(draft.payload) for draft in drafts)
+        if not 1 <= len(drafts) <= BATCH_LIMIT or size > BATCH_BYTES_LIMIT:
+            raise ValueError(f"{len(drafts)} messages of {size} bytes are no batch")
+        return await self._until_led(lambda: self._store_batch_once(drafts))
+
+    async def _store_batch_once(self, drafts: Sequence[Draft]) -> int:
+        batch = secrets.token_hex(8)
+        for number, draft in enumerate(drafts, 1):
+            sent = _expecting(draft.headers, draft.expect_last)
+            sent |= {"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(number)}
+            if number < len(drafts):
+                self.publish(draft.subject, draft.payload, headers=sent)
+        sent["Nats-Batch-Commit"] = "1"
+        stored = await self._request_once(draft.subject, draft.payload, api.Stored, sent)
+        return stored.seq
+
+    async def purge(self, stream: str, subject: str) -> int:
+        """Remove all records on a subject (wildcards allowed); how many.
+
+        Not crash-proof on one replica: they can be back after kill -9 (nats-server #8505).
+        """
+        request = msgspec.json.encode({"filter": subject})
+        answer = await self.request(f"$JS.API.STREAM.PURGE.{stream}", request, api.Purged)
+        return answer.purged
+
+    async def ensure_stream(self, config: StreamConfig) -> None:
+        """Create the stream, or change it where it differs; several programs may do so at once."""
+        wanted = msgspec.to_builtins(config)
+        try:
+            await self.request(
+                f"$JS.API.STREAM.CREATE.{config.name}", msgspec.json.encode(wanted), api.Answer
+            )
+        except StoreRefused as refusal:
+            if refusal.code != api.STREAM_NAME_IN_USE:
+                raise
+            await self._update_stream(config.name, wanted)
+
+    async def _update_stream(self, name: str, wanted: dict[str, object]) -> None:
+        """Change only what differs: the rest (placement, limits) is an administrator's."""
+        info = await self.request(f"$JS.API.STREAM.INFO.{name}", b"", api.StreamInfo)
+        if any(info.config.get(key, False) != value for key, value in wanted.items()):
+            changed = msgspec.json.encode(info.config | wanted)
+            await self.request(f"$JS.API.STREAM.UPDATE.{name}", changed, api.Answer)
+
+    # ── read ─────────────────────────────────────────────────────────────────────────────────
 
     async def last(self, stream: str, subject: str) -> Record | None:
         """Ask the stream's leader for the newest record on a subject (never stale)."""
-        raise NotImplementedError
+        request = msgspec.json.encode({"last_by_subj": subject})
+        try:
+            read = await self.request(f"$JS.API.STREAM.MSG.GET.{stream}", request, api.MessageRead)
+        except StoreRefused as refusal:
+            if refusal.code == api.NO_MESSAGE:
+                return None
+            raise
+        found = read.message
+        assert found is not None  # noqa: S101 -- the API gives a message or an error
+        return Record(
+            subject=found.subject,
+            data=found.data,
+            seq=found.seq,
+            time=found.time.timestamp(),
+            headers=api.parse_headers(found.hdrs),
+        )
 
     def replay(
         self,
@@ -57,40 +163,96 @@ class Bus(Connection):
         start: int = 1,
         upto: int | None = None,
         last_per_subject: bool = False,
-    ) -> AsyncIterator[list[Record]]:
+    ) -> AsyncGenerator[list[Record], None]:
         """Everything stored from ``start`` to ``upto`` (default: the end at the call), in order.
 
         Lists are never empty; no list at all when nothing matches. ``last_per_subject``: only the
         newest of each subject (``start`` must be 1). Continues over restarts of the server; waits
         while it is away.
         """
-        raise NotImplementedError
+        reading = Reading(self, stream, subjects, start, last_per_subject=last_per_subject)
+        return reading.replay(upto)
 
     def follow(
         self, stream: str, subjects: str | Sequence[str] = ">", *, start: int
-    ) -> AsyncIterator[list[Record]]:
+    ) -> AsyncGenerator[list[Record], None]:
         """Every record from sequence ``start`` on, as it is stored, without end.
 
         In order, each exactly once, over reconnections and restarts. Close it
         (``contextlib.aclosing``) or cancel the task that reads it. Raises StoreWentBack.
         """
-        raise NotImplementedError
+        return Reading(self, stream, subjects, start).follow()
 
     async def stream_state(self, stream: str) -> StreamState:
         """How full the stream is."""
-        raise NotImplementedError
-
-    async def purge(self, stream: str, subject: str) -> int:
-        """Remove all records on a subject (wildcards allowed); how many.
-
-        Not crash-proof on one replica: they can be back after kill -9 (nats-server #8505).
-        """
-        raise NotImplementedError
+        state = (await self._stream_info(stream, {})).state
+        return StreamState(
+            first_seq=state.first_seq,
+            last_seq=state.last_seq,
+            messages=state.messages,
+            bytes=state.bytes,
+        )
 
     async def subjects(self, stream: str, subject: str = ">") -> dict[str, int]:
         """Every subject that matches and how many records it has."""
-        raise NotImplementedError
+        found: dict[str, int] = {}
+        while True:
+            page = {"subjects_filter": subject, "offset": len(found)}
+            info = await self._stream_info(stream, page)
+            found |= info.state.subjects
+            if not info.state.subjects or len(found) >= info.total:
+                return found
 
-    async def ensure_stream(self, config: StreamConfig) -> None:
-        """Create the stream, or change it where it differs; several programs may do so at once."""
-        raise NotImplementedError
+    async def _stream_info(self, stream: str, request: dict[str, object]) -> api.StreamInfo:
+        payload = msgspec.json.encode(request)
+        return await self.request(f"$JS.API.STREAM.INFO.{stream}", payload, api.StreamInfo)
+
+    # ── the store's answers ──────────────────────────────────────────────────────────────────
+
+    async def request(
+        self,
+        subject: str,
+        payload: bytes,
+        answer_type: type[_Answer],
+        headers: Mapping[str, str] | None = None,
+    ) -> _Answer:
+        """Ask JetStream, again while nobody leads; for this package alone."""
+        return await self._until_led(
+            lambda: self._request_once(subject, payload, answer_type, headers)
+        )
+
+    async def _request_once(
+        self,
+        subject: str,
+        payload: bytes,
+        answer_type: type[_Answer],
+        headers: Mapping[str, str] | None,
+    ) -> _Answer:
+        try:
+            reply = await self.call(subject, payload, ANSWER_SECONDS, headers)
+        except NoResponders:
+            raise api.Electing(f"{subject}: no stream takes it at this moment") from None
+        except (TimedOut, NotConnected) as error:
+            raise StoreUnavailable(f"{subject}: {error}") from error
+        answer = msgspec.json.decode(reply, type=answer_type)
+        if answer.error is not None:
+            raise answer.error.as_error(subject)
+        return answer
+
+    async def _until_led(self, attempt: Callable[[], Awaitable[_Result]]) -> _Result:
+        backoff = Backoff(ELECTION_BACKOFF)
+        give_up = time.monotonic() + ELECTION_SECONDS
+        while True:
+            try:
+                return await attempt()
+            except api.Electing as error:
+                if time.monotonic() > give_up:
+                    raise StoreUnavailable(str(error)) from error
+            await asyncio.sleep(backoff.next())
+
+
+def _expecting(headers: Mapping[str, str] | None, expect_last: int | None) -> dict[str, str]:
+    sent = dict(headers or {})
+    if expect_last is not None:
+        sent["Nats-Expected-Last-Subject-Sequence"] = str(expect_last)
+    return sent

@@ -2,14 +2,39 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import itertools
+import logging
+import random
+import secrets
+import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Self
 
+from common.bus.backoff import Backoff
+from common.bus.calls import Answer, OnAnswer, PendingCalls
+from common.bus.errors import BusError, BusRefused, NotConnected, TimedOut
+from common.bus.session import Delivery, Session, publish_command
+from common.bus.settings import BusSettings, parse_server
+
 if TYPE_CHECKING:
-    from common.bus.settings import BusSettings
+    from collections.abc import Mapping
+
+log = logging.getLogger(__name__)
 
 OnState = Callable[[bool, str], None]
 """Told ``(connected, why)`` at each change, and at each failed try; must not block or raise."""
+
+STABLE_SECONDS = 5.0
+"""A connection that ends sooner counts as one more failed try."""
+CLOSE_SECONDS = 1.0
+"""How long ``close`` waits for the server to take what was published."""
+SUBSCRIBE_SECONDS = 2.0
+"""How long ``subscribe`` waits for the server to have heard of it."""
+LOG_AGAIN_SECONDS = 30.0
+"""How often the log repeats that the same thing keeps the bus away."""
 
 
 class Received(NamedTuple):
@@ -28,16 +53,37 @@ counted (``handler_faults``), never fatal."""
 class Subscription:
     """Interest in a subject; survives reconnections until closed."""
 
+    def __init__(self, subject: str, handler: Handler, on_close: Callable[[], None]) -> None:
+        self.subject = subject
+        self.handler = handler
+        self._on_close = on_close
+
     def close(self) -> None:
-        """Take no more messages, those included that wait in memory."""
-        raise NotImplementedError
+        """Take no more messages."""
+        self._on_close()
 
 
 class Connection:
     """One program's connection. Build it with ``connect``, keep ``run`` running."""
 
-    handler_faults: int = 0
-    """How many messages made a handler raise."""
+    def __init__(self, settings: BusSettings, on_state: OnState | None = None) -> None:
+        self.handler_faults = 0
+        """How many messages made a handler raise."""
+        self._settings = settings
+        self._servers = [parse_server(text) for text in settings.servers]
+        self._on_state = on_state
+        self._session: Session | None = None
+        self._up = asyncio.Event()
+        self._state_text = "not connected yet"
+        self._logged: tuple[str, float] = ("", 0.0)
+        self._calls = PendingCalls(f"_INBOX.{secrets.token_hex(11)}")
+        self._numbers = itertools.count(1)
+        self._subscriptions: dict[int, Subscription] = {}
+        self._backoff = Backoff(settings.backoff_ceiling)
+        self._closed = False
+        self._running: asyncio.Timeout | None = None
+
+    # ── the connection ───────────────────────────────────────────────────────────────────────
 
     @classmethod
     async def connect(cls, settings: BusSettings, on_state: OnState | None = None) -> Self:
@@ -46,71 +92,235 @@ class Connection:
         Raises BusRefused (wrong password or token, TLS) or NoJetStream as soon as a server says
         so; either text is one line.
         """
-        raise NotImplementedError
+        connection = cls(settings, on_state)
+        await connection._dial(first=True)
+        try:
+            await connection._greet()
+        except BaseException:
+            await connection.close()
+            raise
+        return connection
 
     async def run(self) -> None:
         """Connect again whenever the connection ends, until ``close``.
 
         A task of the program's task group; should it ever fail, the program must end with it.
         """
-        raise NotImplementedError
+        try:
+            async with asyncio.timeout(None) as self._running:
+                while not self._closed:
+                    await self._until_lost()
+                    await self._dial(first=False)
+        except TimeoutError:
+            if not self._closed:
+                raise
 
     async def close(self) -> None:
         """Send what was published (at most a second), then disconnect; ``run`` returns."""
-        raise NotImplementedError
+        with contextlib.suppress(NotConnected, TimedOut):
+            await self.ping(CLOSE_SECONDS)
+        self._closed = True
+        if self._running is not None:
+            self._running.reschedule(asyncio.get_running_loop().time())
+        if self._session is not None:
+            await self._session.hang_up()
 
     @property
     def connected(self) -> bool:
         """Whether a server has us at this moment, as far as is known (up to 9 s late)."""
-        raise NotImplementedError
+        return self._session is not None and self._session.alive
 
     @property
     def state_text(self) -> str:
         """The state in words: where we are connected to, or why not."""
-        raise NotImplementedError
+        return self._state_text
 
     async def wait_connected(self) -> None:
         """Return as soon as ``connected`` is true."""
-        raise NotImplementedError
+        while not self.connected:
+            await self._up.wait()
+            await asyncio.sleep(0)
 
-    def publish(self, subject: str, payload: bytes, reply: str = "") -> None:
+    async def _greet(self) -> None:
+        """Make sure, once, that the server offers what this kind of connection needs."""
+
+    async def _until_lost(self) -> None:
+        if self._session is not None:
+            since = time.monotonic()
+            await asyncio.wait([self._session.ended])
+            if time.monotonic() - since > STABLE_SECONDS:
+                self._backoff.reset()
+
+    async def _dial(self, *, first: bool) -> None:
+        """Try one server after another until one takes us, with full jitter in between.
+
+        Only at the program's first start a refusal is final: later it may be a server that has
+        not read its new configuration yet.
+        """
+        random.shuffle(self._servers)
+        for server in itertools.cycle(self._servers):
+            await asyncio.sleep(self._backoff.next())
+            try:
+                self._take(await Session.dial(self._settings, server))
+            except BusRefused as error:
+                if first:
+                    raise
+                self._tell(connected=False, text=str(error))
+            except NotConnected as error:
+                self._tell(connected=False, text=str(error))
+            else:
+                return
+
+    def _take(self, session: Session) -> None:
+        """Make a fresh session the current one; every subscription is on it before any message."""
+        session.listen(next(self._numbers), f"{self._calls.inbox}.*", self._calls.receive)
+        for number, subscription in self._subscriptions.items():
+            session.listen(number, subscription.subject, partial(self._handle, subscription))
+        self._session = session
+        session.ended.add_done_callback(self._lost)
+        self._up.set()
+        self._tell(connected=True, text=f"connected to {session.url}")
+
+    def _lost(self, ended: asyncio.Future[str]) -> None:
+        self._up.clear()
+        self._tell(connected=False, text=f"the connection to NATS is lost: {ended.result()}")
+        self._calls.fail_all(NotConnected(self._state_text))
+
+    def _tell(self, *, connected: bool, text: str) -> None:
+        self._state_text = text
+        logged, when = self._logged
+        if text != logged or time.monotonic() - when > LOG_AGAIN_SECONDS:
+            self._logged = (text, time.monotonic())
+            log.log(logging.INFO if connected or self._closed else logging.WARNING, text)
+        if self._on_state is not None:
+            self._on_state(connected, text)
+
+    @property
+    def inbox(self) -> str:
+        """The subject under which everything is for this program alone."""
+        return self._calls.inbox
+
+    def next_number(self) -> int:
+        """Draw a number for ``Session.listen``, for this package alone."""
+        return next(self._numbers)
+
+    @property
+    def session(self) -> Session:
+        """The live session, for this package alone. Raises NotConnected."""
+        if self._closed:
+            raise NotConnected("the bus is closed")
+        if self._session is None or not self._session.alive:
+            raise NotConnected(self._state_text)
+        return self._session
+
+    # ── messages ─────────────────────────────────────────────────────────────────────────────
+
+    def publish(
+        self,
+        subject: str,
+        payload: bytes,
+        reply: str = "",
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         """Send now or raise NotConnected; never kept for a later connection (design D3).
 
         Sent means handed to the network, in order. Over ``MAX_MESSAGE_BYTES``: ValueError.
         """
-        raise NotImplementedError
+        session = self.session
+        session.send(publish_command(subject, payload, reply, headers))
 
     async def subscribe(self, subject: str, handler: Handler) -> Subscription:
         """Have ``handler`` called for each message on ``subject`` (wildcards allowed).
 
         Returns once the server knows of it, or at once while not connected.
         """
-        raise NotImplementedError
+        number = next(self._numbers)
+        subscription = Subscription(subject, handler, partial(self._unsubscribe, number))
+        self._subscriptions[number] = subscription
+        try:
+            self.session.listen(number, subject, partial(self._handle, subscription))
+            await self.ping(SUBSCRIBE_SECONDS)
+        except (NotConnected, TimedOut):
+            return subscription
+        except BaseException:
+            subscription.close()
+            raise
+        return subscription
 
-    async def call(self, subject: str, payload: bytes, timeout: float) -> bytes:  # noqa: ASYNC109
-        """Send and wait ``timeout`` seconds for the one answer.
+    def _unsubscribe(self, number: int) -> None:
+        if self._subscriptions.pop(number, None) is not None and self._session is not None:
+            self._session.forget(number)
+
+    def _handle(self, subscription: Subscription, delivery: Delivery) -> None:
+        try:
+            subscription.handler(Received(delivery.subject, delivery.data, delivery.reply))
+        except Exception:
+            self.handler_faults += 1
+            log.exception("a message on %s makes its handler fail", delivery.subject)
+
+    async def call(
+        self,
+        subject: str,
+        payload: bytes,
+        within: float,
+        headers: Mapping[str, str] | None = None,
+    ) -> bytes:
+        """Send and wait ``within`` seconds for the one answer.
 
         Raises NoResponders (nobody listens; at once), TimedOut, or NotConnected (not sent, or the
         connection ended while waiting).
         """
-        raise NotImplementedError
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.ask(subject, payload, within, partial(_settle, answer), headers)
+        return await answer
 
     def ask(
         self,
         subject: str,
         payload: bytes,
-        timeout: float,
-        on_answer: Callable[[bytes | Exception], None],
+        within: float,
+        on_answer: OnAnswer,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         """As ``call``, for thousands at once: the answer, or one of its errors, goes to a callback.
 
         Raises NotConnected when it cannot be sent (the callback is then not called).
         """
-        raise NotImplementedError
+        self._send_call(subject, payload, within, on_answer, headers)
 
-    async def ping(self, timeout: float) -> float:  # noqa: ASYNC109
+    async def ping(self, within: float) -> float:
         """Hear oneself through the server: the seconds of the round trip.
 
         Raises TimedOut or NotConnected: then silence of others says nothing about them (D5).
         """
-        raise NotImplementedError
+        since = time.monotonic()
+        heard: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._send_call(None, b"", within, partial(_settle, heard), None)
+        await heard
+        return time.monotonic() - since
+
+    def _send_call(
+        self,
+        subject: str | None,
+        payload: bytes,
+        within: float,
+        on_answer: OnAnswer,
+        headers: Mapping[str, str] | None,
+    ) -> None:
+        """Send to a subject, or to the very address that the answer is expected at (None)."""
+        session = self.session
+        reply = self._calls.expect(within, on_answer)
+        try:
+            session.send(publish_command(subject or reply, payload, reply, headers))
+        except BaseException:
+            self._calls.drop(reply)
+            raise
+
+
+def _settle(future: asyncio.Future[bytes], answer: Answer) -> None:
+    if future.done():  # whoever called was cancelled
+        return
+    if isinstance(answer, BusError):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer)

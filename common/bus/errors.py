@@ -36,8 +36,12 @@ class Conflict(BusError):
 class StoreRefused(BusError):
     """The store is there and did not take it: full, out of resources, or misconfigured.
 
-    Nothing was stored.
+    Nothing was stored. ``code`` is the server's own number (10047: storage is full).
     """
+
+    def __init__(self, text: str, *, code: int = 0) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 class StoreUnavailable(BusError):

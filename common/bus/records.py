@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
+
+if TYPE_CHECKING:
+    from common.bus.session import Delivery
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -33,7 +36,7 @@ class Draft(NamedTuple):
 
 
 class StreamState(msgspec.Struct, frozen=True):
-    """How full a stream is. An empty one has ``first_seq == last_seq + 1``."""
+    """How full a stream is. Empty: ``first_seq == last_seq + 1``; never written to: both 0."""
 
     first_seq: int
     last_seq: int
@@ -41,7 +44,7 @@ class StreamState(msgspec.Struct, frozen=True):
     bytes: int
 
 
-class StreamConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class StreamConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The settings of a stream that this service cares about, named as in NATS's own API.
 
     ``max_age`` is in nanoseconds; 0 and -1 mean no limit.
@@ -59,3 +62,27 @@ class StreamConfig(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     allow_msg_ttl: bool = False
     allow_rollup_hdrs: bool = False
     deny_delete: bool = False
+
+
+_ACK_TOKENS = 9
+
+
+def delivered(delivery: Delivery) -> tuple[int, Record]:
+    """Read what a consumer delivers: its own sequence (from 1), and the record.
+
+    They stand in the reply subject: ``$JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.
+    <consumer seq>.<nanoseconds>.<pending>``; its second form (nats-server 2.15) has two tokens
+    more in front of the stream, domain and account, and one behind.
+    """
+    tokens = delivery.reply.split(".")
+    first = 5 if len(tokens) == _ACK_TOKENS else 7
+    seq, consumer_seq, nanoseconds, pending = tokens[first : first + 4]
+    record = Record(
+        subject=delivery.subject,
+        data=delivery.data,
+        seq=int(seq),
+        time=int(nanoseconds) / 1e9,
+        headers=delivery.headers or {},
+        pending=int(pending),
+    )
+    return int(consumer_seq), record

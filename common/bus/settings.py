@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import SplitResult, unquote, urlsplit
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+DEFAULT_PORT = 4222
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+class Server(NamedTuple):
+    """One server: where it is, without secrets, and what it shall be told."""
+
+    url: str
+    tls: bool
+    user: str | None = None
+    password: str | None = None
+    token: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,4 +56,39 @@ class BusSettings:
         ca: Path | None = None,
     ) -> BusSettings:
         """Read ``IPS_NATS_URL``: one URL, or several with commas. A bad one is a ValueError."""
-        raise NotImplementedError
+        servers = tuple(part.strip() for part in url.split(","))
+        for server in servers:
+            parse_server(server)
+        return cls(
+            servers=servers, name=name, token=token, token_file=token_file, creds=creds, ca=ca
+        )
+
+
+def parse_server(text: str) -> Server:
+    """Read one server's URL; ``nats://`` and port 4222 may be left out.
+
+    The ValueError for a bad one does not repeat the text: it may hold a password.
+    """
+    try:
+        parts = urlsplit(text if _SCHEME.match(text) else f"nats://{text}")
+        port = parts.port or DEFAULT_PORT
+    except ValueError as error:
+        raise ValueError(f"not a NATS URL: {error}") from None
+    if parts.scheme not in {"nats", "tls"}:
+        raise ValueError(f"not a NATS URL: scheme {parts.scheme!r} is neither nats nor tls")
+    if not parts.hostname:
+        raise ValueError("not a NATS URL: no host")
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        raise ValueError("not a NATS URL: something follows the port")
+    return _with_login(parts, port)
+
+
+def _with_login(parts: SplitResult, port: int) -> Server:
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    url = f"{parts.scheme}://{host}:{port}"
+    tls = parts.scheme == "tls"
+    if parts.username is None:
+        return Server(url, tls)
+    if parts.password is None:
+        return Server(url, tls, token=unquote(parts.username))
+    return Server(url, tls, unquote(parts.username), unquote(parts.password))

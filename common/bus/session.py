@@ -1,0 +1,280 @@
+"""One connection from its handshake to its end: a nats-py client that is dialled once.
+
+nats-py's own reconnection is never used. A client whose connection ends is thrown away with all
+that it had not sent, and another is dialled: so nothing old is sent later, no client is left half
+alive, and what nats-py 2.16 does wrong while it reconnects does not concern us (the numbers below
+are of its issues: #1019, closed for ever when a credential expires; #671, #93, PR #914).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import ssl
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import nats.errors
+from nats.aio.client import Client
+from nats.aio.transport import TcpTransport
+from nats.protocol import command as protocol
+
+from common.bus.credentials import credentials
+from common.bus.errors import BusRefused, NotConnected
+from common.subjects import MAX_MESSAGE_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from common.bus.settings import BusSettings, Server
+
+log = logging.getLogger(__name__)
+
+DIAL_SECONDS = 10.0
+"""Time for the whole handshake: a crowd that reconnects over TLS at once needs some seconds."""
+PING_SECONDS = 3
+PINGS_UNANSWERED = 2
+"""A silent peer is noticed after 6 to 9 s; one that pauses for less than 6 s is kept."""
+UNSENT_LIMIT = 16 * 1024 * 1024
+"""Bytes that may wait for a slow server before publishing is refused."""
+
+_SUBJECT = re.compile(r"\S+")
+_READ_SIZE = 32 * 1024
+_REFUSALS = ("authorization violation", "authentication expired", "authentication revoked")
+
+
+class Delivery(NamedTuple):
+    """A message as it came: ``headers`` holds ``Status`` for those the server itself makes."""
+
+    subject: str
+    data: bytes
+    reply: str
+    headers: Mapping[str, str] | None
+
+
+class _Wire(TcpTransport):
+    """nats-py's transport, torn rather than closed: it never waits for a peer that reads nothing.
+
+    ``close`` of the original waits for unsent bytes for ever (#671).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # nats-py's is not annotated
+        self.torn = False
+
+    def close(self) -> None:
+        self.torn = True
+        if self._io_writer is not None:
+            self._io_writer.transport.abort()
+
+    async def drain(self) -> None:
+        assert self._io_writer is not None  # noqa: S101 -- set by connect()
+        try:
+            await self._io_writer.drain()
+        except ConnectionError:
+            if not self.torn:
+                raise
+
+    async def readline(self) -> bytes:
+        """Read the next line of the handshake that is not a PING.
+
+        A server pings a new client 2 s after it came, authenticated or not; nats-py takes that
+        PING for the answer to its own and stays CONNECTING for ever (#93).
+        """
+        assert self._io_reader is not None  # noqa: S101 -- set by connect()
+        assert self._io_writer is not None  # noqa: S101 -- set by connect()
+        while (line := await self._io_reader.readline()).startswith(b"PING"):
+            self._io_writer.write(b"PONG\r\n")
+        if not line:
+            raise nats.errors.UnexpectedEOF
+        return line
+
+
+class Session(Client):
+    """A connected client.
+
+    Messages go straight from the parser to their handler, without nats-py's queue and task per
+    subscription: in order over all subscriptions, and what is not handled yet waits in the
+    network instead of being dropped from a full queue.
+    """
+
+    def __init__(self, server: Server) -> None:
+        super().__init__()
+        self.url = server.url
+        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        """Done, with the reason, when the connection is no more. Never await it directly."""
+        self._wire = _Wire()
+        self._handlers: dict[int, Callable[[Delivery], None]] = {}
+        self._demands_tls = False
+
+    @classmethod
+    async def dial(cls, settings: BusSettings, server: Server) -> Session:
+        """Connect to one server, once.
+
+        Raises BusRefused when it does not accept who we are, NotConnected when it is not there.
+        """
+        session = cls(server)
+        session._demands_tls = server.tls or settings.ca is not None
+        try:
+            async with asyncio.timeout(DIAL_SECONDS):
+                await session._shake_hands(settings, server)
+            if not session.is_connected:
+                raise nats.errors.ProtocolError
+        except (OSError, nats.errors.Error, ValueError) as error:
+            raise _explained(error, server) from error
+        finally:
+            if not session.is_connected:
+                session._tear()
+        session._watch_tasks()
+        return session
+
+    async def _shake_hands(self, settings: BusSettings, server: Server) -> None:
+        await self.connect(
+            server.url,
+            name=settings.name,
+            error_cb=self._note_fault,
+            allow_reconnect=False,
+            connect_timeout=DIAL_SECONDS,  # type: ignore[arg-type]  # passed to wait_for as it is
+            ping_interval=PING_SECONDS,
+            max_outstanding_pings=PINGS_UNANSWERED,
+            pending_size=0,
+            **credentials(settings, server),
+        )
+
+    @property
+    def alive(self) -> bool:
+        """Whether messages can be sent."""
+        return self.is_connected and not self.ended.done()
+
+    def send(self, command: bytes) -> None:
+        """Queue a protocol command behind those before it; raises NotConnected."""
+        if not self.alive:
+            raise NotConnected("not connected")
+        if self._pending_data_size > UNSENT_LIMIT:
+            raise NotConnected(f"the server has not taken the last {UNSENT_LIMIT >> 20} MiB")
+        self._pending.append(command)
+        self._pending_data_size += len(command)
+        assert self._flush_queue is not None  # noqa: S101 -- set by connect()
+        if self._flush_queue.empty():
+            self._flush_queue.put_nowait(asyncio.get_running_loop().create_future())
+
+    def listen(self, number: int, subject: str, handler: Callable[[Delivery], None]) -> None:
+        """Subscribe under a number that is unique in this session."""
+        self._handlers[number] = handler
+        self.send(protocol.sub_cmd(subject, "", number))
+
+    def forget(self, number: int) -> None:
+        """Take back ``listen``."""
+        if self._handlers.pop(number, None) is not None and self.alive:
+            self.send(protocol.unsub_cmd(number, 0))
+
+    async def hang_up(self) -> None:
+        """Disconnect."""
+        await self.close()
+
+    # ── what nats-py calls ───────────────────────────────────────────────────────────────────
+
+    async def _select_next_server(self) -> None:
+        # One server, one try, over our own transport; the original tries for ever.
+        (self._current_server,) = self._server_pool
+        self._transport = self._wire
+        await self._wire.connect(
+            self._current_server.uri, _READ_SIZE, self.options["connect_timeout"]
+        )
+
+    def _connect_command(self) -> bytes:
+        # The last moment before credentials are sent: nats-py follows the server's word on TLS.
+        if self._demands_tls and not self._server_info.get("tls_required"):
+            raise nats.errors.SecureConnWantedError
+        return super()._connect_command()
+
+    async def _process_msg(
+        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes
+    ) -> None:
+        handler = self._handlers.get(sid)
+        if handler is not None:
+            parsed = await self._process_headers(headers) if headers else None
+            handler(Delivery(subject.decode(), data, reply.decode(), parsed))
+
+    async def _close(self, status: int, do_cbs: bool = True) -> None:
+        # Every end that nats-py knows of comes by here.
+        self._tear()
+        await super()._close(status, do_cbs)
+
+    # ── the end ──────────────────────────────────────────────────────────────────────────────
+
+    def _tear(self) -> None:
+        self._pending.clear()
+        self._pending_data_size = 0
+        self._handlers.clear()
+        self._wire.close()
+        if not self.ended.done():
+            self.ended.set_result(words(self.last_error) if self.last_error else "it was closed")
+
+    def _watch_tasks(self) -> None:
+        # An unexpected exception ends nats-py's loops one by one and leaves a client that
+        # looks connected (PR #914): the end of any of them is the end of all.
+        for task in (self._reading_task, self._flusher_task, self._ping_interval_task):
+            assert task is not None  # noqa: S101 -- set by connect()
+            task.add_done_callback(self._task_ended)
+
+    def _task_ended(self, task: asyncio.Task[Any]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._err = self._err or error  # type: ignore[assignment]
+        self._tear()
+
+    async def _note_fault(self, error: Exception) -> None:
+        # Violated permissions come here only; the end of a connection is told by ``ended``.
+        log.debug("nats: %s", error)
+        if "permissions violation" in str(error).lower():
+            log.warning("the bus does not let us: %s", words(error))
+
+
+def publish_command(
+    subject: str, payload: bytes, reply: str, headers: Mapping[str, str] | None
+) -> bytes:
+    """Encode one message for ``Session.send``; a ValueError names the subject it is not fit for."""
+    if len(payload) > MAX_MESSAGE_BYTES:
+        raise ValueError(f"{len(payload)} bytes for {subject}: at most {MAX_MESSAGE_BYTES}")
+    if not _SUBJECT.fullmatch(subject):
+        raise ValueError(f"not a subject: {subject!r}")
+    if not headers:
+        return b"PUB %b %b %d\r\n%b\r\n" % (subject.encode(), reply.encode(), len(payload), payload)
+    if any("\n" in value or "\r" in value for value in headers.values()):
+        raise ValueError(f"a header for {subject} holds a line break")
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    block = b"NATS/1.0\r\n%b\r\n" % lines.encode()
+    return b"HPUB %b %b %d %d\r\n%b%b\r\n" % (
+        subject.encode(),
+        reply.encode(),
+        len(block),
+        len(block) + len(payload),
+        block,
+        payload,
+    )
+
+
+def _explained(error: Exception, server: Server) -> BusRefused | NotConnected:
+    """Tell a server that refuses us, whatever we wait, from one that is not there."""
+    text = words(error)
+    if any(refusal in text.lower() for refusal in _REFUSALS):
+        return BusRefused(
+            f"NATS at {server.url} does not accept the token or password ({text}): check "
+            "IPS_NATS_TOKEN, IPS_NATS_TOKEN_FILE, IPS_NATS_CREDS or the password in IPS_NATS_URL"
+        )
+    if isinstance(error, nats.errors.SecureConnWantedError):
+        return BusRefused(f"NATS at {server.url} speaks no TLS, which tls:// or IPS_NATS_CA demand")
+    if isinstance(error, ssl.SSLError):
+        return BusRefused(f"TLS with NATS at {server.url} fails ({text}): check IPS_NATS_CA")
+    return NotConnected(f"NATS at {server.url} is not reachable: {text}")
+
+
+def words(error: BaseException) -> str:
+    """Say an error in one line."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, ConnectionError) and error.errno:
+        return os.strerror(error.errno)
+    text = " ".join(str(error).split()).removeprefix("nats: ")
+    return text.strip("'") or type(error).__name__

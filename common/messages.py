@@ -72,7 +72,7 @@ class Heartbeat(Message, frozen=True, kw_only=True):
 
 
 class ImageProgress(Message, frozen=True, kw_only=True):
-    """How far one image of an attempt is. Bytes are compressed bytes, as the registry sends them."""
+    """How far one image of an attempt is. Bytes are compressed, as the registry sends them."""
 
     image: str
     state: ImageState

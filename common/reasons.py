@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from common.redaction import redact
+
 MESSAGE_LIMIT = 300
 """Characters of raw error text that travel with a reason."""
 
@@ -39,17 +41,19 @@ class Reason(StrEnum):
         return self not in _PERMANENT
 
 
-_PERMANENT = frozenset({
-    Reason.IMAGE_NOT_FOUND,
-    Reason.UNAUTHORIZED,
-    Reason.INVALID_REFERENCE,
-    Reason.PLATFORM_MISMATCH,
-    Reason.TLS_ERROR,
-    Reason.CANCELLED,
-})
+_PERMANENT = frozenset(
+    {
+        Reason.IMAGE_NOT_FOUND,
+        Reason.UNAUTHORIZED,
+        Reason.INVALID_REFERENCE,
+        Reason.PLATFORM_MISMATCH,
+        Reason.TLS_ERROR,
+        Reason.CANCELLED,
+    }
+)
 
 
 def clip(message: str) -> str:
-    """Cut a raw error text to what may travel with a reason."""
-    text = " ".join(message.split())
+    """Cut a raw error text to what may travel with a reason: one line, no credentials."""
+    text = " ".join(redact(message).split())
     return text if len(text) <= MESSAGE_LIMIT else text[: MESSAGE_LIMIT - 1] + "…"

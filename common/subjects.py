@@ -14,18 +14,35 @@ MAX_MESSAGE_BYTES = 256 * 1024
 """No message of the service is larger. NATS itself refuses 1 MiB."""
 
 _NODE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-_TASK_ID = re.compile(r"task-\d{8}-\d{6}-[0-9a-f]{8}")
+_NODE_NAME_LIMIT = 253
+_TASK_ID = re.compile(r"task-[0-9]{8}-[0-9]{6}-[0-9a-f]{8}")
 _INSTANCE = re.compile(r"[0-9a-f]{16}")
+_EVENT_TYPE = re.compile(r"[a-z]+\.[a-z]+")
+_ATTEMPT = re.compile(r"[1-9][0-9]{0,8}")
+
+# The node's token is checked where it is decoded.
+_HEAD = re.escape(PREFIX)
+_AGENT_SUBJECT = re.compile(rf"{_HEAD}\.([a-z]+)\.([^.]+)\.({_INSTANCE.pattern})")
+_RESULT_SUBJECT = re.compile(
+    rf"{_HEAD}\.result\.({_TASK_ID.pattern})\.([^.]+)\.({_ATTEMPT.pattern})"
+)
+_EVENT_SUBJECT = re.compile(rf"{_HEAD}\.event\.({_EVENT_TYPE.pattern})\.({_TASK_ID.pattern})")
 
 
 def is_node_name(name: str) -> bool:
     """Whether a name is an RFC 1123 subdomain (else ``a_b`` and ``a.b`` collided on a subject)."""
-    return len(name) <= 253 and _NODE_NAME.fullmatch(name) is not None
+    return len(name) <= _NODE_NAME_LIMIT and _NODE_NAME.fullmatch(name) is not None
 
 
 def is_task_id(text: str) -> bool:
     """Whether a text has the form of a task id, ``task-YYYYMMDD-HHMMSS-`` and 8 hex digits."""
     return _TASK_ID.fullmatch(text) is not None
+
+
+def _task_token(task: str) -> str:
+    if not is_task_id(task):
+        raise ValueError(f"not a task id: {task!r}")
+    return task
 
 
 def _encode_node(node: str) -> str:
@@ -61,12 +78,11 @@ def _agent_subject(kind: str, node: str, instance: str) -> str:
 
 
 def _parse_agent_subject(kind: str, subject: str) -> AgentAddress | None:
-    head = f"{PREFIX}.{kind}."
-    tokens = subject.removeprefix(head).split(".")
-    if not subject.startswith(head) or len(tokens) != 2:
+    found = _AGENT_SUBJECT.fullmatch(subject)
+    if found is None or found[1] != kind:
         return None
-    node = _decode_node(tokens[0])
-    return AgentAddress(node, tokens[1]) if node and _INSTANCE.fullmatch(tokens[1]) else None
+    node = _decode_node(found[2])
+    return None if node is None else AgentAddress(node, found[3])
 
 
 # ── core NATS ────────────────────────────────────────────────────────────────────────────────
@@ -127,27 +143,21 @@ EVENTS_MAX_BYTES = 1024**3
 
 def result(task: str, node: str, attempt: int) -> str:
     """Where the outcome of one attempt is stored, once (``messages.Outcome``)."""
-    if not is_task_id(task) or attempt < 1:
-        raise ValueError(f"not an attempt: {task!r} {attempt!r}")
-    return f"{PREFIX}.result.{task}.{_encode_node(node)}.{attempt}"
+    if not _ATTEMPT.fullmatch(str(attempt)):
+        raise ValueError(f"not the number of an attempt, which count from 1: {attempt!r}")
+    return f"{PREFIX}.result.{_task_token(task)}.{_encode_node(node)}.{attempt}"
 
 
 def results_of(task: str) -> str:
     """Every outcome of one task."""
-    return f"{PREFIX}.result.{task}.*.*"
+    return f"{PREFIX}.result.{_task_token(task)}.*.*"
 
 
 def parse_result(subject: str) -> AttemptKey | None:
     """The attempt that an outcome's subject names; None for anything else."""
-    head = f"{PREFIX}.result."
-    tokens = subject.removeprefix(head).split(".")
-    if not subject.startswith(head) or len(tokens) != 3 or not is_task_id(tokens[0]):
-        return None
-    node = _decode_node(tokens[1])
-    number = tokens[2]
-    if node is None or not number.isdecimal() or not number.isascii() or number.startswith("0"):
-        return None
-    return AttemptKey(tokens[0], node, int(number))
+    found = _RESULT_SUBJECT.fullmatch(subject)
+    node = _decode_node(found[2]) if found else None
+    return AttemptKey(found[1], node, int(found[3])) if found and node else None
 
 
 class EventKey(NamedTuple):
@@ -159,18 +169,17 @@ class EventKey(NamedTuple):
 
 def event(event_type: str, task: str) -> str:
     """Where an event of a task is published; its two-part type stands as it is."""
-    return f"{PREFIX}.event.{event_type}.{task}"
+    if not _EVENT_TYPE.fullmatch(event_type):
+        raise ValueError(f"not a type of event: {event_type!r}")
+    return f"{PREFIX}.event.{event_type}.{_task_token(task)}"
 
 
 def events_of(task: str) -> str:
     """Every event of one task."""
-    return f"{PREFIX}.event.*.*.{task}"
+    return f"{PREFIX}.event.*.*.{_task_token(task)}"
 
 
 def parse_event(subject: str) -> EventKey | None:
     """The type and task that an event's subject names; None for anything else."""
-    head = f"{PREFIX}.event."
-    tokens = subject.removeprefix(head).split(".")
-    if not subject.startswith(head) or len(tokens) != 3 or not is_task_id(tokens[2]):
-        return None
-    return EventKey(f"{tokens[0]}.{tokens[1]}", tokens[2])
+    found = _EVENT_SUBJECT.fullmatch(subject)
+    return EventKey(found[1], found[2]) if found else None

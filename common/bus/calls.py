@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from common.bus.errors import BusError, NoResponders, TimedOut
+from common.logs import Log
 
 if TYPE_CHECKING:
     from common.bus.session import Delivery
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 Answer = bytes | BusError
 OnAnswer = Callable[[Answer], None]
@@ -68,5 +68,5 @@ class PendingCalls:
         deadline.cancel()
         try:
             on_answer(answer)
-        except Exception:
-            log.exception("a callback failed on its answer")
+        except Exception as error:  # noqa: BLE001 -- others wait behind it
+            log.failure("an answer makes its callback fail", error)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import logging
 import random
 import secrets
 import time
@@ -18,11 +17,12 @@ from common.bus.calls import Answer, OnAnswer, PendingCalls
 from common.bus.errors import BusError, BusRefused, NotConnected, TimedOut
 from common.bus.session import Delivery, Session, publish_command
 from common.bus.settings import BusSettings, parse_server
+from common.logs import Log
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 OnState = Callable[[bool, str], None]
 """Told ``(connected, why)`` at each change, and at each failed try; must not block or raise."""
@@ -33,7 +33,7 @@ CLOSE_SECONDS = 1.0
 """How long ``close`` waits for the server to take what was published."""
 SUBSCRIBE_SECONDS = 2.0
 """How long ``subscribe`` waits for the server to have heard of it."""
-LOG_AGAIN_SECONDS = 30.0
+SAY_AGAIN_SECONDS = 30.0
 """How often the log repeats that the same thing keeps the bus away."""
 
 
@@ -75,7 +75,7 @@ class Connection:
         self._session: Session | None = None
         self._up = asyncio.Event()
         self._state_text = "not connected yet"
-        self._logged: tuple[str, float] = ("", 0.0)
+        self._said: tuple[str, float] = ("", 0.0)
         self._calls = PendingCalls(f"_INBOX.{secrets.token_hex(11)}")
         self._numbers = itertools.count(1)
         self._subscriptions: dict[int, Subscription] = {}
@@ -188,10 +188,13 @@ class Connection:
 
     def _tell(self, *, connected: bool, text: str) -> None:
         self._state_text = text
-        logged, when = self._logged
-        if text != logged or time.monotonic() - when > LOG_AGAIN_SECONDS:
-            self._logged = (text, time.monotonic())
-            log.log(logging.INFO if connected or self._closed else logging.WARNING, text)
+        said, when = self._said
+        if text != said or time.monotonic() - when > SAY_AGAIN_SECONDS:
+            self._said = (text, time.monotonic())
+            if connected:
+                log.info("the bus is connected", state=text)
+            elif not self._closed:
+                log.warning("the bus is away", why=text)
         if self._on_state is not None:
             self._on_state(connected, text)
 
@@ -254,9 +257,9 @@ class Connection:
     def _handle(self, subscription: Subscription, delivery: Delivery) -> None:
         try:
             subscription.handler(Received(delivery.subject, delivery.data, delivery.reply))
-        except Exception:
+        except Exception as error:  # noqa: BLE001 -- one poison message is no end of the bus
             self.handler_faults += 1
-            log.exception("a message on %s makes its handler fail", delivery.subject)
+            log.failure("a message makes its handler fail", error, subject=delivery.subject)
 
     async def call(
         self,

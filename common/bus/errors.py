@@ -4,16 +4,18 @@
 
 from __future__ import annotations
 
+from common.lifecycle import StartupError
+
 
 class BusError(Exception):
     """Anything that goes wrong on the bus; its text is one line for a log or a user."""
 
 
-class BusRefused(BusError):
+class BusRefused(BusError, StartupError):
     """The server is there and will not have us: wrong password or token, or TLS that fails."""
 
 
-class NoJetStream(BusError):
+class NoJetStream(BusError, StartupError):
     """The server is there and cannot store: JetStream is off for it or for our account."""
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import secrets
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ from common.bus.backoff import Backoff
 from common.bus.errors import NotConnected, StoreRefused, StoreUnavailable, StoreWentBack
 from common.bus.records import Record, delivered
 from common.bus.session import publish_command
+from common.logs import Log
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from common.bus.bus import Bus
     from common.bus.session import Delivery, Session
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 SECOND = 1_000_000_000
 """In nanoseconds, the API's unit."""
@@ -214,7 +214,7 @@ class Reading:
         try:
             records = await consumer.take()
         except _Amiss as amiss:
-            log.info("reading %s anew from %d: %s", self._stream, self._next, amiss)
+            log.info("reading anew", stream=self._stream, start=self._next, why=str(amiss))
             self._close()
             return []
         if records:
@@ -232,12 +232,12 @@ class Reading:
                 await self._open()
             except (NotConnected, StoreUnavailable) as error:
                 self._close()
-                log.info("%s cannot be read yet: %s", self._stream, error)
+                log.info("cannot be read yet", stream=self._stream, why=str(error))
             except StoreRefused as error:
                 self._close()
                 if self._last_seq < 0:  # it never worked: no such stream, no such filter
                     raise
-                log.warning("%s cannot be read any more: %s", self._stream, error)
+                log.warning("cannot be read any more", stream=self._stream, why=str(error))
         return self._consumer
 
     async def _open(self) -> None:

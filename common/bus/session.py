@@ -9,7 +9,6 @@ are of its issues: #1019, closed for ever when a credential expires; #671, #93, 
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import re
 import ssl
@@ -22,6 +21,7 @@ from nats.protocol import command as protocol
 
 from common.bus.credentials import credentials
 from common.bus.errors import BusRefused, NotConnected
+from common.logs import Log
 from common.subjects import MAX_MESSAGE_BYTES
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from common.bus.settings import BusSettings, Server
 
-log = logging.getLogger(__name__)
+log = Log(__name__)
 
 DIAL_SECONDS = 10.0
 """Time for the whole handshake: a crowd that reconnects over TLS at once needs some seconds."""
@@ -226,9 +226,10 @@ class Session(Client):
 
     async def _note_fault(self, error: Exception) -> None:
         # Violated permissions come here only; the end of a connection is told by ``ended``.
-        log.debug("nats: %s", error)
         if "permissions violation" in str(error).lower():
-            log.warning("the bus does not let us: %s", words(error))
+            log.warning("the bus does not permit it", why=words(error))
+        else:
+            log.debug("nats-py notes", why=words(error))
 
 
 def publish_command(

@@ -44,25 +44,6 @@ class BusSettings:
     backoff_ceiling: float = 2.0
     """Longest wait in seconds before the next try to connect; each wait is drawn from zero up."""
 
-    @classmethod
-    def from_url(
-        cls,
-        url: str,
-        *,
-        name: str = "ips",
-        token: str | None = None,
-        token_file: Path | None = None,
-        creds: Path | None = None,
-        ca: Path | None = None,
-    ) -> BusSettings:
-        """Read ``IPS_NATS_URL``: one URL, or several with commas. A bad one is a ValueError."""
-        servers = tuple(part.strip() for part in url.split(","))
-        for server in servers:
-            parse_server(server)
-        return cls(
-            servers=servers, name=name, token=token, token_file=token_file, creds=creds, ca=ca
-        )
-
 
 def parse_server(text: str) -> Server:
     """Read one server's URL; ``nats://`` and port 4222 may be left out.

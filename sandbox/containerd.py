@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 from grpclib.client import Channel, UnaryUnaryMethod
@@ -59,28 +58,29 @@ class ContainerdError(Exception):
 class Containerd:
     """A containerd of its own; ``async with`` starts it and in the end removes all of it.
 
-    ``cri`` are settings of its CRI plugin beyond the few needed. ``disk`` (bytes) puts what it
-    stores on a file system that small. Raises FileNotFoundError where there is no containerd.
+    Without a ``binary`` it is PATH's (raises FileNotFoundError if there is none). ``cri`` are
+    settings of its CRI plugin beyond the few needed. ``disk`` (bytes) puts what it stores on a file
+    system that small.
     """
 
     def __init__(
         self,
         binary: Binary | None = None,
         *,
-        cri: Mapping[str, str | int] = MappingProxyType({}),
+        cri: Mapping[str, str | int] | None = None,
         disk: int | None = None,
     ) -> None:
         self.binary = binary or find()
-        self.folder = Path(tempfile.mkdtemp(prefix="ips-"))
+        self.folder = _make_folder()
         self.socket = self.folder / "c.sock"
         self.root = self.folder / "root"
         """Where content and snapshots are."""
         self.hosts = self.folder / "certs.d"
         """Where it looks at every pull for ``<registry>/hosts.toml``."""
-        if len(str(self.socket)) >= _SOCKET_PATH_LIMIT:
-            raise ValueError(f"too long for a socket's path: {self.socket}")
         config = self.folder / "config.toml"
-        cri_lines = "\n".join(f"  {key} = {json.dumps(value)}" for key, value in cri.items())
+        cri_lines = "\n".join(
+            f"  {key} = {json.dumps(value)}" for key, value in (cri or {}).items()
+        )
         config.write_text(_CONFIG.format(folder=self.folder, cri=cri_lines))
         self._child = Child(
             [*_OWN_MOUNTS, self.binary.path, "--config", config], self.folder / "log"
@@ -193,6 +193,14 @@ class _AsBytes(CodecBase):
     def decode(self, data: bytes, message_type: Any) -> bytes:
         del message_type
         return data
+
+
+def _make_folder() -> Path:
+    """Make a folder for its files. Raises ValueError if a socket's path in it were too long."""
+    longest = Path(tempfile.gettempdir(), "ips-12345678", "c.sock.ttrpc")
+    if len(str(longest)) >= _SOCKET_PATH_LIMIT:
+        raise ValueError(f"too long for the path of a socket: {longest}")
+    return Path(tempfile.mkdtemp(prefix="ips-"))
 
 
 async def _run(*command: str | Path) -> None:

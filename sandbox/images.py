@@ -12,7 +12,7 @@ import io
 import json
 import random
 import tarfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,7 @@ class Blob:
     """Bytes that a registry serves under their digest."""
 
     media_type: str
-    content: bytes
+    content: bytes = field(repr=False)
 
     @cached_property
     def digest(self) -> str:

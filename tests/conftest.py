@@ -1,0 +1,3 @@
+"""Fixtures of all rings, one module for each thing that they start."""
+
+pytest_plugins = ["tests.fixtures.containerd", "tests.fixtures.registry"]

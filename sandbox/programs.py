@@ -1,0 +1,136 @@
+"""The service's own programs as children: a coordinator and agents, to be killed and started anew.
+
+They are started as a user starts them, ``python -m …`` with an environment, and talk over loopback.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import socket
+import sys
+from collections.abc import Mapping
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from sandbox.child import Child
+
+PROJECT = Path(__file__).parent.parent
+START_SECONDS = 30.0
+_PROBE_SECONDS = 0.02
+
+
+class ProgramError(Exception):
+    """A program did not start; the text holds the end of what it said."""
+
+
+def free_port() -> int:
+    """A TCP port on loopback that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Program(Child):
+    """``python -m <module>`` with ``settings`` over this process's environment, less its IPS_…"""
+
+    def __init__(self, module: str, name: str, folder: Path, settings: Mapping[str, str]) -> None:
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith("IPS_")}
+        folder.mkdir(parents=True, exist_ok=True)
+        self.name = name
+        env = {**inherited, "PYTHONPATH": str(PROJECT), "PYTHONUNBUFFERED": "1", **settings}
+        super().__init__([sys.executable, "-m", module], folder / f"{name}.log", env=env)
+
+    async def answers(self, url: str, *, within: float = START_SECONDS) -> None:
+        """Wait until a URL of the program answers 200. Raises ProgramError."""
+        try:
+            async with asyncio.timeout(within), aiohttp.ClientSession() as http:
+                while not await _is_ok(http, url):
+                    if self.pid is None:
+                        raise ProgramError(
+                            f"{self.name} ended ({self.exit_code}): {self.last_words}"
+                        )
+                    await asyncio.sleep(_PROBE_SECONDS)
+        except TimeoutError:
+            raise ProgramError(f"{self.name} is not ready: {self.last_words}") from None
+
+    @property
+    def last_words(self) -> str:
+        """The end of what it wrote."""
+        return self.log[-2000:].strip()
+
+
+async def _is_ok(http: aiohttp.ClientSession, url: str) -> bool:
+    try:
+        async with http.get(url) as answer:
+            return answer.status == HTTPStatus.OK
+    except aiohttp.ClientError:
+        return False
+
+
+class Coordinator(Program):
+    """A coordinator with a NATS of its own, or on the one that ``settings`` name."""
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: Mapping[str, str] | None = None,
+        *,
+        port: int | None = None,
+        name: str = "coordinator",
+    ) -> None:
+        self.port = port or free_port()
+        self.nats_port = free_port()
+        self.token = secrets.token_hex(16)
+        own = {
+            "SERVER_PORT": str(self.port),
+            "IPS_DATA_DIR": str(folder / name),
+            "IPS_NATS_LISTEN": f"127.0.0.1:{self.nats_port}",
+            "IPS_NATS_TOKEN": self.token,
+        }
+        super().__init__("coordinator", name, folder, {**own, **(settings or {})})
+
+    @property
+    def url(self) -> str:
+        """Where the API and the page are."""
+        return f"http://127.0.0.1:{self.port}"
+
+    async def ready(self, *, within: float = START_SECONDS) -> None:
+        """Wait until it takes requests. Raises ProgramError."""
+        await self.answers(f"{self.url}/readyz", within=within)
+
+    def agent_settings(self) -> dict[str, str]:
+        """What an agent must be told to reach this coordinator's NATS."""
+        return {
+            "IPS_NATS_URL": f"nats://127.0.0.1:{self.nats_port}",
+            "IPS_NATS_TOKEN": self.token,
+        }
+
+
+class Agent(Program):
+    """An agent for one node name; ``settings`` say where its NATS and its runtime are."""
+
+    def __init__(self, folder: Path, node: str, settings: Mapping[str, str]) -> None:
+        self.node = node
+        self.metrics_port = free_port()
+        own = {
+            "IPS_NODE_NAME": node,
+            "IPS_DATA_DIR": str(folder / node),
+            "IPS_AGENT_METRICS_PORT": str(self.metrics_port),
+        }
+        super().__init__("agent", node, folder, {**own, **settings})
+
+    async def ready(self, *, within: float = START_SECONDS) -> None:
+        """Wait until it is connected and its runtime answers. Raises ProgramError."""
+        await self.answers(f"http://127.0.0.1:{self.metrics_port}/readyz", within=within)
+
+
+async def post_task(http: aiohttp.ClientSession, url: str, body: Mapping[str, Any]) -> str:
+    """Create a task; its id. Raises aiohttp.ClientResponseError."""
+    async with http.post(f"{url}/api/v1/tasks", json=body) as answer:
+        answer.raise_for_status()
+        return str((await answer.json())["taskId"])

@@ -149,11 +149,12 @@ async def _watch(coordinator: Coordinator, task: str, stop: asyncio.Event) -> in
 
 
 def _invite(coordinator: Coordinator, images: Sequence[str]) -> None:
+    tasks = f"localhost:{coordinator.port}/api/v1/tasks"
+    body = f'{{"images": ["{images[0]}"], "imagePullPolicy": "Always"}}'
     print(
         f"\nServing on http://localhost:{coordinator.port} until Ctrl-C. Try:\n\n"
+        f"  curl -s {tasks} -H 'Content-Type: application/json' \\\n    -d '{body}'\n"
         f"  curl -s localhost:{coordinator.port}/api/v1/nodes\n"
-        f"  curl -s localhost:{coordinator.port}/api/v1/tasks -H 'Content-Type: application/json' \\\n"
-        f'    -d \'{{"images": ["{images[0]}"], "imagePullPolicy": "Always"}}\'\n'
     )
 
 

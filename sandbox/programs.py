@@ -36,7 +36,7 @@ def free_port() -> int:
 
 
 class Program(Child):
-    """``python -m <module>`` with ``settings`` over this process's environment, less its IPS_…"""
+    """``python -m <module>`` with ``settings`` and nothing else that begins with ``IPS_``."""
 
     def __init__(self, module: str, name: str, folder: Path, settings: Mapping[str, str]) -> None:
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("IPS_")}

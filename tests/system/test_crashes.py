@@ -1,0 +1,178 @@
+"""Any process may be killed at any moment, and the task ends right with each node counted once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.fleet import Fleet, Json
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+
+KILLS = 10
+NODES = 4
+IMAGES = [f"shop/image-{n}:1" for n in range(6)]
+Kill = Callable[[Fleet], Awaitable[None]]
+
+
+async def kill_coordinator(fleet: Fleet) -> None:
+    """SIGKILL; its nats-server, a child of it, dies with it."""
+    await fleet.coordinator.kill()
+    fleet.coordinator.start()
+
+
+async def kill_agent(fleet: Fleet) -> None:
+    """SIGKILL any one agent and start it again."""
+    agent = random.choice(list(fleet.agents.values()))
+    await agent.kill()
+    agent.start()
+
+
+async def kill_nats(fleet: Fleet) -> None:
+    """SIGKILL the nats-server under the coordinator, which starts another."""
+    for child in children_of(fleet.coordinator.pid or 0):
+        if "nats-server" in Path(f"/proc/{child}/cmdline").read_text():
+            os.kill(child, signal.SIGKILL)
+
+
+def children_of(pid: int) -> list[int]:
+    """Direct children of a process."""
+    return [
+        int(child)
+        for thread in Path(f"/proc/{pid}/task").iterdir()
+        for child in (thread / "children").read_text().split()
+    ]
+
+
+@pytest.mark.parametrize("kill", [kill_coordinator, kill_agent, kill_nats])
+async def test_ten_kills_in_a_row_do_no_harm(fleet: Fleet, kill: Kill) -> None:
+    """The task completes without a failed attempt, and every event was told exactly once."""
+    await fleet.add_coordinator()
+    await fleet.add_agents(NODES, {"IPS_SIMULATED_SECONDS": "2"})
+    await fleet.known_nodes(NODES)
+    task = await fleet.post(IMAGES, batchSize=2)
+    await fleet.until(task, lambda seen: seen["progress"]["pullingNodes"] == 2)
+    for _ in range(KILLS):
+        await kill(fleet)
+        await asyncio.sleep(random.uniform(0.3, 1.5))
+    seen = await fleet.over(task, within=200)
+    assert_right_end(seen, await fleet.nodes(task))
+    events = await fleet.events(task)
+    types = Counter(event["type"] for event in events)
+    assert types["task.created"] == types["task.started"] == types["task.completed"] == 1
+    assert types["node.succeeded"] == NODES
+    assert len({event["id"] for event in events}) == len(events)
+    assert events[-1]["type"] == "task.completed"
+
+
+def assert_right_end(seen: Json, nodes: list[Json]) -> None:
+    """Completed, every node once, no attempt spent."""
+    assert seen["status"] == "completed", seen
+    assert seen["progress"]["completedNodes"] == seen["progress"]["totalNodes"] == NODES
+    assert seen["retryCount"] == 0
+    assert [node["nodeName"] for node in nodes] == [f"node-{n + 1}" for n in range(NODES)]
+    assert {(node["state"], node["attempt"]) for node in nodes} == {("succeeded", 1)}
+
+
+async def test_a_nats_that_is_paused_makes_nobody_lost(fleet: Fleet) -> None:
+    """SIGSTOP for 15 s, five times the agents' waiting time: no attempt is spent."""
+    await fleet.add_coordinator({"IPS_AGENT_WAIT_SECONDS": "3"})
+    await fleet.add_agents(NODES, {"IPS_SIMULATED_SECONDS": "4"})
+    await fleet.known_nodes(NODES)
+    task = await fleet.post(IMAGES[:2])
+    await fleet.until(task, lambda seen: seen["progress"]["pullingNodes"] == NODES)
+    nats = [
+        child
+        for child in children_of(fleet.coordinator.pid or 0)
+        if "nats-server" in Path(f"/proc/{child}/cmdline").read_text()
+    ]
+    for child in nats:
+        os.kill(child, signal.SIGSTOP)
+    await asyncio.sleep(15)
+    for child in nats:
+        os.kill(child, signal.SIGCONT)
+    assert_right_end(await fleet.over(task, within=90), await fleet.nodes(task))
+
+
+async def test_an_agent_that_never_returns_is_a_failed_attempt(fleet: Fleet) -> None:
+    """After acceptance it is AgentLost; the retry finds nobody and is AgentUnavailable."""
+    await fleet.add_coordinator({"IPS_AGENT_WAIT_SECONDS": "2"})
+    await fleet.add_agents(1, {"IPS_SIMULATED_SECONDS": "60", "IPS_HEARTBEAT_SECONDS": "1"})
+    await fleet.known_nodes(1)
+    task = await fleet.post(["nginx"], maxRetries=1, retryDelay=1)
+    await fleet.until(task, lambda seen: seen["progress"]["pullingNodes"] == 1)
+    await fleet.agents["node-1"].kill()
+    await fleet.until(task, lambda seen: seen["progress"]["retryingNodes"] == 1)
+    (node,) = await fleet.nodes(task)
+    assert node["reason"] == "AgentLost"
+    seen = await fleet.over(task)
+    assert seen["status"] == "failed"
+    assert [d["reason"] for d in seen["failedNodeDetails"]] == ["AgentUnavailable"]
+
+
+async def test_an_agent_that_stops_in_order_hands_its_work_back(fleet: Fleet) -> None:
+    """A restart of an agent is no failed attempt; its work goes to its next run."""
+    await fleet.add_coordinator()
+    await fleet.add_agents(1, {"IPS_SIMULATED_SECONDS": "2"})
+    await fleet.known_nodes(1)
+    task = await fleet.post(["nginx"])
+    await fleet.until(task, lambda seen: seen["progress"]["pullingNodes"] == 1)
+    agent = fleet.agents["node-1"]
+    await agent.terminate(within=25)
+    assert agent.exit_code == 0
+    agent.start()
+    seen = await fleet.over(task)
+    assert (seen["status"], seen["retryCount"]) == ("completed", 0)
+    assert [node["attempt"] for node in await fleet.nodes(task)] == [1]
+
+
+async def test_two_agents_under_one_name_take_no_work(fleet: Fleet, tmp_path: Path) -> None:
+    """The conflict is shown; when one of the two ends, the node works again."""
+    await fleet.add_coordinator()
+    beats = {"IPS_HEARTBEAT_SECONDS": "0.5"}
+    await fleet.add_agents(1, beats)
+    twin = (await fleet.add_agents(1, {**beats, "IPS_DATA_DIR": str(tmp_path / "twin")}))[0]
+    try:
+        async with asyncio.timeout(20):
+            while (await fleet.get("/nodes/node-1"))["schedulable"]:
+                await asyncio.sleep(0.05)
+        task = await fleet.post(["nginx"])
+        await fleet.until(task, lambda seen: seen["status"] == "running")
+        await asyncio.sleep(2)
+        (node,) = await fleet.nodes(task)
+        assert node["state"] == "assigned"
+    finally:
+        await twin.kill()
+    assert (await fleet.over(task))["status"] == "completed"
+
+
+async def test_a_second_coordinator_waits_and_takes_over(fleet: Fleet) -> None:
+    """On one NATS one leads; the other says who, and leads when the first is killed."""
+    first = await fleet.add_coordinator()
+    external = {
+        "IPS_NATS_URL": f"nats://127.0.0.1:{first.nats_port}",
+        "IPS_NATS_TOKEN": first.token,
+    }
+    second = await fleet.add_coordinator(external, name="second", ready=False)
+    async with asyncio.timeout(20):
+        while True:
+            answer = await waiting_reason(fleet, second.url)
+            if "leads" in answer:
+                break
+            await asyncio.sleep(0.05)
+
+
+async def waiting_reason(fleet: Fleet, url: str) -> str:
+    """Why a coordinator is not ready."""
+    try:
+        async with fleet.http.get(f"{url}/readyz") as answer:
+            return str((await answer.json()).get("detail", ""))
+    except OSError:
+        return ""

@@ -206,13 +206,20 @@ class Pulls:
         pull = self._running.pop(reference, None)
         forget = self._stopping.pop(reference, False)
         listeners = [] if pull is None else self._satisfied(pull, outcome)
-        if forget or _leaves_nothing_of_use(outcome):
+        if outcome.state is ImageState.PULLED:
+            # The runtime itself keeps nothing of a pull that has succeeded.
+            self._resumable.pop(reference, None)
+        elif forget or self._is_of_no_more_use(outcome):
             self._forget(reference)
         elif outcome.reason is not None and listeners:
             self._keep(reference, {listener.task for listener in listeners})
-        elif outcome.state is ImageState.PRESENT and reference in self._resumable:
-            self._forget(reference)
         return listeners
+
+    def _is_of_no_more_use(self, outcome: ImageOutcome) -> bool:
+        """Whether nobody will resume what is half pulled: all is here, or never will be."""
+        if outcome.reason is not None:
+            return not outcome.reason.retry_makes_sense
+        return outcome.state is ImageState.PRESENT and outcome.image in self._resumable
 
     def _satisfied(self, pull: Pull, outcome: ImageOutcome) -> list[Listener]:
         """All listeners, save those who want the registry asked when it was not."""
@@ -247,9 +254,3 @@ class Pulls:
     def _stalled(self, pull: Pull, now: float) -> bool:
         still = pull.meter.still_since
         return still is not None and still + self._stall_seconds <= now
-
-
-def _leaves_nothing_of_use(outcome: ImageOutcome) -> bool:
-    """Whether a pull ended so that nobody will resume it: all is here, or never will be."""
-    permanent = outcome.reason is not None and not outcome.reason.retry_makes_sense
-    return permanent or outcome.state is ImageState.PULLED

@@ -448,26 +448,27 @@ def test_success_while_stopping() -> None:
     desk = Desk()
     desk.command(assign(T1, "a"))
     desk.command(cancel(T1))
-    assert desk.tell(pulled("a")) == [forget("a")]
+    assert desk.tell(pulled("a")) == []
 
 
 # ── what can be resumed ──────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("end", [pulled("a"), failed("a", Reason.UNAUTHORIZED)])
-def test_forgotten_at_the_end(end: PullEnded) -> None:
-    """What nobody will resume is forgotten."""
+def test_forgotten_at_the_end() -> None:
+    """What is left of a failure that will not mend is forgotten."""
     desk = Desk()
     desk.command(assign(T1, "a"))
-    assert desk.tell(end)[0] == forget("a")
+    assert desk.tell(failed("a", Reason.UNAUTHORIZED))[0] == forget("a")
     assert not desk.ledger.claims("r/a")
 
 
-def test_nothing_to_forget() -> None:
-    """An image that was present leaves nothing to forget."""
+@pytest.mark.parametrize("end", [pulled("a"), present("a")])
+def test_nothing_to_forget(end: PullEnded) -> None:
+    """An image that is there leaves nothing to forget."""
     desk = Desk()
     desk.command(assign(T1, "a"))
-    assert [type(i) for i in desk.tell(present("a"))] == [Deliver]
+    assert [type(i) for i in desk.tell(end)] == [Deliver]
+    assert not desk.ledger.claims("r/a")
 
 
 def test_kept_for_retry() -> None:

@@ -1,0 +1,110 @@
+"""The agent's wiring: what is built, what stands on what, and in which order it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from typing import Any, Final, TypeVar
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+
+from agent import journal
+from agent.agent import Agent
+from agent.credentials import Keyring
+from agent.health import HealthPort
+from agent.metrics import Metrics
+from agent.readiness import Readiness
+from agent.runtime.cri import CriRuntime
+from agent.runtime.crictl import CrictlRuntime
+from agent.runtime.protocol import Runtime
+from agent.runtime.simulated import SimulatedRuntime
+from agent.settings import AgentSettings, DriverName
+from agent.spool import Spool
+from common import logs
+from common.bus import Bus, BusSettings
+from common.lifecycle import Jobs, Stop, run
+
+GRACE_SECONDS: Final = 20.0
+"""Time to stop in order; Kubernetes gives 30 s."""
+
+T = TypeVar("T")
+
+
+def main() -> int:
+    """Run the agent of this node until it is told to stop; the exit code."""
+    return run(serve, grace_seconds=GRACE_SECONDS)
+
+
+async def serve(stop: Stop) -> None:
+    """Build everything, and work until a stop is asked for. Raises StartupError."""
+    settings = AgentSettings.load(os.environ)
+    logs.configure(settings.log_level, settings.log_format)
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    readiness = Readiness(stop)
+    async with AsyncExitStack() as stack:
+        spool = stack.enter_context(Spool(settings.state_dir / "outcomes", settings.node_name))
+        stack.enter_context(HealthPort(settings.metrics_port, registry, readiness.why_not))
+        runtime = build_runtime(settings)
+        stack.push_async_callback(runtime.close)
+        bus = await _unless(stop, Bus.connect(bus_settings(settings), readiness.bus_changed))
+        if bus is None:
+            return
+        stack.push_async_callback(bus.close)
+        agent = Agent(
+            settings=settings,
+            bus=bus,
+            runtime=runtime,
+            keyring=Keyring(settings.registry_config),
+            metrics=Metrics(registry),
+            spool=spool,
+            watchers=[journal.record],
+        )
+        readiness.agent_started(agent)
+        async with Jobs(stop) as jobs:
+            jobs.start("bus", bus.run())
+            jobs.start("agent", agent.run())
+            await stop.wait()
+            await agent.hand_back(within=stop.remaining())
+
+
+def build_runtime(settings: AgentSettings) -> Runtime:
+    """Choose the driver."""
+    match settings.runtime:
+        case DriverName.CRI:
+            return CriRuntime(settings.runtime_endpoint)
+        case DriverName.CRICTL:
+            return CrictlRuntime(settings.runtime_endpoint, program=settings.crictl)
+        case DriverName.SIMULATED:
+            return SimulatedRuntime(
+                seconds=settings.simulated_seconds,
+                size=settings.simulated_bytes,
+                failure_rate=settings.simulated_failure_rate,
+                seed=settings.node_name,
+            )
+
+
+def bus_settings(settings: AgentSettings) -> BusSettings:
+    """Say how to reach NATS, and as whom."""
+    return BusSettings(
+        servers=settings.nats_servers,
+        name=f"ips-agent {settings.node_name}",
+        token=settings.nats_token,
+        token_file=settings.nats_token_file,
+        creds=settings.nats_creds,
+        ca=settings.nats_ca,
+    )
+
+
+async def _unless(stop: Stop, work: Coroutine[Any, Any, T]) -> T | None:
+    """Await what may never come; None if the program is to end first."""
+    coming, ending = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({coming, ending}, return_when=asyncio.FIRST_COMPLETED)
+        return coming.result() if coming.done() else None
+    finally:
+        coming.cancel()
+        ending.cancel()
+        await asyncio.gather(coming, ending, return_exceptions=True)

@@ -1,0 +1,121 @@
+"""The agent's metrics, ``ips_agent_…``, and how its events and instructions move them.
+
+Several agents of one process may share them: everything is counted up and down, nothing is set,
+except what belongs to the machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from agent.events import Event, OutcomeFound, OutcomeSettled, PullEnded
+from agent.instructions import Deliver, Discard, Instruction, StartPull, StopPull
+from common.messages import ImageDisk, ImageOutcome, ImageState
+from common.reasons import Reason
+from common.subjects import AttemptKey
+
+SECONDS = (0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
+MEBIBYTE = 1024.0**2
+BYTES = tuple(MEBIBYTE * 4**power for power in range(8))
+"""1 MiB to 16 GiB."""
+
+
+class Metrics:
+    """The collectors, in a registry of the caller's."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.pulls = Counter(
+            "ips_agent_pulls",
+            "Images looked up or pulled, by how that ended.",
+            ("result", "reason"),
+            registry=registry,
+        )
+        self.seconds = Histogram(
+            "ips_agent_pull_seconds",
+            "Duration of pulls that brought an image.",
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.bytes = Histogram(
+            "ips_agent_pull_bytes",
+            "Compressed size of images that were pulled.",
+            buckets=BYTES,
+            registry=registry,
+        )
+        self.in_flight = Gauge(
+            "ips_agent_pulls_in_flight", "Pulls that are running.", registry=registry
+        )
+        self.unsent = Gauge(
+            "ips_agent_unsent_results", "Outcomes that are not stored yet.", registry=registry
+        )
+        self.spool_failures = Counter(
+            "ips_agent_spool_failures", "Times that the disk refused an outcome.", registry=registry
+        )
+        self.poison = Counter(
+            "ips_agent_poison_messages",
+            "Messages that could not be understood.",
+            ("kind",),
+            registry=registry,
+        )
+        self.disk_free = Gauge(
+            "ips_agent_image_disk_free_bytes",
+            "Free space of the file system that holds the images.",
+            registry=registry,
+        )
+        self.disk_total = Gauge(
+            "ips_agent_image_disk_total_bytes",
+            "Size of the file system that holds the images.",
+            registry=registry,
+        )
+
+    def show_disk(self, disk: ImageDisk) -> None:
+        """Take in how full the node's disk is."""
+        self.disk_free.set(disk.free_bytes)
+        self.disk_total.set(disk.total_bytes)
+
+
+class Observer:
+    """Turns what one agent does into metrics; its eyes are ``observe``."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._unsent: set[AttemptKey] = set()
+        self._stopped: dict[str, Reason] = {}
+
+    def observe(self, event: Event, instructions: Sequence[Instruction]) -> None:
+        """See what has happened, and what is to be done about it."""
+        unsent = len(self._unsent)
+        match event:
+            case PullEnded(outcome):
+                self._pull_ended(outcome)
+            case OutcomeFound(key):
+                self._unsent.add(key)
+            case OutcomeSettled(key):
+                self._unsent.discard(key)
+        for instruction in instructions:
+            self._follow(instruction)
+        self._metrics.unsent.inc(len(self._unsent) - unsent)
+
+    def _follow(self, instruction: Instruction) -> None:
+        match instruction:
+            case StartPull():
+                self._metrics.in_flight.inc()
+            case StopPull(reference, reason):
+                self._stopped[reference] = reason
+            case Deliver(key):
+                self._unsent.add(key)
+            case Discard(key):
+                self._unsent.discard(key)
+
+    def _pull_ended(self, outcome: ImageOutcome) -> None:
+        self._metrics.in_flight.dec()
+        state, reason = outcome.state, outcome.reason
+        if (stopped := self._stopped.pop(outcome.image, None)) is not None:
+            cancelled = stopped is Reason.CANCELLED
+            state, reason = ImageState.CANCELLED if cancelled else ImageState.FAILED, stopped
+        self._metrics.pulls.labels(state, reason or "").inc()
+        if state is ImageState.PULLED:
+            self._metrics.seconds.observe(outcome.seconds or 0.0)
+            self._metrics.bytes.observe(outcome.bytes or 0)

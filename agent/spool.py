@@ -1,0 +1,130 @@
+"""Outcomes on disk until they are stored: what a node knows outlives the agent's death.
+
+One file an outcome, named after the attempt; written whole and flushed before it gets its name, so
+that a file that is there is complete. What cannot be read is set aside and never stops anything.
+Losing the folder is harmless: the leader asks again, and the images are then present.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING, Self
+
+import msgspec
+
+from common.lifecycle import StartupError
+from common.logs import Log
+from common.messages import Outcome
+from common.subjects import AttemptKey, is_task_id
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+_NAME = re.compile(r"(?P<task>[a-z0-9-]+)\.(?P<attempt>[1-9][0-9]{0,8})\.json")
+_UNFINISHED = ".unfinished"
+_SET_ASIDE = ".unreadable"
+
+log = Log(__name__)
+
+
+class Spool:
+    """The folder of one node's outcomes, locked while open: two agents would send each other's.
+
+    All methods block for as long as the disk does, and raise OSError where it refuses.
+    """
+
+    def __init__(self, folder: Path, node: str) -> None:
+        self._folder = folder
+        self._node = node
+        self._open = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Make the folder and lock it. Raises StartupError."""
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = self._open.enter_context((self._folder / "lock").open("w"))
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._open.close()
+            raise StartupError(
+                f"another agent uses {self._folder}: stop it, or give this one a folder of its own"
+                " (IPS_DATA_DIR) or another name (IPS_NODE_NAME)"
+            ) from None
+        except OSError as error:
+            self._open.close()
+            raise StartupError(
+                f"the data directory cannot be written: {error}; set IPS_DATA_DIR to one that can"
+            ) from error
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._open.close()
+
+    def write(self, key: AttemptKey, outcome: bytes) -> None:
+        """Keep an encoded outcome; it is on the disk once this returns."""
+        path = self._path(key)
+        unfinished = path.with_suffix(_UNFINISHED)
+        try:
+            with unfinished.open("wb") as file:
+                file.write(outcome)
+                file.flush()
+                os.fsync(file.fileno())
+            unfinished.rename(path)
+        except OSError:
+            with suppress(OSError):
+                unfinished.unlink()
+            raise
+        self._flush_names()
+
+    def remove(self, key: AttemptKey) -> None:
+        """Let an outcome go. One that comes back after a crash is only sent once more."""
+        self._path(key).unlink(missing_ok=True)
+
+    def load(self) -> list[tuple[AttemptKey, bytes]]:
+        """What a former run has left, the oldest first; encoded, and known to decode."""
+        found: list[tuple[int, AttemptKey, bytes]] = []
+        for path in self._folder.iterdir():
+            key = self._key(path.name)
+            if path.suffix == _UNFINISHED:
+                path.unlink()
+            elif key is not None and (content := _read(path)) is not None:
+                found.append((path.stat().st_mtime_ns, key, content))
+        return [(key, content) for _, key, content in sorted(found)]
+
+    def _path(self, key: AttemptKey) -> Path:
+        return self._folder / f"{key.task}.{key.attempt}.json"
+
+    def _key(self, name: str) -> AttemptKey | None:
+        """The attempt that a file is named after; None for files of others."""
+        match = _NAME.fullmatch(name)
+        if match is None or not is_task_id(match["task"]):
+            return None
+        return AttemptKey(match["task"], self._node, int(match["attempt"]))
+
+    def _flush_names(self) -> None:
+        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _read(path: Path) -> bytes | None:
+    """An outcome as it was written; None where there is none to be read, and never asked again."""
+    try:
+        content = path.read_bytes()
+        msgspec.json.decode(content, type=Outcome)
+    except (OSError, msgspec.DecodeError) as error:
+        log.warning("an outcome cannot be read and is set aside", file=str(path), why=str(error))
+        path.rename(path.with_suffix(_SET_ASIDE))
+        return None
+    return content

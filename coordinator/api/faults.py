@@ -133,7 +133,7 @@ def _accepts(shape: inspect.Type, value: Any) -> bool:
 
 def _fits(shape: inspect.StrType, value: str) -> bool:
     length = _within(len(value), shape.min_length, shape.max_length)
-    return length and (shape.pattern is None or re.search(shape.pattern, value) is not None)
+    return length and (shape.pattern is None or re.fullmatch(shape.pattern, value) is not None)
 
 
 def _within(number: int, least: int | None, most: int | None) -> bool:
@@ -148,11 +148,11 @@ def _called(shape: inspect.Type) -> str:
         case inspect.UnionType():
             text = " or ".join(_called(one) for one in shape.types)
         case inspect.IntType():
-            text = f"a whole number{_span(' ', shape.ge, shape.le)}"
+            text = f"a whole number from {shape.ge or 0:,} to {shape.le:,}"
         case inspect.StrType():
-            text = f"a text{_span(' with ', shape.min_length, shape.max_length, ' characters')}"
+            text = f"a text{_of(shape.min_length, shape.max_length, 'characters')}"
         case inspect.ListType():
-            text = f"a list{_span(' with ', shape.min_length, shape.max_length, ' entries')}"
+            text = f"a list{_of(shape.min_length, shape.max_length, 'entries')}"
         case inspect.EnumType():
             text = f"one of {', '.join(str(choice.value) for choice in shape.cls)}"
         case _:
@@ -160,9 +160,7 @@ def _called(shape: inspect.Type) -> str:
     return text
 
 
-def _span(before: str, least: int | None, most: int | None, after: str = "") -> str:
-    if least is None and most is None:
-        return ""
+def _of(least: int | None, most: int | None, things: str) -> str:
     if most is None:
-        return f"{before}at least {least:,}{after}"
-    return f"{before}{least or 0:,} to {most:,}{after}"
+        return ""
+    return f" of {least:,} to {most:,} {things}" if least else f" of at most {most:,} {things}"

@@ -1,0 +1,136 @@
+"""The HTTP application: routes, and what stands around them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from aiohttp import hdrs, web
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+
+from common.documents import Health
+from coordinator.api.answers import JSON, json_answer
+from coordinator.api.bodies import LIMIT_BYTES
+from coordinator.api.nodes import Nodes
+from coordinator.api.observation import HttpMetrics, endpoint
+from coordinator.api.openapi import openapi_document
+from coordinator.api.port import Engine
+from coordinator.api.problems import Handler, answer_problems, unavailable
+from coordinator.api.streams import DEFAULT_PACE, Pace, Streams
+from coordinator.api.tasks import Tasks
+from coordinator.api.web_files import FOLDER, WebFiles
+from coordinator.event_feed import EventFeed
+
+API: Final = "/api/v1"
+_READS: Final = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
+
+
+def make_app(
+    engine: Engine,
+    feed: EventFeed,
+    registry: CollectorRegistry,
+    *,
+    clock: Callable[[], float] = time.time,
+    pace: Pace = DEFAULT_PACE,
+    web_folder: Path = FOLDER,
+) -> web.Application:
+    """Wire the application. Streams end when it shuts down; ``feed.run`` is the caller's to run."""
+    metrics = HttpMetrics(registry)
+    gate = Gate(engine)
+    app = web.Application(
+        # aiohttp refuses a body that reaches its limit.
+        client_max_size=LIMIT_BYTES + 1,
+        middlewares=[metrics.clock_in, answer_problems, gate.check],
+    )
+    app.add_routes(_task_routes(Tasks(engine, clock), Streams(engine, feed, pace)))
+    nodes, files = Nodes(engine), WebFiles(web_folder)
+    app.add_routes(
+        [
+            web.get(f"{API}/nodes", nodes.list),
+            web.get(f"{API}/nodes/{{name}}", nodes.get),
+            web.get("/health", _health),
+            web.get("/healthz", _health),
+            web.get("/readyz", gate.readyz),
+            web.get("/metrics", Exposition(registry).get),
+            web.get("/openapi.json", _openapi),
+            web.get("/", files.get),
+            web.get("/web/{path:.*}", files.get),
+        ]
+    )
+    app.on_response_prepare.append(metrics.observe)
+    app.on_response_prepare.append(_add_headers)
+
+    async def end_streams(_: web.Application) -> None:
+        feed.end_all()
+
+    app.on_shutdown.append(end_streams)
+    return app
+
+
+def _task_routes(tasks: Tasks, streams: Streams) -> list[web.RouteDef]:
+    task = f"{API}/tasks/{{id}}"
+    return [
+        web.post(f"{API}/tasks", tasks.create),
+        web.get(f"{API}/tasks", tasks.list),
+        web.get(task, tasks.get),
+        web.delete(task, tasks.cancel),
+        web.post(f"{task}/retry", tasks.retry),
+        web.get(f"{task}/nodes", tasks.nodes),
+        web.get(f"{task}/events", streams.of_task),
+        web.get(f"{API}/events", streams.of_all),
+    ]
+
+
+class Gate:
+    """Answers 503 for whatever the engine cannot do at this moment."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @web.middleware
+    async def check(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """The middleware: reads need the state, the rest needs a store that takes writes too."""
+        if endpoint(request).startswith(API):
+            reads = request.method in _READS
+            reason = self._engine.unreadable() if reads else self._engine.not_ready()
+            if reason is not None:
+                raise unavailable(reason)
+        return await handler(request)
+
+    async def readyz(self, _: web.Request) -> web.Response:
+        """``GET /readyz``."""
+        reason = self._engine.not_ready()
+        if reason is not None:
+            raise unavailable(reason)
+        return json_answer(Health())
+
+
+class Exposition:
+    """``GET /metrics``."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    async def get(self, _: web.Request) -> web.Response:
+        """All metrics, in the text format that every scraper reads."""
+        headers = {hdrs.CONTENT_TYPE: CONTENT_TYPE_PLAIN_0_0_4}
+        return web.Response(body=generate_latest(self._registry), headers=headers)
+
+
+async def _health(_: web.Request) -> web.Response:
+    """``GET /health``, ``/healthz``: that this is answered is the answer."""
+    return json_answer(Health())
+
+
+async def _openapi(_: web.Request) -> web.Response:
+    """``GET /openapi.json``."""
+    return web.Response(body=openapi_document(), content_type=JSON)
+
+
+async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
+    """What every answer carries."""
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    response.headers.setdefault(hdrs.CACHE_CONTROL, "no-store")

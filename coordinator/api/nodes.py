@@ -1,0 +1,48 @@
+"""Routes about the nodes of the fleet."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from aiohttp import web
+
+from common import documents
+from coordinator.api.answers import json_answer
+from coordinator.api.port import Engine
+from coordinator.api.problems import Refusal
+from coordinator.api.queries import NODES, Reader
+from coordinator.core.selection import satisfies
+from coordinator.views.nodes import fleet_node
+
+
+class Nodes:
+    """The routes."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def list(self, request: web.Request) -> web.Response:
+        """``GET /api/v1/nodes``."""
+        query = Reader(request.query)
+        page, selector = query.page(NODES), query.selector()
+        query.done()
+        nodes = [
+            node
+            for node in self._engine.nodes()
+            if all(satisfies(requirement, node.labels) for requirement in selector)
+        ]
+        return json_answer(
+            documents.NodeList(
+                nodes=[fleet_node(node) for node in nodes[page.of(len(nodes))]],
+                total=len(nodes),
+                limit=page.limit,
+                offset=page.offset,
+            )
+        )
+
+    async def get(self, request: web.Request) -> web.Response:
+        """``GET /api/v1/nodes/{name}``."""
+        node = self._engine.node(request.match_info["name"])
+        if node is None:
+            raise Refusal(HTTPStatus.NOT_FOUND, "There is no such node.")
+        return json_answer(fleet_node(node))

@@ -1,0 +1,80 @@
+"""What is seen of every request: metrics and a line in the log. Neither stands in its way."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+from typing import Final
+
+from aiohttp import hdrs, web
+from aiohttp.abc import AbstractAccessLogger
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from common.logs import Log
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+UNMATCHED: Final = "unmatched"
+OTHER_METHOD: Final = "other"
+PROBES: Final = frozenset({"/health", "/healthz", "/readyz", "/metrics"})
+"""Asked every few seconds by machines: logged only for who debugs."""
+
+_BEGAN: Final = web.RequestKey("began", float)
+
+log = Log(__name__)
+
+
+def endpoint(request: web.BaseRequest) -> str:
+    """The pattern of the route, never the raw path: a label must have few values."""
+    resource = request.match_info.route.resource if isinstance(request, web.Request) else None
+    return UNMATCHED if resource is None else resource.canonical
+
+
+class HttpMetrics:
+    """``ips_api_request_total`` and ``ips_api_request_duration_seconds``.
+
+    A request counts when its answer begins: a stream's time is what its client waited for it, not
+    how long it then watched.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        labels = ("method", "endpoint", "status_code")
+        self._total = Counter("ips_api_request", "Requests.", labels, registry=registry)
+        self._seconds = Histogram(
+            "ips_api_request_duration_seconds",
+            "Time until the answer begins.",
+            labels,
+            registry=registry,
+        )
+
+    @web.middleware
+    async def clock_in(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Note when a request came; the first middleware."""
+        request[_BEGAN] = perf_counter()
+        return await handler(request)
+
+    async def observe(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Count an answer that is about to begin (``on_response_prepare``)."""
+        method = request.method if request.method in hdrs.METH_ALL else OTHER_METHOD
+        labels = (method, endpoint(request), str(response.status))
+        self._total.labels(*labels).inc()
+        began = request.get(_BEGAN)
+        if began is not None:
+            self._seconds.labels(*labels).observe(perf_counter() - began)
+
+
+class AccessLog(AbstractAccessLogger):
+    """One structured line for each request, when its answer has ended."""
+
+    def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
+        """Write the line."""
+        write = log.debug if request.path in PROBES else log.info
+        write(
+            "request",
+            method=request.method,
+            path=request.path,
+            status=response.status,
+            bytes=response.body_length,
+            seconds=round(time, 4),
+            client=request.remote,
+        )

@@ -1,0 +1,117 @@
+"""``GET /openapi.json``: OpenAPI 3.1, made from the Structs that validate and answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from http import HTTPStatus
+from typing import Final
+
+import msgspec
+from msgspec import UNSET
+
+from common import documents
+from coordinator.api.answers import JSON
+from coordinator.api.operations import OPERATIONS, Answer, Operation, Schema
+from coordinator.api.problems import CONTENT_TYPE as PROBLEM
+
+VERSION: Final = "1.0.0"
+_ABOUT: Final = (
+    "Pulls container images onto nodes before they are needed. Every error is RFC 9457 "
+    "`application/problem+json`; one about the request names every fault at once."
+)
+_REFERENCE: Final = "#/components/schemas/{name}"
+_MORE_SHAPES: Final = (
+    documents.Problem,
+    documents.NodeEvent,
+    documents.LiveNodes,
+    documents.LiveAgents,
+    documents.Webhook,
+)
+
+
+@cache
+def openapi_document() -> bytes:
+    """The whole document as JSON."""
+    paths: dict[str, Schema] = {}
+    for operation in OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
+    return msgspec.json.encode(
+        {
+            "openapi": "3.1.0",
+            "info": {
+                "title": "Image Prewarm Service",
+                "version": VERSION,
+                "description": _ABOUT,
+                "license": {"name": "MIT", "identifier": "MIT"},
+            },
+            "paths": paths,
+            "components": {"schemas": _schemas()},
+        }
+    )
+
+
+def _operation(operation: Operation) -> Schema:
+    made: Schema = {
+        "operationId": operation.name,
+        "summary": operation.summary,
+        "responses": {str(int(a.status)): _answer(a) for a in operation.answers}
+        | {str(int(status)): _refusal(status) for status in operation.refusals},
+    }
+    if operation.parameters:
+        made["parameters"] = list(operation.parameters)
+    if operation.body is not None:
+        content = {JSON: {"schema": _reference(operation.body)}}
+        made["requestBody"] = {"required": operation.body_required, "content": content}
+    return made
+
+
+def _answer(answer: Answer) -> Schema:
+    made: Schema = {"description": answer.description}
+    if answer.headers:
+        made["headers"] = {
+            name: {"description": text, "schema": {"type": "string"}}
+            for name, text in answer.headers.items()
+        }
+    if answer.shape is not None and answer.media_type == JSON:
+        made["content"] = {JSON: {"schema": _reference(answer.shape)}}
+    elif answer.status is not HTTPStatus.NO_CONTENT:
+        made["content"] = {answer.media_type: {"schema": {"type": "string"}}}
+    return made
+
+
+def _refusal(status: HTTPStatus) -> Schema:
+    return {
+        "description": status.phrase,
+        "content": {PROBLEM: {"schema": _reference(documents.Problem)}},
+    }
+
+
+def _reference(shape: type[msgspec.Struct]) -> Schema:
+    return {"$ref": _REFERENCE.format(name=shape.__name__)}
+
+
+def _schemas() -> dict[str, Schema]:
+    answered = [a.shape for o in OPERATIONS for a in o.answers if a.shape is not None]
+    asked = [o.body for o in OPERATIONS if o.body is not None]
+    shapes = list(dict.fromkeys([*answered, *asked, *_MORE_SHAPES]))
+    _, schemas = msgspec.json.schema_components(shapes, ref_template=_REFERENCE)
+    for shape in _documents(documents.Document):
+        if shape.__name__ in schemas:
+            schemas[shape.__name__]["required"] = _always_there(shape)
+    for schema in schemas.values():
+        if "description" in schema:
+            schema["description"] = schema["description"].replace("``", "`")
+    return schemas
+
+
+def _documents(shape: type[msgspec.Struct]) -> Iterable[type[msgspec.Struct]]:
+    for narrower in shape.__subclasses__():
+        yield narrower
+        yield from _documents(narrower)
+
+
+def _always_there(shape: type[msgspec.Struct]) -> list[str]:
+    """What an answer always has: msgspec takes a default for something that may be left out."""
+    fields = msgspec.structs.fields(shape)
+    return [entry.encode_name for entry in fields if entry.default is not UNSET]

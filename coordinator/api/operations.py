@@ -1,0 +1,253 @@
+"""Every operation of the interface as OpenAPI tells it. A test holds this table to the routes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+
+from common import documents
+from common.documents import NODE_STATES, TASK_STATUSES
+from coordinator.api.answers import JSON
+from coordinator.api.create_body import CreateTask
+from coordinator.api.queries import LARGEST_OFFSET, NODES, TASKS, PageSizes
+from coordinator.api.tasks import IDEMPOTENCY_KEY, KEY_CHARACTERS, RetryTask
+
+_STREAM: Final = "text/event-stream"
+_TEXT: Final = "text/plain"
+_PAGE: Final = "text/html"
+
+Schema = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One way in which an operation ends well; ``shape`` is a Struct where it has a body."""
+
+    status: HTTPStatus
+    description: str
+    shape: type[msgspec.Struct] | None = None
+    media_type: str = JSON
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One method of one route."""
+
+    method: str
+    path: str
+    name: str
+    summary: str
+    answers: tuple[Answer, ...]
+    refusals: tuple[HTTPStatus, ...] = ()
+    parameters: tuple[Schema, ...] = ()
+    body: type[msgspec.Struct] | None = None
+    body_required: bool = True
+
+
+# ── parameters ───────────────────────────────────────────────────────────────────────────────
+
+
+def _query(name: str, description: str, schema: Schema) -> Schema:
+    return {"name": name, "in": "query", "description": description, "schema": schema}
+
+
+def _path(name: str, example: str) -> Schema:
+    schema = {"type": "string"}
+    return {"name": name, "in": "path", "required": True, "schema": schema, "example": example}
+
+
+def _page(sizes: PageSizes) -> tuple[Schema, ...]:
+    limit = {"type": "integer", "minimum": 0, "maximum": sizes.most, "default": sizes.default}
+    offset = {"type": "integer", "minimum": 0, "maximum": LARGEST_OFFSET, "default": 0}
+    return (
+        _query("limit", "How many entries; 0 counts as absent.", limit),
+        _query("offset", "How many entries to leave out first.", offset),
+    )
+
+
+_TASK_ID: Final = _path("id", "task-20260116-151234-a1b2c3d4")
+_STATUS: Final = _query(
+    "status", "Only tasks of this status.", {"type": "string", "enum": list(TASK_STATUSES)}
+)
+_STATE: Final = _query(
+    "state",
+    "Only nodes in one of these states.",
+    {"type": "array", "items": {"type": "string", "enum": list(NODE_STATES)}},
+) | {"style": "form", "explode": False}
+_SELECTOR: Final = _query(
+    "selector",
+    "A label selector as kubectl takes it: `a=b,c!=d,e in (f,g),!h,i`.",
+    {"type": "string"},
+) | {"example": "workload=compute"}
+_KEY: Final = {
+    "name": IDEMPOTENCY_KEY,
+    "in": "header",
+    "description": "The same key with the same body answers 200 with the first task as it is "
+    "now, with another body 409; good as long as that task is kept.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": KEY_CHARACTERS},
+}
+_RESUME: Final = (
+    {
+        "name": "Last-Event-ID",
+        "in": "header",
+        "description": "The position after which to go on; `event: reset` comes first where that "
+        "is no longer kept.",
+        "schema": {"type": "string"},
+    },
+    _query("lastEventId", "As the header, which wins.", {"type": "string"}),
+    _query("live", "Also send live frames, without an id.", {"type": "boolean", "default": False}),
+)
+
+
+# ── operations ───────────────────────────────────────────────────────────────────────────────
+
+_BAD, _MISSING, _CONFLICT = HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT
+_LARGE, _TYPE = HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+_AWAY: Final = HTTPStatus.SERVICE_UNAVAILABLE
+_CREATED: Final = (
+    Answer(
+        HTTPStatus.CREATED,
+        "The task is stored.",
+        documents.Task,
+        headers={"Location": "The path of the task."},
+    ),
+    Answer(HTTPStatus.OK, f"The {IDEMPOTENCY_KEY} was used before: that task.", documents.Task),
+)
+
+
+def _ok(description: str, shape: type[msgspec.Struct]) -> tuple[Answer, ...]:
+    return (Answer(HTTPStatus.OK, description, shape),)
+
+
+OPERATIONS: Final = (
+    Operation(
+        "post",
+        "/api/v1/tasks",
+        "createTask",
+        "Create a task",
+        _CREATED,
+        (_BAD, _CONFLICT, _LARGE, _TYPE, _AWAY),
+        (_KEY,),
+        CreateTask,
+    ),
+    Operation(
+        "get",
+        "/api/v1/tasks",
+        "listTasks",
+        "List tasks, newest first",
+        _ok("One page of tasks.", documents.TaskList),
+        (_BAD, _AWAY),
+        (_STATUS, *_page(TASKS)),
+    ),
+    Operation(
+        "get",
+        "/api/v1/tasks/{id}",
+        "getTask",
+        "Show a task",
+        _ok("The task.", documents.Task),
+        (_MISSING, _AWAY),
+        (_TASK_ID,),
+    ),
+    Operation(
+        "delete",
+        "/api/v1/tasks/{id}",
+        "cancelTask",
+        "Cancel a pending or running task",
+        _ok("Cancelled: no new pull starts, running ones are stopped.", documents.Cancelled),
+        (_MISSING, _CONFLICT, _AWAY),
+        (_TASK_ID,),
+    ),
+    Operation(
+        "post",
+        "/api/v1/tasks/{id}/retry",
+        "retryTask",
+        "Repeat a finished task",
+        _CREATED,
+        (_BAD, _MISSING, _CONFLICT, _LARGE, _TYPE, _AWAY),
+        (_TASK_ID, _KEY),
+        RetryTask,
+        body_required=False,
+    ),
+    Operation(
+        "get",
+        "/api/v1/tasks/{id}/nodes",
+        "listTaskNodes",
+        "List the nodes of a task, by batch, then name",
+        _ok("One page of nodes.", documents.TaskNodeList),
+        (_BAD, _MISSING, _AWAY),
+        (_TASK_ID, _STATE, *_page(NODES)),
+    ),
+    Operation(
+        "get",
+        "/api/v1/tasks/{id}/events",
+        "watchTask",
+        "Watch a task (Server-Sent Events)",
+        (
+            Answer(
+                HTTPStatus.OK,
+                "CloudEvents of the task, ending after its last; with live frames `nodes`.",
+                documents.TaskEvent,
+                _STREAM,
+            ),
+            Answer(HTTPStatus.NO_CONTENT, "Nothing follows this position."),
+        ),
+        (_BAD, _MISSING, _AWAY),
+        (_TASK_ID, *_RESUME),
+    ),
+    Operation(
+        "get",
+        "/api/v1/events",
+        "watchAll",
+        "Watch all tasks (Server-Sent Events)",
+        (
+            Answer(
+                HTTPStatus.OK,
+                "CloudEvents of all tasks; with live frames `agents`.",
+                documents.TaskEvent,
+                _STREAM,
+            ),
+        ),
+        (_BAD, _AWAY),
+        _RESUME,
+    ),
+    Operation(
+        "get",
+        "/api/v1/nodes",
+        "listNodes",
+        "List nodes, by name",
+        _ok("One page of nodes.", documents.NodeList),
+        (_BAD, _AWAY),
+        (_SELECTOR, *_page(NODES)),
+    ),
+    Operation(
+        "get",
+        "/api/v1/nodes/{name}",
+        "getNode",
+        "Show a node",
+        _ok("The node.", documents.Node),
+        (_MISSING, _AWAY),
+        (_path("name", "node-5"),),
+    ),
+    Operation("get", "/health", "health", "Liveness", _ok("It works.", documents.Health)),
+    Operation("get", "/healthz", "healthz", "Liveness", _ok("It works.", documents.Health)),
+    Operation("get", "/readyz", "readyz", "Readiness", _ok("Ready.", documents.Health), (_AWAY,)),
+    Operation(
+        "get",
+        "/metrics",
+        "metrics",
+        "Metrics for Prometheus",
+        (Answer(HTTPStatus.OK, "Prometheus text.", media_type=_TEXT),),
+    ),
+    Operation(
+        "get",
+        "/",
+        "web",
+        "The web UI",
+        (Answer(HTTPStatus.OK, "A page.", media_type=_PAGE),),
+    ),
+)

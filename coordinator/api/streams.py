@@ -1,0 +1,234 @@
+"""Server-Sent Events: kept events that resume by position, and live frames that are never kept."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import ExitStack, aclosing, closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
+from itertools import islice
+from typing import Final
+
+from aiohttp import hdrs, web
+
+from common.bus import BusError
+from common.documents import LiveAgents, LiveNodes, encode
+from common.logs import Log
+from coordinator.api.port import Changes, Engine, StoreAway
+from coordinator.api.problems import Refusal
+from coordinator.api.queries import Reader
+from coordinator.core.task import TaskHead
+from coordinator.event_feed import EventFeed, KeptEvent, NothingLeft, Reading
+from coordinator.views import nodes as views
+
+CONTENT_TYPE: Final = "text/event-stream"
+COMMENT: Final = b":\n\n"
+NODES_IN_A_FRAME: Final = 1000
+"""The rest is in the next frame, a second later."""
+
+_POSITION: Final = re.compile(r"[0-9]{1,18}")
+_UNKNOWN_POSITION: Final = -1
+"""What no event has: leads to a reset."""
+
+log = Log(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Times of a stream, in seconds."""
+
+    comment: float = 15.0
+    """Between two comments, which keep proxies awake."""
+    live: float = 1.0
+    """Between two live frames, at least."""
+    patience: float = 30.0
+    """How long a client may keep one write waiting before it is disconnected."""
+
+
+DEFAULT_PACE: Final = Pace()
+
+
+@dataclass(frozen=True, slots=True)
+class _Live:
+    """Where live frames come from."""
+
+    changes: Changes
+    wake: asyncio.Event
+    make: Callable[[Collection[str]], bytes | None]
+    """The frame that shows these nodes as they are now; None where there is nothing to show."""
+
+
+class Streams:
+    """The two routes that stream."""
+
+    def __init__(self, engine: Engine, feed: EventFeed, pace: Pace) -> None:
+        self._engine = engine
+        self._feed = feed
+        self._pace = pace
+
+    async def of_all(self, request: web.Request) -> web.StreamResponse:
+        """``GET /api/v1/events``."""
+        return await self._stream(request, None)
+
+    async def of_task(self, request: web.Request) -> web.StreamResponse:
+        """``GET /api/v1/tasks/{id}/events``."""
+        head = self._engine.head(request.match_info["id"])
+        if head is None:
+            raise Refusal(HTTPStatus.NOT_FOUND, "There is no such task.")
+        return await self._stream(request, head)
+
+    async def _stream(self, request: web.Request, head: TaskHead | None) -> web.StreamResponse:
+        query = Reader(request.query)
+        live = query.flag("live")
+        query.done()
+        if request.method == hdrs.METH_HEAD:
+            return _begun()
+        wake = asyncio.Event()
+        with ExitStack() as stack:
+            # Before the headers leave, so that a GET made after them misses nothing.
+            source = stack.enter_context(self._changes(head)) if live else None
+            try:
+                reading = await self._feed.open(head, position(request), wake.set)
+            except NothingLeft:
+                return web.Response(status=HTTPStatus.NO_CONTENT)
+            stack.enter_context(closing(reading))
+            response = _begun()
+            await response.prepare(request)
+            await _Connection(request, response, self._pace).run(reading, wake, source)
+        return response
+
+    @contextmanager
+    def _changes(self, head: TaskHead | None) -> Iterator[_Live]:
+        live, wake = self._engine.live, asyncio.Event()
+        if head is None:
+            source = _Live(live.of_fleet(wake.set), wake, self._fleet_frame)
+        else:
+            make = partial(self._task_frame, head.id)
+            source = _Live(live.of_task(head.id, wake.set), wake, make)
+        with closing(source.changes):
+            yield source
+
+    def _fleet_frame(self, names: Collection[str]) -> bytes:
+        known = {name: self._engine.node(name) for name in sorted(names)}
+        document = LiveAgents(
+            nodes=[views.fleet_node(node) for node in known.values() if node is not None],
+            gone=[name for name, node in known.items() if node is None],
+        )
+        return frame("agents", encode(document))
+
+    def _task_frame(self, task: str, names: Collection[str]) -> bytes | None:
+        run = self._engine.run(task)
+        if run is None:
+            return None
+        changed = [run.by_name[name] for name in names if name in run.by_name]
+        shown = [
+            views.live_node(run.head, node, self._engine.pulls(task, node.name))
+            for node in sorted(changed, key=lambda node: node.index)
+        ]
+        return frame("nodes", encode(LiveNodes(nodes=shown)))
+
+
+def _begun() -> web.StreamResponse:
+    headers = {
+        hdrs.CONTENT_TYPE: CONTENT_TYPE,
+        "X-Accel-Buffering": "no",  # nginx, and ingresses made of it, buffer otherwise
+    }
+    return web.StreamResponse(headers=headers)
+
+
+def position(request: web.Request) -> int | None:
+    """The position after which a client goes on; a browser that comes back sends the header."""
+    text = request.headers.get("Last-Event-ID") or request.query.get("lastEventId")
+    if not text:
+        return None
+    return int(text) if _POSITION.fullmatch(text) else _UNKNOWN_POSITION
+
+
+def frame(event: str, data: bytes, event_id: int | None = None) -> bytes:
+    """One event as it goes over the wire; ``data`` is one line."""
+    name = event.encode()
+    line = b"" if event_id is None else b"id: %d\n" % event_id
+    return b"event: %b\n%bdata: %b\n\n" % (name, line, data)
+
+
+class _Connection:
+    """One client; everything that is sent to it goes in whole frames."""
+
+    def __init__(self, request: web.Request, response: web.StreamResponse, pace: Pace) -> None:
+        self._request = request
+        self._response = response
+        self._pace = pace
+
+    async def run(self, reading: Reading, wake: asyncio.Event, live: _Live | None) -> None:
+        """Send until the kept events end or the client goes; a slow client is disconnected."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                others = [group.create_task(self._keep_awake())]
+                if live is not None:
+                    others.append(group.create_task(self._send_live(live)))
+                await self._send_kept(reading, wake)
+                for other in others:
+                    other.cancel()
+        except* (ConnectionError, TimeoutError):
+            self._abort()
+        except* (BusError, StoreAway) as failed:
+            log.info("a stream breaks off", why=str(failed.exceptions[0]))
+            self._abort()
+        except* Exception as failed:  # noqa: BLE001 -- no problem can follow an answer begun
+            log.failure("a stream failed", failed, path=self._request.path)
+            self._abort()
+
+    async def _send_kept(self, reading: Reading, wake: asyncio.Event) -> None:
+        if reading.reset_to is not None:
+            await self._write(frame("reset", b"{}", reading.reset_to))
+        async with aclosing(reading.kept()) as batches:
+            async for events in batches:
+                if await self._send(reading, events):
+                    return
+        while True:
+            ended = reading.ended
+            if await self._send(reading, reading.take()) or ended:
+                return
+            await wake.wait()
+            wake.clear()
+
+    async def _send(self, reading: Reading, events: Iterable[KeptEvent]) -> bool:
+        """Send events; True where the reading's task is over with the last of them."""
+        frames, is_over = [], False
+        for event in events:
+            frames.append(frame(event.type, event.data, event.position))
+            is_over = is_over or (event.is_last and reading.task is not None)
+        if frames:
+            await self._write(b"".join(frames))
+        return is_over
+
+    async def _send_live(self, live: _Live) -> None:
+        names: dict[str, None] = {}
+        while True:
+            if not names:
+                await live.wake.wait()
+            live.wake.clear()
+            names |= dict.fromkeys(live.changes.take())
+            now = list(islice(names, NODES_IN_A_FRAME))
+            for name in now:
+                del names[name]
+            made = live.make(now)
+            if made is not None:
+                await self._write(made)
+            await asyncio.sleep(self._pace.live)
+
+    async def _keep_awake(self) -> None:
+        while True:
+            await self._write(COMMENT)
+            await asyncio.sleep(self._pace.comment)
+
+    async def _write(self, data: bytes) -> None:
+        async with asyncio.timeout(self._pace.patience):
+            await self._response.write(data)
+
+    def _abort(self) -> None:
+        if self._request.transport is not None:
+            self._request.transport.abort()

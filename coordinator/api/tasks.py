@@ -1,0 +1,232 @@
+"""Routes about tasks."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from http import HTTPStatus
+from typing import Annotated, Any, Final
+
+import msgspec
+from aiohttp import web
+from msgspec import inspect
+
+from common import documents
+from common.documents import Fault
+from coordinator.api.answers import json_answer
+from coordinator.api.bodies import read_json, read_json_if_any
+from coordinator.api.create_body import read_order
+from coordinator.api.faults import faults, rule
+from coordinator.api.port import (
+    AlreadyOver,
+    Created,
+    Engine,
+    IdempotencyKey,
+    KeyReused,
+    NoSuchTask,
+)
+from coordinator.api.problems import Refusal, bad_request
+from coordinator.api.queries import NODES, TASKS, Reader
+from coordinator.core.run import NodePhase, TaskRun
+from coordinator.core.task import TaskHead, TaskSpec, TaskStatus
+from coordinator.views import nodes as node_views
+from coordinator.views import tasks as views
+from coordinator.views.tasks import Snapshot
+
+KEY_CHARACTERS: Final = 255
+IDEMPOTENCY_KEY: Final = "Idempotency-Key"
+
+
+class RetryNodes(StrEnum):
+    """Which nodes of a finished task are tried again."""
+
+    FAILED = "failed"
+    ALL = "all"
+
+
+class RetryTask(msgspec.Struct, forbid_unknown_fields=True):
+    """What of a finished task is to be done again."""
+
+    nodes: Annotated[
+        RetryNodes,
+        rule(description="failed: the nodes that failed. all: whatever the task selects now."),
+    ] = RetryNodes.FAILED
+
+
+_RETRY_SHAPE: Final = inspect.type_info(RetryTask)
+
+
+class Tasks:
+    """The routes; ``clock`` gives seconds since 1970, for estimates."""
+
+    def __init__(self, engine: Engine, clock: Callable[[], float]) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    # ── one task ──
+
+    async def create(self, request: web.Request) -> web.Response:
+        """``POST /api/v1/tasks``."""
+        order = read_order(await read_json(request))
+        key = _idempotency_key(request, order.body_hash)
+        return await self._create(order.spec, order.names, key)
+
+    async def retry(self, request: web.Request) -> web.Response:
+        """``POST /api/v1/tasks/{id}/retry``."""
+        head = self._head(request)
+        nodes = _read_retry(await read_json_if_any(request))
+        key = _idempotency_key(request, _sha256(f"retry/{head.id}/{nodes}".encode()))
+        if not head.status.is_final:
+            raise _conflict(f"The task is {head.status}; only a finished one can be repeated.")
+        names = await self._names_again(head, nodes)
+        spec = msgspec.structs.replace(head.spec, names_nodes=names is not None)
+        return await self._create(spec, names, key, retry_of=head.id)
+
+    async def _names_again(self, head: TaskHead, nodes: RetryNodes) -> Sequence[str] | None:
+        if nodes is RetryNodes.ALL:
+            return await self._engine.named_nodes(head.id)
+        run = await self._finished_run(head)
+        failed = [node.name for node in run.nodes if node.phase is NodePhase.FAILED]
+        if not failed:
+            raise _conflict("No node of the task failed.")
+        return sorted(failed)
+
+    async def _create(
+        self,
+        spec: TaskSpec,
+        names: Sequence[str] | None,
+        key: IdempotencyKey | None,
+        retry_of: str | None = None,
+    ) -> web.Response:
+        try:
+            created = await self._engine.create(spec, names, key=key, retry_of=retry_of)
+        except KeyReused as reused:
+            raise _conflict(
+                f"This {IDEMPOTENCY_KEY} was used with another body, for {reused.task_id}."
+            ) from None
+        return await self._answer_create(created)
+
+    async def _answer_create(self, created: Created) -> web.Response:
+        status = HTTPStatus.CREATED if created.is_new else HTTPStatus.OK
+        response = json_answer(await self._full(created.head), status)
+        response.headers["Location"] = f"/api/v1/tasks/{created.head.id}"
+        return response
+
+    async def get(self, request: web.Request) -> web.Response:
+        """``GET /api/v1/tasks/{id}``."""
+        return json_answer(await self._full(self._head(request)))
+
+    async def cancel(self, request: web.Request) -> web.Response:
+        """``DELETE /api/v1/tasks/{id}``."""
+        try:
+            head = await self._engine.cancel(request.match_info["id"])
+        except NoSuchTask:
+            raise no_such_task() from None
+        except AlreadyOver as over:
+            raise _conflict(f"The task is {over.status} and never changes again.") from None
+        message = "Task cancelled successfully"
+        return json_answer(
+            documents.Cancelled(task_id=head.id, status=head.status, message=message)
+        )
+
+    # ── lists ──
+
+    async def list(self, request: web.Request) -> web.Response:
+        """``GET /api/v1/tasks``."""
+        query = Reader(request.query)
+        page, status = query.page(TASKS), query.status()
+        query.done()
+        heads = self._engine.heads(status)
+        shown = [views.summary(self._snapshot(head)) for head in heads[page.of(len(heads))]]
+        return json_answer(
+            documents.TaskList(tasks=shown, total=len(heads), limit=page.limit, offset=page.offset)
+        )
+
+    async def nodes(self, request: web.Request) -> web.Response:
+        """``GET /api/v1/tasks/{id}/nodes``."""
+        head = self._head(request)
+        query = Reader(request.query)
+        page, states = query.page(NODES), query.states()
+        query.done()
+        run = await self._run(head)
+        nodes = [
+            node
+            for node in (run.nodes if run is not None else ())
+            if node.phase is not NodePhase.REMOVED and (not states or node.phase in states)
+        ]
+        shown = [
+            node_views.task_node(head, node, self._engine.pulls(head.id, node.name))
+            for node in nodes[page.of(len(nodes))]
+        ]
+        return json_answer(
+            documents.TaskNodeList(
+                nodes=shown, total=len(nodes), limit=page.limit, offset=page.offset
+            )
+        )
+
+    # ── what is known of a task ──
+
+    def _head(self, request: web.Request) -> TaskHead:
+        head = self._engine.head(request.match_info["id"])
+        if head is None:
+            raise no_such_task()
+        return head
+
+    def _snapshot(self, head: TaskHead) -> Snapshot:
+        now = int(self._clock() * 1000)
+        match head.status:
+            case TaskStatus.PENDING:
+                return Snapshot(head, now, waiting_for=self._engine.waiting_for(head.id))
+            case TaskStatus.RUNNING:
+                run, transfer = self._engine.run(head.id), self._engine.transfer(head.id)
+                return Snapshot(head, now, run=run, transfer=transfer)
+            case _:
+                return Snapshot(head, now)
+
+    async def _full(self, head: TaskHead) -> documents.Task:
+        if head.counts is not None and head.counts.failed_details:
+            now = int(self._clock() * 1000)
+            return views.task(Snapshot(head, now, run=await self._finished_run(head)))
+        return views.task(self._snapshot(head))
+
+    async def _run(self, head: TaskHead) -> TaskRun | None:
+        """The nodes of a task; None before it has any."""
+        if head.status.is_final:
+            return await self._finished_run(head)
+        return self._engine.run(head.id)
+
+    async def _finished_run(self, head: TaskHead) -> TaskRun:
+        try:
+            return await self._engine.finished_run(head.id)
+        except NoSuchTask:  # its retention has just ended
+            raise no_such_task() from None
+
+
+def no_such_task() -> Refusal:
+    """404 for a task."""
+    return Refusal(HTTPStatus.NOT_FOUND, "There is no such task.")
+
+
+def _conflict(detail: str) -> Refusal:
+    return Refusal(HTTPStatus.CONFLICT, detail)
+
+
+def _read_retry(body: Any) -> RetryNodes:
+    if found := list(faults(_RETRY_SHAPE, body)):
+        raise bad_request(found)
+    return msgspec.convert(body, RetryTask).nodes
+
+
+def _idempotency_key(request: web.Request, body_hash: str) -> IdempotencyKey | None:
+    text = request.headers.get(IDEMPOTENCY_KEY)
+    if text is None:
+        return None
+    if not 1 <= len(text) <= KEY_CHARACTERS:
+        message = f"must have 1 to {KEY_CHARACTERS} characters, not {len(text):,}"
+        raise bad_request([Fault(field=IDEMPOTENCY_KEY, message=message)])
+    return IdempotencyKey(_sha256(text.encode(errors="surrogateescape")), body_hash)
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,77 @@
+"""Label selectors, as kubectl's ``-l`` takes them: ``a=b,c!=d,e in (f,g),!h,i``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from common.labels import is_label_key, is_label_value
+from coordinator.core.task import Operator, Requirement
+
+_COMMA_OUTSIDE: Final = re.compile(r",(?![^(]*\))")
+_TERM: Final = re.compile(
+    r"""\s*(?:
+      !\s*(?P<absent>[^\s!=<>(),]+)
+    | (?P<key>[^\s!=<>(),]+)\s*
+      (?: (?P<equality>==|=|!=|>|<)\s*(?P<value>[^\s!=<>(),]*)
+        | (?P<set>in|notin)\s*\((?P<values>[^()]*)\)
+        | )
+    )\s*""",
+    re.VERBOSE,
+)
+_INTEGER: Final = re.compile(r"[0-9]{1,18}")
+_OPERATORS: Final = {
+    "=": Operator.IN,
+    "==": Operator.IN,
+    "in": Operator.IN,
+    "!=": Operator.NOT_IN,
+    "notin": Operator.NOT_IN,
+    ">": Operator.GT,
+    "<": Operator.LT,
+}
+
+
+def parse_selector(text: str) -> tuple[Requirement, ...]:
+    """Read a selector; an empty one demands nothing. A ValueError says what is wrong, and where."""
+    if not text.strip():
+        return ()
+    return tuple(_requirement(term) for term in _terms(text))
+
+
+def _terms(text: str) -> Iterator[str]:
+    yield from _COMMA_OUTSIDE.split(text)
+
+
+def _requirement(term: str) -> Requirement:
+    found = _TERM.fullmatch(term)
+    if found is None:
+        raise ValueError(f'"{term.strip()}" is no requirement such as a=b, a!=b, a in (b,c), a, !a')
+    requirement = _read(found)
+    if not is_label_key(requirement.key):
+        raise ValueError(f'"{requirement.key}" is no label key')
+    for value in requirement.values:
+        _check_value(requirement.operator, value)
+    return requirement
+
+
+def _read(found: re.Match[str]) -> Requirement:
+    if found["absent"]:
+        return Requirement(key=found["absent"], operator=Operator.DOES_NOT_EXIST)
+    sign = found["equality"] or found["set"]
+    if sign is None:
+        return Requirement(key=found["key"], operator=Operator.EXISTS)
+    values = [found["value"]] if found["equality"] else found["values"].split(",")
+    return Requirement(
+        key=found["key"],
+        operator=_OPERATORS[sign],
+        values=tuple(value.strip() for value in values),
+    )
+
+
+def _check_value(operator: Operator, value: str) -> None:
+    if operator in {Operator.GT, Operator.LT}:
+        if not _INTEGER.fullmatch(value):
+            raise ValueError(f'"{value}" is no whole number')
+    elif not is_label_value(value):
+        raise ValueError(f'"{value}" is no label value')

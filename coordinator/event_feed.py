@@ -1,0 +1,259 @@
+"""Kept events for any number of readers: one reader of the store, fanned out, and replays.
+
+A reader registers first and then reads from the store what was kept up to that moment; what comes
+after it is in its queue by then. So nothing is missed and nothing is told twice. An event's
+position is its sequence in the stream ``IPS_EVENTS``.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import msgspec
+
+from common import subjects
+from common.bus import BusError, Record, StoreUnavailable, StoreWentBack, StreamState
+from common.documents import FINAL_EVENT_TYPES
+from common.logs import Log, Sparing
+from coordinator.api.port import StoreAway
+from coordinator.core.task import Duty, TaskHead
+
+QUEUE_BYTES: Final = 16 * 1024 * 1024
+"""What may wait for one slow reader; the payloads are shared between all of them."""
+
+log = Log(__name__)
+
+
+class EventLog(Protocol):
+    """What of ``common.bus.Bus`` is needed here; errors as there."""
+
+    async def wait_connected(self) -> None:
+        """Return as soon as there is a connection."""
+
+    async def stream_state(self, stream: str) -> StreamState:
+        """How full a stream is."""
+
+    async def last(self, stream: str, subject: str) -> Record | None:
+        """The newest record on a subject."""
+
+    def replay(
+        self, stream: str, subjects: str, *, start: int, upto: int
+    ) -> AsyncGenerator[list[Record], None]:
+        """Everything stored from ``start`` to ``upto``, in order."""
+
+    def follow(
+        self, stream: str, subjects: str, *, start: int
+    ) -> AsyncGenerator[list[Record], None]:
+        """Every record from ``start`` on, as it is stored, without end."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptEvent:
+    """One event as it is stored."""
+
+    position: int
+    type: str
+    task: str
+    data: bytes
+    """The CloudEvent, JSON without line breaks."""
+
+    @property
+    def is_last(self) -> bool:
+        """Whether nothing of its task follows."""
+        return self.type in FINAL_EVENT_TYPES
+
+
+class NothingLeft(Exception):  # noqa: N818 -- an answer, not an error
+    """The position is at or past the task's last event, or what there was is no longer kept."""
+
+
+class _Envelope(msgspec.Struct):
+    specversion: str
+    type: str
+
+
+class Reading:
+    """One reader's place. Read ``kept()`` to its end, then ``take()`` whenever woken."""
+
+    def __init__(self, feed: EventFeed, task: str | None, wake: Callable[[], None]) -> None:
+        self._feed = feed
+        self.task = task
+        self._wake = wake
+        self._queue: deque[KeptEvent] = deque()
+        self._waiting_bytes = 0
+        self._start = 0
+        self._upto = feed.position
+        self.reset_to: int | None = None
+        """Set where the wanted position cannot be resumed: where this reading begins instead."""
+        self.ended = False
+        """No more events will come; what waits can still be taken."""
+
+    def begin(self, start: int | None, *, reset: bool) -> None:
+        """Read from this position on; from now on where it is None."""
+        self._start = self._upto + 1 if start is None else start
+        if reset:
+            self.reset_to = self._start - 1
+
+    def end(self) -> None:
+        """Nothing comes any more: the term is over, the reader too slow, or the task done."""
+        self.ended = True
+        self._wake()
+
+    def offer(self, event: KeptEvent) -> None:
+        """Put an event into the queue; a reader that lets it grow too long is ended."""
+        if self.ended:
+            return
+        self._waiting_bytes += len(event.data)
+        if self._waiting_bytes > QUEUE_BYTES:
+            self.end()
+            return
+        self._queue.append(event)
+        self._wake()
+
+    async def kept(self) -> AsyncGenerator[list[KeptEvent], None]:
+        """What the store had when this reading began."""
+        if self._start <= self._upto:
+            async for events in self._feed.stored(self.task, self._start, self._upto):
+                yield events
+
+    def take(self) -> list[KeptEvent]:
+        """What has come since; those before the wanted position are left out."""
+        events = [event for event in self._queue if event.position >= self._start]
+        self._queue.clear()
+        self._waiting_bytes = 0
+        return events
+
+    def close(self) -> None:
+        """Want no more."""
+        self._feed.leave(self)
+
+
+class EventFeed:
+    """The one reader of ``IPS_EVENTS``; ``run`` it for as long as readings shall live."""
+
+    def __init__(self, events: EventLog) -> None:
+        self._events = events
+        self._readings: defaultdict[str | None, list[Reading]] = defaultdict(list)
+        self._running = False
+        self._sparing = Sparing(log)
+        self.position = 0
+        """Everything up to here has been handed out."""
+        self.undecodable = 0
+        """Records met that are no events."""
+
+    async def run(self) -> None:
+        """Hand out events until cancelled; then, or when the store loses data, readings end."""
+        while True:
+            try:
+                await self._events.wait_connected()
+                self.position = (await self._events.stream_state(subjects.EVENTS)).last_seq
+                await self._hand_out()
+            except (StoreUnavailable, StoreWentBack) as why:
+                log.warning("the event stream is read anew", why=str(why))
+            finally:
+                self._running = False
+                self.end_all()
+
+    async def _hand_out(self) -> None:
+        self._running = True
+        follow = self._events.follow(subjects.EVENTS, subjects.ALL_EVENTS, start=self.position + 1)
+        async with aclosing(follow) as batches:
+            async for records in batches:
+                for record in records:
+                    self._tell(record)
+
+    def _tell(self, record: Record) -> None:
+        self.position = record.seq
+        event = self._decode(record)
+        if event is not None:
+            for key in (None, event.task):
+                for reading in self._readings.get(key, ()):
+                    reading.offer(event)
+
+    def end_all(self) -> None:
+        """End every reading: the clients come back and resume, maybe elsewhere."""
+        for readings in list(self._readings.values()):
+            for reading in readings:
+                reading.end()
+
+    async def open(
+        self, head: TaskHead | None, after: int | None, wake: Callable[[], None]
+    ) -> Reading:
+        """Begin to read one task's events, or (``head`` None) those of all.
+
+        ``after`` is the position after which to go on; None for a reader that begins: at the first
+        kept event of the task, or now. Close the Reading in the end. Raises NothingLeft, StoreAway.
+        """
+        if not self._running:
+            raise StoreAway("The event stream is not being read at this moment.")
+        reading = Reading(self, None if head is None else head.id, wake)
+        self._readings[reading.task].append(reading)
+        try:
+            await self._find_start(reading, head, after)
+        except BusError as why:
+            reading.close()
+            raise StoreAway(f"The event stream cannot be read: {why}") from why
+        except BaseException:
+            reading.close()
+            raise
+        return reading
+
+    async def _find_start(self, reading: Reading, head: TaskHead | None, after: int | None) -> None:
+        state = await self._events.stream_state(subjects.EVENTS)
+        if head is not None and head.status.is_final:
+            last = await self._last_event(head)
+            if last is None and Duty.EVENT not in head.notify:
+                # It was kept once, so it lies before everything that is kept now.
+                last = state.first_seq - 1
+                reading.end()
+            if last is not None and (reading.ended if after is None else after >= last):
+                raise NothingLeft
+        if after is not None and state.first_seq - 1 <= after <= state.last_seq:
+            reading.begin(after + 1, reset=False)
+        else:
+            start = None if head is None else state.first_seq
+            reading.begin(start, reset=after is not None)
+
+    async def _last_event(self, head: TaskHead) -> int | None:
+        subject = subjects.event(f"task.{head.status}", head.id)
+        record = await self._events.last(subjects.EVENTS, subject)
+        return None if record is None else record.seq
+
+    async def stored(
+        self, task: str | None, start: int, upto: int
+    ) -> AsyncIterator[list[KeptEvent]]:
+        """Kept events (of one task) from one position to another, both included."""
+        subject = subjects.ALL_EVENTS if task is None else subjects.events_of(task)
+        replay = self._events.replay(subjects.EVENTS, subject, start=start, upto=upto)
+        async for records in replay:
+            events = [event for record in records if (event := self._decode(record)) is not None]
+            if events:
+                yield events
+
+    def leave(self, reading: Reading) -> None:
+        """Forget a reading."""
+        readings = self._readings.get(reading.task, [])
+        if reading in readings:
+            readings.remove(reading)
+        if not readings:
+            self._readings.pop(reading.task, None)
+
+    def _decode(self, record: Record) -> KeptEvent | None:
+        key = subjects.parse_event(record.subject)
+        try:
+            envelope = _decode_envelope(record.data)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            envelope = None
+        if key is None or envelope is None or envelope.type != key.type:
+            self.undecodable += 1
+            self._sparing.warning("event", "a record is no event", subject=record.subject)
+            return None
+        data = record.data.replace(b"\r", b" ").replace(b"\n", b" ")
+        return KeptEvent(record.seq, key.type, key.task, data)
+
+
+_decode_envelope = msgspec.json.Decoder(_Envelope).decode

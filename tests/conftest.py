@@ -1,3 +1,7 @@
 """Fixtures of all rings, one module for each thing that they start."""
 
-pytest_plugins = ["tests.fixtures.containerd", "tests.fixtures.registry"]
+pytest_plugins = [
+    "tests.fixtures.containerd",
+    "tests.fixtures.nats",
+    "tests.fixtures.registry",
+]

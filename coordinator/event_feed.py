@@ -7,6 +7,7 @@ position is its sequence in the stream ``IPS_EVENTS``.
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict, deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
@@ -135,32 +136,34 @@ class Reading:
 class EventFeed:
     """The one reader of ``IPS_EVENTS``; ``run`` it for as long as readings shall live."""
 
-    def __init__(self, events: EventLog) -> None:
-        self._events = events
+    def __init__(self) -> None:
+        self._events: EventLog | None = None
         self._readings: defaultdict[str | None, list[Reading]] = defaultdict(list)
-        self._running = False
+        self.running = asyncio.Event()
+        """Set while events are being handed out."""
         self._sparing = Sparing(log)
         self.position = 0
         """Everything up to here has been handed out."""
         self.undecodable = 0
         """Records met that are no events."""
 
-    async def run(self) -> None:
+    async def run(self, events: EventLog) -> None:
         """Hand out events until cancelled; then, or when the store loses data, readings end."""
+        self._events = events
         while True:
             try:
-                await self._events.wait_connected()
-                self.position = (await self._events.stream_state(subjects.EVENTS)).last_seq
-                await self._hand_out()
+                await events.wait_connected()
+                self.position = (await events.stream_state(subjects.EVENTS)).last_seq
+                await self._hand_out(events)
             except (StoreUnavailable, StoreWentBack) as why:
                 log.warning("the event stream is read anew", why=str(why))
             finally:
-                self._running = False
+                self.running.clear()
                 self.end_all()
 
-    async def _hand_out(self) -> None:
-        self._running = True
-        follow = self._events.follow(subjects.EVENTS, subjects.ALL_EVENTS, start=self.position + 1)
+    async def _hand_out(self, events: EventLog) -> None:
+        self.running.set()
+        follow = events.follow(subjects.EVENTS, subjects.ALL_EVENTS, start=self.position + 1)
         async with aclosing(follow) as batches:
             async for records in batches:
                 for record in records:
@@ -188,12 +191,12 @@ class EventFeed:
         ``after`` is the position after which to go on; None for a reader that begins: at the first
         kept event of the task, or now. Close the Reading in the end. Raises NothingLeft, StoreAway.
         """
-        if not self._running:
+        if self._events is None or not self.running.is_set():
             raise StoreAway("The event stream is not being read at this moment.")
         reading = Reading(self, None if head is None else head.id, wake)
         self._readings[reading.task].append(reading)
         try:
-            await self._find_start(reading, head, after)
+            await self._find_start(self._events, reading, head, after)
         except BusError as why:
             reading.close()
             raise StoreAway(f"The event stream cannot be read: {why}") from why
@@ -202,10 +205,12 @@ class EventFeed:
             raise
         return reading
 
-    async def _find_start(self, reading: Reading, head: TaskHead | None, after: int | None) -> None:
-        state = await self._events.stream_state(subjects.EVENTS)
+    async def _find_start(
+        self, events: EventLog, reading: Reading, head: TaskHead | None, after: int | None
+    ) -> None:
+        state = await events.stream_state(subjects.EVENTS)
         if head is not None and head.status.is_final:
-            last = await self._last_event(head)
+            last = await _last_event(events, head)
             if last is None and Duty.EVENT not in head.notify:
                 # It was kept once, so it lies before everything that is kept now.
                 last = state.first_seq - 1
@@ -218,15 +223,12 @@ class EventFeed:
             start = None if head is None else state.first_seq
             reading.begin(start, reset=after is not None)
 
-    async def _last_event(self, head: TaskHead) -> int | None:
-        subject = subjects.event(f"task.{head.status}", head.id)
-        record = await self._events.last(subjects.EVENTS, subject)
-        return None if record is None else record.seq
-
     async def stored(
         self, task: str | None, start: int, upto: int
     ) -> AsyncIterator[list[KeptEvent]]:
         """Kept events (of one task) from one position to another, both included."""
+        if self._events is None:
+            return
         subject = subjects.ALL_EVENTS if task is None else subjects.events_of(task)
         replay = self._events.replay(subjects.EVENTS, subject, start=start, upto=upto)
         async for records in replay:
@@ -257,3 +259,9 @@ class EventFeed:
 
 
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
+
+
+async def _last_event(events: EventLog, head: TaskHead) -> int | None:
+    subject = subjects.event(f"task.{head.status}", head.id)
+    record = await events.last(subjects.EVENTS, subject)
+    return None if record is None else record.seq

@@ -2,6 +2,7 @@
 
 pytest_plugins = [
     "tests.fixtures.containerd",
+    "tests.fixtures.fleet",
     "tests.fixtures.nats",
     "tests.fixtures.registry",
 ]

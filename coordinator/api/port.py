@@ -124,7 +124,9 @@ class Live(Protocol):
 class Engine(Protocol):
     """The engine as the API sees it."""
 
-    live: Live
+    @property
+    def live(self) -> Live:
+        """What changes too fast to be kept."""
 
     # ── readiness ────────────────────────────────────────────────────────────────────────────
 

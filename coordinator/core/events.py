@@ -134,6 +134,16 @@ class BusHeard:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreClosed:
+    """The store takes no writes (disk full, no quorum, away): nothing new is to be assigned."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreOpened:
+    """The store takes writes again."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settled:
     """A starting leader has heard what the agents hold and may assign."""
 
@@ -159,6 +169,8 @@ Event = (
     | NodeVanished
     | BusFellSilent
     | BusHeard
+    | StoreClosed
+    | StoreOpened
     | Settled
     | Woken
 )

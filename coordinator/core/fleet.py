@@ -6,8 +6,9 @@ by the bus: a NATS that was paused or away makes nobody lost.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
 
 MISSED_HEARTBEATS = 3
 """An agent that misses so many is not connected."""
@@ -21,6 +22,7 @@ class SilenceClock:
     def __init__(self) -> None:
         self._deaf_since: float | None = None
         self._deaf_total = 0.0
+        self._heard_again = -inf
 
     def at(self, now: float) -> float:
         """This clock's time at the engine's time ``now``."""
@@ -30,21 +32,30 @@ class SilenceClock:
         """The engine's time at which this clock shows ``time``, if the bus stays heard."""
         return time + self._deaf_total
 
+    def has_reached(self, time: float, now: float) -> bool:
+        """Whether this clock shows ``time``: exactly from ``when(time)`` on while it goes.
+
+        Not by ``at``: ``t + d - d`` may be less than ``t``, and who was woken at ``when(time)``
+        would ask to be woken at the same moment again, for ever.
+        """
+        return self.when(time) <= now if self._deaf_since is None else time <= self.at(now)
+
     @property
     def stands(self) -> bool:
         """Whether the bus is silent at the moment."""
         return self._deaf_since is not None
 
-    def stop(self, since: float) -> None:
-        """The bus has been silent since ``since``."""
+    def stop(self, since: float, now: float) -> None:
+        """The bus has been silent since ``since``; no moment counts as silent twice."""
         if self._deaf_since is None:
-            self._deaf_since = since
+            self._deaf_since = min(max(since, self._heard_again), now)
 
     def go_on(self, now: float) -> None:
         """The bus is heard again."""
         if self._deaf_since is not None:
-            self._deaf_total += max(0.0, now - self._deaf_since)
+            self._deaf_total += now - self._deaf_since
             self._deaf_since = None
+            self._heard_again = now
 
 
 @dataclass(slots=True)
@@ -65,44 +76,51 @@ class Presence:
     """The instance that takes work; None while there is none or a conflict."""
     sightings: dict[str, _Sighting] = field(default_factory=dict)
     conflict: bool = False
+    left: str | None = None
+    """The last instance that said good-bye: what still comes in from it is late."""
 
     def heard(self, instance: str, interval: float, time: float) -> None:
         """A heartbeat of an instance; the newest instance is the current one."""
-        self.sightings = {
-            name: sighting
-            for name, sighting in self.sightings.items()
-            if name == instance or not sighting.silent_at(time)
-        }
-        seen = self.sightings.setdefault(instance, _Sighting(time, time, interval))
-        seen.last, seen.interval = time, interval
+        seen = self.sightings.get(instance)
+        if seen is None:
+            seen = self.sightings[instance] = _Sighting(time, time, interval)
+        seen.last, seen.interval = max(seen.last, time), interval
+        if self.instance != instance or len(self.sightings) > 1:
+            self.sightings = {
+                name: other
+                for name, other in self.sightings.items()
+                if name == instance or not other.silent_at(time)
+            }
+            self._elect()
+
+    def said_goodbye(self, instance: str) -> None:
+        """An instance has stopped in order and never comes back."""
+        self.left = instance
+        self.gone(instance)
+
+    def gone(self, instance: str) -> None:
+        """Nobody listens on an instance's subject."""
+        self.sightings.pop(instance, None)
+        self._elect()
+
+    def _elect(self) -> None:
+        self.instance, self.conflict = None, False
+        if not self.sightings:
+            return
         newest = max(self.sightings, key=lambda name: self.sightings[name].first)
         began = self.sightings[newest].first
         # A former instance that speaks again, later than its successor began, is no restart.
         self.conflict = any(
-            sighting.last > began + RESTART_GRACE
-            for name, sighting in self.sightings.items()
+            seen.last > began + RESTART_GRACE
+            for name, seen in self.sightings.items()
             if name != newest
         )
         self.instance = None if self.conflict else newest
 
-    def gone(self, instance: str) -> None:
-        """An instance has said good-bye, or nobody listens on its subject."""
-        self.sightings.pop(instance, None)
-        if self.instance == instance:
-            self.instance = None
-        if len(self.sightings) == 1:
-            self.conflict = False
-            self.instance = next(iter(self.sightings))
-
-    def last_heard(self, instance: str) -> float | None:
-        """When an instance was last heard; None if it is not remembered."""
-        sighting = self.sightings.get(instance)
-        return None if sighting is None else sighting.last
-
     def hears(self, instance: str, time: float) -> bool:
         """Whether an instance is being heard."""
-        sighting = self.sightings.get(instance)
-        return sighting is not None and not sighting.silent_at(time)
+        seen = self.sightings.get(instance)
+        return seen is not None and not seen.silent_at(time)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,17 +137,16 @@ class Fleet:
     def __init__(self) -> None:
         self.clock = SilenceClock()
         self.nodes: dict[str, Node] = {}
-        self.version = 0
-        """Grows with every change of ``nodes``."""
         self._presence: dict[str, Presence] = {}
 
     def presence(self, node: str) -> Presence:
         """What is known of the agents under a node's name."""
         return self._presence.setdefault(node, Presence())
 
-    def schedulable(self) -> Iterator[tuple[str, Mapping[str, str]]]:
-        """Nodes that a starting task may take, with their labels."""
-        return ((name, node.labels) for name, node in self.nodes.items() if node.schedulable)
+    def instance(self, node: str) -> str | None:
+        """The agent instance that serves a node; None while there is none or a conflict."""
+        presence = self._presence.get(node)
+        return None if presence is None else presence.instance
 
     def connected(self, name: str, now: float) -> bool:
         """Whether any agent of a node is being heard."""
@@ -151,7 +168,7 @@ class Fleet:
         node, presence = self.nodes.get(name), self._presence.get(name)
         if presence is not None and presence.conflict:
             return f"Two agents run under the node name {name}: {', '.join(presence.sightings)}."
-        if node is None and presence is None:
+        if node is None and (presence is None or not presence.sightings):
             return f"No node of the name {name} is known."
         if node is not None and not node.schedulable:
             return f"Node {name} is not ready or takes no new work."
@@ -160,10 +177,8 @@ class Fleet:
     def see(self, name: str, node: Node) -> None:
         """The node source knows a node, or knows something new of it."""
         self.nodes[name] = node
-        self.version += 1
 
-    def lose(self, name: str) -> bool:
-        """A node has ceased to exist; False if it was not known."""
+    def lose(self, name: str) -> None:
+        """A node has ceased to exist."""
         self._presence.pop(name, None)
-        self.version += 1
-        return self.nodes.pop(name, None) is not None
+        self.nodes.pop(name, None)

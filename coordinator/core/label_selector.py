@@ -9,15 +9,14 @@ from typing import Final
 from common.labels import is_label_key, is_label_value
 from coordinator.core.task import Operator, Requirement
 
-_COMMA_OUTSIDE: Final = re.compile(r",(?![^(]*\))")
 _TERM: Final = re.compile(
-    r"""\s*(?:
+    r"""(?:
       !\s*(?P<absent>[^\s!=<>(),]+)
     | (?P<key>[^\s!=<>(),]+)\s*
       (?: (?P<equality>==|=|!=|>|<)\s*(?P<value>[^\s!=<>(),]*)
         | (?P<set>in|notin)\s*\((?P<values>[^()]*)\)
         | )
-    )\s*""",
+    )""",
     re.VERBOSE,
 )
 _INTEGER: Final = re.compile(r"[0-9]{1,18}")
@@ -36,17 +35,25 @@ def parse_selector(text: str) -> tuple[Requirement, ...]:
     """Read a selector; an empty one demands nothing. A ValueError says what is wrong, and where."""
     if not text.strip():
         return ()
-    return tuple(_requirement(term) for term in _terms(text))
+    return tuple(_requirement(term.strip()) for term in _terms(text))
 
 
 def _terms(text: str) -> Iterator[str]:
-    yield from _COMMA_OUTSIDE.split(text)
+    """Cut at commas, but not at those of a set."""
+    start, in_set = 0, False
+    for index, character in enumerate(text):
+        if character == "," and not in_set:
+            yield text[start:index]
+            start = index + 1
+        elif character in "()":
+            in_set = character == "("
+    yield text[start:]
 
 
 def _requirement(term: str) -> Requirement:
     found = _TERM.fullmatch(term)
     if found is None:
-        raise ValueError(f'"{term.strip()}" is no requirement such as a=b, a!=b, a in (b,c), a, !a')
+        raise ValueError(f'"{term}" is no requirement such as a=b, a!=b, a in (b,c), a, !a')
     requirement = _read(found)
     if not is_label_key(requirement.key):
         raise ValueError(f'"{requirement.key}" is no label key')

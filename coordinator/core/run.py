@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator, Sequence
 from enum import Enum, StrEnum
+from typing import NamedTuple
 
 from common.messages import ImageOutcome, ImageState, Outcome
 from common.reasons import Reason
@@ -53,6 +54,19 @@ class Step(Enum):
     REMOVED = "node.removed"
 
 
+class Change(NamedTuple):
+    """What became of one attempt."""
+
+    attempt: int
+    step: Step
+
+
+class _Decision(NamedTuple):
+    outcome: Outcome
+    seq: int
+    stored_at: float
+
+
 UNDECODABLE = Outcome(reason=Reason.UNKNOWN, message="The stored outcome cannot be decoded.")
 
 
@@ -61,12 +75,14 @@ class NodeRun:
 
     __slots__ = (
         "accepted_by",
-        "asked_at",
+        "alive_at",
         "attempt",
         "batch",
         "deciding",
+        "early",
         "failures",
         "finished_at",
+        "gone",
         "images",
         "index",
         "lost_by",
@@ -74,6 +90,7 @@ class NodeRun:
         "name",
         "phase",
         "reason",
+        "resend_at",
         "retry_at",
         "sent_to",
         "started_at",
@@ -95,11 +112,26 @@ class NodeRun:
         self.started_at: int | None = None
         self.finished_at: int | None = None
         self.retry_at: float | None = None
-        # What the leader knows of an attempt in flight; nothing of it is stored.
+        self.early: dict[int, _Decision] = {}
+        """Outcomes of attempts whose predecessors are undecided: first writers all the same."""
+        # What the leader knows beyond that; nothing of it is stored.
+        self.gone = False
+        """Whether the node has ceased to exist, so that it is to leave the task."""
+        self.deciding = False
+        """Whether a verdict of the leader's own is on its way into the store."""
+        self.clear_flight()
+
+    def clear_flight(self) -> None:
+        """Forget what the leader knew of the attempt in flight."""
         self.sent_to: str | None = None
+        """The instance whose answer is awaited, or that has accepted."""
         self.accepted_by: str | None = None
-        self.asked_at = 0.0
-        self.lost_by: set[str] = set()
+        self.resend_at: float | None = None
+        """When to ask again (seconds), where the agent refused or did not answer."""
+        self.alive_at = 0.0
+        """The last sign of life, or the placing, on the clock of silence."""
+        self.lost_by: frozenset[str] = frozenset()
+        """Instances that ended while they were at this attempt."""
         self.deciding = False
 
     @property
@@ -145,12 +177,6 @@ class NodeRun:
             self.reason, self.message = Reason.UNKNOWN, "The outcome does not name every image."
         return sum(sizes) if sizes else None
 
-    def clear_flight(self) -> None:
-        """Forget what the leader knew of the attempt in flight."""
-        self.sent_to = self.accepted_by = None
-        self.lost_by = set()
-        self.deciding = False
-
 
 class TaskRun:
     """All nodes of one started task."""
@@ -175,13 +201,20 @@ class TaskRun:
         self.arrived_bytes: int | None = None
         """Compressed bytes of all images that have arrived; None while none is known."""
         self.finishing = False
+        """Whether the end is on its way into the store."""
+        self.finish_at = 0.0
+        """When a refused end may be stored again, in seconds."""
         self.woken_for: float | None = None
         """The retry for which the core has set its alarm."""
+        self._open = len(self.nodes)
+        """Nodes that are not over."""
         self._unsettled = [0] * (self.total_batches + 1)
         for node in self.nodes:
             self._unsettled[node.batch] += 1
         self._retries: list[tuple[float, int]] = []
         self._cursor = 0
+        self._open_batch = 0
+        """The newest batch that was begun in its turn."""
 
     # ── what is so ──
 
@@ -201,9 +234,14 @@ class TaskRun:
         return self.in_phase[NodePhase.ASSIGNED] + self.in_phase[NodePhase.PULLING]
 
     @property
+    def has_place(self) -> bool:
+        """Whether ``batchSize`` lets one more node be in flight."""
+        return self.in_flight < self.spec.batch_size
+
+    @property
     def is_over(self) -> bool:
         """Whether no node has anything left to do."""
-        return sum(self.in_phase[phase] for phase in OVER) == len(self.nodes)
+        return self._open == 0
 
     def counts(self) -> TaskCounts:
         """The nodes by what became of them; whatever is not over counts as cancelled."""
@@ -239,54 +277,66 @@ class TaskRun:
 
     def take_in(
         self, key: AttemptKey, outcome: Outcome, *, seq: int, stored_at: float, now: float
-    ) -> Step | None:
-        """Apply one stored outcome; None where it says nothing new (double, late, unknown).
+    ) -> list[Change]:
+        """Apply one stored outcome; no change where it says nothing new (double, late, unknown).
 
         ``stored_at`` is the store's clock and ``now`` the leader's, both in seconds: the retry is
-        due one delay after the store's time, but never later than one delay from now.
+        due one delay after the store's time, but never later than one delay from now. An outcome
+        that was stored before its predecessor's counts when its turn comes, because no other can
+        be stored in its place.
         """
         node = self.by_name.get(key.node)
         if node is None or node.phase in OVER:
-            return None
-        if key.attempt != node.next_attempt:
-            return None
+            return []
+        if not node.next_attempt <= key.attempt <= self.spec.max_retries + 1:
+            return []
+        node.early.setdefault(key.attempt, _Decision(outcome, seq, stored_at))
+        changes = []
+        while node.phase not in OVER:
+            attempt = node.next_attempt
+            decision = node.early.pop(attempt, None)
+            if decision is None:
+                break
+            changes.append(Change(attempt, self._decided(node, attempt, decision, now)))
+        return changes
+
+    def _decided(self, node: NodeRun, attempt: int, decision: _Decision, now: float) -> Step:
+        outcome, seq, stored_at = decision
         self.results_seq = max(self.results_seq, seq)
-        node.attempt = key.attempt
-        node.clear_flight()
+        node.attempt = attempt
         node.finished_at = int(stored_at * 1000)
-        node.started_at = node.finished_at - int(outcome.seconds * 1000)
+        # An agent may say any duration, but no attempt began before 1970 or after its end.
+        node.started_at = int((stored_at - min(max(0.0, outcome.seconds), stored_at)) * 1000)
         if outcome.removed:
             self.move(node, NodePhase.REMOVED)
             return Step.REMOVED
         self.current_batch = max(self.current_batch, node.batch)
+        self.retry_count = max(self.retry_count, attempt - 1)
         arrived = node.absorb(outcome, self.spec.work)
         if arrived is not None:
             self.arrived_bytes = (self.arrived_bytes or 0) + arrived
-        self.retry_count = max(self.retry_count, key.attempt - 1)
         if all(node.arrived(image.name) for image in self.spec.work):
             node.reason = node.message = None
             self.move(node, NodePhase.SUCCEEDED)
             return Step.SUCCEEDED
-        return self._fail(node, stored_at, now)
+        return self._failed(node, stored_at, now)
 
-    def _fail(self, node: NodeRun, stored_at: float, now: float) -> Step:
+    def _failed(self, node: NodeRun, stored_at: float, now: float) -> Step:
         node.failures += 1
         hopeless = node.reason is not None and not node.reason.retry_makes_sense
         if hopeless or node.failures > self.spec.max_retries or not node.wanted(self.spec.work):
             self.failed_details += node.failed_details()
             self.move(node, NodePhase.FAILED)
             return Step.FAILED
-        delay = retry_delay(self.spec, node.failures)
-        node.retry_at = min(stored_at, now) + delay
-        heapq.heappush(self._retries, (node.retry_at, node.index))
         self.move(node, NodePhase.RETRYING)
+        node.retry_at = min(stored_at, now) + retry_delay(self.spec, node.failures)
+        heapq.heappush(self._retries, (node.retry_at, node.index))
         return Step.RETRYING
 
     def close(self) -> None:
         """The task is over: what was not done is cancelled."""
         for node in self.nodes:
             if node.phase not in OVER:
-                node.clear_flight()
                 self.move(node, NodePhase.CANCELLED)
 
     def move(self, node: NodeRun, phase: NodePhase) -> None:
@@ -294,10 +344,10 @@ class TaskRun:
         self.touched.add(node.name)
         self.in_phase[node.phase] -= 1
         self.in_phase[phase] += 1
+        self._open += (node.phase in OVER) - (phase in OVER)
         self._unsettled[node.batch] += (phase in UNSETTLED) - (node.phase in UNSETTLED)
         node.phase = phase
-        if phase is not NodePhase.RETRYING:
-            node.retry_at = None
+        node.retry_at = None
 
     # ── who may begin ──
 
@@ -311,21 +361,26 @@ class TaskRun:
         return None
 
     def candidate(self, now: float) -> NodeRun | None:
-        """The node that a free place goes to: a due retry first, then the next in order."""
+        """The node that a free place goes to, to be placed: a due retry, then the next in order."""
         due = self.next_retry()
         if due is not None and due <= now:
             return self.nodes[self._retries[0][1]]
         while self._cursor < len(self.nodes):
             node = self.nodes[self._cursor]
             if node.phase is NodePhase.WAITING:
-                return node if self._may_begin(node) else None
+                if not self._may_begin(node):
+                    return None
+                self._open_batch = node.batch
+                return node
+            if node.phase is not NodePhase.REMOVED:
+                self._open_batch = node.batch
             self._cursor += 1
         return None
 
     def _may_begin(self, node: NodeRun) -> bool:
-        if self.spec.rollout is Rollout.ROLLING or node.batch <= self.current_batch:
+        if self.spec.rollout is Rollout.ROLLING or node.batch == self._open_batch:
             return True
-        return self.current_batch == 0 or self.is_settled(self.current_batch)
+        return self._open_batch == 0 or self.is_settled(self._open_batch)
 
     def is_settled(self, batch: int) -> bool:
         """Whether every node of a batch has succeeded, failed, or waits for a retry."""

@@ -1,26 +1,18 @@
 """The core: one door, ``handle(event, now) -> commands``. Nothing here knows a clock or a network.
 
-It owns the priority queue, how many tasks run, which node begins next and how a task ends;
-``flights.py`` owns the attempts in flight, ``run.py`` one task's nodes. Unknown, late, doubled and
-stale events have no effect.
+It owns how many tasks run, which node begins next and how a task ends; ``queue.py`` owns pending
+tasks, ``flights.py`` the attempts in flight, ``run.py`` one task's nodes. Unknown, late, doubled
+and stale events have no effect.
 """
 
 from __future__ import annotations
 
-import heapq
+from bisect import insort
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from common.reasons import Reason
-from coordinator.core.commands import (
-    Command,
-    FinishTask,
-    StartTask,
-    TellBatch,
-    TellNode,
-    WakeAt,
-)
+from coordinator.core.commands import Command, FinishTask, TellBatch, TellNode, WakeAt
 from coordinator.core.events import (
     AgentHeard,
     AssignmentAccepted,
@@ -35,6 +27,8 @@ from coordinator.core.events import (
     OutcomeStored,
     Settled,
     StartFailed,
+    StoreClosed,
+    StoreOpened,
     TaskCreated,
     TaskEnded,
     TaskStarted,
@@ -43,19 +37,15 @@ from coordinator.core.events import (
 )
 from coordinator.core.fleet import Fleet, Node
 from coordinator.core.flights import Flights
-from coordinator.core.run import OVER, NodePhase, TaskRun
-from coordinator.core.selection import describe, select
-from coordinator.core.task import TaskHead, TaskStatus
-from coordinator.core.timers import (
-    CheckSilence,
-    DecideAgain,
-    LookAround,
-    SendAgain,
-    Timers,
-)
+from coordinator.core.queue import Queue, Urgency, urgency
+from coordinator.core.run import NodePhase, TaskRun
+from coordinator.core.selection import describe
+from coordinator.core.task import TaskStatus
+from coordinator.core.timers import Judge, LookAround, SendAgain, StartAgain, Timers
 
-STORE_AGAIN_SECONDS = 2.0
-"""After a store that refused a start or a finish."""
+FINISH_AGAIN_SECONDS = 2.0
+REMEMBERED_ENDS = 10_000
+"""Ended tasks that a late word of their creation or start does not bring back to life."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,49 +59,42 @@ class Limits:
     """From the start on, so long nothing is said to match no node: agents announce themselves."""
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """A pending task in the queue."""
-
-    head: TaskHead
-    order: int
-    named: tuple[str, ...] | None
-
-
-def urgency(head: TaskHead, order: int) -> tuple[int, int]:
-    """The order in which tasks get what they need: priority first, then first come first served."""
-    return -head.spec.priority, order
-
-
 class Core:
     """What decides."""
 
     def __init__(self, limits: Limits, now: float) -> None:
         self.limits = limits
         self.fleet = Fleet()
-        self.waiting: dict[str, Waiting] = {}
         self.runs: dict[str, TaskRun] = {}
-        self._starting: set[str] = set()
-        self._orders: dict[str, int] = {}
-        self._queue: list[tuple[tuple[int, int], str]] = []
-        self._nothing_matched: dict[str, int] = {}
-        self._first_look_ends = now + limits.first_look
-        self._settling = True
-        self._wake: float | None = None
         self._out: list[Command] = []
         self._timers = Timers(self.fleet.clock)
+        self._queue = Queue(self.fleet, self._timers, now + limits.first_look)
+        self.waiting = self._queue.tasks
         self._flights = Flights(
-            self.runs, self.fleet, self._timers, self._out.append, limits.agent_wait
+            self.runs,
+            self.waiting,
+            self.fleet,
+            self._timers,
+            self._out.append,
+            agent_wait=limits.agent_wait,
+            limit=limits.max_nodes_in_flight,
         )
+        self._ranked: list[tuple[Urgency, str]] = []
+        self._ended: dict[str, None] = {}
+        self._vanished_meanwhile: set[str] = set()
+        """Nodes that ceased to exist while a start that may name them was being stored."""
+        self._settling = True
+        self._store_is_open = True
+        self._wake: float | None = None
 
     def handle(self, event: Event, now: float) -> list[Command]:
-        """Take one event in; ``now`` is in seconds and never falls. Returns what is to be done."""
+        """Take one event in; returns what is to be done, in this order.
+
+        ``now`` is in seconds since 1970, about as the store's clock has it, and never falls.
+        """
         self._take_in(event, now)
         if not self._settling:
-            self._start_tasks(now)
-            for run in self._in_order():
-                self._fill(run, now)
-                self._finish(run)
+            self._go_on(now)
         self._ask_to_be_woken()
         out = self._out[:]
         self._out.clear()
@@ -122,9 +105,9 @@ class Core:
             case OutcomeStored():
                 self._outcome_stored(event, now)
             case AssignmentAccepted():
-                self._flights.accepted(event)
+                self._flights.accepted(event, now)
             case AgentHeard():
-                self._flights.heard(event, now, settling=self._settling, room=self._has_room)
+                self._flights.heard(event, now, settling=self._settling)
             case AssignmentRefused():
                 self._flights.refused(event, now)
             case AssignmentUnanswered():
@@ -138,9 +121,9 @@ class Core:
             case TaskEnded():
                 self._task_ended(event.head.id)
             case StartFailed():
-                self._start_failed(event.task, now)
+                self._queue.start_failed(event.task, now)
             case FinishFailed():
-                self._timers.at(now + STORE_AGAIN_SECONDS, LookAround(event.task))
+                self._finish_failed(event.task, now)
             case VerdictFailed():
                 self._flights.verdict_failed(event, now)
             case NodeSeen():
@@ -148,88 +131,66 @@ class Core:
             case NodeVanished():
                 self._node_vanished(event.name)
             case BusFellSilent():
-                self.fleet.clock.stop(event.since)
+                self.fleet.clock.stop(event.since, now)
             case BusHeard():
                 self.fleet.clock.go_on(now)
             case Settled():
                 self._settling = False
+            case StoreClosed():
+                self._store_is_open = False
+            case StoreOpened():
+                self._store_is_open = True
+
+    def _go_on(self, now: float) -> None:
+        if self._store_is_open:
+            self._start_tasks(now)
+        for _, task in self._ranked:
+            run = self.runs[task]
+            if self._store_is_open:
+                self._fill(run, now)
+            self._finish(run, now)
 
     # ── tasks come and go ──
 
     def _task_created(self, event: TaskCreated) -> None:
-        task = event.head.id
-        if task in self.waiting or task in self.runs:
-            return
-        self.waiting[task] = Waiting(event.head, event.order, event.named)
-        heapq.heappush(self._queue, (urgency(event.head, event.order), task))
+        if event.head.id not in self.runs and event.head.id not in self._ended:
+            self._queue.add(event.head, event.order, event.named)
 
     def _task_started(self, event: TaskStarted) -> None:
         task = event.head.id
+        if task not in self.runs and task not in self._ended:
+            run = self.runs[task] = TaskRun(event.head, event.nodes)
+            insort(self._ranked, (urgency(event.head, event.order), task))
+            for name in sorted(self._vanished_meanwhile & run.by_name.keys()):
+                self._flights.remove(run, run.by_name[name])
         self._leave_queue(task)
-        if task not in self.runs:
-            self.runs[task] = TaskRun(event.head, event.nodes)
-            self._orders[task] = event.order
 
     def _task_ended(self, task: str) -> None:
         self._leave_queue(task)
         run = self.runs.pop(task, None)
-        self._orders.pop(task, None)
         if run is not None:
+            self._ranked = [entry for entry in self._ranked if entry[1] != task]
             self._flights.cancel_task(run)
+        self._ended[task] = None
+        if len(self._ended) > REMEMBERED_ENDS:
+            del self._ended[next(iter(self._ended))]
 
     def _leave_queue(self, task: str) -> None:
-        self.waiting.pop(task, None)
-        self._starting.discard(task)
-        self._nothing_matched.pop(task, None)
-
-    def _start_failed(self, task: str, now: float) -> None:
-        if task in self._starting:
-            self._timers.at(now + STORE_AGAIN_SECONDS, LookAround(task))
+        self._queue.remove(task)
+        if not self._queue.starting:
+            self._vanished_meanwhile.clear()
 
     def _start_tasks(self, now: float) -> None:
-        put_off = []
-        while (
-            self._queue and len(self.runs) + len(self._starting) < self.limits.max_concurrent_tasks
-        ):
-            entry = heapq.heappop(self._queue)
-            waiting = self.waiting.get(entry[1])
-            if waiting is None or entry[1] in self._starting:
-                continue  # cancelled while it waited
-            nodes = self._nodes_for(waiting, now)
-            if nodes is None:
-                put_off.append(entry)
-                continue
-            self._starting.add(entry[1])
-            self._out.append(StartTask(entry[1], tuple(nodes)))
-        for entry in put_off:
-            heapq.heappush(self._queue, entry)
-
-    def _nodes_for(self, waiting: Waiting, now: float) -> list[str] | None:
-        """The task's nodes, or None where it is too early to say that there are none."""
-        task, early = waiting.head.id, now < self._first_look_ends
-        if early and self._nothing_matched.get(task) == self.fleet.version:
-            return None
-        nodes = select(waiting.head.spec, self.fleet.schedulable(), waiting.named)
-        if nodes or not early:
-            return nodes
-        self._nothing_matched[task] = self.fleet.version
-        self._timers.at(self._first_look_ends, LookAround())
-        return None
+        while len(self.runs) + len(self._queue.starting) < self.limits.max_concurrent_tasks:
+            start = self._queue.start_next(now)
+            if start is None:
+                return
+            self._out.append(start)
 
     # ── nodes begin ──
 
-    def _in_order(self) -> Iterator[TaskRun]:
-        runs = self.runs.values()
-        return iter(sorted(runs, key=lambda run: urgency(run.head, self._orders[run.head.id])))
-
-    def _has_room(self, run: TaskRun) -> bool:
-        limit = self.limits.max_nodes_in_flight
-        if limit and sum(other.in_flight for other in self.runs.values()) >= limit:
-            return False
-        return run.in_flight < run.spec.batch_size
-
     def _fill(self, run: TaskRun, now: float) -> None:
-        while self._has_room(run):
+        while self._flights.has_room(run):
             node = run.candidate(now)
             if node is None:
                 break
@@ -242,44 +203,59 @@ class Core:
     # ── outcomes, and the end ──
 
     def _outcome_stored(self, event: OutcomeStored, now: float) -> None:
-        run = self.runs.get(event.key.task)
+        task, name, attempt = event.key
+        run = self.runs.get(task)
         if run is None:
             return
-        step = run.take_in(
+        changes = run.take_in(
             event.key, event.outcome, seq=event.seq, stored_at=event.stored_at, now=now
         )
-        if step is None:
+        if not changes:
             return
-        self._flights.landed(event.key.task, event.key.node)
-        self._out.append(TellNode(*event.key, step=step, live=event.live))
-        batch = run.by_name[event.key.node].batch
-        if batch in run.batch_began and run.is_settled(batch):
-            seconds = now - run.batch_began.pop(batch)
-            self._out.append(TellBatch(event.key.task, batch, seconds))
+        node = run.by_name[name]
+        self._flights.landed(run, node, attempt, event.outcome.instance)
+        for change in changes:
+            self._out.append(TellNode(task, name, change.attempt, change.step, event.live))
+        if node.batch in run.batch_began and run.is_settled(node.batch):
+            seconds = now - run.batch_began.pop(node.batch)
+            self._out.append(TellBatch(task, node.batch, seconds))
 
-    def _finish(self, run: TaskRun) -> None:
-        if run.finishing or not run.is_over:
+    def _finish(self, run: TaskRun, now: float) -> None:
+        if run.finishing or now < run.finish_at or not run.is_over:
             return
         run.finishing = True
         status = run.verdict()
-        command = FinishTask(
-            run.head.id, status, run.counts(), run.results_seq, _closing_words(run, status)
-        )
-        self._out.append(command)
+        words = _closing_words(run, status)
+        self._out.append(FinishTask(run.head.id, status, run.counts(), run.results_seq, words))
+
+    def _finish_failed(self, task: str, now: float) -> None:
+        run = self.runs.get(task)
+        if run is not None and run.finishing:
+            run.finishing = False
+            run.finish_at = now + FINISH_AGAIN_SECONDS
+            self._timers.at(run.finish_at, LookAround())
 
     # ── nodes come and go ──
 
     def _node_seen(self, event: NodeSeen, now: float) -> None:
-        self.fleet.see(event.name, Node(event.labels, event.schedulable))
+        node = Node(event.labels, event.schedulable)
+        if self.fleet.nodes.get(event.name) == node:
+            return
+        self.fleet.see(event.name, node)
+        self._vanished_meanwhile.discard(event.name)
+        for run in self.runs.values():
+            if event.name in run.by_name:
+                run.by_name[event.name].gone = False
+        self._queue.node_appeared(node)
         self._flights.available(event.name, now)
 
     def _node_vanished(self, name: str) -> None:
-        if not self.fleet.lose(name):
-            return
+        self.fleet.lose(name)
+        if self._queue.starting:
+            self._vanished_meanwhile.add(name)
         for run in self.runs.values():
-            node = run.by_name.get(name)
-            if node is not None and node.phase not in OVER and not node.deciding:
-                self._flights.remove(run, node)
+            if name in run.by_name:
+                self._flights.remove(run, run.by_name[name])
 
     # ── time ──
 
@@ -289,20 +265,12 @@ class Core:
             match timer:
                 case SendAgain():
                     self._flights.send_again(timer.key, now)
-                case CheckSilence():
-                    self._flights.check_silence(timer.key, now)
-                case DecideAgain():
-                    self._flights.decide_again(timer.verdict)
+                case Judge():
+                    self._flights.judge(timer.key, now)
+                case StartAgain():
+                    self._queue.start_again(timer.task)
                 case LookAround():
-                    self._look_again(timer.task)
-
-    def _look_again(self, task: str | None) -> None:
-        if task in self.runs:
-            self.runs[task].finishing = False
-        elif task in self._starting:
-            self._starting.discard(task)
-            waiting = self.waiting[task]
-            heapq.heappush(self._queue, (urgency(waiting.head, waiting.order), task))
+                    pass  # being at the door is enough
 
     def _ask_to_be_woken(self) -> None:
         when = self._timers.next()

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping
 
+from coordinator.core.fleet import Node
 from coordinator.core.task import Operator, Requirement, TaskSpec
+
+_INTEGER = re.compile(r"[+-]?0*[0-9]{1,19}")
+_INT64 = range(-(2**63), 2**63)
 
 
 def matches(spec: TaskSpec, labels: Mapping[str, str]) -> bool:
@@ -31,28 +36,36 @@ def satisfies(requirement: Requirement, labels: Mapping[str, str]) -> bool:
 
 
 def _compares(requirement: Requirement, value: str | None) -> bool:
-    try:
-        have, bound = int(value or ""), int(requirement.values[0])
-    except (ValueError, IndexError):
-        return False  # Kubernetes: a label that is no integer matches neither
+    """Kubernetes: a label that is no integer, or not exactly one bound, matches neither."""
+    if value is None or len(requirement.values) != 1:
+        return False
+    have, bound = _integer(value), _integer(requirement.values[0])
+    if have is None or bound is None:
+        return False
     return have > bound if requirement.operator is Operator.GT else have < bound
 
 
+def _integer(text: str) -> int | None:
+    """What Go's ``ParseInt(text, 10, 64)`` makes of it; Python's ``int`` takes blanks and ``_``."""
+    number = int(text) if _INTEGER.fullmatch(text) else None
+    return number if number is not None and number in _INT64 else None
+
+
 def select(
-    spec: TaskSpec,
-    nodes: Iterable[tuple[str, Mapping[str, str]]],
-    named: Collection[str] | None,
+    spec: TaskSpec, nodes: Mapping[str, Node], named: Iterable[str] | None = None
 ) -> list[str]:
     """Names of the nodes that a task is for, sorted.
 
-    ``nodes`` are the schedulable ones with their labels. A name in ``named`` that no node has is
-    selected too: it fails later, by name, instead of vanishing without a word.
+    A name in ``named`` that no node has, or one that takes no work now, is selected too: it fails
+    later, by name, instead of vanishing without a word.
     """
-    known = dict(nodes)
-    chosen = {name for name, labels in known.items() if matches(spec, labels)}
-    if named is not None:
-        chosen = {name for name in named if name in chosen or name not in known}
-    return sorted(chosen)
+    if named is None:
+        return sorted(
+            name for name, node in nodes.items() if node.schedulable and matches(spec, node.labels)
+        )
+    return sorted(
+        name for name in set(named) if name not in nodes or matches(spec, nodes[name].labels)
+    )
 
 
 def describe(spec: TaskSpec) -> str:

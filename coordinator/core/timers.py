@@ -8,15 +8,19 @@ from dataclasses import dataclass
 from itertools import count
 
 from common.subjects import AttemptKey
-from coordinator.core.commands import StoreVerdict
 from coordinator.core.fleet import SilenceClock
 
 
 @dataclass(frozen=True, slots=True)
 class LookAround:
-    """Nothing in particular: a retry is due, or a refused start or finish is tried again."""
+    """Nothing in particular: a retry is due, the first look ends, an end is to be stored again."""
 
-    task: str | None = None
+
+@dataclass(frozen=True, slots=True)
+class StartAgain:
+    """The store refused the start of this task."""
+
+    task: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,20 +31,13 @@ class SendAgain:
 
 
 @dataclass(frozen=True, slots=True)
-class DecideAgain:
-    """A verdict was refused by the store."""
-
-    verdict: StoreVerdict
-
-
-@dataclass(frozen=True, slots=True)
-class CheckSilence:
-    """The agent of this attempt may have been silent for too long."""
+class Judge:
+    """The agent of this attempt may have been silent for too long, or a verdict was refused."""
 
     key: AttemptKey
 
 
-Timer = LookAround | SendAgain | DecideAgain | CheckSilence
+Timer = LookAround | StartAgain | SendAgain | Judge
 
 
 class Timers:
@@ -61,16 +58,18 @@ class Timers:
         heapq.heappush(self._silent, (when, next(self._numbers), timer))
 
     def due(self, now: float) -> Iterator[Timer]:
-        """Take out what is due; the heaps may grow meanwhile, so that is decided beforehand."""
-        for heap, time in ((self._timed, now), (self._silent, self._clock.at(now))):
-            ready = []
-            while heap and heap[0][0] <= time:
-                ready.append(heapq.heappop(heap)[2])
-            yield from ready
+        """Take out what is due; what is added meanwhile waits for the next time."""
+        ready = []
+        while self._timed and self._timed[0][0] <= now:
+            ready.append(heapq.heappop(self._timed)[2])
+        while self._silent and self._clock.has_reached(self._silent[0][0], now):
+            ready.append(heapq.heappop(self._silent)[2])
+        return iter(ready)
 
     def next(self) -> float | None:
         """The engine's time at which something is due next."""
-        times = [self._timed[0][0]] if self._timed else []
-        if self._silent and not self._clock.stands:
-            times.append(self._clock.when(self._silent[0][0]))
-        return min(times, default=None)
+        timed = self._timed[0][0] if self._timed else None
+        if not self._silent or self._clock.stands:
+            return timed
+        silent = self._clock.when(self._silent[0][0])
+        return silent if timed is None else min(timed, silent)

@@ -53,7 +53,7 @@ class Service:
         self._lease: Leadership | None = None
         self._term: Term | None = None
         self._leads = False
-        self._starting = "starting"
+        self._starting = "The coordinator is starting."
 
     # ── terms ──
 
@@ -86,6 +86,10 @@ class Service:
         await term.loaded.wait()
         self._term, self._leads = term, True
 
+    def active_tasks(self) -> int:
+        """Tasks that are running."""
+        return 0 if self._term is None else len(self._term.core.runs)
+
     def _readable_term(self) -> Term:
         if self._term is None:
             raise StoreAway(self.unreadable() or "not ready")
@@ -101,7 +105,7 @@ class Service:
         if self._term is not None:
             return None
         if self._bus is None:
-            return f"The coordinator is {self._starting}."
+            return self._starting
         if not self._bus.connected:
             return f"NATS cannot be reached: {self._bus.state_text}."
         return "The coordinator is loading its state."

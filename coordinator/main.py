@@ -1,0 +1,192 @@
+"""The coordinator, put together: folder, HTTP, NATS, lease, terms. Everything is wired here."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.process_collector import ProcessCollector
+
+from common.bus import Bus, BusError, BusSettings
+from common.lifecycle import Jobs, StartupError, Stop
+from common.logs import Log, configure
+from common.streams import definitions
+from coordinator.api.app import make_app
+from coordinator.core.scheduler import Limits
+from coordinator.data_dir import DataDir
+from coordinator.embedded_nats import EmbeddedNats, EmbeddedSettings
+from coordinator.engine.live import LiveChanges
+from coordinator.engine.loop import Clock
+from coordinator.engine.service import Service
+from coordinator.engine.term import Surroundings, Term, TermSettings
+from coordinator.event_feed import EventFeed
+from coordinator.lease import Lease
+from coordinator.metrics import Metrics
+from coordinator.settings import CoordinatorSettings, NodeSource
+
+log = Log(__name__)
+
+STORE_AGAIN_SECONDS = 1.0
+SHUTDOWN_SECONDS = 5.0
+"""For requests that are being answered when the program stops."""
+
+
+async def main(stop: Stop) -> None:
+    """Run a coordinator until it is to stop."""
+    settings = CoordinatorSettings.load(os.environ)
+    configure(settings.log_level, settings.log_format)
+    _check(settings)
+    async with await DataDir.claim(settings.state_dir) as folder:
+        service, feed, registry = Service(LiveChanges()), EventFeed(), CollectorRegistry()
+        ProcessCollector(registry=registry)
+        metrics = Metrics(registry, service.active_tasks)
+        program = Program(settings, folder, service, feed, metrics)
+        app = make_app(service, feed, registry)
+        async with _serving(app, settings.server_port), Jobs(stop) as jobs:
+            jobs.start("leader", program.lead())
+            await stop.wait()
+
+
+def _check(settings: CoordinatorSettings) -> None:
+    if settings.worker_image is not None:
+        log.warning("WORKER_IMAGE has no meaning: agents pull, no worker pods are made")
+    if settings.node_source is NodeSource.KUBERNETES:
+        raise StartupError(
+            "IPS_NODE_SOURCE=kubernetes is not available in this version: set it to agents"
+        )
+
+
+@asynccontextmanager
+async def _serving(app: web.Application, port: int) -> AsyncIterator[None]:
+    """Answer HTTP from the first moment on: a probe is to hear why the program is not ready."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, port=port, reuse_address=True).start()
+        except OSError as error:
+            raise StartupError(_port_trouble(port, error)) from error
+        log.info("serving", port=runner.addresses[0][1])
+        yield
+    finally:
+        await runner.cleanup()
+
+
+def _port_trouble(port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} is in use: stop what listens there, or set SERVER_PORT"
+    return f"port {port} cannot be listened on ({error.strerror}): set SERVER_PORT"
+
+
+class Program:
+    """The part that needs NATS: started after HTTP, and ended before it."""
+
+    def __init__(
+        self,
+        settings: CoordinatorSettings,
+        folder: DataDir,
+        service: Service,
+        feed: EventFeed,
+        metrics: Metrics,
+    ) -> None:
+        self._settings = settings
+        self._folder = folder
+        self._service = service
+        self._feed = feed
+        self._metrics = metrics
+
+    async def lead(self) -> None:
+        """Connect, then lead whenever the lease is held; gives everything back when cancelled."""
+        async with self._bus_settings() as bus_settings:
+            bus = await Bus.connect(bus_settings, on_state=self._tell_state)
+            async with asyncio.TaskGroup() as group, aiohttp.ClientSession() as http:
+                group.create_task(bus.run())
+                try:
+                    await self._prepare_store(bus)
+                    group.create_task(self._feed.run(bus))
+                    await self._lead_on(bus, http)
+                finally:
+                    await bus.close()
+
+    async def _lead_on(self, bus: Bus, http: aiohttp.ClientSession) -> None:
+        around = Surroundings(
+            bus=bus,
+            http=http,
+            clock=Clock(),
+            live=self._service.live,
+            observers=[self._metrics.observe],
+            on_poison=self._metrics.poison,
+        )
+        settings = self._term_settings()
+        name = f"{socket.gethostname()}:{self._settings.server_port}"
+        lease = Lease(bus, owner=self._folder.owner, name=name)
+        try:
+            await self._service.lead(bus, lease, lambda epoch: Term(around, settings, epoch))
+        finally:
+            await lease.release()
+
+    def _term_settings(self) -> TermSettings:
+        settings = self._settings
+        return TermSettings(
+            limits=Limits(
+                max_concurrent_tasks=settings.max_concurrent_tasks,
+                max_nodes_in_flight=settings.max_nodes_in_flight,
+                agent_wait=settings.agent_wait_seconds,
+            ),
+            source=f"/ips/{settings.namespace}",
+            retention_seconds=settings.task_retention_hours * 3600,
+            forget_seconds=settings.node_forget_seconds,
+        )
+
+    @asynccontextmanager
+    async def _bus_settings(self) -> AsyncIterator[BusSettings]:
+        """Where NATS is: the one that the settings name, or one of our own for as long as this."""
+        settings = self._settings
+        if settings.nats_servers is not None:
+            yield BusSettings(
+                servers=settings.nats_servers,
+                name="ips-coordinator",
+                token=settings.nats_token,
+                token_file=settings.nats_token_file,
+                creds=settings.nats_creds,
+                ca=settings.nats_ca,
+            )
+            return
+        self._service.say_starting("The coordinator's nats-server is loading its store.")
+        embedded = EmbeddedSettings(
+            listen=settings.nats_listen,
+            program=settings.nats_server,
+            token=settings.nats_token,
+            token_file=settings.nats_token_file,
+        )
+        server = await EmbeddedNats.start(embedded, self._folder)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(server.run())
+                yield BusSettings(servers=(server.url,), name="ips-coordinator", token=server.token)
+                await server.stop()
+        finally:
+            await server.stop()
+
+    def _tell_state(self, connected: bool, why: str) -> None:
+        if not connected:
+            self._service.say_starting(f"NATS cannot be reached: {why}.")
+
+    async def _prepare_store(self, bus: Bus) -> None:
+        """Make or mend streams and buckets; a store that is not there yet is waited for."""
+        for config in definitions(self._settings.replicas):
+            while True:
+                try:
+                    await bus.ensure_stream(config)
+                    break
+                except BusError as why:
+                    self._service.say_starting(f"The store cannot be prepared: {why}.")
+                    log.warning("the store cannot be prepared yet", stream=config.name, why=why)
+                    await asyncio.sleep(STORE_AGAIN_SECONDS)

@@ -1,0 +1,71 @@
+"""The application over fakes, with a real client."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient
+from prometheus_client import CollectorRegistry
+
+from coordinator.api.app import make_app
+from coordinator.api.streams import Pace
+from coordinator.event_feed import EventFeed
+from tests.api.fake_engine import NOW, FakeEngine
+from tests.api.fake_event_log import FakeEventLog
+
+Client = TestClient[web.Request, web.Application]
+PACE = Pace(comment=0.2, live=0.05, patience=5.0)
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    return FakeEngine()
+
+
+@pytest.fixture
+def event_log() -> FakeEventLog:
+    return FakeEventLog()
+
+
+@pytest.fixture
+async def feed(event_log: FakeEventLog) -> AsyncIterator[EventFeed]:
+    """A feed that runs."""
+    feed = EventFeed()
+    running = asyncio.create_task(feed.run(event_log))
+    await feed.running.wait()
+    yield feed
+    running.cancel()
+    await asyncio.wait([running])
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+@pytest.fixture
+async def client(
+    engine: FakeEngine,
+    feed: EventFeed,
+    registry: CollectorRegistry,
+    aiohttp_client: Callable[..., Awaitable[Client]],
+) -> Client:
+    """A client of the whole application."""
+    app = make_app(engine, feed, registry, clock=lambda: NOW / 1000 + 10, pace=PACE)
+    return await aiohttp_client(app)
+
+
+@pytest.fixture
+def create(client: Client) -> Callable[..., Awaitable[Any]]:
+    """Create a task with these fields; its document."""
+
+    async def create(**fields: Any) -> Any:
+        answer = await client.post("/api/v1/tasks", json={"images": ["nginx"]} | fields)
+        assert answer.status == 201, await answer.text()
+        return await answer.json()
+
+    return create

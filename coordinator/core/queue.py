@@ -1,0 +1,144 @@
+"""Pending tasks, in the order in which they start: priority first, then first come first served.
+
+A task that matches no node is put aside until one appears, or until the first look is over: agents
+announce themselves, so a coordinator that has just started cannot say yet that there is none.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from coordinator.core.commands import StartTask
+from coordinator.core.fleet import Fleet, Node
+from coordinator.core.selection import matches, select
+from coordinator.core.task import TaskHead
+from coordinator.core.timers import LookAround, StartAgain, Timers
+
+START_AGAIN_SECONDS = 2.0
+
+
+class Stage(Enum):
+    """How far a pending task is."""
+
+    QUEUED = auto()
+    ASIDE = auto()
+    """Nothing matches, and the first look is not over."""
+    STARTING = auto()
+    """Its start is on its way into the store."""
+    REFUSED = auto()
+    """The store refused its start, which is tried again soon; it keeps its place."""
+
+
+@dataclass(slots=True)
+class Pending:
+    """A task that has not started."""
+
+    head: TaskHead
+    order: int
+    named: tuple[str, ...] | None
+    stage: Stage = Stage.QUEUED
+
+
+Urgency = tuple[int, int]
+
+
+def urgency(head: TaskHead, order: int) -> Urgency:
+    """The order in which tasks get what they need; the smallest is the most urgent."""
+    return -head.spec.priority, order
+
+
+class Queue:
+    """The priority queue."""
+
+    def __init__(self, fleet: Fleet, timers: Timers, first_look_ends: float) -> None:
+        self.tasks: dict[str, Pending] = {}
+        self.starting: set[str] = set()
+        """Tasks that hold one of the places of running ones already."""
+        self._fleet = fleet
+        self._timers = timers
+        self._first_look_ends = first_look_ends
+        self._queue: list[tuple[Urgency, str]] = []
+        self._aside: set[str] = set()
+
+    def add(self, head: TaskHead, order: int, named: tuple[str, ...] | None) -> None:
+        """A task is created; doubles have no effect."""
+        if head.id not in self.tasks:
+            self.tasks[head.id] = Pending(head, order, named)
+            self._enqueue(head.id)
+
+    def remove(self, task: str) -> None:
+        """A task has started, or was cancelled before."""
+        self.tasks.pop(task, None)
+        self.starting.discard(task)
+        self._aside.discard(task)
+
+    def _enqueue(self, task: str) -> None:
+        pending = self.tasks[task]
+        pending.stage = Stage.QUEUED
+        heapq.heappush(self._queue, (urgency(pending.head, pending.order), task))
+
+    # ── starting ──
+
+    def start_next(self, now: float) -> StartTask | None:
+        """Let the most urgent task that can start do so; None where none can."""
+        if self._aside and now >= self._first_look_ends:
+            self._look_again(list(self._aside))
+        while self._queue:
+            _, task = heapq.heappop(self._queue)
+            pending = self.tasks.get(task)
+            if pending is None:
+                continue  # cancelled while it waited
+            nodes = select(pending.head.spec, self._fleet.nodes, pending.named)
+            if now < self._first_look_ends and not self._is_certain(pending, nodes):
+                self._put_aside(pending)
+                continue
+            pending.stage = Stage.STARTING
+            self.starting.add(task)
+            return StartTask(task, tuple(nodes))
+        return None
+
+    def _is_certain(self, pending: Pending, nodes: list[str]) -> bool:
+        """Whether the first look cannot change what is selected for the better."""
+        if pending.named is None:
+            return bool(nodes)
+        # Whether a named node that has not announced itself matches is not known yet.
+        selects = pending.head.spec.node_selector or pending.head.spec.match_expressions
+        return not selects or all(name in self._fleet.nodes for name in pending.named)
+
+    def _put_aside(self, pending: Pending) -> None:
+        if not self._aside:
+            self._timers.at(self._first_look_ends, LookAround())
+        pending.stage = Stage.ASIDE
+        self._aside.add(pending.head.id)
+
+    def node_appeared(self, node: Node) -> None:
+        """Tasks that were put aside may have something to do now."""
+        if self._aside and node.schedulable:
+            self._look_again([task for task in self._aside if self._is_for(self.tasks[task], node)])
+
+    @staticmethod
+    def _is_for(pending: Pending, node: Node) -> bool:
+        return pending.named is None and matches(pending.head.spec, node.labels)
+
+    def _look_again(self, tasks: list[str]) -> None:
+        for task in tasks:
+            self._aside.discard(task)
+            self._enqueue(task)
+
+    # ── a store that refuses ──
+
+    def start_failed(self, task: str, now: float) -> None:
+        """The store refused a start: try again soon."""
+        pending = self.tasks.get(task)
+        if pending is not None and pending.stage is Stage.STARTING:
+            pending.stage = Stage.REFUSED
+            self._timers.at(now + START_AGAIN_SECONDS, StartAgain(task))
+
+    def start_again(self, task: str) -> None:
+        """Queue a task anew whose start was refused."""
+        pending = self.tasks.get(task)
+        if pending is not None and pending.stage is Stage.REFUSED:
+            self.starting.discard(task)
+            self._enqueue(task)

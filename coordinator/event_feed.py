@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -118,8 +118,9 @@ class Reading:
     async def kept(self) -> AsyncGenerator[list[KeptEvent], None]:
         """What the store had when this reading began."""
         if self._start <= self._upto:
-            async for events in self._feed.stored(self.task, self._start, self._upto):
-                yield events
+            async with aclosing(self._feed.stored(self.task, self._start, self._upto)) as batches:
+                async for events in batches:
+                    yield events
 
     def take(self) -> list[KeptEvent]:
         """What has come since; those before the wanted position are left out."""
@@ -225,16 +226,16 @@ class EventFeed:
 
     async def stored(
         self, task: str | None, start: int, upto: int
-    ) -> AsyncIterator[list[KeptEvent]]:
+    ) -> AsyncGenerator[list[KeptEvent], None]:
         """Kept events (of one task) from one position to another, both included."""
         if self._events is None:
             return
         subject = subjects.ALL_EVENTS if task is None else subjects.events_of(task)
         replay = self._events.replay(subjects.EVENTS, subject, start=start, upto=upto)
-        async for records in replay:
-            events = [event for record in records if (event := self._decode(record)) is not None]
-            if events:
-                yield events
+        async with aclosing(replay) as batches:
+            async for records in batches:
+                decoded = map(self._decode, records)
+                yield [event for event in decoded if event is not None]
 
     def leave(self, reading: Reading) -> None:
         """Forget a reading."""

@@ -165,6 +165,7 @@ class _Connection:
     async def run(self, reading: Reading, wake: asyncio.Event, live: _Live | None) -> None:
         """Send until the kept events end or the client goes; a slow client is disconnected."""
         try:
+            await self._write(COMMENT)  # a client learns at once that the stream is open
             async with asyncio.TaskGroup() as group:
                 others = [group.create_task(self._keep_awake())]
                 if live is not None:
@@ -222,8 +223,8 @@ class _Connection:
 
     async def _keep_awake(self) -> None:
         while True:
-            await self._write(COMMENT)
             await asyncio.sleep(self._pace.comment)
+            await self._write(COMMENT)
 
     async def _write(self, data: bytes) -> None:
         async with asyncio.timeout(self._pace.patience):

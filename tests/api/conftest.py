@@ -23,11 +23,13 @@ PACE = Pace(comment=0.2, live=0.05, patience=5.0)
 
 @pytest.fixture
 def engine() -> FakeEngine:
+    """What the API asks; a test makes it say what it wants."""
     return FakeEngine()
 
 
 @pytest.fixture
 def event_log() -> FakeEventLog:
+    """The stream of events; a test publishes to it."""
     return FakeEventLog()
 
 
@@ -44,6 +46,7 @@ async def feed(event_log: FakeEventLog) -> AsyncIterator[EventFeed]:
 
 @pytest.fixture
 def registry() -> CollectorRegistry:
+    """Where the application's metrics are."""
     return CollectorRegistry()
 
 

@@ -1,0 +1,248 @@
+"""An engine of the port's promises and nothing else: no bus, no core, every change made by hand."""
+
+# ruff: noqa: D102 -- the port says what each method is
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from msgspec.structs import replace
+
+from common.messages import ImageOutcome, ImageProgress, ImageState, Outcome
+from common.reasons import Reason
+from common.subjects import AttemptKey
+from coordinator.api.port import (
+    UNKNOWN_TRANSFER,
+    AlreadyOver,
+    Changes,
+    Created,
+    IdempotencyKey,
+    KeyReused,
+    KnownNode,
+    Live,
+    NoSuchTask,
+    StoreAway,
+    Transfer,
+    Wake,
+)
+from coordinator.core.run import NodePhase, TaskRun
+from coordinator.core.task import Duty, TaskHead, TaskSpec, TaskStatus
+
+NOW = 1_768_576_354_567
+"""2026-01-16T15:12:34.567Z, in milliseconds."""
+
+
+class FakeChanges:
+    """A set of names, as ``port.Changes`` promises it."""
+
+    def __init__(self, wake: Wake) -> None:
+        self._wake = wake
+        self._names: set[str] = set()
+        self.closed = False
+
+    def add(self, *names: str) -> None:
+        self._names.update(names)
+        self._wake()
+
+    def take(self) -> set[str]:
+        names, self._names = self._names, set()
+        return names
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class FakeLive:
+    """Remembers who subscribed, by task; None is the fleet."""
+
+    def __init__(self) -> None:
+        self.given: dict[str | None, list[FakeChanges]] = {}
+
+    def of_task(self, task_id: str, wake: Wake) -> Changes:
+        return self._give(task_id, wake)
+
+    def of_fleet(self, wake: Wake) -> Changes:
+        return self._give(None, wake)
+
+    def _give(self, of: str | None, wake: Wake) -> FakeChanges:
+        changes = FakeChanges(wake)
+        self.given.setdefault(of, []).append(changes)
+        return changes
+
+
+class FakeEngine:
+    """``port.Engine`` over dictionaries."""
+
+    def __init__(self) -> None:
+        self.fake_live = FakeLive()
+        self.live: Live = self.fake_live
+        self.away: str | None = None
+        self.blind: str | None = None
+        self.waits: str | None = None
+        self.all_heads: dict[str, TaskHead] = {}
+        self.runs: dict[str, TaskRun] = {}
+        self.names: dict[str, Sequence[str]] = {}
+        self.keys: dict[str, tuple[str, str]] = {}
+        self.known: dict[str, KnownNode] = {}
+        self.progress: dict[tuple[str, str], dict[str, ImageProgress]] = {}
+        self.bytes: dict[str, Transfer] = {}
+
+    # ── what a test does to it ──
+
+    def started(self, task: str, nodes: Sequence[str]) -> TaskRun:
+        """The task runs on these nodes."""
+        head = self.all_heads[task]
+        run = TaskRun(head, nodes)
+        run.head = self._set(
+            head,
+            status=TaskStatus.RUNNING,
+            started_at=NOW,
+            nodes=len(nodes),
+            batches=run.total_batches,
+        )
+        self.runs[task] = run
+        return run
+
+    def outcome(self, task: str, node: str, outcome: Outcome) -> None:
+        """An outcome of the node's current attempt is stored."""
+        run = self.runs[task]
+        key = AttemptKey(task, node, run.by_name[node].next_attempt)
+        seconds = NOW / 1000
+        run.take_in(key, outcome, seq=1, stored_at=seconds + 1, now=seconds + 1)
+
+    def ended(self, task: str, status: TaskStatus, notify: tuple[Duty, ...] = ()) -> None:
+        """The task is over."""
+        run = self.runs.get(task)
+        if run is not None:
+            run.close()
+        self._set(
+            self.all_heads[task],
+            status=status,
+            finished_at=NOW + 5000,
+            counts=None if run is None else run.counts(),
+            notify=notify,
+        )
+
+    def _set(self, head: TaskHead, **changes: object) -> TaskHead:
+        self.all_heads[head.id] = changed = replace(head, **changes)
+        if head.id in self.runs:
+            self.runs[head.id].head = changed
+        return changed
+
+    # ── the port ──
+
+    def unreadable(self) -> str | None:
+        return self.blind
+
+    def not_ready(self) -> str | None:
+        return self.blind or self.away
+
+    async def create(
+        self,
+        spec: TaskSpec,
+        names: Sequence[str] | None,
+        *,
+        key: IdempotencyKey | None = None,
+        retry_of: str | None = None,
+    ) -> Created:
+        if key is not None and key.key_hash in self.keys:
+            task, body = self.keys[key.key_hash]
+            if body != key.body_hash:
+                raise KeyReused(task)
+            return Created(self.all_heads[task], is_new=False)
+        head = TaskHead(
+            id=f"task-20260116-151234-{len(self.all_heads):08x}",
+            spec=spec,
+            created_at=NOW,
+            retry_of=retry_of,
+        )
+        self.all_heads[head.id] = head
+        if names is not None:
+            self.names[head.id] = names
+        if key is not None:
+            self.keys[key.key_hash] = (head.id, key.body_hash)
+        return Created(head, is_new=True)
+
+    async def cancel(self, task_id: str) -> TaskHead:
+        head = self.all_heads.get(task_id)
+        if head is None:
+            raise NoSuchTask
+        if head.status.is_final:
+            raise AlreadyOver(head.status)
+        self.ended(task_id, TaskStatus.CANCELLED)
+        return self.all_heads[task_id]
+
+    def head(self, task_id: str) -> TaskHead | None:
+        return self.all_heads.get(task_id)
+
+    def heads(self, status: TaskStatus | None = None) -> Sequence[TaskHead]:
+        newest_first = reversed(self.all_heads.values())
+        return [head for head in newest_first if status in {None, head.status}]
+
+    def waiting_for(self, _task_id: str) -> str | None:
+        return self.waits
+
+    async def named_nodes(self, task_id: str) -> Sequence[str] | None:
+        return self.names.get(task_id)
+
+    def run(self, task_id: str) -> TaskRun | None:
+        running = self.all_heads[task_id].status is TaskStatus.RUNNING
+        return self.runs.get(task_id) if running else None
+
+    async def finished_run(self, task_id: str) -> TaskRun:
+        if self.away is not None:
+            raise StoreAway(self.away)
+        if task_id not in self.all_heads:
+            raise NoSuchTask
+        return self.runs.get(task_id) or TaskRun(self.all_heads[task_id], [])
+
+    def pulls(self, task_id: str, node: str) -> Mapping[str, ImageProgress]:
+        return self.progress.get((task_id, node), {})
+
+    def transfer(self, task_id: str) -> Transfer:
+        return self.bytes.get(task_id, UNKNOWN_TRANSFER)
+
+    def nodes(self) -> Iterable[KnownNode]:
+        return [self.known[name] for name in sorted(self.known)]
+
+    def node(self, name: str) -> KnownNode | None:
+        return self.known.get(name)
+
+
+def pulled(*images: str, size: int | None = 100) -> Outcome:
+    """All of these images were pulled, in 1.5 s."""
+    return Outcome(
+        images=[
+            ImageOutcome(
+                image=image,
+                state=ImageState.PULLED,
+                digest="sha256:" + "0" * 64,
+                bytes=size,
+                seconds=1.25,
+            )
+            for image in images
+        ],
+        seconds=1.5,
+    )
+
+
+def not_found(*images: str) -> Outcome:
+    """None of these images exists."""
+    return Outcome(
+        images=[
+            ImageOutcome(
+                image=image,
+                state=ImageState.FAILED,
+                reason=Reason.IMAGE_NOT_FOUND,
+                message=f"{image}: not found",
+            )
+            for image in images
+        ],
+        seconds=0.5,
+    )
+
+
+def begin(run: TaskRun, node: str) -> None:
+    """The node's agent has accepted its next attempt."""
+    run.place(run.by_name[node], NOW / 1000)
+    run.move(run.by_name[node], NodePhase.PULLING)

@@ -57,7 +57,7 @@ async def _read(request: web.Request) -> bytes:
         raise web.HTTPRequestEntityTooLarge(LIMIT_BYTES)
     try:
         return await request.read()
-    except web.RequestPayloadError:
+    except (web.RequestPayloadError, ConnectionError):
         message = "the body does not arrive as its headers say"
     raise bad_request([Fault(field="", message=message)])
 

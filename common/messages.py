@@ -54,11 +54,11 @@ class Heartbeat(Message, frozen=True, kw_only=True):
     Subject: ``subjects.heartbeat(node, instance)``, which alone names node and instance.
     """
 
+    agent_version: str
+    driver: str
     labels: dict[str, str] = {}
-    agent_version: str = ""
     runtime: str = ""
     """Name and version, for example ``containerd 2.1.9``; empty while the runtime is away."""
-    driver: str = ""
     platform: str = ""
     """``os/arch`` in OCI terms, for example ``linux/amd64``."""
     image_disk: ImageDisk | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from common.bus import BusError, Conflict
@@ -16,7 +17,6 @@ from coordinator.store import Store, StoredHead
 
 log = Log(__name__)
 
-LONGEST_SLEEP_SECONDS = 600.0
 SHORTEST_SLEEP_SECONDS = 1.0
 BEING_CREATED_SECONDS = 3600.0
 
@@ -37,15 +37,26 @@ class Janitor:
         self._clock = clock
         self._forget = forget
         self._retention = retention_seconds
+        self._changed = asyncio.Event()
+
+    def wake(self) -> None:
+        """A task is over, or the world has been told of it: something may expire sooner now."""
+        self._changed.set()
 
     async def run(self) -> None:
         """Sweep what crashes left, then remove tasks as their time comes; runs without end."""
         await self._persist(self._sweep)
         while True:
             await self._persist(self._remove_expired)
-            due = min(map(self._expires, self._heads), default=math.inf)
-            wait = due - self._clock()
-            await asyncio.sleep(min(max(wait, SHORTEST_SLEEP_SECONDS), LONGEST_SLEEP_SECONDS))
+            self._changed.clear()
+            await self._next_due(min(map(self._expires, self._heads), default=math.inf))
+
+    async def _next_due(self, due: float) -> None:
+        """Wait until something is due, or may be due sooner than was thought."""
+        await asyncio.sleep(SHORTEST_SLEEP_SECONDS)  # however many tasks end, one round a second
+        with suppress(TimeoutError):
+            async with asyncio.timeout(None if due == math.inf else due - self._clock()):
+                await self._changed.wait()
 
     async def _persist(self, chore: Callable[[], Awaitable[None]]) -> None:
         """Do a chore; where the store is away, that is no reason to die but to come again."""

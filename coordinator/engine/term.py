@@ -269,6 +269,8 @@ class Term:
         if not self.heads.apply(stored):
             return
         head = stored.head
+        if head.status.is_final:
+            self._janitor.wake()
         if before is not None and before.head.status is head.status:
             return
         if head.status.is_final:

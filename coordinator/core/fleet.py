@@ -107,7 +107,8 @@ class Presence:
         self.instance, self.conflict = None, False
         if not self.sightings:
             return
-        newest = max(self.sightings, key=lambda name: self.sightings[name].first)
+        # Of two that were first heard at the same moment, the one that was heard later.
+        newest = max(reversed(self.sightings), key=lambda name: self.sightings[name].first)
         began = self.sightings[newest].first
         # A former instance that speaks again, later than its successor began, is no restart.
         self.conflict = any(

@@ -292,13 +292,13 @@ class Flights:
             return
         elif not self._fleet.clock.has_reached(deadline, now):
             self._timers.at_silence(deadline, Judge(key))
-        elif node.accepted_by is not None or node.lost_by:
+        elif node.accepted_by is not None:
             text = f"The agent of node {node.name} has not been heard for {self._wait:g} s."
             self._decide(run, node, Reason.AGENT_LOST, text, now)
         else:
+            reason = Reason.AGENT_LOST if node.lost_by else Reason.AGENT_UNAVAILABLE
             why = self._fleet.why_unavailable(node.name)
-            text = f"{why} Waited for {self._wait:g} s."
-            self._decide(run, node, Reason.AGENT_UNAVAILABLE, text, now)
+            self._decide(run, node, reason, f"{why} Waited for {self._wait:g} s.", now)
 
     def _decide(self, run: TaskRun, node: NodeRun, reason: Reason, text: str, now: float) -> None:
         began = now if node.started_at is None else node.started_at / 1000

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+from msgspec.structs import replace
+
 from common.messages import Hold, ImageOutcome, ImageState, Outcome
 from common.reasons import Reason
 from common.subjects import AttemptKey
@@ -50,10 +52,10 @@ def instance_of(node: str, run: int = 1) -> str:
     return f"{node}/{run}"
 
 
-def pulled(*images: str, by: str = "") -> Outcome:
+def pulled(*images: str) -> Outcome:
     """An outcome in which every image arrived; one image ``a`` where none is given."""
     done = [ImageOutcome(image=image, state=ImageState.PULLED) for image in images or ("a",)]
-    return Outcome(images=done, instance=by, seconds=1.0)
+    return Outcome(images=done, seconds=1.0)
 
 
 def failing(**reasons: Reason) -> Outcome:
@@ -68,6 +70,7 @@ def failing(**reasons: Reason) -> Outcome:
 
 FLAKY = failing(a=Reason.REGISTRY_ERROR)
 HOPELESS = failing(a=Reason.IMAGE_NOT_FOUND)
+REMOVAL = Outcome(removed=True)
 
 
 class Stage:
@@ -145,12 +148,17 @@ class Stage:
         outcome: Outcome,
         attempt: int = 1,
         *,
+        run: int = 1,
         at: float | None = None,
         live: bool = True,
     ) -> list[Command]:
-        """An outcome was read back, stored now by the store's clock, or at another time."""
+        """An agent's outcome was read back, stored now or at another time of the store's clock.
+
+        ``run`` 0 stands for the leader itself.
+        """
         self._seq += 1
         key = AttemptKey(task, node, attempt)
+        outcome = replace(outcome, instance=instance_of(node, run) if run else "")
         stored_at = self.now if at is None else at
         return self.tell(OutcomeStored(key, outcome, self._seq, stored_at, live))
 

@@ -42,6 +42,7 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
         "IPS_NATS_LISTEN",
         "IPS_NATS_SERVER",
         "IPS_REPLICAS",
+        "IPS_EVENTS_MAX_BYTES",
         "IPS_NODE_SOURCE",
         "IPS_MAX_CONCURRENT_TASKS",
         "IPS_MAX_NODES_IN_FLIGHT",

@@ -8,8 +8,13 @@ from common.bus.records import StreamConfig
 NANOSECONDS = 1_000_000_000
 
 
-def definitions(replicas: int) -> tuple[StreamConfig, ...]:
-    """All that the service stores, each on so many servers (1 or 3)."""
+def definitions(
+    replicas: int, events_max_bytes: int = subjects.EVENTS_MAX_BYTES
+) -> tuple[StreamConfig, ...]:
+    """All that the service stores, each on so many servers (1, 3 or 5).
+
+    NATS sets ``events_max_bytes`` aside at once: a store with less room refuses the stream.
+    """
     return (
         StreamConfig(
             name=subjects.RESULTS,
@@ -22,7 +27,7 @@ def definitions(replicas: int) -> tuple[StreamConfig, ...]:
             subjects=(subjects.ALL_EVENTS,),
             num_replicas=replicas,
             max_age=subjects.EVENTS_MAX_AGE_SECONDS * NANOSECONDS,
-            max_bytes=subjects.EVENTS_MAX_BYTES,
+            max_bytes=events_max_bytes,
             allow_direct=True,
             allow_atomic=True,
         ),

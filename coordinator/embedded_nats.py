@@ -267,7 +267,9 @@ def _token(settings: EmbeddedSettings, folder: Path) -> str:
             write_private(file, secrets.token_urlsafe(32))
         token = file.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise StartupError(f"the token for NATS cannot be read from {file}: {error}") from error
+        raise StartupError(
+            f"the token for NATS cannot be read ({error}): set IPS_NATS_TOKEN_FILE"
+        ) from error
     if not token:
         raise StartupError(f"the token for NATS in {file} is empty")
     return token

@@ -181,7 +181,8 @@ class Program:
 
     async def _prepare_store(self, bus: Bus) -> None:
         """Make or mend streams and buckets; a store that is not there yet is waited for."""
-        for config in definitions(self._settings.replicas):
+        settings = self._settings
+        for config in definitions(settings.replicas, settings.events_max_bytes):
             while True:
                 try:
                     await bus.ensure_stream(config)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from common import subjects
 from common.setting_kinds import (
     LISTEN,
     NAMESPACE,
@@ -69,6 +70,13 @@ class CoordinatorSettings(ProgramSettings):
         choice({"1": 1, "3": 3, "5": 5}),
         "Copies of everything stored; 3 where `IPS_NATS_URL` is a cluster of three servers",
         default="1",
+    )
+    events_max_bytes: int = setting(
+        "IPS_EVENTS_MAX_BYTES",
+        integer(1_000_000, 2**50),
+        "Bytes that kept events may take, a day's at most; the oldest go first. The store must "
+        "have so much room",
+        default=str(subjects.EVENTS_MAX_BYTES),
     )
     node_source: NodeSource = setting(
         "IPS_NODE_SOURCE",

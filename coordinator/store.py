@@ -25,6 +25,8 @@ poison = Sparing(Log(__name__))
 
 LIST_CHUNK_BYTES = 192 * 1024
 """Names in one stored chunk; with JSON's quotes and commas it stays below the message limit."""
+_NO_TASK = "task-00000000-000000-00000000"
+"""An id that is never drawn."""
 NAMED = "named"
 """The list of a task's ``nodeNames``; a started task's own list is named by its head."""
 
@@ -112,6 +114,13 @@ class Store:
     async def delete_head(self, stored: StoredHead) -> None:
         """Remove a task from sight; its other records are removed afterwards."""
         await self._heads.delete(stored.head.id, stored.revision)
+
+    async def probe(self) -> None:
+        """Write something without meaning beside heads and outcomes. Raises BusError."""
+        await self._heads.delete("probe")
+        subject = subjects.result(_NO_TASK, "probe", 1)
+        await self._bus.store(subject, b"{}", expect_last=None)
+        await self._bus.purge(subjects.RESULTS, subject)
 
     # ── lists of node names ──
 

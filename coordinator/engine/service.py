@@ -118,6 +118,8 @@ class Service:
             return f"NATS cannot be reached: {self._bus.state_text}."
         if not self._leads:
             return "The lease could not be renewed: the store is away or refuses writes."
+        if self._term is not None and self._term.health.trouble is not None:
+            return f"The store does not take writes: {self._term.health.trouble}."
         return None
 
     def say_starting(self, what: str) -> None:

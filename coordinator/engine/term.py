@@ -52,6 +52,7 @@ from coordinator.engine.janitor import Janitor
 from coordinator.engine.live import Board, LiveChanges, Pulls
 from coordinator.engine.loop import Loop, Observe
 from coordinator.engine.publisher import Publisher
+from coordinator.engine.store_health import StoreHealth
 from coordinator.engine.transitions import Transitions
 from coordinator.engine.webhooks import Webhooks
 from coordinator.store import NAMED, Gone, Store, StoredHead
@@ -125,8 +126,9 @@ class Term:
         self._loop = Loop(self.core, self.clock, self._perform, observers)
         feed = self._loop.feed
         self._dispatcher = Dispatcher(around.bus, epoch, feed, self._in_flight, self._deposed)
+        self.health = StoreHealth(self._store, feed)
         self._transitions = Transitions(
-            self._store, self.heads, epoch, self.clock, feed, self._learn
+            self._store, self.heads, epoch, self.clock, feed, self._learn, self.health.failed
         )
         self.fleet = FleetTable(
             self.core.fleet, feed, self.clock, around.live.fleet_changed, settings.forget_seconds
@@ -150,6 +152,7 @@ class Term:
             self._spawn(self._watch_bus())
             self._spawn(self.fleet.watch_silence())
             self._spawn(self._janitor.run())
+            self._spawn(self.health.watch())
             async with self._hearing():
                 self.loaded.set()
                 await self._settle()

@@ -63,6 +63,7 @@ class Transitions:
         clock: Callable[[], float],
         feed: Callable[[Event], None],
         learn: Learn,
+        failed: Callable[[BusError], None],
     ) -> None:
         self._store = store
         self._heads = heads
@@ -70,6 +71,7 @@ class Transitions:
         self._clock = clock
         self._feed = feed
         self._learn = learn
+        self._failed = failed
 
     def _now_ms(self) -> int:
         return int(self._clock() * 1000)
@@ -84,7 +86,7 @@ class Transitions:
         retry_of: str | None,
     ) -> Created:
         """Store a task. Raises KeyReused, StoreAway."""
-        async with store_needed():
+        async with store_needed(self._failed):
             while True:
                 head = self._new_head(spec, key, retry_of)
                 if key is not None:
@@ -156,6 +158,7 @@ class Transitions:
         except Conflict:
             await self._read_again(command.task, StartFailed(command.task))
         except BusError as why:
+            self._failed(why)
             log.warning("a start is not stored", task=command.task, why=str(why))
             self._feed(StartFailed(command.task))
         else:
@@ -186,6 +189,7 @@ class Transitions:
         except Conflict:
             await self._read_again(command.task, FinishFailed(command.task))
         except BusError as why:
+            self._failed(why)
             log.warning("an end is not stored", task=command.task, why=str(why))
             self._feed(FinishFailed(command.task))
         else:
@@ -209,7 +213,7 @@ class Transitions:
 
         ``run`` gives the fold at this moment; what it has not taken in by then never counts.
         """
-        async with store_needed():
+        async with store_needed(self._failed):
             stored = self._heads.get(task)
             while stored is not None:
                 if stored.head.status.is_final:
@@ -250,14 +254,18 @@ class Transitions:
             await self._store.store_outcome(command.key, command.outcome)
         except Conflict:
             pass  # the agent was faster: its outcome counts
-        except BusError:
+        except BusError as why:
+            self._failed(why)
             self._feed(VerdictFailed(command.key, command.outcome))
 
 
 @asynccontextmanager
-async def store_needed() -> AsyncIterator[None]:
-    """Turn what the bus says into StoreAway, for those who answer users."""
+async def store_needed(
+    failed: Callable[[BusError], None] = lambda _: None,
+) -> AsyncIterator[None]:
+    """Turn what the bus says into StoreAway, for those who answer users; ``failed`` is told too."""
     try:
         yield
     except BusError as why:
+        failed(why)
         raise StoreAway(str(why)) from why

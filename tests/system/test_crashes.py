@@ -8,11 +8,15 @@ import random
 import signal
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
+import aiohttp
 import pytest
 
+from sandbox.programs import Coordinator
 from tests.fixtures.fleet import Fleet, Json
+from tests.fixtures.nats import NatsServer
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
@@ -153,26 +157,57 @@ async def test_two_agents_under_one_name_take_no_work(fleet: Fleet, tmp_path: Pa
     assert (await fleet.over(task))["status"] == "completed"
 
 
-async def test_a_second_coordinator_waits_and_takes_over(fleet: Fleet) -> None:
+async def test_a_second_coordinator_waits_and_takes_over(
+    fleet: Fleet, nats_server: NatsServer
+) -> None:
     """On one NATS one leads; the other says who, and leads when the first is killed."""
+    fleet.nats_settings = {"IPS_NATS_URL": nats_server.url}
     first = await fleet.add_coordinator()
-    external = {
-        "IPS_NATS_URL": f"nats://127.0.0.1:{first.nats_port}",
-        "IPS_NATS_TOKEN": first.token,
-    }
-    second = await fleet.add_coordinator(external, name="second", ready=False)
-    async with asyncio.timeout(20):
+    second = await fleet.add_coordinator(name="second", ready=False)
+    assert f":{first.port} leads" in await refusal(fleet, second, "leads")
+    async with fleet.http.post(f"{second.url}/api/v1/tasks", json={"images": ["a"]}) as answer:
+        assert answer.status == 503
+    await fleet.add_agents(NODES, {"IPS_SIMULATED_SECONDS": "8"})
+    await fleet.known_nodes(NODES)
+    task = await fleet.post(["nginx"], batchSize=2)
+    await fleet.until(task, lambda seen: seen["progress"]["pullingNodes"] == 2)
+    await first.kill()
+    fleet.coordinators.reverse()
+    await second.ready()
+    assert_right_end(await fleet.over(task), await fleet.nodes(task))
+    first.start()
+    assert f":{second.port} leads" in await refusal(fleet, first, "leads")
+
+
+async def refusal(fleet: Fleet, coordinator: Coordinator, word: str) -> str:
+    """Wait until a coordinator's reason for not being ready holds a word."""
+    async with asyncio.timeout(30):
         while True:
-            answer = await waiting_reason(fleet, second.url)
-            if "leads" in answer:
-                break
+            with suppress(aiohttp.ClientError):
+                async with fleet.http.get(f"{coordinator.url}/readyz") as answer:
+                    detail = str((await answer.json()).get("detail", ""))
+                    if word in detail:
+                        return detail
             await asyncio.sleep(0.05)
 
 
-async def waiting_reason(fleet: Fleet, url: str) -> str:
-    """Why a coordinator is not ready."""
-    try:
-        async with fleet.http.get(f"{url}/readyz") as answer:
-            return str((await answer.json()).get("detail", ""))
-    except OSError:
-        return ""
+async def test_a_restart_takes_its_own_lease_back_at_once(fleet: Fleet) -> None:
+    """A coordinator that was killed does not wait for its own lease (15 s) to end."""
+    coordinator = await fleet.add_coordinator()
+    await coordinator.kill()
+    coordinator.start()
+    await coordinator.ready(within=8)
+
+
+async def test_a_second_coordinator_on_the_same_folder_is_refused(fleet: Fleet) -> None:
+    """One line names the folder; the first goes on."""
+    first = await fleet.add_coordinator()
+    folder = str(fleet.folder / "coordinator")
+    second = await fleet.add_coordinator({"IPS_DATA_DIR": folder}, name="second", ready=False)
+    async with asyncio.timeout(30):
+        await second.exited()
+    assert second.exit_code not in {0, None}
+    (line,) = [line for line in second.log.splitlines() if "cannot start" in line]
+    assert folder in line
+    assert "Traceback" not in second.log
+    await first.ready()

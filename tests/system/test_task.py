@@ -51,13 +51,13 @@ async def test_a_failing_image_fails_its_nodes_and_says_why(fleet: Fleet) -> Non
     await fleet.add_coordinator()
     await fleet.add_agents(2)
     await fleet.known_nodes(2)
-    task = await fleet.post(["nginx", "team/missing:1"], maxRetries=3, retryDelay=1)
+    task = await fleet.post(["nginx", "team/fails/image-not-found:1"], maxRetries=3, retryDelay=1)
     seen = await fleet.over(task)
     assert seen["status"] == "failed"
     assert seen["retryCount"] == 0
     assert [(d["nodeName"], d["image"], d["reason"]) for d in seen["failedNodeDetails"]] == [
-        ("node-1", "team/missing:1", "ImageNotFound"),
-        ("node-2", "team/missing:1", "ImageNotFound"),
+        ("node-1", "team/fails/image-not-found:1", "ImageNotFound"),
+        ("node-2", "team/fails/image-not-found:1", "ImageNotFound"),
     ]
     assert seen["failedNodeDetailsTotal"] == 2
 

@@ -1,0 +1,108 @@
+"""A start that cannot succeed ends with one line that names the cause; one that can wait, waits."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from sandbox.programs import Coordinator
+from tests.fixtures.fleet import Fleet
+from tests.fixtures.nats import NatsServer, StartNats
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(60)]
+
+
+async def refused(coordinator: Coordinator) -> str:
+    """Start it, wait for its end, and take its one line."""
+    coordinator.start()
+    async with asyncio.timeout(30):
+        await coordinator.exited()
+    assert coordinator.exit_code not in {0, None}
+    assert "Traceback" not in coordinator.log
+    lines = [line for line in coordinator.log.splitlines() if not line.startswith("{")]
+    (line,) = lines
+    return line
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("SERVER_PORT", "http"),
+        ("SERVER_PORT", "70000"),
+        ("IPS_MAX_CONCURRENT_TASKS", "0"),
+        ("IPS_MAX_NODES_IN_FLIGHT", "-1"),
+        ("IPS_AGENT_WAIT_SECONDS", "soon"),
+        ("IPS_TASK_RETENTION_HOURS", "nan"),
+        ("IPS_NODE_FORGET_SECONDS", "-1"),
+        ("IPS_NODE_SOURCE", "etcd"),
+        ("IPS_NODE_SOURCE", "kubernetes"),
+        ("IPS_NATS_LISTEN", "everywhere"),
+        ("IPS_NATS_URL", "http://example"),
+        ("IPS_NATS_SERVER", "/nonexistent/nats-server"),
+        ("IPS_NATS_TOKEN_FILE", "/nonexistent/token"),
+        ("IPS_LOG_LEVEL", "loud"),
+        ("IPS_UNKNOWN", "1"),
+    ],
+)
+async def test_a_bad_setting_stops_the_start_and_is_named(
+    tmp_path: Path, setting: str, value: str
+) -> None:
+    """Whatever is wrong with a setting: its name stands in the line."""
+    own = {"IPS_NATS_TOKEN": ""} if setting == "IPS_NATS_TOKEN_FILE" else {}
+    assert setting in await refused(Coordinator(tmp_path, {**own, setting: value}))
+
+
+async def test_a_port_in_use_is_named(fleet: Fleet, tmp_path: Path) -> None:
+    """The HTTP port, and the port of its own NATS."""
+    first = await fleet.add_coordinator()
+    second = Coordinator(tmp_path / "b", port=first.port)
+    assert f"port {first.port} is in use" in await refused(second)
+    third = Coordinator(tmp_path / "c", {"IPS_NATS_LISTEN": f"127.0.0.1:{first.nats_port}"})
+    assert str(first.nats_port) in await refused(third)
+
+
+async def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    """Even root cannot make a folder below a file."""
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    line = await refused(Coordinator(tmp_path / "logs", {"IPS_DATA_DIR": str(blocked / "data")}))
+    assert str(blocked) in line
+    assert "IPS_DATA_DIR" in line
+
+
+async def test_a_nats_that_will_not_do_is_refused(tmp_path: Path, start_nats: StartNats) -> None:
+    """A wrong token, and a server without JetStream."""
+    closed = await start_nats(authorization={"token": "right"})
+    wrong = {"IPS_NATS_URL": closed.url, "IPS_NATS_TOKEN": "wrong"}
+    line = await refused(Coordinator(tmp_path / "a", wrong))
+    assert "IPS_NATS" in line or "token" in line
+    assert "wrong" not in line.replace("wrong token", "").replace("wrong password", "")
+    plain = await start_nats(jetstream=None)
+    settings = {"IPS_NATS_URL": plain.url, "IPS_NATS_TOKEN": ""}
+    assert "JetStream" in await refused(Coordinator(tmp_path / "b", settings))
+
+
+async def test_a_nats_that_is_not_there_yet_is_waited_for(
+    fleet: Fleet, nats_server: NatsServer
+) -> None:
+    """Alive, not ready and saying why; ready as soon as it comes."""
+    await nats_server.stop()
+    fleet.nats_settings = {"IPS_NATS_URL": nats_server.url}
+    coordinator = await fleet.add_coordinator(ready=False)
+    await coordinator.answers(f"{coordinator.url}/healthz")
+    async with fleet.http.get(f"{coordinator.url}/readyz") as answer:
+        assert answer.status == 503
+        assert "NATS" in (await answer.json())["detail"]
+    await nats_server.start()
+    await coordinator.ready()
+
+
+async def test_a_stop_is_in_order_and_gives_the_lease_back(fleet: Fleet) -> None:
+    """Exit code 0, soon, and the next start leads at once."""
+    coordinator = await fleet.add_coordinator()
+    await coordinator.terminate(within=15)
+    assert coordinator.exit_code == 0
+    coordinator.start()
+    await coordinator.ready(within=8)

@@ -41,7 +41,7 @@ def make_app(
     metrics = HttpMetrics(registry)
     gate = Gate(engine)
     app = web.Application(
-        # aiohttp refuses a body that reaches its limit.
+        # Versions of aiohttp differ about a body of just this size; ours to refuse is one more.
         client_max_size=LIMIT_BYTES + 1,
         middlewares=[metrics.clock_in, answer_problems, gate.check],
     )

@@ -56,10 +56,13 @@ async def _read(request: web.Request) -> bytes:
     if (request.content_length or 0) > LIMIT_BYTES:
         raise web.HTTPRequestEntityTooLarge(LIMIT_BYTES)
     try:
-        return await request.read()
+        body = await request.read()
     except (web.RequestPayloadError, ConnectionError):
         message = "the body does not arrive as its headers say"
-    raise bad_request([Fault(field="", message=message)])
+        raise bad_request([Fault(field="", message=message)]) from None
+    if len(body) > LIMIT_BYTES:
+        raise web.HTTPRequestEntityTooLarge(LIMIT_BYTES)
+    return body
 
 
 def _check_type(request: web.Request) -> None:

@@ -23,6 +23,7 @@ from tests.api.fake_event_log import FakeEventLog, event
 
 Create = Callable[..., Awaitable[Any]]
 ALL = "/api/v1/events"
+TASK = "task-20260116-151234-0000000a"
 
 
 class Frame(NamedTuple):
@@ -262,6 +263,34 @@ async def test_a_fault_in_mid_stream_ends_it(
     async with asyncio.timeout(10):
         while feed._readings:
             await asyncio.sleep(0.01)
+
+
+async def test_what_comes_while_a_write_waits_is_sent_before_the_end(
+    feed: EventFeed, event_log: FakeEventLog
+) -> None:
+    """A reading that ends still has in its queue what came before."""
+    sent: list[bytes] = []
+
+    class Slow:
+        """A response whose first write takes until the reading has gone on and ended."""
+
+        async def write(self, data: bytes) -> None:
+            if not sent:
+                position = await event_log.publish("task.started", TASK)
+                while feed.position < position:
+                    await asyncio.sleep(0)
+                feed.end_all()
+            sent.append(data)
+
+    await event_log.publish("task.created", TASK)
+    wake = asyncio.Event()
+    reading = await feed.open(None, 0, wake.set)
+    connection = streams._Connection(None, Slow(), Pace())  # type: ignore[arg-type]
+    await connection._send_kept(reading, wake)
+    assert [data.split(b"\n")[0] for data in sent] == [
+        b"event: task.created",
+        b"event: task.started",
+    ]
 
 
 # ── live frames ──────────────────────────────────────────────────────────────────────────────

@@ -203,7 +203,7 @@ def test_a_task_always_fits_into_a_message() -> None:
                 image=image,
                 state=ImageState.FAILED,
                 reason=Reason.UNKNOWN,
-                message="\U0001f600" * 400,
+                message="\x01" * 400,
             )
             for image in images
         ]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 from common.bus.backoff import Backoff
 from common.bus.calls import Answer, OnAnswer, PendingCalls
 from common.bus.errors import BusError, BusRefused, NotConnected, TimedOut
-from common.bus.session import Delivery, Session, publish_command
+from common.bus.session import Delivery, Session, check_subject, publish_command
 from common.bus.settings import BusSettings, parse_server
 from common.logs import Log
 
@@ -117,6 +117,8 @@ class Connection:
 
     async def close(self) -> None:
         """Send what was published (at most a second), then disconnect; ``run`` returns."""
+        if self._closed:
+            return
         with contextlib.suppress(NotConnected, TimedOut):
             await self.ping(CLOSE_SECONDS)
         self._closed = True
@@ -237,6 +239,7 @@ class Connection:
 
         Returns once the server knows of it, or at once while not connected.
         """
+        check_subject(subject)
         number = next(self._numbers)
         subscription = Subscription(subject, handler, partial(self._unsubscribe, number))
         self._subscriptions[number] = subscription

@@ -238,8 +238,7 @@ def publish_command(
     """Encode one message for ``Session.send``; a ValueError names the subject it is not fit for."""
     if len(payload) > MAX_MESSAGE_BYTES:
         raise ValueError(f"{len(payload)} bytes for {subject}: at most {MAX_MESSAGE_BYTES}")
-    if not _SUBJECT.fullmatch(subject):
-        raise ValueError(f"not a subject: {subject!r}")
+    check_subject(subject)
     if not headers:
         return b"PUB %b %b %d\r\n%b\r\n" % (subject.encode(), reply.encode(), len(payload), payload)
     if any("\n" in value or "\r" in value for value in headers.values()):
@@ -254,6 +253,12 @@ def publish_command(
         block,
         payload,
     )
+
+
+def check_subject(subject: str) -> None:
+    """Refuse with a ValueError what could end a line of the protocol, or is nothing."""
+    if not _SUBJECT.fullmatch(subject):
+        raise ValueError(f"not a subject: {subject!r}")
 
 
 def _explained(error: Exception, server: Server) -> BusRefused | NotConnected:

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from common.bus import (
+    BusRefused,
+    NoJetStream,
+)
+from tests.fixtures.nats import NatsServer, OpenBus, StartNats, eventually
+
+pytestmark = pytest.mark.nats
+
+
+def one_line(error: BaseException) -> str:
+    """Take the text of an error that a user is shown."""
+    text = str(error)
+    assert text
+    assert "\n" not in text
+    return text
+
+
+async def test_a_server_that_is_not_there_yet_is_waited_for_and_told_of(
+    nats_server: NatsServer, open_bus: OpenBus
+) -> None:
+    """Nobody listens: the state says so again and again; the server comes: connected."""
+    await nats_server.kill()
+    told: list[tuple[bool, str]] = []
+    opening = asyncio.create_task(
+        open_bus(nats_server, on_state=lambda connected, why: told.append((connected, why)))
+    )
+    await eventually(lambda: len(told) >= 3)
+    assert all(
+        told_once == (False, f"NATS at {nats_server.url} is not reachable: Connection refused")
+        for told_once in told
+    )
+    await nats_server.start()
+    bus = await opening
+    assert told[-1] == (True, f"connected to {nats_server.url}")
+    assert (bus.connected, bus.state_text) == told[-1]
+
+
+async def test_tries_do_not_spin(nats_server: NatsServer, open_bus: OpenBus) -> None:
+    """Full jitter up to 2 s: a second of waiting is no more than a dozen tries."""
+    await nats_server.kill()
+    tries: list[str] = []
+    opening = asyncio.create_task(open_bus(nats_server, lambda _, why: tries.append(why)))
+    await asyncio.sleep(1)
+    opening.cancel()
+    assert 2 <= len(tries) <= 12
+
+
+@pytest.mark.parametrize("token", [None, "wrong"])
+async def test_a_wrong_token_is_said_at_once(
+    start_nats: StartNats, open_bus: OpenBus, token: str | None
+) -> None:
+    """No waiting for what cannot mend itself; the line names the settings to look at."""
+    server = await start_nats(authorization={"token": "right"})
+    with pytest.raises(BusRefused) as refused:
+        await open_bus(server, token=token)
+    line = one_line(refused.value)
+    assert server.url in line
+    assert "IPS_NATS_TOKEN" in line
+    assert "wrong" not in line
+
+
+async def test_a_server_without_jetstream_is_said_at_once(
+    start_nats: StartNats, open_bus: OpenBus
+) -> None:
+    """A server that cannot store is no use, however long one waits."""
+    server = await start_nats(jetstream=None)
+    with pytest.raises(NoJetStream) as refused:
+        await open_bus(server)
+    assert "JetStream is off" in one_line(refused.value)
+
+
+async def test_an_account_without_jetstream_is_said_at_once(
+    start_nats: StartNats, open_bus: OpenBus
+) -> None:
+    """The server can store, but not for us."""
+    accounts = {"A": {"users": [{"user": "a", "password": "b"}]}}
+    server = await start_nats(accounts=accounts)
+    with pytest.raises(NoJetStream, match="not enabled for account"):
+        await open_bus(server.url.replace("//", "//a:b@"))

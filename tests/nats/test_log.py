@@ -1,0 +1,384 @@
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from contextlib import aclosing
+
+import msgspec
+import pytest
+
+from common import subjects
+from common.bus import (
+    Bus,
+    Conflict,
+    Draft,
+    Record,
+    StoreRefused,
+    StoreUnavailable,
+    StreamConfig,
+)
+from common.bus import bus as bus_module
+from common.streams import definitions
+from tests.fixtures.nats import NatsServer, OpenBus, StartNats, eventually
+
+pytestmark = pytest.mark.nats
+
+TASK = "task-20260116-151234-a1b2c3d4"
+EVENT = f"{subjects.PREFIX}.event.node.failed.{TASK}"
+
+
+def result(node: int, attempt: int = 1) -> str:
+    """The subject of an outcome."""
+    return subjects.result(TASK, f"n{node}", attempt)
+
+
+async def store_results(bus: Bus, numbers: range) -> None:
+    """Store one outcome for each node."""
+    await asyncio.gather(*(bus.store(result(n), b"%d" % n, expect_last=0) for n in numbers))
+
+
+async def read(
+    bus: Bus,
+    stream: str = subjects.RESULTS,
+    subject: str | list[str] = ">",
+    *,
+    start: int = 1,
+    upto: int | None = None,
+    last_per_subject: bool = False,
+) -> list[Record]:
+    """Replay to the end; no list on the way is empty."""
+    found: list[Record] = []
+    async for records in bus.replay(
+        stream, subject, start=start, upto=upto, last_per_subject=last_per_subject
+    ):
+        assert records
+        found += records
+    return found
+
+
+# ── write ──
+
+
+async def test_the_first_writer_wins_for_ever(nats_server: NatsServer, bus: Bus) -> None:
+    """Expected sequence 0 is refused after the first, after kill -9 as well (design D1)."""
+    seq = await bus.store(result(1), b"first", expect_last=0)
+    with pytest.raises(Conflict):
+        await bus.store(result(1), b"second", expect_last=0)
+    await nats_server.restart()
+    await eventually(lambda: not bus.connected)
+    await bus.wait_connected()
+    with pytest.raises(Conflict):
+        await bus.store(result(1), b"third", expect_last=0)
+    stored = await bus.last(subjects.RESULTS, result(1))
+    assert stored is not None
+    assert (stored.data, stored.seq) == (b"first", seq)
+
+
+async def test_an_expectation_is_about_its_own_subject(bus: Bus) -> None:
+    """What others store between does not matter."""
+    seq = await bus.store(result(1), b"", expect_last=0)
+    await bus.store(result(2), b"", expect_last=0)
+    assert await bus.store(result(1), b"", expect_last=seq) == seq + 2
+    with pytest.raises(Conflict):
+        await bus.store(result(1), b"", expect_last=seq)
+    await bus.store(result(1), b"", expect_last=None)
+
+
+async def test_a_repeated_message_id_is_stored_once(bus: Bus) -> None:
+    """The second is acknowledged with the sequence of the first."""
+    first = await bus.store(EVENT, b"", expect_last=None, msg_id="a")
+    assert await bus.store(EVENT, b"", expect_last=None, msg_id="a") == first
+    assert (await bus.stream_state(subjects.EVENTS)).messages == 1
+
+
+async def test_a_store_that_is_away_is_said_at_once_and_nothing_lands_later(
+    nats_server: NatsServer, bus: Bus
+) -> None:
+    """No waiting while not connected, and nothing kept for afterwards."""
+    await nats_server.kill()
+    await eventually(lambda: not bus.connected)
+    began = time.monotonic()
+    with pytest.raises(StoreUnavailable):
+        await bus.store(result(1), b"", expect_last=0)
+    with pytest.raises(StoreUnavailable):
+        await bus.last(subjects.RESULTS, result(1))
+    assert time.monotonic() - began < 1
+    await nats_server.start()
+    await bus.wait_connected()
+    assert await bus.last(subjects.RESULTS, result(1)) is None
+
+
+async def test_a_write_without_an_answer_may_have_landed(nats_server: NatsServer, bus: Bus) -> None:
+    """The connection ends between the write and its answer: unavailable, and a repetition tells."""
+    await nats_server.pause()
+    storing = asyncio.create_task(bus.store(result(1), b"x", expect_last=0))
+    await asyncio.sleep(0.1)
+    await bus.session.hang_up()
+    with pytest.raises(StoreUnavailable):
+        await storing
+    nats_server.resume()
+    await bus.wait_connected()
+    await asyncio.sleep(0.2)
+    with pytest.raises(Conflict):
+        await bus.store(result(1), b"x", expect_last=0)
+
+
+async def test_a_store_without_a_leader_is_asked_again(
+    nats_server: NatsServer, open_bus: OpenBus
+) -> None:
+    """No responders, as during an election: the write waits for the stream to be there."""
+    bus = await open_bus(nats_server)
+    storing = asyncio.create_task(bus.store(result(1), b"x", expect_last=0))
+    await asyncio.sleep(0.5)
+    assert not storing.done()
+    for definition in definitions(replicas=1):
+        await bus.ensure_stream(definition)
+    assert await storing == 1
+
+
+async def test_asking_again_has_an_end(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A subject of no stream is one of no leader: unavailable after a while."""
+    monkeypatch.setattr(bus_module, "ELECTION_SECONDS", 0.3)
+    with pytest.raises(StoreUnavailable, match="no stream takes it"):
+        await bus.store("ips.v1.unknown", b"", expect_last=None)
+
+
+async def test_a_full_store_refuses_in_its_own_words(
+    start_nats: StartNats, open_bus: OpenBus
+) -> None:
+    """Nothing was stored, and what was stored can be read (design D11)."""
+    server = await start_nats(jetstream={"max_file_store": 300_000})
+    bus = await open_bus(server)
+    results, *_ = definitions(replicas=1)
+    await bus.ensure_stream(results)
+
+    async def fill() -> None:
+        for n in itertools.count(1):
+            await bus.store(result(n), bytes(20_000), expect_last=0)
+
+    with pytest.raises(StoreRefused, match="insufficient resources") as refused:
+        await fill()
+    assert refused.value.code == 10023
+    assert 10 <= len(await read(bus)) <= 15
+
+
+async def test_a_batch_is_stored_whole_and_in_order(bus: Bus) -> None:
+    """200 messages, one answer: the sequence of the last."""
+    drafts = [Draft(EVENT, b"%d" % n, {"Nats-Msg-Id": f"{n}"}) for n in range(200)]
+    assert await bus.store_batch(drafts) == 200
+    records = await read(bus, subjects.EVENTS)
+    assert [record.data for record in records] == [draft.payload for draft in drafts]
+    assert records[7].headers["Nats-Msg-Id"] == "7"
+
+
+async def test_a_batch_with_one_conflict_is_not_stored(bus: Bus) -> None:
+    """All or none."""
+    await bus.store(EVENT, b"", expect_last=0)
+    with pytest.raises(Conflict):
+        await bus.store_batch([Draft(f"{EVENT}2", b""), Draft(EVENT, b"", expect_last=0)])
+    assert (await bus.stream_state(subjects.EVENTS)).messages == 1
+
+
+async def test_what_is_no_batch_is_refused(bus: Bus) -> None:
+    """Too many, none, too large, or for a stream that takes none."""
+    with pytest.raises(ValueError, match="no batch"):
+        await bus.store_batch([])
+    with pytest.raises(ValueError, match="no batch"):
+        await bus.store_batch([Draft(EVENT, b"")] * 201)
+    with pytest.raises(ValueError, match="no batch"):
+        await bus.store_batch([Draft(EVENT, bytes(100_000))] * 100)
+    with pytest.raises(StoreRefused, match="atomic publish is disabled"):
+        await bus.store_batch([Draft(result(1), b""), Draft(result(2), b"")])
+
+
+async def test_purge_removes_one_tasks_records(bus: Bus) -> None:
+    """And says how many; subjects counts what is left."""
+    await store_results(bus, range(5))
+    other = subjects.result(TASK.replace("a1", "b2"), "n", 1)
+    await bus.store(other, b"", expect_last=0)
+    await bus.store(other, b"", expect_last=None)
+    assert await bus.purge(subjects.RESULTS, subjects.results_of(TASK)) == 5
+    assert await bus.subjects(subjects.RESULTS) == {other: 2}
+    assert await bus.subjects(subjects.RESULTS, subjects.results_of(TASK)) == {}
+
+
+# ── read ──
+
+
+async def test_last_is_the_newest_record_with_all_its_parts(bus: Bus) -> None:
+    """Time by the store's clock, headers, sequence; None where there is none."""
+    assert await bus.last(subjects.RESULTS, result(1)) is None
+    await bus.store(result(1), b"old", expect_last=None)
+    seq = await bus.store(result(1), b"new", expect_last=None, headers={"A-b": "c: d"})
+    record = await bus.last(subjects.RESULTS, result(1))
+    assert record is not None
+    assert (record.subject, record.data, record.seq) == (result(1), b"new", seq)
+    assert record.headers == {"A-b": "c: d"}
+    assert abs(record.time - time.time()) < 5
+    [replayed] = await read(bus, start=seq)
+    assert abs(replayed.time - record.time) < 1e-5
+
+
+async def test_a_stream_that_is_not_there_is_refused(bus: Bus) -> None:
+    """At once: waiting would not bring it."""
+    with pytest.raises(StoreRefused, match="not found"):
+        await bus.last("NONE", "a")
+    with pytest.raises(StoreRefused, match="not found"):
+        await read(bus, "NONE")
+
+
+async def test_replay_ends_where_nothing_is(bus: Bus) -> None:
+    """An empty stream, a filter that matches nothing, a start behind the end."""
+    assert await read(bus) == []
+    await store_results(bus, range(3))
+    assert await read(bus, subject=subjects.results_of(TASK.replace("a1", "b2"))) == []
+    assert await read(bus, start=4) == []
+
+
+async def test_replay_is_whole_and_in_order(bus: Bus) -> None:
+    """Over several pulls."""
+    await store_results(bus, range(1800))
+    records = await read(bus)
+    assert [record.seq for record in records] == list(range(1, 1801))
+    assert {int(record.data) for record in records} == set(range(1800))
+    assert records[-1].pending == 0
+
+
+async def test_replay_of_a_part(bus: Bus) -> None:
+    """From a sequence, up to a sequence, of one subject or of several."""
+    for n in range(10):
+        await bus.store(result(n), b"", expect_last=0)
+    assert [record.seq for record in await read(bus, start=4, upto=6)] == [4, 5, 6]
+    several = await read(bus, subject=[result(2), result(8)])
+    assert [record.seq for record in several] == [3, 9]
+    assert [record.seq for record in await read(bus, subject=[result(2), result(8)], upto=5)] == [3]
+
+
+async def test_replay_of_the_newest_of_each_subject(bus: Bus) -> None:
+    """What was overwritten does not come."""
+    for n in (1, 2, 3, 1, 3):
+        await bus.store(result(n), b"", expect_last=None)
+    records = await read(bus, last_per_subject=True)
+    assert [(record.subject, record.seq) for record in records] == [
+        (result(2), 2),
+        (result(1), 4),
+        (result(3), 5),
+    ]
+
+
+async def test_replay_ends_though_more_is_stored_meanwhile(bus: Bus) -> None:
+    """It brings what was there at the call, and nothing behind it."""
+    await store_results(bus, range(600))
+    numbers = itertools.count(1000)
+    stop = asyncio.Event()
+
+    async def publish() -> None:
+        while not stop.is_set():
+            first = next(numbers) * 10
+            await store_results(bus, range(first, first + 10))
+
+    publishing = asyncio.create_task(publish())
+    end = 0
+    async for records in bus.replay(subjects.RESULTS):
+        await asyncio.sleep(0.05)
+        end = records[-1].seq
+    stop.set()
+    await publishing
+    assert 600 <= end < (await bus.stream_state(subjects.RESULTS)).last_seq
+
+
+async def test_replay_ends_though_what_it_waited_for_is_removed(bus: Bus) -> None:
+    """The server counted records that nobody will ever see."""
+    await store_results(bus, range(3000))
+    count = 0
+    async with aclosing(bus.replay(subjects.RESULTS)) as replay:
+        async for records in replay:
+            if not count:
+                await bus.purge(subjects.RESULTS, subjects.results_of(TASK))
+            count += len(records)
+    assert 0 < count < 3000
+
+
+async def test_replay_goes_on_over_a_killed_server(nats_server: NatsServer, bus: Bus) -> None:
+    """Each record once, in order, and an end."""
+    await store_results(bus, range(3000))
+    seqs: list[int] = []
+    async for records in bus.replay(subjects.RESULTS):
+        if len(seqs) < 1500 <= len(seqs) + len(records):
+            await nats_server.restart()
+        seqs += [record.seq for record in records]
+    assert seqs == list(range(1, 3001))
+
+
+async def test_the_newest_of_each_subject_goes_on_over_a_killed_server(
+    nats_server: NatsServer, bus: Bus
+) -> None:
+    """It begins again and leaves out what was handed out."""
+    await store_results(bus, range(3000))
+    seqs: list[int] = []
+    async for records in bus.replay(subjects.RESULTS, last_per_subject=True):
+        if len(seqs) < 1500 <= len(seqs) + len(records):
+            await nats_server.restart()
+        seqs += [record.seq for record in records]
+    assert seqs == list(range(1, 3001))
+
+
+# ── the streams themselves ──
+
+
+async def test_programs_that_start_at_once_agree_on_the_streams(
+    nats_server: NatsServer, open_bus: OpenBus
+) -> None:
+    """Ten make all of them, with settings of two releases."""
+    buses = [await open_bus(nats_server) for _ in range(10)]
+    old = definitions(replicas=1)
+    new = [msgspec.structs.replace(config, allow_direct=True) for config in old]
+    for _ in range(3):
+        await asyncio.gather(
+            *(
+                bus.ensure_stream(config)
+                for n, bus in enumerate(buses)
+                for config in (old if n % 2 else new)
+            )
+        )
+    for config in new:
+        await buses[0].ensure_stream(config)
+        assert (await settings_of(buses[0], config.name))["allow_direct"] is True
+
+
+async def test_a_stream_is_brought_up_to_date_and_an_administrators_settings_stay(
+    bus: Bus,
+) -> None:
+    """Only what the service has an opinion on is changed."""
+    config = StreamConfig(name="S", subjects=("s.>",))
+    await bus.ensure_stream(config)
+    theirs = await settings_of(bus, "S") | {"description": "ours", "max_msg_size": 1000}
+    await bus.call("$JS.API.STREAM.UPDATE.S", msgspec.json.encode(theirs), 2)
+    await bus.ensure_stream(msgspec.structs.replace(config, max_age=10**12))
+    now = await settings_of(bus, "S")
+    assert (now["max_age"], now["description"], now["max_msg_size"]) == (10**12, "ours", 1000)
+
+
+async def test_three_replicas_on_one_server_are_refused_with_the_reason(bus: Bus) -> None:
+    """A wrong IPS_REPLICAS shows at the start."""
+    with pytest.raises(StoreRefused, match="replicas > 1 not supported"):
+        await bus.ensure_stream(definitions(replicas=3)[0])
+
+
+async def test_full_events_give_up_their_oldest(bus: Bus) -> None:
+    """A limit by bytes, not a refusal: one full stream would stop every stream's writes."""
+    small = StreamConfig(name="S", subjects=("s",), max_bytes=10_000)
+    await bus.ensure_stream(small)
+    for _ in range(30):
+        await bus.store("s", bytes(1000), expect_last=None)
+    state = await bus.stream_state("S")
+    assert state.bytes <= 10_000
+    assert (state.first_seq > 1, state.last_seq) == (True, 30)
+
+
+async def settings_of(bus: Bus, stream: str) -> dict[str, object]:
+    """A stream's settings as the server has them."""
+    answer = await bus.call(f"$JS.API.STREAM.INFO.{stream}", b"", 2)
+    config: dict[str, object] = msgspec.json.decode(answer)["config"]
+    return config

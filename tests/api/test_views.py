@@ -192,25 +192,30 @@ def test_a_failure_of_the_agent_has_no_image() -> None:
     assert run.failed_details == len(details)
 
 
-def test_a_task_always_fits_into_a_message() -> None:
+@pytest.mark.parametrize("images", [50, 1])
+def test_a_task_always_fits_into_a_message(images: int) -> None:
     """However long names and messages are, the last event can be published."""
     engine = FakeEngine()
-    images = [f"{'r' * 120}{number:02}.example:5000/{'x' * 255}" for number in range(50)]
-    run = running(engine, [f"{'n' * 60}{number:03}" for number in range(100)], images=images)
+    host = "r" * (400 if images == 1 else 60)
+    names = [f"{host}.{host[:300]}.example:{number:05}/{'x' * 255}" for number in range(images)]
+    nodes = [f"{number:03}{'.' + 'n' * 60}" + f".{'n' * 60}" * 3 for number in range(100)]
+    run = running(engine, nodes, images=names)
     for node in run.nodes:
         failed = [
             ImageOutcome(
-                image=image,
+                image=name,
                 state=ImageState.FAILED,
                 reason=Reason.UNKNOWN,
                 message="\x01" * 400,
             )
-            for image in images
+            for name in names
         ]
         engine.outcome(TASK, node.name, Outcome(images=failed))
     engine.ended(TASK, TaskStatus.FAILED)
     shown = views.task(Snapshot(engine.all_heads[TASK], NOW, run=run))
-    assert shown.failed_node_details_total == 5000
+    assert shown.failed_node_details_total == 100 * images
+    assert isinstance(shown.failed_node_details, list)
+    assert len(shown.failed_node_details) > 40
     event = task_event("task.failed", event_id="x" * 100, source="y" * 100, time=NOW, data=shown)
     assert len(encode(event)) < MAX_MESSAGE_BYTES
     assert len(encode(node_views.task_node(run.head, run.nodes[0]))) < MAX_MESSAGE_BYTES

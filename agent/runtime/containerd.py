@@ -1,0 +1,139 @@
+"""containerd's own API on the socket that also speaks CRI: leases, content, image records.
+
+Public and the same from containerd 1.6 to 2.1, but no runtime promises it over the CRI socket:
+one that has none of it (CRI-O) answers each call with UNIMPLEMENTED. Every method here raises
+CallFailed and RuntimeAway.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from agent.runtime.endpoint import Method
+from agent.runtime.proto import containerd_pb2 as api
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from agent.runtime.endpoint import Endpoint, Reply, Request
+
+UNIMPLEMENTED = "UNIMPLEMENTED"
+"""The code of a call that a runtime does not have."""
+NOT_FOUND = "NOT_FOUND"
+"""The code of a call for something that is not there."""
+CONTENT = "content"
+"""The type of those resources of a lease that are complete blobs; their id is the digest."""
+
+_NAMESPACE = {"containerd-namespace": "k8s.io"}
+"""CRI's own; a call without one is refused."""
+
+_CONTENT = "/containerd.services.content.v1.Content"
+_IMAGES = "/containerd.services.images.v1.Images"
+_LEASES = "/containerd.services.leases.v1.Leases"
+
+_CREATE_LEASE = Method(f"{_LEASES}/Create", api.CreateRequest, api.CreateResponse)
+_DELETE_LEASE = Method(f"{_LEASES}/Delete", api.DeleteRequest, api.Empty)
+_LIST_LEASES = Method(f"{_LEASES}/List", api.ListRequest, api.ListResponse)
+_ADD_RESOURCE = Method(f"{_LEASES}/AddResource", api.AddResourceRequest, api.Empty)
+_LIST_RESOURCES = Method(
+    f"{_LEASES}/ListResources", api.ListResourcesRequest, api.ListResourcesResponse
+)
+_LIST_STATUSES = Method(
+    f"{_CONTENT}/ListStatuses", api.ListStatusesRequest, api.ListStatusesResponse
+)
+_INFO = Method(f"{_CONTENT}/Info", api.InfoRequest, api.InfoResponse)
+_READ = Method(f"{_CONTENT}/Read", api.ReadContentRequest, api.ReadContentResponse)
+_GET_IMAGE = Method(f"{_IMAGES}/Get", api.GetImageRequest, api.GetImageResponse)
+
+
+def under_lease(lease: str) -> dict[str, str]:
+    """Make the metadata with which a call's work is kept under a lease; PullImage takes it too."""
+    return {"containerd-lease": lease}
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """What keeps blobs and half downloads from being collected while it exists."""
+
+    id: str
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One thing that a lease keeps; ``type`` is ``content``, ``ingests`` or ``snapshots/…``."""
+
+    id: str
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A complete blob of the content store."""
+
+    digest: str
+    size: int
+    labels: Mapping[str, str]
+
+
+class Containerd:
+    """The few calls that are used, in plain types."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+
+    async def create_lease(self, name: str, labels: Mapping[str, str]) -> None:
+        """Make a lease under an id that is free."""
+        await self._call(_CREATE_LEASE, api.CreateRequest(id=name, labels=labels))
+
+    async def delete_lease(self, name: str) -> None:
+        """End a lease; what only it kept is collected soon afterwards."""
+        await self._call(_DELETE_LEASE, api.DeleteRequest(id=name))
+
+    async def leases(self, label: str, value: str) -> list[Lease]:
+        """List the leases that carry a label."""
+        request = api.ListRequest(filters=[f'labels."{label}"=="{value}"'])
+        reply = await self._call(_LIST_LEASES, request)
+        return [Lease(lease.id, dict(lease.labels)) for lease in reply.leases]
+
+    async def resources(self, lease: str) -> list[Resource]:
+        """List what a lease keeps."""
+        reply = await self._call(_LIST_RESOURCES, api.ListResourcesRequest(id=lease))
+        return [Resource(resource.id, resource.type) for resource in reply.resources]
+
+    async def add_resource(self, lease: str, resource: Resource) -> None:
+        """Have one more thing kept by a lease."""
+        added = api.Resource(id=resource.id, type=resource.type)
+        await self._call(_ADD_RESOURCE, api.AddResourceRequest(id=lease, resource=added))
+
+    async def offsets(self) -> dict[str, int]:
+        """List how many bytes of each unfinished blob are here, by digest."""
+        reply = await self._call(_LIST_STATUSES, api.ListStatusesRequest())
+        return dict(_offsets(reply))
+
+    async def blob(self, digest: str) -> Blob:
+        """Look a complete blob up."""
+        info = (await self._call(_INFO, api.InfoRequest(digest=digest))).info
+        return Blob(info.digest, info.size, dict(info.labels))
+
+    async def read(self, digest: str) -> bytes:
+        """Read a complete blob; meant for manifests."""
+        request = api.ReadContentRequest(digest=digest)
+        parts = await self._endpoint.stream(_READ, request, metadata=_NAMESPACE)
+        return b"".join(part.data for part in parts)
+
+    async def image_digest(self, reference: str) -> str:
+        """Look up what manifest or index an image's record points at."""
+        reply = await self._call(_GET_IMAGE, api.GetImageRequest(name=reference))
+        return reply.image.target.digest
+
+    async def _call(self, method: Method[Request, Reply], request: Request) -> Reply:
+        return await self._endpoint.call(method, request, metadata=_NAMESPACE)
+
+
+def _offsets(reply: api.ListStatusesResponse) -> Iterator[tuple[str, int]]:
+    """Cut the digest out of a download's name: ``layer-sha256:…``, ``manifest-sha256:…``."""
+    for ingest in reply.statuses:
+        _, _, digest = ingest.ref.partition("-")
+        yield digest, ingest.offset

@@ -1,0 +1,228 @@
+"""The driver ``cri``: speaks CRI v1 to the runtime's socket, as the kubelet and crictl do.
+
+Where the runtime is a containerd, its own API on the same socket completes it: a pull is done under
+a lease, so that it can be resumed, and its bytes are watched. Elsewhere those are absent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from agent.runtime.containerd import UNIMPLEMENTED, Containerd, under_lease
+from agent.runtime.downloads import Download, Downloads
+from agent.runtime.endpoint import ANSWER_SECONDS, CallFailed, Endpoint, Method
+from agent.runtime.failures import classify, presentable
+from agent.runtime.image_status import ImageStatus, VerboseInfo, pulled
+from agent.runtime.leases import Leases
+from agent.runtime.node import runtime_facts
+from agent.runtime.proto import cri_pb2 as api
+from agent.runtime.protocol import PresentImage, PullFailed, RuntimeAway
+from common.image_reference import DOCKER_HUB
+from common.reasons import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from agent.runtime.protocol import Credentials, OnBytes, RuntimeFacts
+
+_RUNTIME = "/runtime.v1.RuntimeService"
+_IMAGE = "/runtime.v1.ImageService"
+_VERSION = Method(f"{_RUNTIME}/Version", api.VersionRequest, api.VersionResponse)
+_IMAGE_STATUS = Method(f"{_IMAGE}/ImageStatus", api.ImageStatusRequest, api.ImageStatusResponse)
+_PULL_IMAGE = Method(f"{_IMAGE}/PullImage", api.PullImageRequest, api.PullImageResponse)
+_IMAGE_FS_INFO = Method(f"{_IMAGE}/ImageFsInfo", api.ImageFsInfoRequest, api.ImageFsInfoResponse)
+
+# After these a retry resumes. After the others what is left is of no use, or is the very fault:
+# wrong bytes that would be found again, or a disk that it fills.
+_RESUMABLE = frozenset(
+    {
+        Reason.REGISTRY_UNREACHABLE,
+        Reason.REGISTRY_ERROR,
+        Reason.RATE_LIMITED,
+        Reason.UNAUTHORIZED,  # the next credentials may do
+        Reason.TIMEOUT,
+        Reason.STALLED,
+        Reason.RUNTIME_UNAVAILABLE,
+    }
+)
+
+_HOST_OF_DOCKER_HUB = "registry-1.docker.io"
+"""Where containerd really asks for ``docker.io`` (docker.DefaultHost)."""
+
+
+class CriRuntime:
+    """A container runtime at an endpoint ``unix:///path``; it need not be there yet.
+
+    ``progress_seconds`` is the time between two reports of bytes, ``answer_seconds`` how long the
+    runtime may take for what needs no registry. Raises ValueError.
+    """
+
+    driver = "cri"
+
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        progress_seconds: float = 1.0,
+        answer_seconds: float = ANSWER_SECONDS,
+    ) -> None:
+        self._endpoint = Endpoint(endpoint, answer_seconds)
+        self._containerd = Containerd(self._endpoint)
+        self._leases = Leases(self._containerd)
+        self._downloads = Downloads(self._containerd, progress_seconds)
+
+    @property
+    def sees_bytes(self) -> bool:
+        """Whether the runtime is a containerd, as far as it has answered yet."""
+        return self._leases.available
+
+    @property
+    def resumes(self) -> bool:
+        """Whether the runtime is a containerd, as far as it has answered yet."""
+        return self._leases.available
+
+    async def facts(self) -> RuntimeFacts:
+        """Ask what the runtime is. Raises RuntimeAway, also for one that has no CRI."""
+        try:
+            version = await self._endpoint.call(_VERSION, api.VersionRequest())
+            disks = await self._endpoint.call(_IMAGE_FS_INFO, api.ImageFsInfoRequest())
+        except CallFailed as error:
+            raise RuntimeAway(_why_no_cri(self._endpoint.url, error)) from error
+        await self._leases.probe()
+        mountpoints = [disk.fs_id.mountpoint for disk in disks.image_filesystems]
+        return runtime_facts(
+            version.runtime_name, version.runtime_version, next(iter(mountpoints), "")
+        )
+
+    async def find(self, reference: str) -> PresentImage | None:
+        """Look an image up on the node; see the protocol."""
+        with _explained(reference):
+            status = await self._status(reference)
+            if status is None or not status.runs_here:
+                return None
+            return PresentImage(await self._digest(reference, status), status.size)
+
+    async def pull(
+        self,
+        reference: str,
+        credentials: Credentials | None,
+        *,
+        resume_key: str,
+        keep_seconds: float,
+        on_bytes: OnBytes,
+    ) -> PresentImage:
+        """Pull an image; see the protocol."""
+        try:
+            with _explained(reference):
+                lease = await self._leases.take(resume_key, keep_seconds)
+                await self._download(_request(reference, credentials), lease, on_bytes)
+                image = await self._judge(reference)
+        except PullFailed as failure:
+            if failure.reason not in _RESUMABLE:
+                await self._leases.drop(resume_key)
+            raise
+        # From here on the image itself keeps its blobs; a lease would keep them from the kubelet.
+        await self._leases.drop(resume_key)
+        return image
+
+    async def forget(self, resume_key: str) -> None:
+        """End the key's lease."""
+        await self._leases.drop(resume_key)
+
+    async def sweep(self, keep: Callable[[str], bool]) -> None:
+        """End all leases of this service whose key is not to be kept. Raises RuntimeAway."""
+        await self._leases.sweep(keep)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        self._endpoint.close()
+
+    async def _download(
+        self, request: api.PullImageRequest, lease: str | None, on_bytes: OnBytes
+    ) -> None:
+        if lease is None:
+            await self._endpoint.call(_PULL_IMAGE, request, patient=True)
+            return
+        download = Download()
+        async with asyncio.TaskGroup() as tasks:
+            watch = tasks.create_task(self._downloads.watch(download, lease, on_bytes))
+            failure = await self._failure_of_pull(request, under_lease(lease))
+            watch.cancel()
+        if failure is not None:
+            raise failure
+        if download.is_known:
+            on_bytes(download.all_bytes)
+
+    async def _failure_of_pull(
+        self, request: api.PullImageRequest, metadata: Mapping[str, str]
+    ) -> CallFailed | RuntimeAway | None:
+        """Pull, and return what is raised: from within a task group it would come as a group."""
+        try:
+            await self._endpoint.call(_PULL_IMAGE, request, metadata=metadata, patient=True)
+        except (CallFailed, RuntimeAway) as failure:
+            return failure
+        return None
+
+    async def _judge(self, reference: str) -> PresentImage:
+        status = await self._status(reference)
+        digest = await self._digest(reference, status) if status else None
+        return pulled(reference, status, digest)
+
+    async def _status(self, reference: str) -> ImageStatus | None:
+        """Ask for an image; None if it is not there, or is no name for an image at all."""
+        request = api.ImageStatusRequest(image=api.ImageSpec(image=reference), verbose=True)
+        reply = await self._endpoint.call(_IMAGE_STATUS, request)
+        if not reply.image.id:
+            return None
+        digests = tuple(reply.image.repo_digests)
+        return ImageStatus(digests, reply.image.size or None, _platform(reply.info.get("info", "")))
+
+    async def _digest(self, reference: str, status: ImageStatus) -> str | None:
+        digest = status.digest_of(reference)
+        if digest is not None:
+            return digest
+        try:
+            return await self._containerd.image_digest(reference)
+        except CallFailed:  # no containerd, or not its record's name
+            return None
+
+
+@contextmanager
+def _explained(reference: str) -> Iterator[None]:
+    """Turn what a runtime's call raises into PullFailed."""
+    try:
+        yield
+    except CallFailed as error:
+        raise classify(error.code, error.text, reference) from error
+    except RuntimeAway as error:
+        raise PullFailed(Reason.RUNTIME_UNAVAILABLE, str(error)) from error
+
+
+def _why_no_cri(url: str, error: CallFailed) -> str:
+    if error.code == UNIMPLEMENTED:
+        return f"what answers at {url} has no CRI v1 (in a containerd, is its cri plugin disabled?)"
+    return f"the container runtime at {url} does not work: {presentable(str(error))}"
+
+
+def _platform(info: str) -> str:
+    try:
+        return msgspec.json.decode(info, type=VerboseInfo).platform
+    except msgspec.DecodeError:
+        return ""
+
+
+def _request(reference: str, credentials: Credentials | None) -> api.PullImageRequest:
+    request = api.PullImageRequest(image=api.ImageSpec(image=reference))
+    if credentials is not None:
+        # With an address the runtime shows the credentials to that host only; else to every
+        # mirror and redirect that asks for some. It must have a scheme, which is not compared.
+        host = credentials.registry
+        host = _HOST_OF_DOCKER_HUB if host == DOCKER_HUB else host
+        request.auth.username = credentials.username
+        request.auth.password = credentials.password
+        request.auth.server_address = f"https://{host}"
+    return request

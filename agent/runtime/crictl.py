@@ -1,0 +1,273 @@
+"""The driver ``crictl``: runs the program for every call, for nodes where only that is wanted.
+
+It can neither resume a pull nor see its bytes, and a runtime that resolves redirects or mirrors may
+show its credentials to those. Exit codes say nothing (1 for every failure), so the error is read
+from what the program writes. Known to work with crictl 1.35.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import re
+import subprocess
+from contextlib import contextmanager, suppress
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from agent.runtime.endpoint import ANSWER_SECONDS, socket_path
+from agent.runtime.failures import UNAVAILABLE, classify, presentable
+from agent.runtime.image_status import ImageStatus, VerboseInfo, pulled
+from agent.runtime.node import runtime_facts
+from agent.runtime.protocol import PresentImage, PullFailed, RuntimeAway
+from common.reasons import Reason
+
+if TYPE_CHECKING:
+    from asyncio.subprocess import Process
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from agent.runtime.protocol import Credentials, OnBytes, RuntimeFacts
+
+_STOP_SECONDS = 5.0
+"""How long the program may take to stop a pull before it is killed; the runtime then stops it."""
+
+_NO_CONFIG = os.devnull
+"""An empty configuration file: without any, each call complains about default endpoints."""
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+# What it writes of an error: ``err="…"`` in a line of its log library's, which has the gRPC code,
+# then ``msg="…"`` in its own last line, which has it only sometimes. Both are quoted as Go does.
+_QUOTED = re.compile(r"\b(?:err|msg)=\"((?:[^\"\\]|\\.)*)\"")
+_ESCAPED = re.compile(r"\\(.)")
+_RPC_ERROR = re.compile(r"rpc error: code = (\w+) desc = (.*)", re.DOTALL)
+_WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_ABSENT = re.compile(r"no such image .* present$")
+_CODES = {"CANCELED": "CANCELLED"}  # Go's names, where they are not gRPC's own
+_FACT = re.compile(r"^(\w+): +(.*)$", re.MULTILINE)
+
+
+class _Status(msgspec.Struct, rename="camel"):
+    repo_digests: list[str] = []
+    size: str = ""
+
+
+class _Inspected(msgspec.Struct):
+    """``crictl inspecti -o json``."""
+
+    status: _Status
+    info: VerboseInfo = msgspec.field(default_factory=VerboseInfo)
+
+
+class _FilesystemId(msgspec.Struct):
+    mountpoint: str = ""
+
+
+class _Filesystem(msgspec.Struct, rename="camel"):
+    fs_id: _FilesystemId
+
+
+class _Filesystems(msgspec.Struct, rename="camel"):
+    image_filesystems: list[_Filesystem] = []
+
+
+class _ImageFsInfo(msgspec.Struct):
+    """``crictl imagefsinfo -o json``."""
+
+    status: _Filesystems
+
+
+class _ProgramFailed(Exception):  # noqa: N818  # what happened, as in endpoint.CallFailed
+    """crictl ended with a failure: a gRPC status by name, empty where it told none, and a text."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(f"{code}: {text}")
+        self.code = code
+        self.text = text
+
+
+class CrictlRuntime:
+    """A container runtime at an endpoint ``unix:///path``, by way of a program on PATH.
+
+    ``answer_seconds`` is how long it may take for what needs no registry. Raises ValueError.
+    """
+
+    driver = "crictl"
+    sees_bytes = False
+    resumes = False
+
+    def __init__(
+        self, endpoint: str, *, program: str = "crictl", answer_seconds: float = ANSWER_SECONDS
+    ) -> None:
+        socket_path(endpoint)  # refuses what is none
+        self._answer_seconds = answer_seconds
+        self._endpoint = endpoint
+        self._program = program
+
+    async def facts(self) -> RuntimeFacts:
+        """Ask what the runtime is. Raises RuntimeAway."""
+        try:
+            version = dict(_FACT.findall((await self._run("version")).decode()))
+            disks = await self._run("imagefsinfo", "-o", "json")
+        except _ProgramFailed as error:
+            raise RuntimeAway(self._why_away(error.text)) from error
+        return runtime_facts(
+            version.get("RuntimeName", ""), version.get("RuntimeVersion", ""), _mountpoint(disks)
+        )
+
+    async def find(self, reference: str) -> PresentImage | None:
+        """Look an image up on the node; see the protocol."""
+        with self._explained(reference):
+            status = await self._status(reference)
+        if status is None or not status.runs_here:
+            return None
+        return PresentImage(status.digest_of(reference), status.size)
+
+    async def pull(
+        self,
+        reference: str,
+        credentials: Credentials | None,
+        *,
+        resume_key: str,  # noqa: ARG002  # the program takes no lease
+        keep_seconds: float,  # noqa: ARG002  # see above
+        on_bytes: OnBytes,  # noqa: ARG002  # the program shows no progress
+    ) -> PresentImage:
+        """Pull an image; see the protocol."""
+        with self._explained(reference):
+            await self._run("pull", "--", reference, secrets=_secrets(credentials), patient=True)
+            status = await self._status(reference)
+        return pulled(reference, status, status.digest_of(reference) if status else None)
+
+    async def forget(self, resume_key: str) -> None:
+        """Do nothing: nothing is kept."""
+
+    async def sweep(self, keep: Callable[[str], bool]) -> None:
+        """Do nothing: nothing is kept."""
+
+    async def close(self) -> None:
+        """Do nothing: each call is a process of its own."""
+
+    async def _status(self, reference: str) -> ImageStatus | None:
+        try:
+            output = await self._run("inspecti", "-o", "json", "--", reference)
+        except _ProgramFailed as error:
+            if _ABSENT.search(error.text):
+                return None
+            raise
+        return _read_status(output)
+
+    async def _run(
+        self,
+        *arguments: str,
+        secrets: Mapping[str, str] = _NOTHING,
+        patient: bool = False,
+    ) -> bytes:
+        """Run the program and return what it prints. Raises _ProgramFailed, RuntimeAway."""
+        process = await self._start(arguments, secrets)
+        try:
+            async with asyncio.timeout(None if patient else self._answer_seconds):
+                output, errors = await process.communicate()
+        except TimeoutError as error:
+            why = self._why_away(f"no answer within {self._answer_seconds:g} s")
+            raise RuntimeAway(why) from error
+        finally:
+            await _stop(process)
+        if process.returncode:
+            raise _read_failure(errors.decode(errors="replace"))
+        return output
+
+    async def _start(self, arguments: Sequence[str], secrets: Mapping[str, str]) -> Process:
+        environment = {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "CONTAINER_RUNTIME_ENDPOINT": self._endpoint,
+            "IMAGE_SERVICE_ENDPOINT": self._endpoint,
+            "CRI_CONFIG_FILE": _NO_CONFIG,
+            **secrets,
+        }
+        try:
+            return await asyncio.create_subprocess_exec(
+                self._program,
+                f"--timeout={self._answer_seconds:g}s",  # of short calls; a pull is not bound by it
+                *arguments,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=environment,
+            )
+        except OSError as error:
+            raise RuntimeAway(f"cannot run {self._program}: {error.strerror}") from error
+
+    def _why_away(self, why: str) -> str:
+        return f"no container runtime at {self._endpoint}: {presentable(why)}"
+
+    @contextmanager
+    def _explained(self, reference: str) -> Iterator[None]:
+        """Turn what running the program raises into PullFailed."""
+        try:
+            yield
+        except _ProgramFailed as error:
+            if error.code == UNAVAILABLE:
+                why = self._why_away(error.text)
+                raise PullFailed(Reason.RUNTIME_UNAVAILABLE, why) from error
+            raise classify(error.code, error.text, reference) from error
+        except RuntimeAway as error:
+            raise PullFailed(Reason.RUNTIME_UNAVAILABLE, str(error)) from error
+
+
+def _secrets(credentials: Credentials | None) -> dict[str, str]:
+    """Put credentials where only the program's owner can read them: its environment, not argv."""
+    if credentials is None:
+        return {}
+    pair = f"{credentials.username}:{credentials.password}"
+    return {"CRICTL_AUTH": base64.b64encode(pair.encode()).decode()}
+
+
+async def _stop(process: Process) -> None:
+    """Make sure that a program is over; the runtime stops what it was doing for it."""
+    if process.returncode is not None:
+        return
+    with suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        async with asyncio.timeout(_STOP_SECONDS):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+
+
+def _read_failure(errors: str) -> _ProgramFailed:
+    """Find what went wrong in what the program has written."""
+    quoted = [_ESCAPED.sub(_unescaped, text) for text in _QUOTED.findall(errors)]
+    for text in quoted:
+        if answer := _RPC_ERROR.search(text):
+            code = _WORD.sub("_", answer[1]).upper()
+            return _ProgramFailed(_CODES.get(code, code), answer[2])
+    text = quoted[-1] if quoted else errors.strip()
+    return _ProgramFailed("", text.removeprefix("pulling image: "))
+
+
+def _unescaped(escape: re.Match[str]) -> str:
+    return " " if escape[1] in "nrt" else escape[1]
+
+
+def _read_status(output: bytes) -> ImageStatus:
+    try:
+        image = msgspec.json.decode(output, type=_Inspected)
+        size = int(image.status.size) if image.status.size else None
+    except ValueError as error:  # which msgspec's errors are, too
+        raise _ProgramFailed("", f"cannot read what inspecti says: {error}") from error
+    return ImageStatus(tuple(image.status.repo_digests), size, image.info.platform)
+
+
+def _mountpoint(output: bytes) -> str:
+    """Find where images are in what imagefsinfo says; empty if it does not."""
+    try:
+        disks = msgspec.json.decode(output, type=_ImageFsInfo).status.image_filesystems
+    except msgspec.DecodeError:
+        return ""
+    return disks[0].fs_id.mountpoint if disks else ""

@@ -1,0 +1,132 @@
+"""The driver ``simulated``: pulls nothing, takes its time about it, and says so.
+
+For demonstrations and load tests: thousands of them run in one process. Everything is decided by
+the seed and by how often an image was asked for, so that a run can be repeated exactly. One rule
+for references: an image of a repository ``…/fails/<reason>`` fails for that reason, written
+``image-not-found``, ``rate-limited`` and so on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from agent.runtime.node import node_platform
+from agent.runtime.protocol import Bytes, PresentImage, PullFailed, RuntimeFacts
+from common.reasons import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent.runtime.protocol import Credentials, OnBytes
+
+_WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_REASONS = {_WORD.sub("-", reason).lower(): reason for reason in Reason} | {
+    "tls-error": Reason.TLS_ERROR
+}
+_ORDERED = re.compile(r".*/fails/(?P<reason>[a-z-]+)(?:[:@].*)?")
+_FAILS_AT = 0.5
+"""The part of a pull after which it fails, if it is to fail."""
+
+
+class SimulatedRuntime:
+    """A runtime that has no images and a registry that has them all.
+
+    A pull takes ``seconds`` and brings ``size`` bytes; ``failure_rate``, between 0 and 1, is the
+    part of all pulls that fails half-way with ``RegistryError``. ``progress_seconds`` is the time
+    between two reports of bytes.
+    """
+
+    driver = "simulated"
+    sees_bytes = True
+    resumes = True
+
+    def __init__(
+        self,
+        *,
+        seconds: float = 2.0,
+        size: int = 50_000_000,
+        failure_rate: float = 0.0,
+        seed: str = "",
+        progress_seconds: float = 1.0,
+    ) -> None:
+        self._seconds = seconds
+        self._size = size
+        self._failure_rate = failure_rate
+        self._seed = seed
+        self._progress_seconds = progress_seconds
+        self._present: set[str] = set()
+        self._pulls: Counter[str] = Counter()
+        self._done: dict[str, float] = {}
+        """Of each interrupted pull, by its resume key: the part that it has brought."""
+
+    async def facts(self) -> RuntimeFacts:
+        """Say what it is."""
+        return RuntimeFacts(self.driver, node_platform())
+
+    async def find(self, reference: str) -> PresentImage | None:
+        """Look an image up among those that were pulled."""
+        return self._image(reference) if reference in self._present else None
+
+    async def pull(
+        self,
+        reference: str,
+        credentials: Credentials | None,  # noqa: ARG002  # every registry is open
+        *,
+        resume_key: str,
+        keep_seconds: float,  # noqa: ARG002  # see above
+        on_bytes: OnBytes,
+    ) -> PresentImage:
+        """Let time pass and report bytes; see the protocol."""
+        self._pulls[reference] += 1
+        failure = self._failure(reference)
+        await self._download(resume_key, 1.0 if failure is None else _FAILS_AT, on_bytes)
+        if failure is not None:
+            raise failure
+        del self._done[resume_key]
+        self._present.add(reference)
+        return self._image(reference)
+
+    async def forget(self, resume_key: str) -> None:
+        """Drop what an interrupted pull has brought."""
+        self._done.pop(resume_key, None)
+
+    async def sweep(self, keep: Callable[[str], bool]) -> None:
+        """Drop what interrupted pulls have brought whose keys are not to be kept."""
+        self._done = {key: done for key, done in self._done.items() if keep(key)}
+
+    async def close(self) -> None:
+        """Do nothing."""
+
+    async def _download(self, resume_key: str, until: float, on_bytes: OnBytes) -> None:
+        """Go on from where the key's last pull was to the part ``until``."""
+        now = asyncio.get_running_loop().time
+        done = self._done.setdefault(resume_key, 0.0)
+        begin = now() - done * self._seconds
+        while done < until:
+            left = (until - done) * self._seconds
+            await asyncio.sleep(min(self._progress_seconds, left))
+            done = min(until, (now() - begin) / self._seconds) if self._seconds else until
+            self._done[resume_key] = done
+            on_bytes(Bytes(int(done * self._size), self._size))
+
+    def _failure(self, reference: str) -> PullFailed | None:
+        ordered = _ORDERED.fullmatch(reference)
+        if ordered and (reason := _REASONS.get(ordered["reason"])):
+            return PullFailed(reason, f"simulated: {reference} fails by its name")
+        if self._chance(reference) < self._failure_rate:
+            return PullFailed(Reason.REGISTRY_ERROR, "simulated: the registry answered 503")
+        return None
+
+    def _chance(self, reference: str) -> float:
+        """Draw a number from 0 to 1 (exclusive) that is the same in every run."""
+        drawn = f"{self._seed}/{reference}/{self._pulls[reference]}"
+        return int.from_bytes(hashlib.blake2b(drawn.encode(), digest_size=6).digest()) / 2**48
+
+    def _image(self, reference: str) -> PresentImage:
+        _, at, digest = reference.partition("@")
+        named = digest if at else f"sha256:{hashlib.sha256(reference.encode()).hexdigest()}"
+        return PresentImage(named, self._size)

@@ -1,0 +1,220 @@
+"""What the driver ``cri`` does on a containerd beyond what all drivers do."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from agent.runtime.containerd import Containerd as Api
+from agent.runtime.containerd import Lease
+from agent.runtime.cri import CriRuntime
+from agent.runtime.endpoint import Endpoint
+from agent.runtime.protocol import Credentials, PullFailed, RuntimeAway
+from common.reasons import Reason
+from sandbox.containerd import Containerd
+from sandbox.faults import Kind
+from sandbox.images import assemble, make_image, make_layer
+from sandbox.registry import Registry
+from tests.containerd.nodes import MIB, PROGRESS_SECONDS, Pull, RealNode, interrupt, repository_of
+
+pytestmark = pytest.mark.containerd
+
+
+def connect(containerd: Containerd) -> CriRuntime:
+    """Make the driver."""
+    return CriRuntime(f"unix://{containerd.socket}", progress_seconds=PROGRESS_SECONDS)
+
+
+@pytest.fixture
+async def node(containerd: Containerd, registry: Registry) -> AsyncIterator[RealNode]:
+    """Connect to a containerd of each release line."""
+    node = RealNode(connect, containerd, registry)
+    await node.runtime.facts()
+    yield node
+    await node.runtime.close()
+
+
+@pytest.fixture
+async def leases(
+    containerd: Containerd,
+) -> AsyncIterator[Callable[[], Coroutine[Any, Any, list[Lease]]]]:
+    """Make what lists the leases of this service, on a connection of its own."""
+    endpoint = Endpoint(f"unix://{containerd.socket}")
+    api = Api(endpoint)
+    yield lambda: api.leases("io.ips.owner", "prewarm-agent")
+    endpoint.close()
+
+
+Leases = Callable[[], Coroutine[Any, Any, list[Lease]]]
+
+
+async def test_facts(node: RealNode) -> None:
+    """Name, version and disk are those of the containerd under test."""
+    facts = await node.runtime.facts()
+    assert facts.runtime == f"containerd {node.containerd.binary.version}"
+    assert facts.image_disk is not None
+    assert 0 < facts.image_disk.free_bytes < facts.image_disk.total_bytes
+    assert node.runtime.sees_bytes
+    assert node.runtime.resumes
+
+
+async def test_a_resumed_pull_brings_only_the_rest(node: RealNode) -> None:
+    """Counted where the bytes come from."""
+    pull = Pull(node.runtime, node.image(slow=True))
+    await interrupt(node, pull)
+    await node.registry.until(lambda: not node.registry.busy)
+    size = (await pull.run()).size or 0
+    assert node.registry.sent() < 1.2 * size
+    assert any(hit.range for hit in node.registry.hits)
+
+
+async def test_what_was_pulled_survives_an_upgrade_of_the_runtime(node: RealNode) -> None:
+    """SIGTERM in mid-pull: containerd 1.6 would forget all of it without a lease."""
+    node.registry.throttle(8 * MIB)
+    pull = Pull(node.runtime, node.put(make_image(5 * MIB, 5 * MIB)))
+    failing = asyncio.create_task(pull.failure())
+    await node.registry.until(lambda: node.registry.sent() > 6 * MIB)
+    await node.containerd.restart()
+    assert (await failing).reason is Reason.RUNTIME_UNAVAILABLE
+    before = node.registry.sent()
+    # containerd writes a MiB of each layer at a time.
+    assert (await pull.run()).size
+    assert node.registry.sent() - before < 7 * MIB
+
+
+async def test_what_is_forgotten_is_gone(node: RealNode) -> None:
+    """Nothing of it is left on the disk."""
+    pull = Pull(node.runtime, node.image(slow=True))
+    await interrupt(node, pull)
+    await node.runtime.forget(pull.key)
+    await node.until_collected()
+
+
+async def test_a_lease_names_its_owner_and_its_end(node: RealNode, leases: Leases) -> None:
+    """So that a stranger may know what it is, and that no agent has to come back for it."""
+    pull = Pull(node.runtime, node.image(slow=True), key="task-1/image-1")
+    await interrupt(node, pull)
+    [lease] = await leases()
+    assert lease.id.startswith("ips-")
+    assert lease.labels["io.ips.resume-key"] == "task-1/image-1"
+    assert "containerd.io/gc.expire" in lease.labels
+
+
+async def test_a_pull_that_succeeded_leaves_no_lease(node: RealNode, leases: Leases) -> None:
+    """Else the kubelet could not free the space of an image that it removes."""
+    await Pull(node.runtime, node.image()).run()
+    assert await leases() == []
+
+
+async def test_a_failure_keeps_what_a_retry_can_use(node: RealNode, leases: Leases) -> None:
+    """A registry that fails half-way is resumed from there; a missing image is not."""
+    broken = make_image(MIB, MIB, seed="broken")
+    pull = Pull(node.runtime, node.registry.put("app/broken", "1", broken))
+    faults = node.registry.faults(broken.blobs[-1].digest)
+    faults.latency = 0.5  # the other layer is here by then
+    faults.refuse(Kind.BLOB, 503)
+    assert (await pull.failure()).reason is Reason.REGISTRY_ERROR
+    assert [lease.labels["io.ips.resume-key"] for lease in await leases()] == [pull.key]
+    faults.heal()
+    before = node.registry.sent()
+    await pull.run()
+    assert node.registry.sent() - before < 1.5 * MIB
+    missing = Pull(node.runtime, node.missing())
+    assert (await missing.failure()).reason is Reason.IMAGE_NOT_FOUND
+    assert await leases() == []
+
+
+async def test_a_lease_that_ends_too_early_is_handed_on(node: RealNode, leases: Leases) -> None:
+    """It cannot be prolonged, and one that ended in mid-pull would take the bytes with it."""
+    pull = Pull(node.runtime, node.image(slow=True))
+    await interrupt(node, pull)
+    [short] = await leases()
+    day = asyncio.create_task(
+        node.runtime.pull(
+            pull.reference,
+            None,
+            resume_key=pull.key,
+            keep_seconds=24 * 3600,
+            on_bytes=lambda _: None,
+        )
+    )
+    await node.registry.until(lambda: any(hit.range for hit in node.registry.hits))
+    [lasting] = await leases()
+    assert lasting.id != short.id
+    await day
+    assert node.registry.sent() < 4 * MIB
+
+
+async def test_a_lease_that_lasts_is_used_again(node: RealNode, leases: Leases) -> None:
+    """Most retries come soon."""
+    pull = Pull(node.runtime, node.image(slow=True))
+    await interrupt(node, pull)
+    before = await leases()
+    await interrupt(node, pull)
+    assert await leases() == before
+
+
+async def test_layers_of_two_images_count_for_both(node: RealNode) -> None:
+    """Whoever downloads a shared layer."""
+    shared = [make_layer(2 * MIB, seed="shared")]
+    images = [assemble([*shared, make_layer(MIB, seed=n)]) for n in range(2)]
+    node.registry.throttle(4 * MIB)
+    pulls = [
+        Pull(node.runtime, node.put(image), key=f"task-1/{n}") for n, image in enumerate(images)
+    ]
+    results = await asyncio.gather(*(pull.run() for pull in pulls))
+    assert node.registry.sent() < 4.5 * MIB
+    for pull, pulled in zip(pulls, results, strict=True):
+        assert pull.seen[-1].done == pulled.size
+        assert all(a.done <= b.done for a, b in itertools.pairwise(pull.seen))
+        assert pull.seen[-2].done > 2 * MIB
+
+
+async def test_a_layer_that_is_present_counts_from_the_beginning(node: RealNode) -> None:
+    """Bytes say how much of the image is here, not how much this pull has brought."""
+    base = make_layer(2 * MIB, seed="base")
+    await Pull(node.runtime, node.put(assemble([base]))).run()
+    node.registry.throttle(2 * MIB)
+    pull = Pull(node.runtime, node.put(assemble([base, make_layer(MIB, seed="top")])))
+    await pull.run()
+    assert pull.seen[0].done > 2 * MIB
+
+
+async def test_credentials_are_for_one_host(node: RealNode) -> None:
+    """A registry that asks does not get what was meant for another."""
+    reference = node.image()
+    node.registry.protect(repository_of(reference), "me", "s3cret")
+    elsewhere = Credentials("registry.example", "me", "s3cret")
+    assert (await Pull(node.runtime, reference).failure(elsewhere)).reason is Reason.UNAUTHORIZED
+
+
+async def test_one_image_with_two_digests(node: RealNode) -> None:
+    """A tag's own is told, although CRI names both: an index may be published again."""
+    image = make_image(MIB)
+    first = await Pull(node.runtime, node.registry.put("app/again", "1", image)).run()
+    manifest = image.manifest
+    spaced = type(manifest)(manifest.media_type, manifest.content + b"\n")
+    again = type(image)(spaced, image.blobs)
+    second = await Pull(node.runtime, node.registry.put("app/again", "1", again)).run()
+    assert (first.digest, second.digest) == (image.digest, again.digest)
+    assert image.digest != again.digest
+
+
+async def test_a_paused_runtime_is_away(node: RealNode) -> None:
+    """It accepts connections and never answers."""
+    runtime = CriRuntime(f"unix://{node.containerd.socket}", answer_seconds=0.2)
+    node.containerd.pause()
+    try:
+        with pytest.raises(RuntimeAway, match=r"no answer within 0\.2 s"):
+            await runtime.facts()
+        with pytest.raises(PullFailed) as failed:
+            await runtime.find(node.missing())
+        assert failed.value.reason is Reason.RUNTIME_UNAVAILABLE
+    finally:
+        node.containerd.resume()
+    assert await runtime.find(node.missing()) is None
+    await runtime.close()

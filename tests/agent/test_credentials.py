@@ -1,0 +1,228 @@
+"""A config.json as it may be found on a node, and what it opens."""
+
+from __future__ import annotations
+
+import json
+import logging
+from base64 import b64encode
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.credentials import Keyring
+from agent.runtime.protocol import PullFailed
+from common.reasons import Reason
+
+pytestmark = pytest.mark.pure
+
+IMAGE = "registry.example.com:5000/team/app:1"
+
+
+def entry(login: str) -> dict[str, str]:
+    """Write an entry as Docker does, for a user name, or for one with a password after a colon."""
+    username, _, password = login.partition(":")
+    return {"auth": b64encode(f"{username}:{password or 's3cret'}".encode()).decode()}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Name a file that is not there yet."""
+    return tmp_path / "config.json"
+
+
+def users(path: Path, image: str, **auths: Any) -> list[str]:
+    """Write entries and list who is tried for an image."""
+    path.write_text(json.dumps({"auths": auths}))
+    return [found.username for found in Keyring(path).lookup(image)]
+
+
+@pytest.mark.parametrize(
+    ("name", "image"),
+    [
+        ("registry.example.com:5000", IMAGE),
+        ("https://registry.example.com:5000", IMAGE),
+        ("http://registry.example.com:5000/", IMAGE),
+        ("https://registry.example.com:5000/v2/", IMAGE),
+        ("https://registry.example.com:5000/v1/", IMAGE),
+        ("registry.example.com:5000/team", IMAGE),
+        ("registry.example.com:5000/team/app", IMAGE),
+        ("registry.example.com:5000/v2/team", IMAGE),
+        ("*.example.com:5000", IMAGE),
+        ("registry.*.com:5000", IMAGE),
+        ("reg*.ex?mple.com:5000", IMAGE),
+        ("*.*.com:5000/team", IMAGE),
+        ("registry.example.com", "registry.example.com/app"),
+        ("registry.example.com", "registry.example.com/app@sha256:" + "0" * 64),
+        ("localhost", "localhost/app"),
+        ("[::1]:5000", "[::1]:5000/app"),
+        ("https://index.docker.io/v1/", "nginx"),
+        ("https://index.docker.io/v1/", "docker.io/library/nginx:1"),
+        ("index.docker.io", "team/app"),
+        ("docker.io", "nginx"),
+        ("docker.io/team", "docker.io/team/app"),
+    ],
+)
+def test_an_entry_matches(path: Path, name: str, image: str) -> None:
+    """What the kubelet takes for a match is one."""
+    assert users(path, image, **{name: entry("me")}) == ["me"]
+
+
+@pytest.mark.parametrize(
+    ("name", "image"),
+    [
+        ("registry.example.com", IMAGE),
+        ("registry.example.com:5001", IMAGE),
+        ("registry.example.com:*", IMAGE),
+        ("example.com:5000", IMAGE),
+        ("*.com:5000", IMAGE),
+        ("*:5000", IMAGE),
+        ("other.example.com:5000", IMAGE),
+        ("registry.example.com:5000/other", IMAGE),
+        ("registry.example.com:5000/team/app/deeper", IMAGE),
+        ("registry.example.com:5000/*/app", IMAGE),
+        ("https://index.docker.io/v1/", IMAGE),
+        ("registry-1.docker.io", "nginx"),
+        ("", IMAGE),
+        ("registry.example.com:5000:1", IMAGE),
+    ],
+)
+def test_an_entry_does_not_match(path: Path, name: str, image: str) -> None:
+    """Globs span one label of a host; ports and paths have none."""
+    assert users(path, image, **{name: entry("me")}) == []
+
+
+def test_the_more_specific_is_tried_first(path: Path) -> None:
+    """Everything that matches is a candidate, in the kubelet's order."""
+    found = users(
+        path,
+        IMAGE,
+        **{
+            "*.example.com:5000": entry("glob"),
+            "registry.example.com:5000": entry("host"),
+            "https://registry.example.com:5000": entry("host again"),
+            "registry.example.com:5000/team/app": entry("path"),
+            "registry.example.com:5000/team": entry("shorter path"),
+        },
+    )
+    assert found == ["path", "shorter path", "host", "host again", "glob"]
+
+
+def test_credentials_are_for_the_image_s_registry(path: Path) -> None:
+    """A glob opens one registry at a time."""
+    path.write_text(json.dumps({"auths": {"*.example.com:5000": entry("me:a:b")}}))
+    [found] = Keyring(path).lookup(IMAGE)
+    assert (found.registry, found.username, found.password) == (
+        "registry.example.com:5000",
+        "me",
+        "a:b",
+    )
+
+
+def test_username_and_password_may_stand_for_themselves(path: Path) -> None:
+    """A config.json written by hand need not be base64."""
+    plain = {"username": "me", "password": "s3cret"}
+    assert users(path, IMAGE, **{"registry.example.com:5000": plain}) == ["me"]
+
+
+def test_padding_may_be_left_out(path: Path) -> None:
+    """Go and the kubelet read both forms of base64."""
+    bare = {"auth": b64encode(b"me:s3cret!").decode().rstrip("=")}
+    assert users(path, IMAGE, **{"registry.example.com:5000": bare}) == ["me"]
+
+
+UNUSABLE: list[tuple[Any, str]] = [
+    ({"identitytoken": "t0ken"}, "token"),
+    ({**entry("me"), "identitytoken": "t0ken"}, "token"),
+    ({"registrytoken": "t0ken"}, "token"),
+    ({"auth": "%%%s3cret"}, "base64"),
+    ({"auth": b64encode(b"\xff\xfes3cret:").decode()}, "base64"),
+    ({"auth": b64encode(b"s3cret").decode()}, "username:password"),
+    ({"auth": 5}, "form"),
+    ("s3cret", "form"),
+    (None, "form"),
+]
+
+
+@pytest.mark.parametrize(("value", "word"), UNUSABLE)
+def test_unusable_credentials_are_a_failure_that_says_why(
+    path: Path, value: object, word: str
+) -> None:
+    """An administrator meant them for this image: a 401 would send them to look elsewhere."""
+    with pytest.raises(PullFailed) as failed:
+        users(path, IMAGE, **{"registry.example.com:5000": value})
+    assert failed.value.reason is Reason.UNAUTHORIZED
+    assert str(path) in failed.value.message
+    assert "'registry.example.com:5000'" in failed.value.message
+    assert word in failed.value.message
+    assert "s3cret" not in failed.value.message
+    assert "t0ken" not in failed.value.message
+
+
+def test_what_is_usable_beside_it_is_used(path: Path) -> None:
+    """One bad entry spoils no other."""
+    bad = {"identitytoken": "t0ken"}
+    auths = {"registry.example.com:5000": bad, "*.example.com:5000": entry("me")}
+    assert users(path, IMAGE, **auths) == ["me"]
+
+
+def test_an_empty_entry_is_none(path: Path) -> None:
+    """Docker leaves one where a credential helper has the rest."""
+    assert users(path, IMAGE, **{"registry.example.com:5000": {}}) == []
+
+
+def test_without_a_file_there_are_none() -> None:
+    """The setting is optional."""
+    assert Keyring(None).lookup(IMAGE) == []
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"auths": 5}', "\x00"])
+def test_a_broken_file_is_logged_once_and_taken_for_none(
+    path: Path, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Public images can be pulled all the same."""
+    path.write_text(text)
+    keyring = Keyring(path)
+    assert keyring.lookup(IMAGE) == keyring.lookup(IMAGE) == []
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+
+
+@pytest.mark.parametrize("helper", [{"credsStore": "desktop"}, {"credHelpers": {"a": "gcr"}}])
+def test_credential_helpers_are_logged_once(
+    path: Path, helper: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """They are not supported; what else the file has is used."""
+    path.write_text(json.dumps({"auths": {"registry.example.com:5000": entry("me")}, **helper}))
+    keyring = Keyring(path)
+    assert [found.username for found in [*keyring.lookup(IMAGE), *keyring.lookup(IMAGE)]]
+    assert ["not supported" in record.getMessage() for record in caplog.records] == [True]
+
+
+def test_the_file_may_appear_change_and_vanish(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each lookup sees the file as it is then; Kubernetes replaces a Secret's by a rename."""
+    keyring = Keyring(path)
+    assert keyring.lookup(IMAGE) == keyring.lookup(IMAGE) == []
+    assert len(caplog.records) == 1
+    for user in ("first", "other"):
+        replacement = path.with_name("new")
+        replacement.write_text(json.dumps({"auths": {"registry.example.com:5000": entry(user)}}))
+        replacement.rename(path)
+        assert [found.username for found in keyring.lookup(IMAGE)] == [user]
+    path.unlink()
+    assert keyring.lookup(IMAGE) == []
+
+
+def test_a_malformed_image_has_no_credentials(path: Path) -> None:
+    """The runtime will say what is wrong with it."""
+    assert users(path, "NO image", **{"registry.example.com:5000": entry("me")}) == []
+
+
+def test_passwords_are_in_no_repr(path: Path) -> None:
+    """Whatever logs an object logs no secret."""
+    path.write_text(json.dumps({"auths": {"registry.example.com:5000": entry("me")}}))
+    keyring = Keyring(path)
+    shown = f"{keyring.lookup(IMAGE)!r} {vars(keyring)!r}"
+    assert "s3cret" not in shown
+    assert "me:" not in shown

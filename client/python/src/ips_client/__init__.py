@@ -1,0 +1,119 @@
+"""Client of the Image Prewarm Service: ``Client``, ``AsyncClient`` and what they answer.
+
+Names are looked up when they are first used: ``ips --version`` must not pay for sockets, and a
+program that only talks synchronously must not pay for asyncio.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ips_client.async_client import AsyncClient
+    from ips_client.client import Client
+    from ips_client.documents import (
+        Cancelled,
+        Event,
+        FailedImage,
+        ImageDisk,
+        LiveAgents,
+        LiveImage,
+        LiveNode,
+        LiveNodes,
+        Node,
+        NodeImage,
+        Requirement,
+        Reset,
+        Task,
+        TaskNode,
+        TaskProgress,
+    )
+    from ips_client.errors import (
+        BadRequest,
+        Conflict,
+        Fault,
+        Forbidden,
+        IpsError,
+        NotFound,
+        Problem,
+        Refused,
+        ServerFault,
+        ServerUnreachable,
+        TimeLimit,
+        Unauthorized,
+        Unavailable,
+        UnexpectedAnswer,
+    )
+    from ips_client.watching import Progress, Waited
+
+__version__ = "1.0.0"
+
+__all__ = [
+    "AsyncClient",
+    "BadRequest",
+    "Cancelled",
+    "Client",
+    "Conflict",
+    "Event",
+    "FailedImage",
+    "Fault",
+    "Forbidden",
+    "ImageDisk",
+    "IpsError",
+    "LiveAgents",
+    "LiveImage",
+    "LiveNode",
+    "LiveNodes",
+    "Node",
+    "NodeImage",
+    "NotFound",
+    "Problem",
+    "Progress",
+    "Refused",
+    "Requirement",
+    "Reset",
+    "ServerFault",
+    "ServerUnreachable",
+    "Task",
+    "TaskNode",
+    "TaskProgress",
+    "TimeLimit",
+    "Unauthorized",
+    "Unavailable",
+    "UnexpectedAnswer",
+    "Waited",
+    "__version__",
+]
+
+_HOMES = {
+    "AsyncClient": "async_client",
+    "Client": "client",
+    "Progress": "watching",
+    "Waited": "watching",
+} | dict.fromkeys(
+    (
+        "BadRequest",
+        "Conflict",
+        "Fault",
+        "Forbidden",
+        "IpsError",
+        "NotFound",
+        "Problem",
+        "Refused",
+        "ServerFault",
+        "ServerUnreachable",
+        "TimeLimit",
+        "Unauthorized",
+        "Unavailable",
+        "UnexpectedAnswer",
+    ),
+    "errors",
+)
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415 -- costs start-up where nothing is used
+
+    return getattr(import_module(f"{__name__}.{_HOMES.get(name, 'documents')}"), name)

@@ -1,0 +1,169 @@
+"""The synchronous face: plain sockets under the conversations of the core."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ips_client import events, requests, service, watching
+from ips_client.documents import (
+    Cancelled,
+    Event,
+    LiveAgents,
+    LiveNodes,
+    Node,
+    Reset,
+    Task,
+    TaskNode,
+)
+from ips_client.links import carry_out
+from ips_client.paging import fetch
+from ips_client.session import DEFAULT_SERVER, Server, Session
+from ips_client.talk import Course, Emit, LinkFailure, Talk
+from ips_client.watching import Progress, Waited
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+    from typing_extensions import Self, Unpack
+
+T = TypeVar("T")
+
+
+class Client:
+    """Talks to one service; every method blocks. May be used from several threads.
+
+    ``server`` is ``http(s)://[user:password@]host[:port][/path]``. Each method raises what
+    ``ips_client.errors`` lists: ``ServerUnreachable`` and ``Unavailable`` after having tried for
+    ``patience`` seconds (``follow_patience`` while a task is waited for or events are followed),
+    ``Refused`` with the service's problem, ``UnexpectedAnswer`` where something else answers.
+    """
+
+    def __init__(
+        self,
+        server: str = DEFAULT_SERVER,
+        *,
+        timeout: float = 30.0,
+        patience: float = 10.0,
+        follow_patience: float = 300.0,
+        headers: Mapping[str, str] | None = None,
+        ssl_context: SSLContext | None = None,
+    ) -> None:
+        self._ssl_context = ssl_context
+        self._session = Session(
+            Server.parse(server), timeout, patience, follow_patience, dict(headers or {})
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Hang up; calls after this connect anew each time."""
+        self._session.close()
+
+    # ── tasks ──
+
+    def create(
+        self,
+        images: Sequence[str],
+        *,
+        idempotency_key: str | None = None,
+        **options: Unpack[requests.TaskOptions],
+    ) -> Task:
+        """Create a task; however often the request must be sent, it is one task."""
+        body = requests.task_body(images, options)
+        return self._one(requests.create_task(body, idempotency_key), Task)
+
+    def get(self, task_id: str) -> Task:
+        """One task, with the first 100 of its failed nodes."""
+        return self._one(requests.get_task(task_id), Task)
+
+    def list(self, status: str | None = None) -> Iterator[Task]:
+        """Every task (of one status), newest first, page after page."""
+        return self._iterate(service.tasks(self._session, status))
+
+    def cancel(self, task_id: str) -> Cancelled:
+        """Cancel a pending or running task. Raises Conflict where it is over."""
+        return self._finish(service.cancel(self._session, task_id))
+
+    def retry(
+        self, task_id: str, *, nodes: str = "failed", idempotency_key: str | None = None
+    ) -> Task:
+        """Make a new task of a finished one, for its ``failed`` nodes or for ``all`` it selects."""
+        return self._one(requests.retry_task(task_id, nodes, idempotency_key), Task)
+
+    def task_nodes(self, task_id: str, states: Sequence[str] = ()) -> Iterator[TaskNode]:
+        """A task's nodes (in some states), ordered by batch, then name."""
+        return self._iterate(service.task_nodes(self._session, task_id, states))
+
+    # ── nodes ──
+
+    def nodes(self, selector: str = "") -> Iterator[Node]:
+        """Every node that a label selector matches, ordered by name."""
+        return self._iterate(service.nodes(self._session, selector))
+
+    def node(self, name: str) -> Node:
+        """One node."""
+        return self._one(requests.get_node(name), Node)
+
+    # ── as it happens ──
+
+    def events(
+        self, task_id: str | None = None, *, live: bool = False, after: str | None = None
+    ) -> Iterator[Event | LiveNodes | LiveAgents | Reset]:
+        """Events of one task until it is over, or of all for ever; a lost connection is resumed.
+
+        One task's events begin with the kept ones, those of all begin now; ``after`` is the
+        position of an earlier ``Event``. ``live`` adds frames of what changes each second. A
+        ``Reset`` says that events may have been missed.
+        """
+        return self._iterate(events.follow(self._session, task_id, live=live, after=after))
+
+    def watch(self, task_id: str, *, time_limit: float | None = None) -> Iterator[Progress]:
+        """A task's progress whenever there is news; the last one is over. Raises TimeLimit."""
+        return self._iterate(watching.watch(self._session, task_id, time_limit))
+
+    def wait(
+        self,
+        task_id: str,
+        *,
+        time_limit: float | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+    ) -> Waited:
+        """Wait until a task is over; says which nodes failed and why. Raises TimeLimit."""
+        talk = watching.watch(self._session, task_id, time_limit)
+        return self._finish(talk, on_progress)
+
+    def ask(self, request: requests.Request) -> dict[str, Any]:
+        """The document, as it is sent, that any request of ``ips_client.requests`` gets."""
+        return self._finish(fetch(self._session, request))
+
+    # ── carrying it out ──
+
+    def _one(self, request: requests.Request, shape: type[service.D]) -> service.D:
+        return self._finish(service.one(self._session, request, shape))
+
+    def _finish(self, talk: Talk[T], on_value: Callable[[Any], object] | None = None) -> T:
+        course = Course(talk)
+        for value in self._run(course):
+            if on_value is not None:
+                on_value(value)
+        return course.result
+
+    def _iterate(self, talk: Talk[Any]) -> Iterator[Any]:
+        return self._run(Course(talk))
+
+    def _run(self, course: Course[Any]) -> Iterator[Any]:
+        with closing(course):
+            while (instruction := course.step()) is not None:
+                if isinstance(instruction, Emit):
+                    yield instruction.value
+                    continue
+                try:
+                    course.answer = carry_out(instruction, self._ssl_context)
+                except LinkFailure as failure:
+                    course.failure = failure

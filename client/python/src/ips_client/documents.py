@@ -1,0 +1,256 @@
+"""What the service answers, typed. Times are aware, in UTC; what is unknown is None."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from ips_client.decoding import Document
+
+FINAL_STATUSES: Final = frozenset({"completed", "failed", "cancelled"})
+FINAL_NODE_STATES: Final = frozenset({"succeeded", "failed", "cancelled"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskProgress(Document):
+    """A task's nodes by their state; all zeros while the task is pending."""
+
+    total_nodes: int
+    completed_nodes: int
+    """Nodes on which every image is present."""
+    failed_nodes: int
+    """Nodes that are given up."""
+    current_batch: int
+    """The highest batch begun."""
+    total_batches: int
+    percentage: float
+    pulling_nodes: int = 0
+    retrying_nodes: int = 0
+    waiting_nodes: int = 0
+    bytes: int | None = None
+    """Compressed bytes there by now, over all nodes and images."""
+    total_bytes: int | None = None
+    """Of every image whose size is known by now."""
+    bytes_per_second: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailedImage(Document):
+    """One failed image of a node that is given up."""
+
+    node_name: str
+    image: str | None = None
+    """None where the fault is the agent's."""
+    reason: str
+    """A code, such as ``ImageNotFound``."""
+    message: str = ""
+    timestamp: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Requirement(Document):
+    """One entry of ``matchExpressions``."""
+
+    key: str
+    operator: str
+    values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task(Document):
+    """A task, as a list or a GET returns it."""
+
+    task_id: str
+    status: str
+    """``pending``, ``running``, ``completed``, ``failed`` or ``cancelled``."""
+    images: tuple[str, ...]
+    priority: int
+    batch_size: int
+    max_retries: int
+    retry_count: int
+    """The highest retry number that any node of the task has used."""
+    retry_strategy: str
+    created_at: datetime
+    progress: TaskProgress
+    retry_delay: int | None = None
+    webhook_url: str | None = None
+    """Scheme and host only."""
+    node_selector: Mapping[str, str] | None = None
+    match_expressions: tuple[Requirement, ...] = ()
+    max_failed_nodes: int | str | None = None
+    rollout: str | None = None
+    image_pull_policy: str | None = None
+    pull_timeout_seconds: int | None = None
+    retry_of: str | None = None
+    """The finished task that this one repeats."""
+    failed_node_details: tuple[FailedImage, ...] = ()
+    """The first 100; lists leave them out."""
+    failed_node_details_total: int = 0
+    message: str | None = None
+    """Why the task failed or waits, in one sentence."""
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    estimated_completion: datetime | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the task never changes again."""
+        return self.status in FINAL_STATUSES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cancelled(Document):
+    """The answer to a cancel."""
+
+    task_id: str
+    status: str
+    message: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeImage(Document):
+    """One image of a task on one node."""
+
+    image: str
+    state: str
+    """``waiting``, ``pulling``, ``present``, ``pulled``, ``failed`` or ``cancelled``."""
+    bytes: int | None = None
+    total_bytes: int | None = None
+    bytes_per_second: int | None = None
+    digest: str | None = None
+    seconds: float | None = None
+    """How long the pull took."""
+    reason: str | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskNode(Document):
+    """One node of a task."""
+
+    node_name: str
+    state: str
+    """``waiting``, ``assigned``, ``pulling``, ``retrying``, ``succeeded``, ``failed``,
+    ``cancelled``."""
+    batch: int
+    attempt: int
+    images: tuple[NodeImage, ...]
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    next_retry_at: datetime | None = None
+    reason: str | None = None
+    message: str | None = None
+
+    def failures(self) -> tuple[FailedImage, ...]:
+        """Its failed images, or the node's own failure where no image is at fault."""
+        images = [image for image in self.images if image.state == "failed"]
+        if not images:
+            return (_failure(self, self, None),)
+        return tuple(_failure(self, image, image.image) for image in images)
+
+
+def _failure(node: TaskNode, fault: TaskNode | NodeImage, image: str | None) -> FailedImage:
+    return FailedImage(
+        document=fault.document,
+        node_name=node.node_name,
+        image=image,
+        reason=fault.reason or node.reason or "Unknown",
+        message=fault.message or node.message or "",
+        timestamp=node.finished_at,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageDisk(Document):
+    """The file system that holds a node's images."""
+
+    free_bytes: int
+    total_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node(Document):
+    """A node that images can be pulled to."""
+
+    name: str
+    labels: Mapping[str, str]
+    schedulable: bool
+    connected: bool
+    """Whether its agent is being heard."""
+    last_seen: datetime | None = None
+    agent_version: str | None = None
+    runtime: str | None = None
+    driver: str | None = None
+    platform: str | None = None
+    image_disk: ImageDisk | None = None
+    pulling: tuple[str, ...] = ()
+    message: str | None = None
+    """Why the node takes no work although an agent speaks for it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event(Document):
+    """A kept event. ``document`` is the CloudEvent as it was sent."""
+
+    position: str
+    """``events(after=position)`` goes on after this one."""
+    type: str
+    id: str
+    """Unique for ever; the same at a repeated delivery."""
+    source: str
+    subject: str
+    """The task, or ``task/node``."""
+    time: datetime
+    task: Task | None = None
+    """Of a ``task.…`` event."""
+    node: TaskNode | None = None
+    """Of a ``node.…`` event."""
+
+    @property
+    def task_id(self) -> str:
+        """The task that the event is about."""
+        return self.subject.partition("/")[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveImage(Document):
+    """What of an image changes while a task runs."""
+
+    image: str
+    state: str
+    bytes: int | None = None
+    total_bytes: int | None = None
+    bytes_per_second: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveNode(Document):
+    """What of a node changes while a task runs."""
+
+    node_name: str
+    state: str
+    attempt: int
+    images: tuple[LiveImage, ...]
+    reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveNodes(Document):
+    """A live frame of one task's stream: nodes that changed, as they are now."""
+
+    nodes: tuple[LiveNode, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveAgents(Document):
+    """A live frame of the stream of all: nodes that changed, and names that are gone."""
+
+    nodes: tuple[Node, ...]
+    gone: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reset(Document):
+    """Events may have been missed here: read the lists again."""

@@ -52,7 +52,6 @@ async def serve(stop: Stop) -> None:
         bus = await _unless(stop, Bus.connect(bus_settings(settings), readiness.bus_changed))
         if bus is None:
             return
-        stack.push_async_callback(bus.close)
         agent = Agent(
             settings=settings,
             bus=bus,
@@ -68,6 +67,7 @@ async def serve(stop: Stop) -> None:
             jobs.start("agent", agent.run())
             await stop.wait()
             await agent.hand_back(within=stop.remaining())
+            await bus.close()
 
 
 def build_runtime(settings: AgentSettings) -> Runtime:

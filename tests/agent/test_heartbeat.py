@@ -1,0 +1,222 @@
+"""When an agent says that it lives, and what it says, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+from prometheus_client import CollectorRegistry
+
+from agent.events import CommandReceived
+from agent.heartbeat import ANNOUNCE_WITHIN, LOOK_AGAIN_SECONDS, Heart
+from agent.ledger import Ledger
+from agent.metrics import Metrics
+from agent.runtime.protocol import RuntimeAway, RuntimeFacts
+from agent.runtime.simulated import SimulatedRuntime
+from common import subjects
+from common.bus import NotConnected
+from common.messages import Assign, AssignedImage, Heartbeat, Hold, ImageDisk
+from common.subjects import AgentAddress
+from tests.agent.virtual import in_virtual_time
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+pytestmark = pytest.mark.pure
+
+ADDRESS = AgentAddress("node-1", "0123456789abcdef")
+TASK = "task-20260116-151234-00000001"
+
+
+class MoodyRuntime(SimulatedRuntime):
+    """Answers, is away, or hangs, as the test wants."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.away = ""
+        self.hangs = False
+
+    async def facts(self) -> RuntimeFacts:
+        """Say what it is, if in the mood."""
+        if self.hangs:
+            await asyncio.Event().wait()
+        if self.away:
+            raise RuntimeAway(self.away)
+        return RuntimeFacts(
+            "containerd 2.1.9", "linux/amd64", ImageDisk(free_bytes=1, total_bytes=2)
+        )
+
+
+class Bench:
+    """A heart, and what is heard of it and when."""
+
+    def __init__(self, interval: float = 10.0) -> None:
+        self.runtime = MoodyRuntime()
+        self.ledger = Ledger(
+            node=ADDRESS.node, instance=ADDRESS.instance, parallel=2, stall_seconds=300
+        )
+        self.registry = CollectorRegistry()
+        self.connected = True
+        self.heard: list[tuple[float, Heartbeat]] = []
+        self.heart = Heart(
+            speaker=self,
+            runtime=self.runtime,
+            ledger=self.ledger,
+            metrics=Metrics(self.registry),
+            address=ADDRESS,
+            labels={"zone": "a"},
+            interval=interval,
+        )
+
+    def publish(self, subject: str, payload: bytes) -> None:
+        """Hear a heartbeat."""
+        if not self.connected:
+            raise NotConnected("away")
+        assert subject == subjects.heartbeat(*ADDRESS)
+        heartbeat = msgspec.json.decode(payload, type=Heartbeat)
+        self.heard.append((asyncio.get_running_loop().time(), heartbeat))
+
+    @property
+    def times(self) -> list[float]:
+        """When it was heard."""
+        return [time for time, _ in self.heard]
+
+    def run(self, script: Callable[[Bench], Coroutine[None, None, None]]) -> None:
+        """Let the heart beat while a script goes on."""
+
+        async def work() -> None:
+            beating = asyncio.create_task(self.heart.run())
+            await script(self)
+            beating.cancel()
+            await asyncio.wait([beating])
+            assert beating.cancelled()
+
+        in_virtual_time(work())
+
+
+def test_words() -> None:
+    """A heartbeat says what the agent is, what runs on the node, and what is held there."""
+
+    async def script(bench: Bench) -> None:
+        work = Assign(
+            epoch=1, task=TASK, attempt=2, images=[AssignedImage(name="a", reference="r/a")]
+        )
+        bench.ledger.handle(CommandReceived(work), now=0)
+        await asyncio.sleep(1)
+
+    bench = Bench()
+    bench.run(script)
+    (_, heartbeat), *_ = bench.heard
+    assert heartbeat == Heartbeat(
+        labels={"zone": "a"},
+        agent_version=heartbeat.agent_version,
+        runtime="containerd 2.1.9",
+        driver="simulated",
+        platform="linux/amd64",
+        image_disk=ImageDisk(free_bytes=1, total_bytes=2),
+        pulling=["r/a"],
+        holds=[Hold(task=TASK, attempt=2)],
+        interval=10,
+    )
+    assert bench.registry.get_sample_value("ips_agent_image_disk_free_bytes") == 1
+
+
+def test_rhythm() -> None:
+    """It beats at once and then every interval, give or take a fifth."""
+    bench = Bench()
+    bench.run(lambda _: asyncio.sleep(600))
+    pauses = [after - before for before, after in pairwise(bench.times)]
+    assert bench.times[0] == 0
+    assert all(8 <= pause <= 12 for pause in pauses)
+    assert max(pauses) - min(pauses) > 1
+
+
+def test_announce() -> None:
+    """When asked it beats within half a second."""
+
+    async def script(bench: Bench) -> None:
+        for _ in range(20):
+            await asyncio.sleep(10)
+            before = len(bench.heard)
+            bench.heart.announce()
+            await asyncio.sleep(ANNOUNCE_WITHIN)
+            assert len(bench.heard) > before
+
+    Bench(interval=3600).run(script)
+
+
+def test_not_connected() -> None:
+    """What cannot be said now is never said later."""
+
+    async def script(bench: Bench) -> None:
+        bench.connected = False
+        await asyncio.sleep(100)
+        bench.connected = True
+        await asyncio.sleep(12)
+
+    bench = Bench()
+    bench.run(script)
+    assert all(time >= 100 for time in bench.times)
+    assert len(bench.times) <= 2
+
+
+def test_runtime_away() -> None:
+    """A runtime that is away is looked for often, and found soon after it is back."""
+
+    async def script(bench: Bench) -> None:
+        assert bench.heart.why_no_runtime == "the container runtime has not answered yet"
+        await asyncio.sleep(1)
+        assert bench.heart.why_no_runtime == "no socket"
+        bench.runtime.away = ""
+        await asyncio.sleep(LOOK_AGAIN_SECONDS)
+        assert not bench.heart.why_no_runtime
+
+    bench = Bench()
+    bench.runtime.away = "no socket"
+    bench.run(script)
+    assert [heartbeat.runtime for _, heartbeat in bench.heard] == ["", "containerd 2.1.9"]
+    assert bench.heard[0][1].image_disk is None
+
+
+def test_runtime_hangs() -> None:
+    """A runtime that does not answer is away, and the heart beats on."""
+
+    async def script(bench: Bench) -> None:
+        bench.runtime.hangs = True
+        await asyncio.sleep(60)
+        assert "did not answer" in bench.heart.why_no_runtime
+
+    bench = Bench()
+    bench.run(script)
+    pauses = [after - before for before, after in pairwise(bench.times)]
+    assert max(pauses) < 2 * 10
+
+
+def test_doubt() -> None:
+    """A runtime that has failed a pull is looked at once more, at once."""
+
+    async def script(bench: Bench) -> None:
+        await asyncio.sleep(1)
+        bench.runtime.away = "gone"
+        bench.heart.doubt_runtime()
+        await asyncio.sleep(0.1)
+        assert bench.heart.why_no_runtime == "gone"
+
+    Bench(interval=3600).run(script)
+
+
+def test_last_word() -> None:
+    """An agent that leaves says so, holds nothing, and says nothing after that."""
+
+    async def script(bench: Bench) -> None:
+        await asyncio.sleep(1)
+        bench.heart.announce()
+        bench.heart.leave()
+        await asyncio.sleep(100)
+
+    bench = Bench()
+    bench.run(script)
+    assert [heartbeat.leaving for _, heartbeat in bench.heard] == [False, True]

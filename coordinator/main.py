@@ -19,6 +19,7 @@ from common.lifecycle import Jobs, StartupError, Stop
 from common.logs import Log, configure
 from common.streams import definitions
 from coordinator.api.app import make_app
+from coordinator.api.server import make_runner
 from coordinator.core.scheduler import Limits
 from coordinator.data_dir import DataDir
 from coordinator.embedded_nats import EmbeddedNats, EmbeddedSettings
@@ -66,7 +67,7 @@ def _check(settings: CoordinatorSettings) -> None:
 @asynccontextmanager
 async def _serving(app: web.Application, port: int) -> AsyncIterator[None]:
     """Answer HTTP from the first moment on: a probe is to hear why the program is not ready."""
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
+    runner = make_runner(app, shutdown_timeout=SHUTDOWN_SECONDS)
     await runner.setup()
     try:
         try:

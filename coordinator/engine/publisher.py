@@ -171,12 +171,10 @@ class Publisher:
         head = shot.head
         event_type = f"task.{head.status}"
         if head.started_at is not None:
-            self._progress(
-                msgspec.structs.replace(
-                    views.summary(shot), status=TaskStatus.RUNNING, finished_at=msgspec.UNSET
-                ),
-                head,
+            summary = msgspec.structs.replace(
+                views.summary(shot), status=TaskStatus.RUNNING, finished_at=msgspec.UNSET
             )
+            self._progress(summary, head, head.finished_at or shot.now)
         document = task_event(
             event_type,
             event_id=f"{head.id}/{event_type}",
@@ -189,13 +187,13 @@ class Publisher:
             document = msgspec.structs.replace(document, data=views.summary(shot))
         self._put(head.id, event_type, document, once=True, is_last=True)
 
-    def _progress(self, summary: Task, head: TaskHead) -> None:
+    def _progress(self, summary: Task, head: TaskHead, time: int) -> None:
         self._reports += 1
         document = task_event(
             "task.progress",
             event_id=f"{head.id}/{self._epoch}/{self._reports}",
             source=self._source,
-            time=int(self._clock() * 1000),
+            time=time,
             data=summary,
         )
         self._put(head.id, "task.progress", document)
@@ -208,7 +206,7 @@ class Publisher:
             for task in stirred & self._runs.keys():
                 shot = self._snapshot(task)
                 if shot is not None and not self._runs[task].is_over:
-                    self._progress(views.summary(shot), shot.head)
+                    self._progress(views.summary(shot), shot.head, shot.now)
 
     # ── telling ──
 

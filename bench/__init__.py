@@ -1,0 +1,1 @@
+"""Figures, each a script of its own: ratios, counts and CPU time, because machines are noisy."""

@@ -1,0 +1,56 @@
+"""Many simulated agents in this one process, over one connection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from prometheus_client import CollectorRegistry
+
+from agent.agent import Agent
+from agent.credentials import Keyring
+from agent.metrics import Metrics
+from agent.runtime.simulated import SimulatedRuntime
+from agent.settings import AgentSettings
+from common.bus import Bus, BusSettings
+from sandbox.programs import Coordinator
+
+
+@asynccontextmanager
+async def connected(settings: Mapping[str, str]) -> AsyncIterator[Bus]:
+    """A connection to the NATS that agents are told of by these settings."""
+    bus = await Bus.connect(
+        BusSettings(servers=(settings["IPS_NATS_URL"],), token=settings["IPS_NATS_TOKEN"])
+    )
+    running = asyncio.create_task(bus.run())
+    try:
+        yield bus
+    finally:
+        await bus.close()
+        await running
+
+
+@asynccontextmanager
+async def simulated_nodes(
+    bus: Bus, coordinator: Coordinator, count: int, *, seconds: float, size: int = 1_000_000
+) -> AsyncIterator[list[Agent]]:
+    """So many nodes ``node-0001``…, each pull of which takes so many seconds."""
+    metrics = Metrics(CollectorRegistry())
+    agents = []
+    for number in range(1, count + 1):
+        own = {"IPS_NODE_NAME": f"node-{number:05}", "IPS_RUNTIME": "simulated"}
+        agents.append(
+            Agent(
+                settings=AgentSettings.load({**coordinator.agent_settings(), **own}),
+                bus=bus,
+                runtime=SimulatedRuntime(seconds=seconds, size=size, seed=str(number)),
+                keyring=Keyring(None),
+                metrics=metrics,
+            )
+        )
+    async with asyncio.TaskGroup() as group:
+        jobs = [group.create_task(agent.run()) for agent in agents]
+        yield agents
+        for job in jobs:
+            job.cancel()

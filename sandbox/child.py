@@ -88,8 +88,15 @@ class Child:
         await self.exited()
 
     def pause(self) -> None:
-        """Stop it where it is (SIGSTOP): its sockets accept and never answer."""
-        self._signal(signal.SIGSTOP)
+        """Stop it where it is (SIGSTOP): its sockets accept and never answer.
+
+        Returns when it really stands, which on a busy machine takes some milliseconds: until then
+        it would still answer.
+        """
+        pid = self.pid
+        if pid is not None:
+            os.killpg(pid, signal.SIGSTOP)
+            os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
         """Let it go on after a pause."""

@@ -39,6 +39,11 @@ def said_pid(tmp_path: Path) -> Path:
     return pipe
 
 
+def state(child: Child) -> str:
+    """Read the letter of a program's state from the kernel: T is stopped."""
+    return Path(f"/proc/{child.pid}/stat").read_text().rpartition(") ")[2][0]
+
+
 @contextmanager
 def ends(pid: int) -> Iterator[None]:
     """Expect a process, whoever's child, to end by what the block does, within 10 s."""
@@ -81,14 +86,17 @@ async def test_terminate_ignored(child: Child) -> None:
 
 
 async def test_pause_and_resume(child: Child) -> None:
-    """A paused program is stopped by the kernel until it is resumed."""
+    """A paused program stands when ``pause`` returns, and goes on when it is resumed."""
     child.start()
+    for _ in range(20):
+        child.pause()
+        assert state(child) == "T"
+        child.resume()
     assert child.pid is not None
-    child.pause()
-    await asyncio.to_thread(os.waitid, os.P_PID, child.pid, os.WSTOPPED | os.WNOWAIT)
-    child.resume()
     await asyncio.to_thread(os.waitid, os.P_PID, child.pid, os.WCONTINUED | os.WNOWAIT)
+    assert state(child) != "T"
     await child.kill()
+    child.pause()
 
 
 async def test_kill_takes_the_group(tmp_path: Path, said_pid: Path) -> None:

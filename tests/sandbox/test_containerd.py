@@ -8,52 +8,56 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from grpclib.client import Channel, UnaryUnaryMethod
+from grpclib.exceptions import GRPCError
 
+from agent.runtime.proto.cri_pb2 import ImageSpec, PullImageRequest, PullImageResponse
+from sandbox.certificates import self_signed
 from sandbox.containerd import Containerd, ContainerdError
 from sandbox.images import make_image
+from sandbox.registry import Registry
 from sandbox.versions import Binary
 
 if TYPE_CHECKING:
-    from asyncio.subprocess import Process
-
-    from sandbox.registry import Registry
     from tests.fixtures.containerd import ContainerdFactory
 
 pytestmark = pytest.mark.containerd
 
 
-async def start_ctr(containerd: Containerd, *arguments: str | Path) -> Process:
-    """Start containerd's own client in the namespace of Kubernetes."""
-    return await asyncio.create_subprocess_exec(
-        containerd.binary.ctr,
-        *("--address", containerd.socket, "--namespace", "k8s.io"),
-        *arguments,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
+async def pull(containerd: Containerd, reference: str) -> str | None:
+    """Pull as a kubelet does: the error's text, None if there is none."""
+    channel = Channel(path=str(containerd.socket))
+    call = UnaryUnaryMethod(
+        channel, "/runtime.v1.ImageService/PullImage", PullImageRequest, PullImageResponse
     )
+    try:
+        await call(PullImageRequest(image=ImageSpec(image=reference)))
+    except GRPCError as error:
+        return error.message
+    finally:
+        channel.close()
+    return None
 
 
-async def ctr(containerd: Containerd, *arguments: str | Path) -> tuple[int | None, str]:
-    """Run containerd's own client: its exit code and all that it says."""
-    process = await start_ctr(containerd, *arguments)
-    said, _ = await process.communicate()
-    return process.returncode, said.decode()
-
-
-async def pull(containerd: Containerd, reference: str) -> tuple[int | None, str]:
-    """Pull as the hosts.toml files say, or else over plain http."""
-    hosts = ("--hosts-dir", containerd.hosts) if containerd.hosts.exists() else ("--plain-http",)
-    return await ctr(containerd, "images", "pull", *hosts, reference)
+async def images(containerd: Containerd) -> str:
+    """List what is there with containerd's own client."""
+    process = await asyncio.create_subprocess_exec(
+        containerd.binary.ctr,
+        *("--address", containerd.socket, "--namespace", "k8s.io", "images", "list", "--quiet"),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    listed, _ = await process.communicate()
+    assert process.returncode == 0
+    return listed.decode()
 
 
 async def test_pull(containerd: Containerd, registry: Registry) -> None:
     """An image of the sandbox is pulled from its registry, whole and once."""
     image = make_image(100_000, 300_000)
     reference = registry.put("app", "1", image)
-    code, said = await pull(containerd, reference)
-    assert code == 0, said
+    assert await pull(containerd, reference) is None
     assert registry.sent() == image.size
-    assert reference in (await ctr(containerd, "images", "list", "--quiet"))[1]
+    assert reference in await images(containerd)
 
 
 async def test_survives_kill(containerd: Containerd, registry: Registry) -> None:
@@ -63,51 +67,59 @@ async def test_survives_kill(containerd: Containerd, registry: Registry) -> None
     await containerd.kill()
     assert containerd.pid is None
     await containerd.start()
-    assert reference in (await ctr(containerd, "images", "list", "--quiet"))[1]
+    assert reference in await images(containerd)
     await containerd.restart()
-    assert reference in (await ctr(containerd, "images", "list", "--quiet"))[1]
+    assert reference in await images(containerd)
 
 
 async def test_pause(containerd: Containerd) -> None:
     """A paused containerd takes a call and answers it when it is resumed."""
     containerd.pause()
-    asking = asyncio.create_task(ctr(containerd, "images", "list", "--quiet"))
+    asking = asyncio.create_task(images(containerd))
     done, _ = await asyncio.wait([asking], timeout=0.2)
     assert not done
     containerd.resume()
-    assert (await asking)[0] == 0
+    await asking
 
 
 async def test_small_disk(containerd_factory: ContainerdFactory, registry: Registry) -> None:
     """An image that fits is pulled, one that does not fails for want of space."""
     containerd = await containerd_factory(disk=8 << 20)
     assert shutil.disk_usage(containerd.root).total == 8 << 20
-    code, said = await pull(containerd, registry.put("small", "1", make_image(1 << 20)))
-    assert code == 0, said
-    code, said = await pull(containerd, registry.put("big", "1", make_image(9 << 20)))
-    assert code != 0
-    assert os.strerror(errno.ENOSPC).lower() in said
+    small, big = (make_image(size) for size in (1 << 20, 9 << 20))
+    assert await pull(containerd, registry.put("small", "1", small)) is None
+    said = await pull(containerd, registry.put("big", "1", big))
+    assert os.strerror(errno.ENOSPC).lower() in (said or "")
 
 
 async def test_route(containerd: Containerd, registry: Registry) -> None:
     """A name that no DNS knows is pulled from where it is routed."""
     registry.put("app", "1", make_image())
     containerd.route("registry.test:5000", registry.url)
-    code, said = await pull(containerd, "registry.test:5000/app:1")
-    assert code == 0, said
+    assert await pull(containerd, "registry.test:5000/app:1") is None
     assert {hit.status for hit in registry.hits} == {200}
 
 
+async def test_route_with_tls(containerd: Containerd, tmp_path: Path) -> None:
+    """A certificate that nobody signed is trusted where a route says so, and only there."""
+    made = self_signed(tmp_path)
+    async with Registry(tls=made.server_context()) as registry:
+        registry.put("app", "1", make_image())
+        containerd.route("trusted.test", registry.url, ca=made.certificate)
+        containerd.route("other.test", registry.url)
+        assert await pull(containerd, "trusted.test/app:1") is None
+        assert "x509" in (await pull(containerd, "other.test/app:1") or "")
+
+
 async def test_bytes_stop(containerd: Containerd, registry: Registry) -> None:
-    """A client that dies in the middle of a pull leaves the registry idle."""
+    """A pull that is cancelled leaves the registry idle."""
     image = make_image(8 << 20)
     registry.throttle(8 << 20)
-    client = await start_ctr(
-        containerd, "images", "pull", "--plain-http", registry.put("app", "1", image)
-    )
+    pulling = asyncio.create_task(pull(containerd, registry.put("app", "1", image)))
     await registry.until(lambda: registry.sent() > 0)
-    client.kill()
-    await client.communicate()
+    pulling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await pulling
     await registry.until(lambda: not registry.busy)
     assert registry.sent() < image.size
 

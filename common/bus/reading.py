@@ -40,8 +40,9 @@ PULL_SECONDS = 30
 HEARTBEAT_SECONDS = 2
 SILENCE_SECONDS = 5.0
 """Without a record or a heartbeat for so long, the consumer is given up."""
-INACTIVE_SECONDS = 60
-"""After so long without a pull the server removes the consumer by itself."""
+INACTIVE_SECONDS = 15
+"""After so long without a pull the server removes the consumer by itself: that of a killed
+program, or one whose removal overtook its creation (the server works on several at once)."""
 REOPEN_CEILING = 2.0
 
 _HEARTBEAT = "100"

@@ -7,7 +7,7 @@ import pytest
 
 from common import subjects
 from common.bus import Bus, Conflict, Entry, KeyValue
-from tests.fixtures.nats import NatsServer, OpenBus
+from tests.fixtures.nats import NatsServer, OpenBus, heard
 
 pytestmark = pytest.mark.nats
 
@@ -132,6 +132,6 @@ async def test_a_tombstone_survives_a_killed_server(
     revision = await bucket.create("a", b"1")
     await bucket.delete("a", revision)
     await nats_server.restart()
-    await bus.wait_connected()
+    await heard(bus)
     [entry] = await entries(bucket)
     assert entry.value is None

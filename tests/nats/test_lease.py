@@ -8,7 +8,7 @@ import pytest
 from common import subjects
 from common.bus import Bus, KeyValue
 from coordinator.lease import KEY, Lease, LeaseTimes
-from tests.fixtures.nats import NatsServer, OpenBus, eventually
+from tests.fixtures.nats import NatsServer, OpenBus, eventually, heard
 
 pytestmark = pytest.mark.nats
 
@@ -179,7 +179,7 @@ async def test_a_short_absence_of_the_store_costs_nothing(
     keeping = asyncio.create_task(first.lost())
     for _ in range(3):
         await nats_server.restart()
-        await asyncio.sleep(0.5)
+        await heard(bus)
     before = await holder(bus)
     async with asyncio.timeout(5):
         while await holder(bus) == before:

@@ -20,7 +20,7 @@ from common.bus import (
 )
 from common.bus import bus as bus_module
 from common.streams import definitions
-from tests.fixtures.nats import NatsServer, OpenBus, StartNats, eventually
+from tests.fixtures.nats import NatsServer, OpenBus, StartNats, eventually, heard
 
 pytestmark = pytest.mark.nats
 
@@ -66,8 +66,7 @@ async def test_the_first_writer_wins_for_ever(nats_server: NatsServer, bus: Bus)
     with pytest.raises(Conflict):
         await bus.store(result(1), b"second", expect_last=0)
     await nats_server.restart()
-    await eventually(lambda: not bus.connected)
-    await bus.wait_connected()
+    await heard(bus)
     with pytest.raises(Conflict):
         await bus.store(result(1), b"third", expect_last=0)
     stored = await bus.last(subjects.RESULTS, result(1))
@@ -105,7 +104,7 @@ async def test_a_store_that_is_away_is_said_at_once_and_nothing_lands_later(
         await bus.last(subjects.RESULTS, result(1))
     assert time.monotonic() - began < 1
     await nats_server.start()
-    await bus.wait_connected()
+    await heard(bus)
     assert await bus.last(subjects.RESULTS, result(1)) is None
 
 
@@ -118,8 +117,10 @@ async def test_a_write_without_an_answer_may_have_landed(nats_server: NatsServer
     with pytest.raises(StoreUnavailable):
         await storing
     nats_server.resume()
-    await bus.wait_connected()
-    await asyncio.sleep(0.2)
+    await heard(bus)
+    async with asyncio.timeout(5):
+        while await bus.last(subjects.RESULTS, result(1)) is None:
+            await asyncio.sleep(0.02)
     with pytest.raises(Conflict):
         await bus.store(result(1), b"x", expect_last=0)
 

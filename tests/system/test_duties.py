@@ -271,7 +271,7 @@ async def test_a_store_that_is_full_is_said_and_survived(
 async def fill(fleet: Fleet) -> list[str]:
     """Create tasks until the store is full; those that it took."""
     body = {"images": ["nginx"], "nodeSelector": {f"k{n}": "v" * 60 for n in range(400)}}
-    tasks = []
+    tasks: list[str] = []
     async with asyncio.timeout(60):
         while True:
             async with fleet.http.post(f"{fleet.api}/tasks", json=body) as answer:

@@ -74,11 +74,11 @@ class AsyncClient:
     ) -> Task:
         """Create a task; however often the request must be sent, it is one task."""
         body = requests.task_body(images, options)
-        return await self._one(requests.create_task(body, idempotency_key), Task)
+        return await self.send(requests.create_task(body, idempotency_key), Task)
 
     async def get(self, task_id: str) -> Task:
         """One task, with the first 100 of its failed nodes."""
-        return await self._one(requests.get_task(task_id), Task)
+        return await self.send(requests.get_task(task_id), Task)
 
     def list(self, status: str | None = None) -> AsyncGenerator[Task, None]:
         """Every task (of one status), newest first, page after page."""
@@ -92,7 +92,7 @@ class AsyncClient:
         self, task_id: str, *, nodes: str = "failed", idempotency_key: str | None = None
     ) -> Task:
         """Make a new task of a finished one, for its ``failed`` nodes or for ``all`` it selects."""
-        return await self._one(requests.retry_task(task_id, nodes, idempotency_key), Task)
+        return await self.send(requests.retry_task(task_id, nodes, idempotency_key), Task)
 
     def task_nodes(
         self, task_id: str, states: Sequence[str] = ()
@@ -108,7 +108,7 @@ class AsyncClient:
 
     async def node(self, name: str) -> Node:
         """One node."""
-        return await self._one(requests.get_node(name), Node)
+        return await self.send(requests.get_node(name), Node)
 
     # ── as it happens ──
 
@@ -140,14 +140,15 @@ class AsyncClient:
         talk = watching.watch(self._session, task_id, time_limit)
         return await self._finish(talk, on_progress)
 
+    async def send(self, request: requests.Request, shape: type[service.D]) -> service.D:
+        """What any request of ``ips_client.requests`` gets, as a shape of ``documents``."""
+        return await self._finish(service.one(self._session, request, shape))
+
     async def ask(self, request: requests.Request) -> dict[str, Any]:
         """The document, as it is sent, that any request of ``ips_client.requests`` gets."""
         return await self._finish(fetch(self._session, request))
 
     # ── carrying it out ──
-
-    async def _one(self, request: requests.Request, shape: type[service.D]) -> service.D:
-        return await self._finish(service.one(self._session, request, shape))
 
     async def _finish(self, talk: Talk[T], on_value: Callable[[Any], object] | None = None) -> T:
         course = Course(talk)

@@ -76,11 +76,11 @@ class Client:
     ) -> Task:
         """Create a task; however often the request must be sent, it is one task."""
         body = requests.task_body(images, options)
-        return self._one(requests.create_task(body, idempotency_key), Task)
+        return self.send(requests.create_task(body, idempotency_key), Task)
 
     def get(self, task_id: str) -> Task:
         """One task, with the first 100 of its failed nodes."""
-        return self._one(requests.get_task(task_id), Task)
+        return self.send(requests.get_task(task_id), Task)
 
     def list(self, status: str | None = None) -> Iterator[Task]:
         """Every task (of one status), newest first, page after page."""
@@ -94,7 +94,7 @@ class Client:
         self, task_id: str, *, nodes: str = "failed", idempotency_key: str | None = None
     ) -> Task:
         """Make a new task of a finished one, for its ``failed`` nodes or for ``all`` it selects."""
-        return self._one(requests.retry_task(task_id, nodes, idempotency_key), Task)
+        return self.send(requests.retry_task(task_id, nodes, idempotency_key), Task)
 
     def task_nodes(self, task_id: str, states: Sequence[str] = ()) -> Iterator[TaskNode]:
         """A task's nodes (in some states), ordered by batch, then name."""
@@ -108,7 +108,7 @@ class Client:
 
     def node(self, name: str) -> Node:
         """One node."""
-        return self._one(requests.get_node(name), Node)
+        return self.send(requests.get_node(name), Node)
 
     # ── as it happens ──
 
@@ -138,14 +138,15 @@ class Client:
         talk = watching.watch(self._session, task_id, time_limit)
         return self._finish(talk, on_progress)
 
+    def send(self, request: requests.Request, shape: type[service.D]) -> service.D:
+        """What any request of ``ips_client.requests`` gets, as a shape of ``documents``."""
+        return self._finish(service.one(self._session, request, shape))
+
     def ask(self, request: requests.Request) -> dict[str, Any]:
         """The document, as it is sent, that any request of ``ips_client.requests`` gets."""
         return self._finish(fetch(self._session, request))
 
     # ── carrying it out ──
-
-    def _one(self, request: requests.Request, shape: type[service.D]) -> service.D:
-        return self._finish(service.one(self._session, request, shape))
 
     def _finish(self, talk: Talk[T], on_value: Callable[[Any], object] | None = None) -> T:
         course = Course(talk)

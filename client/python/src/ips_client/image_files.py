@@ -38,7 +38,7 @@ class Found(NamedTuple):
     """For messages: ``deploy.yaml, document 2, line 17``."""
 
 
-class InputFault(ValueError):
+class InputFault(ValueError):  # noqa: N818 -- named as its users speak of it
     """What was given cannot be used; ``faults`` has a sentence for each thing that is wrong."""
 
     def __init__(self, faults: Iterable[str]) -> None:
@@ -65,15 +65,20 @@ def find_images(content: bytes, name: str) -> list[Found]:
 def distinct(found: Iterable[Found]) -> list[str]:
     """Each image once, by its first spelling. Raises InputFault for all that are none."""
     images: dict[str, str] = {}
-    faults = []
-    for image, place in found:
-        try:
-            images.setdefault(canonical(image), image)
-        except ValueError as why:
-            faults.append(f"{place}: {why}" if place else str(why))
+    faults: list[str] = []
+    for each in found:
+        images.setdefault(_canonical(each, faults), each.image)
     if faults:
         raise InputFault(faults)
     return list(images.values())
+
+
+def _canonical(found: Found, faults: list[str]) -> str:
+    try:
+        return canonical(found.image)
+    except ValueError as why:
+        faults.append(f"{found.place}: {why}" if found.place else str(why))
+        return ""
 
 
 def _plain_list(text: str, name: str) -> Iterator[Found]:
@@ -107,7 +112,9 @@ class _Manifest:
         try:
             loader = _LOADER(self._text)
             while loader.check_node():
-                yield number, loader.get_node()
+                root = loader.get_node()
+                assert root is not None  # noqa: S101 -- check_node said that there is one
+                yield number, root
                 number += 1
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark

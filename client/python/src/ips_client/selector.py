@@ -36,7 +36,9 @@ def parse_selector(text: str) -> Selection:
     for term in _COMMA_OUTSIDE.split(text) if text.strip() else ():
         found = _TERM.fullmatch(term)
         if found is None:
-            raise ValueError(f"{term.strip()!r} is no requirement such as a=b, a!=b, a in (b,c), !a")
+            raise ValueError(
+                f"{term.strip()!r} is no requirement such as a=b, a!=b, a in (b,c), !a"
+            )
         key, value = found["key"], found["value"]
         if found["sign"] in {"=", "=="} and labels.setdefault(key, value) == value:
             continue

@@ -1,0 +1,1 @@
+"""The command ``ips``: the client for people, scripts and pipelines."""

@@ -1,0 +1,56 @@
+"""``ips events``."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+
+from ips_client.command import codes
+from ips_client.command.connection import connect
+from ips_client.command.main import say
+from ips_client.command.output import as_yaml, write
+from ips_client.command.text import count
+from ips_client.documents import Event, Reset, Task, TaskNode
+
+
+def events(arguments: Namespace) -> int:
+    """Follow events."""
+    with connect(arguments) as client:
+        for event in client.events(arguments.id, after=arguments.after):
+            if isinstance(event, Event):
+                write(_line(event, arguments.output))
+            elif isinstance(event, Reset):
+                say("ips: events may be missing here; what is kept goes on")
+    return codes.COMPLETED
+
+
+def _line(event: Event, output: str) -> str:
+    match output:
+        case "json":
+            return json.dumps(event.document, ensure_ascii=False)
+        case "yaml":
+            return f"---\n{as_yaml(event.document)}"
+        case "name":
+            return event.subject
+        case _:
+            when = event.time.strftime("%H:%M:%S")
+            return f"{when}  {event.type:<15} {event.subject}{_details(event)}".rstrip()
+
+
+def _details(event: Event) -> str:
+    if event.task is not None:
+        return f"  {_of_task(event.task)}"
+    return f"  {_of_node(event.node)}" if event.node is not None else ""
+
+
+def _of_task(task: Task) -> str:
+    now = task.progress
+    if task.status == "pending":
+        return count(len(task.images), "image")
+    failed = f", {now.failed_nodes:,} failed" if now.failed_nodes else ""
+    return f"{now.completed_nodes:,}/{count(now.total_nodes, 'node')}{failed}"
+
+
+def _of_node(node: TaskNode) -> str:
+    why = f" {node.reason}" if node.reason else ""
+    return f"batch {node.batch}, attempt {node.attempt}{why}"

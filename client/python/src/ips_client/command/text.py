@@ -1,0 +1,63 @@
+"""Numbers and times in words."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Final
+
+_UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+_STEP: Final = 1024
+_THREE_DIGITS: Final = 99.95
+_MINUTE: Final = 60
+_HOUR: Final = 3600
+_DAY: Final = 86400
+
+
+def size(count: float) -> str:
+    """Bytes with three digits: ``512 B``, ``1.2 GiB``, ``118 MiB``."""
+    value, unit = float(count), 0
+    while value >= _STEP and unit < len(_UNITS) - 1:
+        value, unit = value / _STEP, unit + 1
+    digits = 0 if unit == 0 or value >= _THREE_DIGITS else 1
+    return f"{value:.{digits}f} {_UNITS[unit]}"
+
+
+def transfer(done: int, total: int | None) -> str:
+    """What has come of a whole: ``12.0 of 41.2 MiB``."""
+    if not total:
+        return size(done)
+    whole, part = size(total), size(done)
+    same_unit = whole.rpartition(" ")[2] == part.rpartition(" ")[2]
+    return f"{part.rpartition(' ')[0] if same_unit else part} of {whole}"
+
+
+def span(seconds: float) -> str:
+    """A duration: ``8s``, ``2m05s``, ``1h30m``, ``3d4h``."""
+    whole = max(0, round(seconds))
+    if whole < _MINUTE:
+        return f"{whole}s"
+    if whole < _HOUR:
+        return f"{whole // _MINUTE}m{whole % _MINUTE:02}s"
+    if whole < _DAY:
+        return f"{whole // _HOUR}h{whole % _HOUR // _MINUTE:02}m"
+    return f"{whole // _DAY}d{whole % _DAY // _HOUR}h"
+
+
+def age(moment: datetime) -> str:
+    """How long ago something was."""
+    return span((datetime.now(timezone.utc) - moment).total_seconds())
+
+
+def stamp(moment: datetime) -> str:
+    """A time, in UTC."""
+    return moment.strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def count(number: int, noun: str) -> str:
+    """``1 node``, ``2 nodes``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def cut(text: str, width: int) -> str:
+    """A text that is no wider."""
+    return text if len(text) <= width else text[: max(0, width - 1)] + "…"[: max(0, width)]

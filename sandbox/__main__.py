@@ -23,12 +23,12 @@ import aiohttp
 
 from sandbox.containerd import Containerd, ContainerdError
 from sandbox.images import make_image
-from sandbox.programs import Agent, Coordinator, ProgramError, post_task
+from sandbox.programs import START_SECONDS, Agent, Coordinator, ProgramError, post_task
 from sandbox.registry import Registry
 
 PORT = 8080
 MIB = 1024 * 1024
-BANDWIDTH = 30 * MIB
+BANDWIDTH = 12 * MIB
 """Bytes a second that the registry serves in all: slow enough to see something."""
 ZONES = ("a", "b", "b")
 IMAGES = {"shop/web": 12, "shop/api": 8, "shop/worker": 4}
@@ -67,6 +67,7 @@ async def _demonstrate(*, once: bool, simulated: bool) -> int:
         await coordinator.ready()
         for agent in await _agents(stack, coordinator, folder, simulated=simulated):
             await stack.enter_async_context(_running(agent))
+        await _announced(coordinator, len(ZONES))
         task = await _first_task(coordinator, images)
         code = await _watch(coordinator, task, stop)
         if not once and not stop.is_set():
@@ -125,6 +126,16 @@ def _ensure_containerd() -> None:
         install = ["apt-get", "-qq", "install", "--yes", "--no-install-recommends", "containerd"]
         subprocess.run(["apt-get", "-qq", "update"], check=True)
         subprocess.run(install, check=True, stdout=subprocess.DEVNULL)
+
+
+async def _announced(coordinator: Coordinator, count: int) -> None:
+    """Wait for the nodes: a task's are those that are known when it starts."""
+    async with aiohttp.ClientSession() as http, asyncio.timeout(START_SECONDS):
+        while True:
+            async with http.get(f"{coordinator.url}/api/v1/nodes") as answer:
+                if (await answer.json())["total"] == count:
+                    return
+            await asyncio.sleep(0.1)
 
 
 async def _first_task(coordinator: Coordinator, images: Sequence[str]) -> str:

@@ -257,7 +257,7 @@ async def test_the_page(client: Client, path: str) -> None:
     answer = await client.get(path)
     assert answer.status == 200
     assert answer.content_type == "text/html"
-    assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
     again = await client.get(path, headers={"If-None-Match": answer.headers["ETag"]})
     assert again.status == 304
 

@@ -1,0 +1,207 @@
+/**
+ * The shell around every view: navigation, the state of the connection, notices, and which view is
+ * shown. A view is made anew for each place and for each change of language.
+ */
+
+import { h, replace, setAttribute, setText } from "./dom.js";
+import { clockTime } from "./format.js";
+import { t } from "./language.js";
+import { icon } from "./parts/icons.js";
+import { iconButton, linkButton } from "./parts/buttons.js";
+import { Toasts } from "./parts/toasts.js";
+import { language, LANGUAGES, setLanguage, setTheme, theme, THEMES } from "./preferences.js";
+import { link, parseRoute } from "./router.js";
+import { now } from "./server.js";
+import { NewTaskView } from "./views/new_task_view.js";
+import { NodesView } from "./views/nodes_view.js";
+import { TaskView } from "./views/task_view.js";
+import { TasksView } from "./views/tasks_view.js";
+
+const VIEWS = { tasks: TasksView, task: TaskView, new: NewTaskView, nodes: NodesView };
+const THEME_ICONS = { system: "system", light: "sun", dark: "moon" };
+/** A restart is over before anybody need know of it. */
+const BANNER_AFTER = 1_500;
+
+/**
+ * @typedef {object} View
+ * @property {HTMLElement} element
+ * @property {() => void} start
+ * @property {() => void} stop
+ */
+
+export class Shell {
+  /** What outlives a view: the draft of a new task. @type {Record<string, any>} */
+  kept = {};
+  #toasts = new Toasts();
+  #header = h("header", { class: "top" });
+  #connection = h("span", { class: "connection", hidden: true });
+  #banner = h("div", { class: "banner", role: "alert", hidden: true });
+  #main = h("main", { id: "main", tabindex: -1 });
+  #speaker = h("div", { class: "unseen", role: "status", "aria-live": "polite" });
+  /** @type {View | null} */
+  #view = null;
+  #place = "";
+  #connected = { state: "", at: 0, timer: 0 };
+
+  /** @param {HTMLElement} body */
+  constructor(body) {
+    this.body = body;
+  }
+
+  start() {
+    const skip = h("a", { class: "skip", href: "#main", onclick: (event) => this.#skip(event) });
+    skip.dataset.words = "app.skip";
+    this.body.append(skip, this.#header, this.#banner, this.#main, this.#toasts.element, this.#speaker);
+    addEventListener("hashchange", () => this.#show());
+    this.#show();
+  }
+
+  /** The name of the place, for the window and for screen readers. @param {string} text */
+  title(text) {
+    document.title = `${text} · ${t("app.name")}`;
+  }
+
+  /** @param {string} text for screen readers only */
+  announce(text) {
+    setText(this.#speaker, text);
+  }
+
+  /** @param {string} text */
+  tell(text) {
+    this.#toasts.tell(text);
+  }
+
+  /** @param {Error} problem */
+  complain(problem) {
+    this.#toasts.complain(problem);
+  }
+
+  /** Shows how the view's stream is. @param {"" | import("./event_stream.js").StreamState} state */
+  connection(state) {
+    const before = this.#connected;
+    if (state === "lost" && before.state !== "lost") {
+      const timer = setTimeout(() => this.#showBanner(before.at || now()), BANNER_AFTER);
+      this.#connected = { ...before, state, timer };
+    } else if (state !== "lost") {
+      clearTimeout(before.timer);
+      if (!this.#banner.hidden && state === "live") this.tell(t("stream.healed"));
+      this.#hideBanner();
+      this.#connected = { state, at: before.at, timer: 0 };
+    }
+    this.#showConnection(state);
+  }
+
+  /** Something was heard: what is shown is of this moment. */
+  heard() {
+    this.#connected.at = now();
+  }
+
+  // ── views ──
+
+  #show() {
+    if (location.hash === "#main") return; // the skip link, where scripts came late
+    const route = parseRoute(location.hash);
+    const place = `${route.name}/${route.id}`;
+    const isNew = place !== this.#place;
+    this.#place = place;
+    this.#view?.stop();
+    this.connection("");
+    this.#connected.at = 0;
+    this.#drawHeader(route.name);
+    this.#view = new VIEWS[route.name](route, this);
+    this.#main.replaceChildren(this.#view.element);
+    this.#view.start();
+    if (isNew) this.#arrive();
+  }
+
+  #arrive() {
+    scrollTo(0, 0);
+    const heading = this.#main.querySelector("h1");
+    if (document.activeElement !== document.body) heading?.focus({ preventScroll: true });
+  }
+
+  #skip(event) {
+    event.preventDefault();
+    this.#main.focus();
+  }
+
+  // ── the header ──
+
+  #drawHeader(name) {
+    setText(this.body.querySelector(".skip"), t("app.skip"));
+    const current = (own) => (own.includes(name) ? "page" : null);
+    replace(
+      this.#header,
+      h("a", { class: "brand", href: link("tasks") }, h("img", { src: "/web/icon.svg", alt: "", width: 24, height: 24 }), h("span", {}, t("app.name"))),
+      h(
+        "nav",
+        { "aria-label": t("nav.main") },
+        h("a", { href: link("tasks"), "aria-current": current(["tasks", "task"]) }, t("nav.tasks")),
+        h("a", { href: link("nodes"), "aria-current": current(["nodes"]) }, t("nav.nodes")),
+      ),
+      this.#connection,
+      this.#languageButton(),
+      this.#themeButton(),
+      linkButton({ text: t("nav.new"), href: link("new"), icon: "plus", kind: "primary" }),
+    );
+  }
+
+  #languageButton() {
+    const other = LANGUAGES.find((one) => one !== language());
+    const text = other === "en" ? "EN" : "中文";
+    const attributes = {
+      type: "button",
+      class: "button language",
+      lang: other,
+      title: t("app.language"),
+      "aria-label": t("app.language"),
+      onclick: () => this.#switchLanguage(other),
+    };
+    return h("button", attributes, text);
+  }
+
+  #switchLanguage(other) {
+    setLanguage(other);
+    this.#show();
+    this.#header.querySelector(".language")?.focus();
+  }
+
+  #themeButton() {
+    const button = iconButton({ icon: "system", label: "", onclick: () => {
+      setTheme(THEMES[(THEMES.indexOf(theme()) + 1) % THEMES.length]);
+      draw();
+    } });
+    const draw = () => {
+      const label = t(`app.theme.${theme()}`);
+      replace(button, icon(THEME_ICONS[theme()]));
+      setAttribute(button, "aria-label", label);
+      button.title = label;
+    };
+    button.classList.add("theme");
+    draw();
+    return button;
+  }
+
+  // ── the connection ──
+
+  #showConnection(state) {
+    this.#connection.hidden = state === "";
+    if (state === "") return;
+    this.#connection.dataset.state = state;
+    const hint = state === "live" || state === "over" ? t(`stream.${state}.hint`) : "";
+    setAttribute(this.#connection, "title", hint || null);
+    replace(this.#connection, h("span", { class: "mark", "aria-hidden": "true" }), h("span", {}, t(`stream.${state}`)));
+  }
+
+  #showBanner(at) {
+    const time = clockTime(new Date(at).toISOString());
+    setText(this.#banner, t("stream.lost.banner", { time }));
+    this.#banner.hidden = false;
+    this.#main.classList.add("stale");
+  }
+
+  #hideBanner() {
+    this.#banner.hidden = true;
+    this.#main.classList.remove("stale");
+  }
+}

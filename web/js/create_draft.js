@@ -1,0 +1,247 @@
+/**
+ * What a viewer has typed into the form of a new task, and the request that it makes. Nothing here
+ * touches the page, so that a change of language loses nothing.
+ */
+
+import { readReference } from "./image_reference.js";
+import { API } from "./server.js";
+
+/** Every field with its default, as text, in the order of the form. */
+export const DEFAULTS = {
+  batchSize: "10",
+  priority: "5",
+  maxRetries: "0",
+  retryStrategy: "linear",
+  retryDelay: "30",
+  maxFailedNodes: "0",
+  rollout: "batch",
+  imagePullPolicy: "IfNotPresent",
+  pullTimeoutSeconds: "1800",
+  webhookUrl: "",
+};
+
+/** Whole numbers and their bounds. */
+export const NUMBERS = {
+  batchSize: [1, 10_000],
+  priority: [1, 10],
+  maxRetries: [0, 5],
+  retryDelay: [1, 3_600],
+  pullTimeoutSeconds: [10, 86_400],
+};
+
+export const OPERATORS = ["is", "In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"];
+const WITHOUT_VALUE = new Set(["Exists", "DoesNotExist"]);
+const MOST_IMAGES = 50;
+const EXPONENTIAL_LIMIT = 600;
+
+/**
+ * @typedef {{key: string, operator: string, value: string}} LabelRow
+ * @typedef {{images: string, labels: LabelRow[], names: string} & typeof DEFAULTS} Draft
+ * @typedef {{field: string, row?: number, key: string, values?: object}} DraftFault `key` of words
+ */
+
+/** @returns {Draft} */
+export const newDraft = () => ({ images: "", labels: [], names: "", ...DEFAULTS });
+
+/** A draft that makes the same task again, as far as a task tells what it was made of. */
+export function draftOf(task) {
+  const draft = newDraft();
+  draft.images = task.images.join("\n");
+  for (const field of Object.keys(DEFAULTS)) {
+    if (field !== "webhookUrl" && task[field] !== undefined) draft[field] = String(task[field]);
+  }
+  const equal = Object.entries(task.nodeSelector).map(([key, value]) => label(key, "is", value));
+  const others = task.matchExpressions.map(({ key, operator, values = [] }) =>
+    label(key, operator, values.join(", ")),
+  );
+  draft.labels = [...equal, ...others];
+  return draft;
+}
+
+/** @returns {LabelRow} */
+export const label = (key = "", operator = "is", value = "") => ({ key, operator, value });
+
+export const takesValue = (row) => !WITHOUT_VALUE.has(row.operator);
+
+// ── images ──
+
+/**
+ * Every line with what is to be said of it; an empty one has nothing.
+ * @param {Draft} draft
+ * @returns {{text: string, canonical?: string, fault?: string, values?: object, sameAs?: number}[]}
+ */
+export function readLines(draft) {
+  const first = new Map();
+  return draft.images.split("\n").map((line, index) => {
+    const text = line.trim();
+    if (!text) return { text };
+    const read = readReference(text);
+    if (!("canonical" in read)) return { text, ...read };
+    const sameAs = first.get(read.canonical);
+    if (sameAs === undefined) first.set(read.canonical, index + 1);
+    return { text, canonical: read.canonical, sameAs };
+  });
+}
+
+const images = (draft) => readLines(draft).map(({ text }) => text).filter(Boolean);
+
+/** @param {Draft} draft */
+export const names = (draft) => [...new Set(draft.names.split(/[\s,]+/).filter(Boolean))];
+
+// ── labels ──
+
+const filledRows = (draft) =>
+  draft.labels.map((row, index) => ({ ...row, index })).filter(({ key, value }) => key || value);
+
+const valuesOf = ({ value }) => value.split(",").map((one) => one.trim()).filter(Boolean);
+
+/** The label selector that `GET /nodes?selector=` takes. @param {Draft} draft */
+export const selector = (draft) =>
+  filledRows(draft)
+    .filter(({ key }) => key)
+    .map(term)
+    .join(",");
+
+function term(row) {
+  const { key, operator, value } = row;
+  switch (operator) {
+    case "In":
+      return `${key} in (${valuesOf(row).join(",")})`;
+    case "NotIn":
+      return `${key} notin (${valuesOf(row).join(",")})`;
+    case "Exists":
+      return key;
+    case "DoesNotExist":
+      return `!${key}`;
+    case "Gt":
+    case "Lt":
+      return `${key}${operator === "Gt" ? ">" : "<"}${value.trim()}`;
+    default:
+      return `${key}=${value.trim()}`;
+  }
+}
+
+// ── the request ──
+
+/** The body of the create: what differs from the defaults. @param {Draft} draft */
+export function body(draft) {
+  const { nodeSelector, matchExpressions } = splitLabels(draft);
+  const made = { images: images(draft) };
+  for (const [field, value] of Object.entries(DEFAULTS)) {
+    const text = draft[field].trim();
+    if (text !== value) made[field] = typed(field, text);
+  }
+  if (Object.keys(nodeSelector).length) made.nodeSelector = nodeSelector;
+  if (matchExpressions.length) made.matchExpressions = matchExpressions;
+  if (names(draft).length) made.nodeNames = names(draft);
+  return made;
+}
+
+function typed(field, text) {
+  const isNumber = field in NUMBERS || field === "maxFailedNodes";
+  return isNumber && /^\d+$/.test(text) ? Number(text) : text;
+}
+
+/** Where each label row stands in the body; a key that is given twice cannot be in one object. */
+function splitLabels(draft) {
+  const nodeSelector = {};
+  const matchExpressions = [];
+  const rows = new Map();
+  for (const row of filledRows(draft)) {
+    const { key, operator, index } = row;
+    if (operator === "is" && !Object.hasOwn(nodeSelector, key)) {
+      nodeSelector[key] = row.value.trim();
+      rows.set(`/nodeSelector/${key.replaceAll("~", "~0").replaceAll("/", "~1")}`, index);
+    } else {
+      rows.set(`/matchExpressions/${matchExpressions.length}`, index);
+      matchExpressions.push(expression(row));
+    }
+  }
+  return { nodeSelector, matchExpressions, rows };
+}
+
+function expression(row) {
+  const { key } = row;
+  if (row.operator === "is") return { key, operator: "In", values: [row.value.trim()] };
+  if (!takesValue(row)) return { key, operator: row.operator };
+  return { key, operator: row.operator, values: valuesOf(row) };
+}
+
+/** The same as a command for a POSIX shell. @param {Draft} draft @param {string} origin */
+export function curl(draft, origin) {
+  const json = JSON.stringify(body(draft), null, 2).replaceAll("'", "'\\''");
+  return `curl -X POST ${origin}${API}/tasks \\\n  -H 'Content-Type: application/json' \\\n  -d '${json}'`;
+}
+
+// ── faults ──
+
+/**
+ * What can be told without the server, which has the last word.
+ * @param {Draft} draft
+ * @returns {DraftFault[]}
+ */
+export function faults(draft) {
+  const found = [];
+  const lines = readLines(draft);
+  const count = lines.filter(({ text }) => text).length;
+  if (count === 0) found.push({ field: "images", key: "form.images.empty" });
+  if (count > MOST_IMAGES) found.push({ field: "images", key: "form.images.many" });
+  lines.forEach(({ fault, values }, index) => {
+    if (fault) found.push({ field: "images", row: index, key: `reference.${fault}`, values });
+  });
+  for (const { key, index } of filledRows(draft)) {
+    if (!key) found.push({ field: "labels", row: index, key: "form.labels.no.key" });
+  }
+  return [...found, ...settingFaults(draft)];
+}
+
+function settingFaults(draft) {
+  const found = [];
+  for (const [field, [min, max]] of Object.entries(NUMBERS)) {
+    const text = draft[field].trim();
+    const isInside = /^\d+$/.test(text) && Number(text) >= min && Number(text) <= max;
+    if (!isInside) found.push({ field, key: "form.number", values: { min, max } });
+  }
+  if (!/^\d+$|^(\d|[1-9]\d|100)%$/.test(draft.maxFailedNodes.trim())) {
+    found.push({ field: "maxFailedNodes", key: "form.share" });
+  }
+  const address = draft.webhookUrl.trim();
+  if (address && !/^https?:\/\/[^\s/]+/i.test(address)) {
+    found.push({ field: "webhookUrl", key: "form.url" });
+  }
+  return found;
+}
+
+/**
+ * Where in the form a fault belongs that the server names by a JSON pointer.
+ * @param {Draft} draft @param {string} pointer
+ * @returns {{field: string, row?: number}}
+ */
+export function placeOf(draft, pointer) {
+  const [, field = "", index] = pointer.split("/");
+  if (field === "images") return { field, row: lineOf(draft, Number(index)) };
+  if (field === "nodeNames") return { field: "names" };
+  if (field === "nodeSelector" || field === "matchExpressions") {
+    const { rows } = splitLabels(draft);
+    const at = [...rows.keys()].find((key) => pointer === key || pointer.startsWith(`${key}/`));
+    return { field: "labels", row: rows.get(at) };
+  }
+  return { field };
+}
+
+/** The line on which the n-th image stands: empty lines are no images. */
+function lineOf(draft, wanted) {
+  const filled = readLines(draft).flatMap(({ text }, index) => (text ? [index] : []));
+  return filled[wanted];
+}
+
+/** Seconds before each retry. @param {Draft} draft @returns {number[]} */
+export function pauses(draft) {
+  const [most, delay] = [Number(draft.maxRetries), Number(draft.retryDelay)];
+  if (!Number.isInteger(most) || most > 5 || !(delay >= 1)) return [];
+  return Array.from({ length: most }, (_, index) =>
+    draft.retryStrategy === "exponential"
+      ? Math.min(delay * 2 ** index, EXPONENTIAL_LIMIT)
+      : delay,
+  );
+}

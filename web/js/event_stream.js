@@ -1,0 +1,176 @@
+/**
+ * Server-Sent Events that heal by themselves: an end, an error or silence leads to a new request
+ * after the last position. Read with `fetch`, because `EventSource` shows neither the comments that
+ * prove a quiet connection alive nor the status of an answer, and gives up at a 503.
+ */
+
+import { API, setClock } from "./server.js";
+
+/** The server speaks every 15 s; longer silence is a connection that only looks open. */
+const SILENCE = 40_000;
+const PAUSES = [300, 600, 1_000, 2_000, 4_000];
+/** A tab that nobody sees gives its connection back: a browser has six for a server. */
+const HIDDEN = 10_000;
+/** Longest time to take events in before the browser may paint. */
+const BUDGET = 8;
+
+/**
+ * @typedef {object} Listener
+ * @property {(type: string, data: string) => void} onEvent
+ * @property {() => void} onOpen the stream is open: what is asked for from now on misses nothing
+ * @property {(state: StreamState) => void} onState
+ * @property {() => void} [onGone] there is no such thing to watch (any more)
+ * @typedef {"connecting" | "live" | "lost" | "over"} StreamState
+ */
+
+export class EventStream {
+  #position = "";
+  #failures = 0;
+  #abort = new AbortController();
+  #wait = { timer: 0, end: () => {} };
+  #stopped = false;
+  #hideTimer = 0;
+  #seen = () => this.#visibilityChanged();
+  #online = () => this.#wait.end();
+
+  /** @param {string} path of the stream, below the API @param {Listener} listener */
+  constructor(path, listener) {
+    this.path = path;
+    this.listener = listener;
+  }
+
+  /** Opens it, and keeps it open until `stop`. */
+  start() {
+    document.addEventListener("visibilitychange", this.#seen);
+    addEventListener("online", this.#online);
+    this.#run();
+  }
+
+  stop() {
+    this.#stopped = true;
+    document.removeEventListener("visibilitychange", this.#seen);
+    removeEventListener("online", this.#online);
+    clearTimeout(this.#hideTimer);
+    this.#abort.abort();
+    this.#wait.end();
+  }
+
+  async #run() {
+    this.listener.onState("connecting");
+    while (!this.#stopped) {
+      const over = await this.#connect().catch(() => false);
+      if (this.#stopped) return;
+      if (over) {
+        this.stop();
+        this.listener.onState("over");
+        return;
+      }
+      await this.#pause();
+    }
+  }
+
+  /** @returns {Promise<boolean>} whether nothing can follow */
+  async #connect() {
+    this.#abort = new AbortController();
+    const answer = await fetch(this.#url(), { signal: this.#abort.signal, cache: "no-store" });
+    setClock(answer.headers.get("Date"));
+    if (answer.status === 204) return true;
+    if (answer.status === 404) {
+      this.listener.onGone?.();
+      return true;
+    }
+    if (!answer.ok || answer.body === null) return false;
+    this.#failures = 0;
+    this.listener.onState("live");
+    this.listener.onOpen();
+    await this.#read(answer.body.getReader());
+    return false;
+  }
+
+  #url() {
+    const after = this.#position && `&lastEventId=${encodeURIComponent(this.#position)}`;
+    return `${API}${this.path}?live=true${after}`;
+  }
+
+  /** @param {ReadableStreamDefaultReader<Uint8Array>} reader */
+  async #read(reader) {
+    const text = new TextDecoder();
+    const parser = new Parser();
+    for (;;) {
+      const watchdog = setTimeout(() => this.#abort.abort(), SILENCE);
+      const { value, done } = await reader.read().finally(() => clearTimeout(watchdog));
+      if (done) return;
+      await this.#take(parser.push(text.decode(value, { stream: true })));
+    }
+  }
+
+  /** Hands events on, and lets the browser paint between many. */
+  async #take(events) {
+    let began = performance.now();
+    for (const event of events) {
+      if (this.#stopped) return;
+      if (event.id !== undefined) this.#position = event.id;
+      this.listener.onEvent(event.type, event.data);
+      if (performance.now() - began > BUDGET) {
+        await new Promise((resolve) => setTimeout(resolve));
+        began = performance.now();
+      }
+    }
+  }
+
+  async #pause() {
+    if (!this.#isAsleep()) this.listener.onState("lost");
+    const pause = PAUSES[Math.min(this.#failures++, PAUSES.length - 1)];
+    const milliseconds = this.#isAsleep() ? 2 ** 31 - 1 : pause * (0.8 + 0.4 * Math.random());
+    await new Promise((resolve) => {
+      this.#wait = { timer: setTimeout(resolve, milliseconds), end: () => resolve(undefined) };
+    });
+    clearTimeout(this.#wait.timer);
+  }
+
+  #asleep = false;
+  #isAsleep = () => this.#asleep && document.hidden;
+
+  #visibilityChanged() {
+    clearTimeout(this.#hideTimer);
+    if (document.hidden) {
+      this.#hideTimer = setTimeout(() => {
+        this.#asleep = true;
+        this.#abort.abort();
+      }, HIDDEN);
+    } else if (this.#asleep) {
+      this.#asleep = false;
+      this.#failures = 0;
+      this.#wait.end();
+    }
+  }
+}
+
+/** Cuts a stream of text into events (https://html.spec.whatwg.org/#event-stream-interpretation). */
+export class Parser {
+  #rest = "";
+
+  /**
+   * @param {string} text the next piece, cut anywhere
+   * @returns {{type: string, data: string, id?: string}[]} events that are complete now
+   */
+  push(text) {
+    const blocks = (this.#rest + text).split("\n\n");
+    this.#rest = blocks.pop() ?? "";
+    return blocks.map(parseBlock).filter((event) => event.data !== "");
+  }
+}
+
+function parseBlock(block) {
+  const event = { type: "message", data: "" };
+  for (const line of block.split("\n")) {
+    const colon = line.indexOf(":");
+    if (colon <= 0) continue; // a comment, or a field without a value
+    const name = line.slice(0, colon);
+    const value = line.slice(line[colon + 1] === " " ? colon + 2 : colon + 1);
+    if (name === "event") event.type = value;
+    else if (name === "data") event.data = event.data ? `${event.data}\n${value}` : value;
+    else if (name === "id") event.id = value;
+  }
+  return event;
+}

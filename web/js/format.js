@@ -1,0 +1,88 @@
+/**
+ * Numbers with their units, durations and times, as a person reads them.
+ */
+
+import { h } from "./dom.js";
+import { formatter, t } from "./language.js";
+import { language } from "./preferences.js";
+import { now } from "./server.js";
+
+export { number } from "./language.js";
+
+const UNITS = ["B", "kB", "MB", "GB", "TB", "PB"];
+
+/** Decimal units, as registries and `docker images` count. @param {number} count */
+export function bytes(count) {
+  let power = 0;
+  while (count >= 999.5 && power < UNITS.length - 1) {
+    count /= 1000;
+    power += 1;
+  }
+  const digits = power === 0 || count >= 100 ? 0 : 1;
+  return `${decimal(count, digits)} ${UNITS[power]}`;
+}
+
+/** @param {number} count bytes per second */
+export const speed = (count) => `${bytes(count)}/s`;
+
+/** @param {number} value 0 to 100, as the server rounds it */
+export const percent = (value) => `${decimal(value, value % 1 ? 1 : 0)} %`;
+
+function decimal(value, digits) {
+  const options = { minimumFractionDigits: digits, maximumFractionDigits: digits };
+  return formatter(`decimal${digits}`, () => new Intl.NumberFormat(language(), options)).format(
+    value,
+  );
+}
+
+/** @param {number} seconds @returns {string} the two largest units that matter */
+export function duration(seconds) {
+  if (seconds < 10) return t("time.s", { s: decimal(Math.max(seconds, 0), seconds % 1 ? 1 : 0) });
+  const whole = Math.round(seconds);
+  if (whole < 60) return t("time.s", { s: whole });
+  const minutes = Math.floor(whole / 60);
+  if (minutes < 60) return t("time.ms", { m: minutes, s: whole % 60 });
+  const hours = Math.floor(minutes / 60);
+  if (hours < 48) return t("time.hm", { h: hours, m: minutes % 60 });
+  return t("time.dh", { d: Math.floor(hours / 24), h: hours % 24 });
+}
+
+/** Seconds from one RFC 3339 time to another (or to now by the server's clock). */
+export function between(from, to) {
+  const end = to === undefined ? now() : Date.parse(to);
+  return Math.max(0, (end - Date.parse(from)) / 1000);
+}
+
+/**
+ * A moment in the viewer's zone, with the exact UTC on hover; `element.show(time)` changes it.
+ * @param {string} [time] RFC 3339
+ */
+export function timeElement(time) {
+  const element = h("time");
+  element.show = (shown) => showTime(element, shown);
+  if (time !== undefined) element.show(time);
+  return element;
+}
+
+function showTime(element, time) {
+  if (element.dateTime === time) return;
+  element.dateTime = time;
+  element.title = time.replace("T", " ").replace("Z", " UTC");
+  element.textContent = clockTime(time);
+}
+
+/** @param {string} time RFC 3339 @returns {string} in the viewer's zone; the date where not today */
+export function clockTime(time) {
+  const date = new Date(time);
+  const isToday = date.toDateString() === new Date(now()).toDateString();
+  const clock = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
+  const options = isToday ? clock : { month: "short", day: "numeric", ...clock };
+  return formatter(
+    isToday ? "time" : "dateTime",
+    () => new Intl.DateTimeFormat(language(), options),
+  ).format(date);
+}
+
+/** `nginx:latest +2` @param {string[]} images */
+export const imagesInShort = (images) =>
+  images.length === 1 ? images[0] : `${images[0]} +${images.length - 1}`;

@@ -1,0 +1,87 @@
+/**
+ * Image references as the service reads them, checked while they are typed. The same grammar as the
+ * server's (github.com/distribution/reference); a test holds one to the other. The server decides.
+ */
+
+const LABEL = "[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?";
+const REGISTRY = new RegExp(`^(?:${LABEL}(?:\\.${LABEL})*|\\[[a-fA-F0-9:]+\\])(?::[0-9]+)?$`);
+const PART = /^[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*$/;
+const TAG = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/;
+const SCHEME = /^[A-Za-z][A-Za-z0-9+.-]*:\/\//;
+const DIGITS = { sha256: 64, sha384: 96, sha512: 128 };
+
+/**
+ * @typedef {{canonical: string}} Reference the full form
+ * @typedef {{fault: string, values: Record<string, string>}} Fault a key of `reference.…` words
+ */
+
+/**
+ * @param {string} text as a person writes it
+ * @returns {Reference | Fault}
+ */
+export function readReference(text) {
+  const fault = whatIsNoReference(text);
+  if (fault) return fault;
+  const [registry, rest] = splitRegistry(text);
+  const [name, digest] = split(rest, "@");
+  const [repository, tag] = split(name, ":");
+  return (
+    registryFault(registry) ??
+    repositoryFault(repository) ??
+    tagFault(tag) ??
+    digestFault(digest) ?? { canonical: canonical(registry, repository, tag, digest) }
+  );
+}
+
+const refuse = (fault, values = {}) => ({ fault, values });
+
+function whatIsNoReference(text) {
+  if (/\s/.test(text)) return refuse("space");
+  const scheme = SCHEME.exec(text);
+  if (scheme) return refuse("scheme", { scheme: scheme[0] });
+  return /^[a-f0-9]{64}$/.test(text) ? refuse("id") : undefined;
+}
+
+/** Cuts at the first separator; the second part is undefined where there is none. */
+function split(text, separator) {
+  const at = text.indexOf(separator);
+  return at < 0 ? [text, undefined] : [text.slice(0, at), text.slice(at + 1)];
+}
+
+function splitRegistry(text) {
+  const [first, after] = split(text, "/");
+  const isNamed = after !== undefined && looksLikeRegistry(first);
+  const registry = !isNamed || first === "index.docker.io" ? "docker.io" : first;
+  const rest = isNamed ? after : text;
+  const isOfficial = registry === "docker.io" && !rest.includes("/");
+  return [registry, isOfficial ? `library/${rest}` : rest];
+}
+
+const looksLikeRegistry = (first) =>
+  first === "localhost" || /[.:]/.test(first) || first !== first.toLowerCase();
+
+const registryFault = (text) =>
+  REGISTRY.test(text) ? undefined : refuse("registry", { text });
+
+function repositoryFault(text) {
+  if (text === "" || text === "library/") return refuse("missing");
+  if (text !== text.toLowerCase()) return refuse("case");
+  const wrong = text.split("/").find((part) => !PART.test(part));
+  if (wrong !== undefined) return refuse("part", { text: wrong });
+  return text.length > 255 ? refuse("long") : undefined;
+}
+
+const tagFault = (text) =>
+  text === undefined || TAG.test(text) ? undefined : refuse("tag", { text });
+
+function digestFault(text) {
+  if (text === undefined) return undefined;
+  const [algorithm, hex = ""] = split(text, ":");
+  const isWhole = hex.length === DIGITS[algorithm] && /^[a-f0-9]+$/.test(hex);
+  return isWhole ? undefined : refuse("digest");
+}
+
+function canonical(registry, repository, tag, digest) {
+  if (digest !== undefined) return `${registry}/${repository}@${digest}`;
+  return `${registry}/${repository}:${tag ?? "latest"}`;
+}

@@ -1,0 +1,5 @@
+/** The page, put together. */
+
+import { Shell } from "./app.js";
+
+new Shell(document.body).start();

@@ -1,0 +1,111 @@
+/** When each batch ran, and what came of it. Many batches are drawn as groups of neighbours. */
+
+import { h, KeyedList, setAttribute, setText } from "../dom.js";
+import { duration } from "../format.js";
+import { t } from "../language.js";
+import { now } from "../server.js";
+
+const MOST_ROWS = 24;
+const PARTS = ["succeeded", "pulling", "retrying", "failed", "cancelled"];
+
+export class BatchTimeline {
+  #none = h("p", { class: "hint" }, t("batches.none"));
+  #rows = h("ol", { class: "batches" });
+  #list = new KeyedList(this.#rows, ({ from }) => String(from), () => new Row());
+  element = h(
+    "section",
+    { class: "card", "aria-labelledby": "batches-title" },
+    h("h2", { id: "batches-title" }, t("batches.title")),
+    this.#none,
+    this.#rows,
+  );
+
+  /** @param {object} task @param {object[]} nodes */
+  update(task, nodes) {
+    const begun = task.startedAt !== undefined && nodes.length > 0;
+    this.#none.hidden = begun;
+    if (!begun) return this.#list.show([]);
+    const start = Date.parse(task.startedAt);
+    const end = task.finishedAt ? Date.parse(task.finishedAt) : now();
+    const rows = grouped(summarize(nodes, end), task.progress.totalBatches);
+    // Times of tasks are whole seconds, those of nodes are not.
+    const last = Math.max(end, start + 1, ...rows.map((row) => row.end));
+    this.#list.show(rows.map((row) => ({ ...row, scale: { start, length: last - start } })));
+  }
+}
+
+function summarize(nodes, end) {
+  const batches = new Map();
+  for (const node of nodes) {
+    if (!batches.has(node.batch)) batches.set(node.batch, blank(node.batch));
+    count(batches.get(node.batch), node, end);
+  }
+  return [...batches.values()];
+}
+
+const blank = (batch) =>
+  ({ from: batch, to: batch, total: 0, counts: {}, start: Infinity, end: -Infinity });
+
+function count(sum, node, end) {
+  const state = node.state === "assigned" ? "pulling" : node.state;
+  sum.total += 1;
+  sum.counts[state] = (sum.counts[state] ?? 0) + 1;
+  if (node.startedAt) sum.start = Math.min(sum.start, Date.parse(node.startedAt));
+  if (node.finishedAt) sum.end = Math.max(sum.end, Date.parse(node.finishedAt));
+  if (state === "pulling") sum.end = Math.max(sum.end, end);
+}
+
+/** Neighbours put together until there are few enough rows. */
+function grouped(batches, total) {
+  const size = Math.ceil(Math.max(total, batches.length) / MOST_ROWS);
+  const groups = [];
+  for (const batch of batches) {
+    const last = groups.at(-1);
+    if (last && batch.from < last.from + size) join(last, batch);
+    else groups.push(batch);
+  }
+  return groups;
+}
+
+function join(group, batch) {
+  group.to = batch.to;
+  group.total += batch.total;
+  group.start = Math.min(group.start, batch.start);
+  group.end = Math.max(group.end, batch.end);
+  for (const [state, number] of Object.entries(batch.counts)) {
+    group.counts[state] = (group.counts[state] ?? 0) + number;
+  }
+}
+
+class Row {
+  #name = h("span", { class: "name" });
+  #parts = PARTS.map((state) => h("span", { class: "part", "data-state": state }));
+  #bar = h("span", { class: "bar" }, this.#parts);
+  #time = h("span", { class: "time" });
+  element = h("li", {}, this.#name, h("span", { class: "lane" }, this.#bar), this.#time);
+
+  update(row) {
+    const hasBegun = Number.isFinite(row.start);
+    const name = nameOf(row);
+    const time = hasBegun ? duration((row.end - row.start) / 1000) : t("batches.waiting");
+    setText(this.#name, name);
+    setText(this.#time, time);
+    this.#bar.hidden = !hasBegun;
+    if (hasBegun) this.#place(row);
+    PARTS.forEach((state, index) => {
+      this.#parts[index].style.flexGrow = String(row.counts[state] ?? 0);
+    });
+    const { succeeded: done = 0, failed = 0 } = row.counts;
+    setAttribute(this.element, "title", t("batches.label", { batch: name, done, failed, total: row.total, time }));
+  }
+
+  #place({ start, end, scale }) {
+    const left = Math.max(0, (100 * (start - scale.start)) / scale.length);
+    const width = Math.max(1, (100 * (end - start)) / scale.length);
+    this.#bar.style.left = `${Math.min(left, 99)}%`;
+    this.#bar.style.width = `${Math.min(width, 100 - left)}%`;
+  }
+}
+
+const nameOf = ({ from, to }) =>
+  from === to ? t("batches.one", { n: from }) : t("batches.some", { from, to });

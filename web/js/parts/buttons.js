@@ -1,0 +1,24 @@
+/** Buttons and links that look like buttons. */
+
+import { h } from "../dom.js";
+import { icon } from "./icons.js";
+
+/**
+ * @param {{text: string, icon?: string, label?: string, kind?: string, onclick?: (e: Event) => void,
+ *          type?: string}} options
+ *   `label` for screen readers, where the text alone does not say what it acts on; `kind`: primary,
+ *   quiet, danger
+ */
+export function button({ text, icon: drawing, label, kind = "", onclick, type = "button" }) {
+  const attributes = { type, class: `button ${kind}`.trim(), "aria-label": label };
+  if (onclick) attributes.onclick = onclick;
+  return h("button", attributes, drawing && icon(drawing), text && h("span", {}, text));
+}
+
+/** A button that shows a drawing only. */
+export const iconButton = ({ icon: drawing, label, onclick }) =>
+  h("button", { type: "button", class: "button icon-only", "aria-label": label, title: label, onclick }, icon(drawing));
+
+/** @param {{text: string, href: string, icon?: string, kind?: string}} options */
+export const linkButton = ({ text, href, icon: drawing, kind = "" }) =>
+  h("a", { href, class: `button ${kind}`.trim() }, drawing && icon(drawing), h("span", {}, text));

@@ -1,0 +1,136 @@
+/** What went wrong, grouped by reason: how many nodes, the cause in words, and every raw message. */
+
+import { h, KeyedList, setText } from "../dom.js";
+import { timeElement } from "../format.js";
+import { t } from "../language.js";
+import { adviceFor, reasonInWords } from "./reasons.js";
+import { icon } from "./icons.js";
+
+const SHOWN = 20;
+
+export class Failures {
+  #count = h("span", { class: "count" });
+  #groups = h("div", { class: "groups" });
+  #list = new KeyedList(this.#groups, ({ reason }) => reason, (group) => new Group(group.reason));
+  element = h(
+    "section",
+    { class: "card failures", hidden: true, "aria-labelledby": "why-title" },
+    h("h2", { id: "why-title" }, icon("warning"), t("why.title"), this.#count),
+    this.#groups,
+  );
+
+  /** @param {object[]} nodes of the task */
+  update(nodes) {
+    const groups = groupByReason(nodes);
+    this.element.hidden = groups.length === 0;
+    setText(this.#count, t("why.nodes", { n: countNodes(groups) }));
+    this.#list.show(groups);
+  }
+}
+
+const countNodes = (groups) =>
+  new Set(groups.flatMap(({ entries }) => entries.map(({ node }) => node.nodeName))).size;
+
+/** One entry for each failed image of each node in trouble; the most frequent reason first. */
+function groupByReason(nodes) {
+  const groups = new Map();
+  for (const node of nodes) {
+    if (node.state !== "failed" && node.state !== "retrying") continue;
+    for (const entry of entriesOf(node)) {
+      const group = groups.get(entry.reason) ?? { reason: entry.reason, entries: [] };
+      group.entries.push(entry);
+      groups.set(entry.reason, group);
+    }
+  }
+  return [...groups.values()].sort((one, other) => other.entries.length - one.entries.length);
+}
+
+function entriesOf(node) {
+  const failed = node.images.filter(({ state, reason }) => state === "failed" && reason);
+  if (failed.length === 0) {
+    return [{ node, reason: node.reason ?? "Unknown", message: node.message ?? "" }];
+  }
+  return failed.map(({ image, reason, message = "" }) => ({ node, image, reason, message }));
+}
+
+class Group {
+  #title = h("span", { class: "title" });
+  #numbers = h("span", { class: "numbers" });
+  #sample = h("span", { class: "raw sample" });
+  #rows = h("tbody");
+  #list = new KeyedList(this.#rows, keyOf, () => new Row());
+  #more = h("button", { type: "button", class: "button quiet", onclick: () => this.#showMore() });
+  #shown = SHOWN;
+  #entries = [];
+
+  constructor(reason) {
+    setText(this.#title, reasonInWords(reason) || reason);
+    const summary = h(
+      "summary",
+      {},
+      h("code", {}, reason),
+      this.#title,
+      this.#numbers,
+      this.#sample,
+    );
+    const advice = h("p", { class: "hint" }, adviceFor(reason));
+    this.element = h("details", { ontoggle: () => this.#showRows() }, summary, advice, this.#table(), this.#more);
+  }
+
+  #table() {
+    const heads = ["why.node", "why.image", "why.attempt", "why.message", "why.when"];
+    const head = h("thead", {}, h("tr", {}, heads.map((key) => h("th", { scope: "col" }, t(key)))));
+    const table = h("table", { class: "raw-table" }, head, this.#rows);
+    return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": t("why.title") }, table);
+  }
+
+  update({ entries }) {
+    this.#entries = entries;
+    const given = entries.filter(({ node }) => node.state === "failed").length;
+    const retrying = entries.length - given;
+    const words = [];
+    if (given) words.push(t("why.given.up", { n: given }));
+    if (retrying) words.push(t("why.retrying", { n: retrying }));
+    setText(this.#numbers, words.join(" · "));
+    setText(this.#sample, mostFrequent(entries.map(({ message }) => message)));
+    this.#showRows();
+  }
+
+  #showRows() {
+    if (!this.element.open) return;
+    this.#list.show(this.#entries.slice(0, this.#shown));
+    const left = this.#entries.length - this.#shown;
+    this.#more.hidden = left <= 0;
+    if (left > 0) setText(this.#more, t("why.more", { n: Math.min(left, 10 * SHOWN) }));
+  }
+
+  #showMore() {
+    this.#shown += 10 * SHOWN;
+    this.#showRows();
+  }
+}
+
+const keyOf = ({ node, image = "" }) => `${node.nodeName} ${image}`;
+
+class Row {
+  #node = h("th", { scope: "row" });
+  #image = h("td");
+  #attempt = h("td");
+  #message = h("td", { class: "raw" });
+  #time = timeElement();
+  element = h("tr", {}, this.#node, this.#image, this.#attempt, this.#message, h("td", {}, this.#time));
+
+  update({ node, image, message }) {
+    setText(this.#node, node.nodeName);
+    setText(this.#image, image ?? t("why.agent"));
+    setText(this.#attempt, String(node.attempt));
+    setText(this.#message, message);
+    if (node.finishedAt) this.#time.show(node.finishedAt);
+  }
+}
+
+function mostFrequent(texts) {
+  const counts = new Map();
+  for (const text of texts) counts.set(text, (counts.get(text) ?? 0) + 1);
+  return [...counts].reduce((best, one) => (one[1] > best[1] ? one : best), ["", 0])[0];
+}

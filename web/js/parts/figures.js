@@ -1,0 +1,35 @@
+/** A row of figures, each with its name. */
+
+import { h, setText } from "../dom.js";
+
+export class Figures {
+  element = h("dl", { class: "figures" });
+  #rows = new Map();
+
+  /**
+   * @param {[string, string, string | Node, string?][]} figures key, name, value, and a state for its
+   *   colour. A value that is a node stays the one that was shown first.
+   */
+  show(figures) {
+    const wanted = new Set(figures.map(([key]) => key));
+    for (const [key, row] of this.#rows) {
+      row.element.hidden = !wanted.has(key);
+    }
+    for (const [key, name, value, state = ""] of figures) {
+      const row = this.#row(key, value);
+      setText(row.name, name);
+      if (typeof value === "string") setText(row.value, value);
+      row.element.dataset.state = state;
+    }
+  }
+
+  #row(key, value) {
+    const known = this.#rows.get(key);
+    if (known) return known;
+    const row = { name: h("dt"), value: h("dd", {}, typeof value === "string" ? "" : value) };
+    row.element = h("div", {}, row.name, row.value);
+    this.#rows.set(key, row);
+    this.element.append(row.element);
+    return row;
+  }
+}

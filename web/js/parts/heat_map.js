@@ -1,0 +1,327 @@
+/**
+ * A map of up to some ten thousand nodes, one cell each, on a canvas: what changed is painted, the
+ * rest is left alone. Few nodes are wide cells with their names, many are small squares.
+ */
+
+import { h } from "../dom.js";
+import { t } from "../language.js";
+import { Painter } from "../painter.js";
+import { onTheme } from "../preferences.js";
+
+/** Few nodes: cells with names, and fewer still, with a second line of what is to be said. */
+const NAMED = { width: 150, height: 34, gap: 4, most: 60 };
+const NOTED = { width: 200, height: 50, gap: 5, most: 24 };
+const SMALLEST = 4;
+const LARGEST = 26;
+/** Pixels that the whole map may be high before cells shrink. */
+const HEIGHT = 360;
+const REPAINT = 100;
+
+/**
+ * @template Item
+ * @typedef {object} Nature what the map must know of its items
+ * @property {(item: Item) => string} name
+ * @property {(item: Item) => string} state a `--cell-<state>` of the theme
+ * @property {(item: Item) => string} note a second line, where there is room for one
+ * @property {(item: Item) => number} share of its work that is done, 0 to 1, painted while it moves
+ * @property {string[]} states all of them
+ */
+
+/** @template Item */
+export class HeatMap {
+  /** @type {Item[]} */
+  #items = [];
+  #grid = { columns: 1, width: LARGEST, height: LARGEST, gap: 2, named: false, noted: false };
+  #colours = {};
+  #font = "sans-serif";
+  /** @type {Set<number> | null} null: everything */
+  #dirty = null;
+  #only = "";
+  #at = -1;
+  #pinned = false;
+  #size = { width: 0, height: 0, ratio: 1 };
+  #canvas = h("canvas", { tabindex: 0, role: "application" });
+  #cursor = h("div", { class: "cursor", hidden: true });
+  #paper = this.#canvas.getContext("2d", { alpha: false });
+  #painter = new Painter(() => this.#paint(), REPAINT);
+  #observer = new ResizeObserver(() => this.#relayout());
+  #stopTheme = () => {};
+
+  /**
+   * @param {Nature<Item>} nature
+   * @param {(item: Item | null, byKey: boolean) => void} onChoose the item that is pointed at
+   */
+  constructor(nature, onChoose) {
+    this.nature = nature;
+    this.onChoose = onChoose;
+    this.element = h("div", { class: "heat-map" }, this.#canvas, this.#cursor);
+    this.#listen();
+  }
+
+  start() {
+    this.#observer.observe(this.element);
+    this.#stopTheme = onTheme(() => this.#readColours());
+    this.#readColours();
+  }
+
+  stop() {
+    this.#observer.disconnect();
+    this.#stopTheme();
+    this.#painter.stop();
+  }
+
+  /** What screen readers are told of the whole. @param {string} text */
+  label(text) {
+    this.#canvas.setAttribute("aria-label", text);
+    this.#canvas.setAttribute("aria-roledescription", t("map.role"));
+  }
+
+  /**
+   * @param {Item[]} items
+   * @param {Set<number> | null} changed places; null: anything may have changed
+   */
+  show(items, changed) {
+    const sameNumber = items.length === this.#items.length;
+    this.#items = items;
+    if (!sameNumber) this.#relayout();
+    else this.#mark(changed);
+    if (this.#at >= items.length) this.#choose(-1, false);
+    else if (this.#at >= 0 && (changed === null || changed.has(this.#at))) this.#tell(false);
+  }
+
+  /** Lets one state stand out; "" for all. @param {string} state */
+  only(state) {
+    this.#only = state;
+    this.#mark(null);
+  }
+
+  /** Lets go of a node that was kept. */
+  release() {
+    this.#pinned = false;
+    this.#choose(-1, false);
+  }
+
+  get isPinned() {
+    return this.#pinned;
+  }
+
+  #mark(changed) {
+    if (changed === null || this.#dirty === null) this.#dirty = null;
+    else for (const place of changed) this.#dirty.add(place);
+    this.#painter.request();
+  }
+
+  // ── where cells are ──
+
+  #relayout() {
+    const width = Math.floor(this.element.clientWidth);
+    if (width === 0) return;
+    this.#grid = gridFor(this.#items.length, width);
+    const rows = Math.ceil(this.#items.length / this.#grid.columns);
+    const height = Math.max(1, rows * this.#grid.height);
+    const ratio = devicePixelRatio || 1;
+    this.#size = { width, height, ratio };
+    this.#canvas.width = Math.round(width * ratio);
+    this.#canvas.height = Math.round(height * ratio);
+    this.#canvas.style.height = `${height}px`;
+    this.#placeCursor();
+    this.#mark(null);
+  }
+
+  #boxOf(place) {
+    const { columns, width, height, gap } = this.#grid;
+    return {
+      x: (place % columns) * width,
+      y: Math.floor(place / columns) * height,
+      width: width - gap,
+      height: height - gap,
+    };
+  }
+
+  #placeAt(event) {
+    const { columns, width, height } = this.#grid;
+    const column = Math.floor(event.offsetX / width);
+    const place = Math.floor(event.offsetY / height) * columns + column;
+    return column < columns && place >= 0 && place < this.#items.length ? place : -1;
+  }
+
+  // ── painting ──
+
+  #readColours() {
+    const read = (names) => this.#resolve(names);
+    this.#font = getComputedStyle(document.body).fontFamily;
+    this.#colours = { background: read("--surface"), back: read("--cell-back"), text: {} };
+    for (const state of this.nature.states) {
+      this.#colours[state] = read(`--cell-${state}`);
+      this.#colours.text[state] = read(`--cell-text-${state}, var(--text)`);
+    }
+    this.#mark(null);
+  }
+
+  /** A theme's colour as a canvas takes it: the cursor, which has no text, lends its own. */
+  #resolve(names) {
+    this.#cursor.style.color = `var(${names})`;
+    return getComputedStyle(this.#cursor).color;
+  }
+
+  #paint() {
+    const { ratio, width, height } = this.#size;
+    this.#paper.setTransform(ratio, 0, 0, ratio, 0, 0);
+    if (this.#dirty === null) {
+      this.#paper.fillStyle = this.#colours.background;
+      this.#paper.fillRect(0, 0, width, height);
+      this.#items.forEach((_, place) => this.#paintCell(place));
+    } else {
+      for (const place of this.#dirty) this.#paintCell(place);
+    }
+    this.#paper.globalAlpha = 1;
+    this.#dirty = new Set();
+  }
+
+  #paintCell(place) {
+    const item = this.#items[place];
+    if (item === undefined) return;
+    const state = this.nature.state(item);
+    const box = this.#boxOf(place);
+    this.#clear(box);
+    this.#paper.globalAlpha = this.#only && this.#only !== state ? 0.16 : 1;
+    if (state === "pulling" || state === "busy") this.#paintMoving(item, box, state);
+    else this.#fill(box, this.#colours[state] ?? this.#colours.waiting);
+    if (this.#grid.named) this.#paintName(item, box, state);
+  }
+
+  #clear(box) {
+    if (!this.#only && !this.#grid.named) return; // a full colour covers what was there
+    this.#paper.globalAlpha = 1;
+    this.#paper.fillStyle = this.#colours.background;
+    this.#paper.fillRect(box.x, box.y, box.width, box.height);
+  }
+
+  #fill(box, colour) {
+    this.#paper.fillStyle = colour;
+    if (!this.#grid.named) {
+      this.#paper.fillRect(box.x, box.y, box.width, box.height);
+      return;
+    }
+    this.#paper.beginPath();
+    this.#paper.roundRect(box.x, box.y, box.width, box.height, 5);
+    this.#paper.fill();
+  }
+
+  /** A cell fills up as its bytes come: upwards where it is small, to the right where it is wide. */
+  #paintMoving(item, box, state) {
+    const share = this.nature.share(item);
+    this.#fill(box, this.#colours.back);
+    this.#paper.fillStyle = this.#colours[state];
+    const { named } = this.#grid;
+    const width = named ? box.width * share : box.width;
+    const height = named ? box.height : box.height * Math.max(share, 0.2);
+    const y = box.y + box.height - height;
+    if (named) {
+      this.#paper.beginPath();
+      this.#paper.roundRect(box.x, y, Math.max(width, 5), height, 5);
+      this.#paper.fill();
+    } else this.#paper.fillRect(box.x, y, width, height);
+  }
+
+  #paintName(item, box, state) {
+    const middle = box.y + box.height / 2 + 0.5;
+    const note = this.#grid.noted ? this.nature.note(item) : "";
+    this.#paper.fillStyle = this.#colours.text[state];
+    this.#paper.textBaseline = "middle";
+    this.#write(this.nature.name(item), "600 12.5px", box, note ? middle - 9 : middle);
+    if (note) this.#write(note, "400 12px", box, middle + 9);
+  }
+
+  #write(text, font, box, y) {
+    this.#paper.font = `${font} ${this.#font}`;
+    this.#paper.fillText(fitted(this.#paper, text, box.width - 18), box.x + 9, y);
+  }
+
+  // ── choosing ──
+
+  #listen() {
+    const canvas = this.#canvas;
+    canvas.addEventListener("pointermove", (event) => {
+      if (!this.#pinned && event.pointerType === "mouse") this.#choose(this.#placeAt(event), false);
+    });
+    canvas.addEventListener("pointerleave", () => {
+      if (!this.#pinned) this.#choose(-1, false);
+    });
+    canvas.addEventListener("click", (event) => {
+      const place = this.#placeAt(event);
+      this.#pinned = place >= 0 && !(this.#pinned && place === this.#at);
+      this.#choose(place, false);
+    });
+    canvas.addEventListener("keydown", (event) => this.#onKey(event));
+    canvas.addEventListener("blur", () => {
+      if (!this.#pinned) this.#choose(-1, false);
+    });
+  }
+
+  #onKey(event) {
+    if (event.key === "Enter" || event.key === " ") this.#pinned = this.#at >= 0 && !this.#pinned;
+    else if (event.key === "Escape") return this.release();
+    else {
+      const place = this.#moved(event.key);
+      if (place === null) return;
+      this.#pinned = false;
+      this.#choose(Math.max(0, Math.min(place, this.#items.length - 1)), true);
+    }
+    event.preventDefault();
+    this.#tell(true);
+  }
+
+  #moved(key) {
+    const { columns } = this.#grid;
+    const moves = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns };
+    if (key === "Home") return 0;
+    if (key === "End") return this.#items.length - 1;
+    if (!(key in moves) || this.#items.length === 0) return null;
+    return this.#at < 0 ? 0 : this.#at + moves[key];
+  }
+
+  #choose(place, byKey) {
+    if (place === this.#at) return;
+    this.#at = place;
+    this.#placeCursor();
+    this.#tell(byKey);
+  }
+
+  #tell(byKey) {
+    this.onChoose(this.#at < 0 ? null : this.#items[this.#at], byKey);
+  }
+
+  #placeCursor() {
+    this.#cursor.hidden = this.#at < 0;
+    if (this.#at < 0) return;
+    const { x, y, width, height } = this.#boxOf(this.#at);
+    const { style } = this.#cursor;
+    style.transform = `translate(${x}px, ${y}px)`;
+    style.width = `${width}px`;
+    style.height = `${height}px`;
+  }
+}
+
+/** The largest cells with which so many items are not higher than the map may be. */
+function gridFor(count, width) {
+  if (count <= NOTED.most) return { ...namedGrid(width, NOTED), noted: true };
+  if (count <= NAMED.most) return namedGrid(width, NAMED);
+  const ideal = Math.floor(Math.sqrt((width * HEIGHT) / count));
+  const side = Math.max(SMALLEST, Math.min(ideal, LARGEST));
+  const gap = side >= 14 ? 3 : side >= 8 ? 2 : 1;
+  const columns = Math.max(1, Math.floor(width / side));
+  return { columns, width: side, height: side, gap, named: false, noted: false };
+}
+
+function namedGrid(width, { width: least, height, gap }) {
+  const columns = Math.max(1, Math.floor(width / least));
+  return { columns, width: width / columns, height, gap, named: true, noted: false };
+}
+
+function fitted(paper, text, width) {
+  if (paper.measureText(text).width <= width) return text;
+  let end = text.length;
+  while (end > 1 && paper.measureText(`${text.slice(0, end)}…`).width > width) end -= 1;
+  return `${text.slice(0, end)}…`;
+}

@@ -1,0 +1,110 @@
+/** Rows of label requirements: a key, a condition, a value. */
+
+import { label, OPERATORS, takesValue } from "../create_draft.js";
+import { h, setAttribute, setText } from "../dom.js";
+import { t } from "../language.js";
+import { button, iconButton } from "./buttons.js";
+
+const SYMBOLS = { is: "=", Gt: ">", Lt: "<" };
+
+export class LabelRows {
+  #rows = h("div", { class: "label-rows" });
+  #fault = h("p", { class: "fault", id: "labels-fault", hidden: true });
+  #add = button({ text: t("form.labels.add"), icon: "plus", onclick: () => this.#addRow() });
+
+  /** @param {import("../create_draft.js").Draft} draft @param {() => void} onInput */
+  constructor(draft, onInput) {
+    this.draft = draft;
+    this.onInput = onInput;
+    this.element = h(
+      "div",
+      { class: "field", role: "group", "aria-labelledby": "labels-label", "aria-describedby": "labels-fault labels-hint" },
+      h("span", { class: "label-title", id: "labels-label" }, t("form.labels")),
+      this.#rows,
+      this.#fault,
+      h("div", {}, this.#add),
+      h("p", { class: "hint", id: "labels-hint" }, t("form.labels.hint")),
+    );
+    this.#draw();
+  }
+
+  show() {
+    this.#draw();
+  }
+
+  /** @param {{row?: number, text: string}[]} faults */
+  complain(faults) {
+    setText(this.#fault, faults.map(({ text }) => text).join(" "));
+    this.#fault.hidden = faults.length === 0;
+    [...this.#rows.children].forEach((row, index) => {
+      const isWrong = faults.some((fault) => fault.row === index);
+      setAttribute(row.querySelector("input"), "aria-invalid", isWrong ? "true" : null);
+    });
+  }
+
+  focus(row = 0) {
+    (this.#rows.children[row]?.querySelector("input") ?? this.#add).focus();
+  }
+
+  #addRow() {
+    this.draft.labels.push(label());
+    this.#draw();
+    this.onInput();
+    this.focus(this.draft.labels.length - 1);
+  }
+
+  #removeRow(row) {
+    const index = this.draft.labels.indexOf(row);
+    this.draft.labels.splice(index, 1);
+    this.#draw();
+    this.onInput();
+    this.#add.focus();
+  }
+
+  #draw() {
+    this.#rows.replaceChildren(...this.draft.labels.map((row) => this.#row(row)));
+  }
+
+  #row(row) {
+    const value = this.#input(row, "value", valueName(row));
+    const operator = h(
+      "select",
+      { "aria-label": t("form.labels.operator"), onchange: () => this.#choose(row, operator, value) },
+      OPERATORS.map((name) => h("option", { value: name }, inWords(name))),
+    );
+    operator.value = row.operator;
+    value.hidden = !takesValue(row);
+    const remove = iconButton({ icon: "close", label: t("form.labels.remove"), onclick: () => this.#removeRow(row) });
+    return h("div", { class: "label-row" }, this.#input(row, "key", t("form.labels.key")), operator, value, remove);
+  }
+
+  #input(row, field, name) {
+    const input = h("input", {
+      type: "text",
+      "aria-label": name,
+      placeholder: name,
+      spellcheck: "false",
+      autocomplete: "off",
+      autocapitalize: "off",
+      oninput: () => {
+        row[field] = input.value;
+        this.onInput();
+      },
+    });
+    input.value = row[field];
+    return input;
+  }
+
+  #choose(row, operator, value) {
+    row.operator = operator.value;
+    value.hidden = !takesValue(row);
+    value.placeholder = valueName(row);
+    value.setAttribute("aria-label", valueName(row));
+    this.onInput();
+  }
+}
+
+const valueName = ({ operator }) =>
+  t(operator === "In" || operator === "NotIn" ? "form.labels.values" : "form.labels.value");
+
+const inWords = (name) => SYMBOLS[name] ?? t(`form.labels.${name}`);

@@ -1,0 +1,82 @@
+/** One node of the fleet as a row. */
+
+import { h, replace, setText } from "../dom.js";
+import { bytes, timeElement } from "../format.js";
+import { t } from "../language.js";
+import { condition } from "../state/fleet.js";
+import { chip } from "./chips.js";
+
+const LABELS_SHOWN = 3;
+
+export class NodeRow {
+  #name = h("td", { role: "cell", class: "cell-node" });
+  #chip = chip("nodes");
+  #why = h("span", { class: "hint" });
+  #busy = h("td", { role: "cell", class: "cell-busy" });
+  #labels = h("td", { role: "cell", class: "cell-labels" });
+  #disk = h("span", { class: "numbers" });
+  #used = h("span");
+  #track = h("span", { class: "track" }, this.#used);
+  #runtime = h("td", { role: "cell", class: "cell-runtime" });
+  #agent = h("td", { role: "cell", class: "cell-agent" });
+  #seen = h("td", { role: "cell", class: "cell-seen" });
+  #time = timeElement();
+  #node = null;
+  element = h(
+    "tr",
+    { role: "row" },
+    this.#name,
+    h("td", { role: "cell", class: "cell-state" }, this.#chip, this.#why),
+    this.#busy,
+    this.#labels,
+    h("td", { role: "cell", class: "cell-disk" }, this.#track, this.#disk),
+    this.#runtime,
+    this.#agent,
+    this.#seen,
+  );
+
+  /** @param {object} node */
+  update(node) {
+    if (node === this.#node) return;
+    this.#node = node;
+    const state = condition(node);
+    this.element.dataset.state = state;
+    setText(this.#name, node.name);
+    this.#name.title = node.name;
+    this.#chip.show(state);
+    setText(this.#why, node.message ?? "");
+    setText(this.#busy, node.pulling.join(", "));
+    this.#busy.title = node.pulling.join("\n");
+    this.#showLabels(node.labels);
+    this.#showDisk(node.imageDisk);
+    const driver = node.driver && node.driver !== node.runtime ? ` (${node.driver})` : "";
+    setText(this.#runtime, (node.runtime ?? "") + driver);
+    this.#runtime.title = node.platform ?? "";
+    setText(this.#agent, node.agentVersion ?? "");
+    this.#showSeen(node);
+  }
+
+  #showLabels(labels) {
+    const texts = Object.entries(labels).map(([key, value]) => (value ? `${key}=${value}` : key));
+    const more = texts.length > LABELS_SHOWN ? [`+${texts.length - LABELS_SHOWN}`] : [];
+    const shown = [...texts.slice(0, LABELS_SHOWN), ...more];
+    replace(this.#labels, shown.map((text) => h("span", { class: "label" }, text)));
+    this.#labels.title = texts.join("\n");
+  }
+
+  #showDisk(disk) {
+    this.#track.hidden = !disk;
+    setText(this.#disk, disk ? bytes(disk.freeBytes) : "–");
+    if (!disk) return;
+    const words = { free: bytes(disk.freeBytes), total: bytes(disk.totalBytes) };
+    this.#track.title = t("nodes.disk.of", words);
+    const used = disk.totalBytes ? 1 - disk.freeBytes / disk.totalBytes : 0;
+    this.#used.style.width = `${100 * used}%`;
+  }
+
+  #showSeen({ connected, lastSeen }) {
+    if (connected || !lastSeen) return replace(this.#seen, connected ? t("nodes.seen.now") : "–");
+    this.#time.show(lastSeen);
+    replace(this.#seen, this.#time);
+  }
+}

@@ -1,0 +1,80 @@
+/** One bar for all nodes of a task: done, pulling, waiting for a retry, failed; the rest waits. */
+
+import { h, setAttribute, setText } from "../dom.js";
+import { number, percent } from "../format.js";
+import { t } from "../language.js";
+
+const PARTS = [
+  ["succeeded", (progress) => progress.completedNodes],
+  ["pulling", (progress) => progress.pullingNodes + (progress.assignedNodes ?? 0)],
+  ["retrying", (progress) => progress.retryingNodes],
+  ["failed", (progress) => progress.failedNodes],
+  ["cancelled", (progress) => progress.cancelledNodes ?? 0],
+];
+
+export class ProgressBar {
+  #parts = PARTS.map(([state]) => h("span", { class: "part", "data-state": state }));
+  #bar = h(
+    "div",
+    { class: "bar", role: "progressbar", "aria-valuemin": 0, "aria-valuemax": 100 },
+    this.#parts,
+  );
+  #share = h("span", { class: "share" });
+  #words = h("span", { class: "words" });
+
+  constructor() {
+    this.element = h(
+      "div",
+      { class: "progress" },
+      this.#bar,
+      h("div", { class: "progress-text" }, this.#share, this.#words),
+    );
+  }
+
+  /** @param {object} task */
+  update(task) {
+    const { progress } = task;
+    PARTS.forEach(([, count], index) => this.#size(index, count(progress), progress.totalNodes));
+    setText(this.#share, task.status === "pending" ? "" : percent(progress.percentage));
+    const words = task.status === "pending" ? [["", t("progress.pending")]] : inWords(progress);
+    showWords(this.#words, words);
+    setAttribute(this.#bar, "aria-label", t("progress.label"));
+    setAttribute(this.#bar, "aria-valuenow", progress.percentage);
+    setAttribute(this.#bar, "aria-valuetext", words.map(([, text]) => text).join(", "));
+  }
+
+  #size(index, count, total) {
+    const part = this.#parts[index];
+    part.hidden = count === 0;
+    const width = total ? `${(100 * count) / total}%` : "0";
+    if (part.style.width !== width) part.style.width = width;
+  }
+}
+
+/** @returns {[string, string][]} a state, for its colour, and words; what is zero is left out */
+function inWords(progress) {
+  const total = progress.totalNodes;
+  const pulling = progress.pullingNodes + (progress.assignedNodes ?? 0);
+  const counts = [
+    ["failed", progress.failedNodes],
+    ["retrying", progress.retryingNodes],
+    ["pulling", pulling],
+    ["waiting", progress.waitingNodes],
+    ["cancelled", progress.cancelledNodes ?? 0],
+  ];
+  return [
+    ["", t("progress.nodes", { n: total, done: number(progress.completedNodes) })],
+    ...counts
+      .filter(([, count]) => count > 0)
+      .map(([state, count]) => [state, t(`progress.${state}`, { n: count })]),
+  ];
+}
+
+function showWords(element, words) {
+  words.forEach(([state, text], index) => {
+    const word = element.children[index] ?? element.appendChild(h("span"));
+    setAttribute(word, "data-state", state || null);
+    setText(word, text);
+  });
+  while (element.children.length > words.length) element.lastElementChild.remove();
+}

@@ -1,0 +1,18 @@
+/** Reason codes in words; a code that is newer than this page speaks for itself. */
+
+import { hasWords, t } from "../language.js";
+
+/** Those for which a retry cannot end differently before somebody has mended something. */
+const PERMANENT = new Set([
+  "ImageNotFound",
+  "Unauthorized",
+  "InvalidReference",
+  "PlatformMismatch",
+  "TLSError",
+  "Cancelled",
+]);
+
+export const reasonInWords = (reason) => (hasWords(`reason.${reason}`) ? t(`reason.${reason}`) : "");
+
+export const adviceFor = (reason) =>
+  t(PERMANENT.has(reason) ? "reason.hint.mend" : "reason.hint.retry");

@@ -1,0 +1,86 @@
+/**
+ * A table of which only the rows in view are in the document: ten thousand scroll like ten. Screen
+ * readers are told the whole number of rows and the place of each.
+ */
+
+import { h } from "../dom.js";
+
+const ROW = 44;
+const SPARE = 6;
+
+/** @template Item */
+export class VirtualRows {
+  #items = [];
+  #rows = [];
+  #top = h("tr", { "aria-hidden": "true", class: "spacer" }, h("td"));
+  #bottom = h("tr", { "aria-hidden": "true", class: "spacer" }, h("td"));
+  #body = h("tbody", { role: "rowgroup" }, this.#top, this.#bottom);
+  #table;
+  #observer = new ResizeObserver(() => this.#draw());
+
+  /**
+   * @param {string} name a class
+   * @param {string} label
+   * @param {string[]} heads
+   * @param {() => {element: HTMLElement, update: (item: Item) => void}} makeRow
+   */
+  constructor(name, label, heads, makeRow) {
+    this.makeRow = makeRow;
+    const cells = heads.map((text) => h("th", { scope: "col", role: "columnheader" }, text));
+    this.#table = h(
+      "table",
+      { class: name, role: "table", "aria-label": label },
+      h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, cells)),
+      this.#body,
+    );
+    this.element = h(
+      "div",
+      { class: "scroll virtual", tabindex: 0, role: "region", "aria-label": label, onscroll: () => this.#draw() },
+      this.#table,
+    );
+  }
+
+  start() {
+    this.#observer.observe(this.element);
+  }
+
+  stop() {
+    this.#observer.disconnect();
+  }
+
+  /** @param {Item[]} items */
+  show(items) {
+    this.#items = items;
+    this.#table.setAttribute("aria-rowcount", String(items.length + 1));
+    this.#draw();
+  }
+
+  #draw() {
+    const inView = Math.ceil((this.element.clientHeight || 0) / ROW) + 2 * SPARE;
+    const most = Math.max(0, this.#items.length - inView);
+    const first = Math.min(most, Math.max(0, Math.floor(this.element.scrollTop / ROW) - SPARE));
+    const shown = this.#items.slice(first, first + inView);
+    while (this.#rows.length < shown.length) this.#addRow();
+    this.#rows.forEach((row, index) => this.#fill(row, shown[index], first + index));
+    this.#stretch(this.#top, first);
+    this.#stretch(this.#bottom, this.#items.length - first - shown.length);
+  }
+
+  #addRow() {
+    const row = this.makeRow();
+    this.#rows.push(row);
+    this.#bottom.before(row.element);
+  }
+
+  #fill(row, item, place) {
+    row.element.hidden = item === undefined;
+    if (item === undefined) return;
+    row.element.setAttribute("aria-rowindex", String(place + 2));
+    row.update(item);
+  }
+
+  #stretch(spacer, rows) {
+    spacer.hidden = rows <= 0;
+    spacer.firstElementChild.style.height = `${rows * ROW}px`;
+  }
+}

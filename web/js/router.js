@@ -1,0 +1,41 @@
+/**
+ * Places of the page, in the address after `#`, so that each can be kept, shared and gone back to:
+ * `#/tasks?status=running`, `#/tasks/<id>`, `#/new`, `#/nodes`.
+ */
+
+/**
+ * @typedef {object} Route
+ * @property {"tasks" | "task" | "new" | "nodes"} name
+ * @property {string} id of a task
+ * @property {URLSearchParams} query
+ */
+
+/** @param {string} hash @returns {Route} an unknown place is the list of tasks */
+export function parseRoute(hash) {
+  const [path, query = ""] = hash.replace(/^#\/?/, "").split("?");
+  const [first, id = ""] = path.split("/");
+  const name = first === "tasks" && id ? "task" : first;
+  const isKnown = ["task", "new", "nodes"].includes(name);
+  return {
+    name: /** @type {Route["name"]} */ (isKnown ? name : "tasks"),
+    id: decode(id),
+    query: new URLSearchParams(query),
+  };
+}
+
+function decode(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+export const taskLink = (id) => `#/tasks/${encodeURIComponent(id)}`;
+
+/** @param {Record<string, string | number>} query what is empty is left out */
+export function link(path, query = {}) {
+  const words = Object.entries(query).filter(([, value]) => value !== "" && value !== 0);
+  const text = new URLSearchParams(words.map(([key, value]) => [key, String(value)]));
+  return `#/${path}${words.length ? `?${text}` : ""}`;
+}

@@ -1,0 +1,106 @@
+/**
+ * All nodes of the fleet, loaded once and kept new by live frames.
+ */
+
+import { EventStream } from "../event_stream.js";
+import { get } from "../server.js";
+
+const PAGE = 1_000;
+/** A smaller free share of the image disk than this is worth a look: the kubelet cleans up at 15 %. */
+const NEARLY_FULL = 0.15;
+
+export const CONDITIONS = ["away", "blocked", "full", "busy", "idle"];
+
+/** What a viewer needs to know of a node in one word; the worst comes first. */
+export function condition(node) {
+  if (!node.connected) return "away";
+  if (!node.schedulable || node.message) return "blocked";
+  const disk = node.imageDisk;
+  if (disk && disk.totalBytes > 0 && disk.freeBytes / disk.totalBytes < NEARLY_FULL) return "full";
+  return node.pulling.length > 0 ? "busy" : "idle";
+}
+
+export class Fleet {
+  /** @type {Map<string, object>} */
+  nodes = new Map();
+  /** @type {number | null} how many are being loaded; null when all are there */
+  loading = 0;
+  #clock = 0;
+  #touched = new Map();
+  #asked = 0;
+  #stream;
+
+  /**
+   * @param {{onChange: () => void, onState: (state: string) => void,
+   *          onProblem: (problem: Error) => void}} listener
+   */
+  constructor(listener) {
+    this.listener = listener;
+    this.#stream = new EventStream("/events", {
+      onEvent: (type, data) => type === "agents" && this.#take(JSON.parse(data)),
+      onOpen: () => this.#load(),
+      onState: (state) => listener.onState(state),
+    });
+  }
+
+  start() {
+    this.#stream.start();
+  }
+
+  stop() {
+    this.#asked = -1;
+    this.#stream.stop();
+  }
+
+  #take({ nodes, gone }) {
+    this.#clock += 1;
+    for (const node of nodes) {
+      this.nodes.set(node.name, node);
+      this.#touched.set(node.name, this.#clock);
+    }
+    for (const name of gone) {
+      this.nodes.delete(name);
+      this.#touched.set(name, this.#clock);
+    }
+    this.listener.onChange();
+  }
+
+  async #load() {
+    if (this.#asked < 0) return;
+    const asked = ++this.#asked;
+    try {
+      await this.#loadPages(() => asked !== this.#asked);
+    } catch (problem) {
+      if (asked === this.#asked) this.listener.onProblem(problem);
+    }
+  }
+
+  async #loadPages(isStale) {
+    const began = this.#clock;
+    const names = new Set();
+    for (let offset = 0, total = 1; offset < total; offset += PAGE) {
+      const before = this.#clock;
+      const page = await get(`/nodes?limit=${PAGE}&offset=${offset}`);
+      if (isStale()) return;
+      total = page.total;
+      for (const node of page.nodes) {
+        names.add(node.name);
+        if (!this.#isTouchedSince(node.name, before)) this.nodes.set(node.name, node);
+      }
+      this.loading = total;
+      this.listener.onChange();
+    }
+    this.#dropAllBut(names, began);
+    this.loading = null;
+    this.listener.onChange();
+  }
+
+  #isTouchedSince = (name, clock) => (this.#touched.get(name) ?? 0) > clock;
+
+  #dropAllBut(names, began) {
+    for (const name of this.nodes.keys()) {
+      if (!names.has(name) && !this.#isTouchedSince(name, began)) this.nodes.delete(name);
+    }
+    this.#touched.clear();
+  }
+}

@@ -1,0 +1,137 @@
+/**
+ * One page of tasks, kept new by the stream of all events. Progress is taken from events; whatever
+ * changes which tasks belong on the page has the page asked for again, at most once a second.
+ */
+
+import { sparing } from "../painter.js";
+import { get } from "../server.js";
+import { EventStream } from "../event_stream.js";
+import { isOver, newer } from "./task_order.js";
+
+export const STATUSES = ["running", "pending", "completed", "failed", "cancelled"];
+const REFRESH = 1_000;
+
+/**
+ * @typedef {object} Query
+ * @property {string} status "" for all
+ * @property {number} limit
+ * @property {number} offset
+ */
+
+export class TaskList {
+  /** @type {object[] | null} the page; null until it is known */
+  tasks = null;
+  total = 0;
+  /** @type {Map<string, object>} every running task, on the page or not */
+  running = new Map();
+  /** @type {Record<string, number>} tasks by status; "" is all */
+  counts = {};
+  /** @type {number | null} nodes of the fleet */
+  nodes = null;
+  #known = new Map();
+  #refresh = sparing(() => this.#load(), REFRESH);
+  #asked = 0;
+  #touched = new Map();
+  #stream;
+
+  /**
+   * @param {Query} query
+   * @param {{onChange: () => void, onState: (state: string) => void,
+   *          onProblem: (problem: Error) => void}} listener
+   */
+  constructor(query, listener) {
+    this.query = query;
+    this.listener = listener;
+    this.#stream = new EventStream("/events", {
+      onEvent: (type, data) => this.#take(type, data),
+      onOpen: () => this.#refresh.request(),
+      onState: (state) => listener.onState(state),
+    });
+  }
+
+  start() {
+    this.#refresh.request(); // shown at once, and asked for again when the stream is open
+    this.#stream.start();
+  }
+
+  stop() {
+    this.#asked = -1;
+    this.#refresh.stop();
+    this.#stream.stop();
+  }
+
+  /** Asks again, after an action of the viewer. */
+  refresh() {
+    this.#refresh.request();
+  }
+
+  #take(type, data) {
+    if (type === "reset") this.#refresh.request();
+    if (!type.startsWith("task.")) return;
+    const seen = JSON.parse(data).data;
+    this.#touched.set(seen.taskId, this.#asked);
+    this.#learn(seen);
+    if (type !== "task.progress") this.#refresh.request();
+    this.listener.onChange();
+  }
+
+  #learn(seen) {
+    const task = newer(this.#known.get(seen.taskId), seen);
+    this.#known.set(task.taskId, task);
+    if (task.status === "running") this.running.set(task.taskId, task);
+    else this.running.delete(task.taskId);
+    if (this.tasks?.some(({ taskId }) => taskId === task.taskId)) this.#renew();
+  }
+
+  /** The page's tasks in their newest state; one that no longer has the status goes at once. */
+  #renew() {
+    this.tasks = this.tasks
+      .map((task) => this.#known.get(task.taskId) ?? task)
+      .filter((task) => !this.query.status || task.status === this.query.status);
+  }
+
+  async #load() {
+    if (this.#asked < 0) return;
+    const asked = ++this.#asked;
+    try {
+      const answers = await Promise.all([
+        get(`/tasks?${pageQuery(this.query)}`),
+        get("/tasks?status=running&limit=100"),
+        get("/nodes?limit=1"),
+        ...["", ...STATUSES].map((status) => get(`/tasks?limit=1&status=${status}`)),
+      ]);
+      if (asked === this.#asked) this.#show(asked, ...answers);
+    } catch (problem) {
+      if (asked === this.#asked) this.listener.onProblem(problem);
+    }
+  }
+
+  #show(asked, page, running, nodes, ...counts) {
+    this.total = page.total;
+    this.nodes = nodes.total;
+    this.counts = Object.fromEntries(
+      ["", ...STATUSES].map((status, index) => [status, counts[index].total]),
+    );
+    this.#forget([...page.tasks, ...running.tasks]);
+    for (const task of [...page.tasks, ...running.tasks]) {
+      // An event that came after the question may be newer, and is never older by much.
+      if ((this.#touched.get(task.taskId) ?? -1) < asked || isOver(task)) this.#learn(task);
+    }
+    this.tasks = page.tasks;
+    this.#renew();
+    this.listener.onChange();
+  }
+
+  /** Keeps what is on the page or runs, so that memory stays flat however many tasks pass by. */
+  #forget(kept) {
+    const ids = new Set(kept.map(({ taskId }) => taskId));
+    for (const id of this.#known.keys()) {
+      if (ids.has(id)) continue;
+      this.#known.delete(id);
+      this.#touched.delete(id);
+      this.running.delete(id);
+    }
+  }
+}
+
+const pageQuery = ({ status, limit, offset }) => new URLSearchParams({ status, limit, offset });

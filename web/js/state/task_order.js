@@ -1,0 +1,44 @@
+/**
+ * Which of two states of one task is the older. Lists come by GET and events by the stream, so an
+ * event may arrive after an answer that already knew more. Nothing of that is ever shown: what only
+ * grows in a task's life tells which state came first.
+ */
+
+const RANK = { pending: 0, running: 1, completed: 2, failed: 2, cancelled: 2 };
+
+/** @param {{status: string}} task */
+export const isOver = (task) => RANK[task.status] === 2;
+
+/**
+ * @param {object} seen a task as REST and events show it
+ * @param {object} known the same task, as shown now
+ * @returns {boolean} whether `seen` must not take the place of `known`
+ */
+export function isOlder(seen, known) {
+  if (RANK[seen.status] !== RANK[known.status]) return RANK[seen.status] < RANK[known.status];
+  if (known.status !== "running") return false;
+  const [before, after] = [marks(seen), marks(known)];
+  const differing = before.findIndex((mark, index) => mark !== after[index]);
+  if (differing >= 0) return before.some((mark, index) => mark < after[index]);
+  // As many nodes failed and wait for a retry: then bytes have not been thrown away either.
+  const sameRetries = seen.progress.retryingNodes === known.progress.retryingNodes;
+  return sameRetries && (seen.progress.bytes ?? 0) < (known.progress.bytes ?? 0);
+}
+
+const marks = ({ retryCount, progress }) => [
+  progress.completedNodes,
+  progress.failedNodes,
+  progress.currentBatch,
+  retryCount,
+];
+
+/**
+ * The newer of two states; details that a summary leaves out are kept.
+ * @param {object | undefined} known @param {object} seen
+ */
+export function newer(known, seen) {
+  if (known === undefined) return seen;
+  if (isOlder(seen, known)) return known;
+  if (seen.failedNodeDetails || !known.failedNodeDetails) return seen;
+  return { ...seen, failedNodeDetails: known.failedNodeDetails };
+}

@@ -1,0 +1,180 @@
+/**
+ * One task and all its nodes, kept new by the task's own stream: kept events tell the task and the
+ * end of attempts, live frames what changes in between, and lists what was before.
+ */
+
+import { EventStream } from "../event_stream.js";
+import { sparing } from "../painter.js";
+import { get, now } from "../server.js";
+import { History } from "./history.js";
+import { withFrame, withRecord } from "./node_order.js";
+import { isOver, newer } from "./task_order.js";
+
+const PAGE = 1_000;
+const AGAIN = 1_000;
+
+export class TaskWatch {
+  /** @type {object | null} */
+  task = null;
+  /** @type {object[]} by batch, then name */
+  nodes = [];
+  /** @type {number | null} how many nodes are being loaded; null when all are there */
+  loading = null;
+  history = new History();
+  /** @type {Set<number>} places in `nodes` that changed since `takeChanged` */
+  #changed = new Set();
+  #layoutChanged = true;
+  #places = new Map();
+  #touched = new Map();
+  #clock = 0;
+  #stopped = false;
+  #asked = 0;
+  #reload = sparing(() => this.#load(), AGAIN);
+  #stream;
+
+  /**
+   * @param {string} id
+   * @param {{onChange: () => void, onState: (state: string) => void,
+   *          onProblem: (problem: Error) => void}} listener
+   */
+  constructor(id, listener) {
+    this.path = `/tasks/${encodeURIComponent(id)}`;
+    this.listener = listener;
+    this.#stream = new EventStream(`${this.path}/events`, {
+      onEvent: (type, data) => this.#take(type, data),
+      onOpen: () => this.#reload.request(),
+      onState: (state) => this.#streamState(state),
+    });
+  }
+
+  start() {
+    this.#stream.start();
+  }
+
+  stop() {
+    this.#stopped = true;
+    this.#reload.stop();
+    this.#stream.stop();
+  }
+
+  /** @returns {Set<number> | null} places that changed since the last call; null: all of them */
+  takeChanged() {
+    const changed = this.#layoutChanged ? null : this.#changed;
+    this.#layoutChanged = false;
+    this.#changed = new Set();
+    return changed;
+  }
+
+  #streamState(state) {
+    this.listener.onState(state);
+    // A task that is over may have no kept event left: the stream then never opens.
+    if (state === "over" && this.#asked === 0) this.#reload.request();
+  }
+
+  // ── the stream ──
+
+  #take(type, data) {
+    if (type === "nodes") this.#takeFrame(JSON.parse(data).nodes);
+    else if (type.startsWith("node.")) this.#takeNodeEvent(type, JSON.parse(data).data);
+    else if (type.startsWith("task.")) this.#takeTaskEvent(type, JSON.parse(data));
+    this.listener.onChange();
+  }
+
+  #takeTaskEvent(type, event) {
+    this.history.add(event);
+    if (this.task === null) return; // the answer that is under way knows this already
+    const task = newer(this.task, event.data);
+    if (task === this.task) return;
+    this.task = task;
+    if (type !== "task.progress") this.#reload.request();
+  }
+
+  #takeNodeEvent(type, record) {
+    const place = this.#places.get(record.nodeName);
+    if (place === undefined) return; // the list that is under way knows this already
+    if (type === "node.removed") this.#reload.request();
+    this.#put(place, withRecord(this.nodes[place], record));
+  }
+
+  #takeFrame(frames) {
+    const time = new Date(now()).toISOString();
+    for (const frame of frames) {
+      const place = this.#places.get(frame.nodeName);
+      if (place === undefined) this.#reload.request();
+      else this.#put(place, withFrame(this.nodes[place], frame, time));
+    }
+  }
+
+  #put(place, node) {
+    if (node === this.nodes[place]) return;
+    this.nodes[place] = node;
+    this.#touched.set(node.nodeName, ++this.#clock);
+    this.#changed.add(place);
+  }
+
+  // ── the lists ──
+
+  async #load() {
+    if (this.#stopped) return;
+    const asked = ++this.#asked;
+    const isStale = () => this.#stopped || asked !== this.#asked;
+    try {
+      const task = await get(this.path);
+      if (isStale()) return;
+      this.task = newer(this.task ?? undefined, task);
+      this.listener.onChange();
+      await this.#loadNodes(isStale);
+    } catch (problem) {
+      if (!isStale()) this.listener.onProblem(problem);
+    }
+  }
+
+  async #loadNodes(isStale) {
+    const found = [];
+    let total = 0;
+    do {
+      const before = this.#clock;
+      const page = await get(`${this.path}/nodes?limit=${PAGE}&offset=${found.length}`);
+      if (isStale()) return;
+      if (page.nodes.length === 0) break;
+      found.push(...page.nodes.map((node) => this.#merge(node, before)));
+      total = page.total;
+      this.#showPart(found, total);
+    } while (found.length < total);
+    this.#showAll(found);
+  }
+
+  /** What the stream told after the question was asked is at least as new as the answer. */
+  #merge(record, before) {
+    const place = this.#places.get(record.nodeName);
+    const known = place === undefined ? undefined : this.nodes[place];
+    const isTouched = (this.#touched.get(record.nodeName) ?? 0) > before;
+    return isTouched ? known : withRecord(known, record);
+  }
+
+  /** While nothing is shown yet, what has come is shown: 10,000 nodes take a second. */
+  #showPart(found, total) {
+    if (this.loading === null && this.nodes.length > 0) return;
+    this.loading = total;
+    this.#place(found.slice());
+  }
+
+  #showAll(found) {
+    this.loading = null;
+    // A node touched while later pages were asked for is newer in place than in the list.
+    this.#place(found.map((node) => this.#newest(node)));
+    if (isOver(this.task)) this.#touched.clear();
+  }
+
+  #newest(node) {
+    const place = this.#places.get(node.nodeName);
+    return place === undefined ? node : withRecord(node, this.nodes[place]);
+  }
+
+  #place(nodes) {
+    this.nodes = nodes;
+    this.#places = new Map(nodes.map((node, place) => [node.nodeName, place]));
+    this.#layoutChanged = true;
+    this.listener.onChange();
+  }
+}

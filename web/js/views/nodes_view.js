@@ -1,0 +1,138 @@
+/** The fleet: a map of all nodes, and a table in which those in trouble come first. */
+
+import { h, setText } from "../dom.js";
+import { number } from "../format.js";
+import { t } from "../language.js";
+import { Painter } from "../painter.js";
+import { HeatMap } from "../parts/heat_map.js";
+import { icon } from "../parts/icons.js";
+import { Legend } from "../parts/legend.js";
+import { NodeRow } from "../parts/node_row.js";
+import { VirtualRows } from "../parts/virtual_rows.js";
+import { wordOf } from "../parts/chips.js";
+import { CONDITIONS, condition, Fleet } from "../state/fleet.js";
+
+const REPAINT = 500;
+const COLUMNS = ["node", "state", "pulling", "labels", "disk", "runtime", "agent", "seen"];
+
+const NATURE = {
+  name: (node) => node.name,
+  state: condition,
+  note: (node) => node.pulling.join(", ") || wordOf("nodes", condition(node)),
+  share: () => 1,
+  states: CONDITIONS,
+};
+
+export class NodesView {
+  #note = h("span", { class: "count" });
+  #map = new HeatMap(NATURE, (node, byKey) => this.#choose(node, byKey));
+  #legend = new Legend("nodes", [...CONDITIONS].reverse(), (state) => this.#only(state));
+  #find = h("input", { type: "search", "aria-label": t("nodes.find"), placeholder: t("nodes.find"), oninput: () => this.#draw() });
+  #empty = h("div", { class: "empty" });
+  #rows;
+  #fleet;
+  #wanted = "";
+  #chosen = h("p", { class: "hint chosen" }, t("map.choose"));
+  #painter = new Painter(() => this.#draw(), REPAINT);
+
+  /** @param {import("../router.js").Route} _route @param {import("../app.js").Shell} shell */
+  constructor(_route, shell) {
+    this.shell = shell;
+    this.#fleet = new Fleet({
+      onChange: () => this.#changed(),
+      onState: (state) => shell.connection(state),
+      onProblem: (problem) => problem.status !== 0 && shell.complain(problem),
+    });
+    const heads = COLUMNS.map((key) => t(`nodes.${key}`));
+    this.#rows = new VirtualRows("nodes-table", t("nodes.title"), heads, () => new NodeRow());
+    this.element = h(
+      "div",
+      { class: "view nodes-view" },
+      h("h1", { tabindex: -1 }, t("nodes.title"), this.#note),
+      h("section", { class: "card map-card", "aria-label": t("nodes.title") }, this.#legend.element, this.#map.element, this.#chosen),
+      h("div", { class: "card table-card" }, this.#tools(), this.#rows.element, this.#empty),
+    );
+  }
+
+  start() {
+    this.shell.title(t("nodes.title"));
+    this.#map.start();
+    this.#rows.start();
+    this.#fleet.start();
+    this.#draw();
+  }
+
+  stop() {
+    this.#painter.stop();
+    this.#map.stop();
+    this.#rows.stop();
+    this.#fleet.stop();
+  }
+
+  #tools = () =>
+    h("div", { class: "tools" }, h("label", { class: "find" }, icon("find"), this.#find), h("span", { class: "hint" }, t("nodes.order")));
+
+  #changed() {
+    this.shell.heard();
+    this.#painter.request();
+  }
+
+  #only(state) {
+    this.#wanted = state;
+    this.#map.only(state);
+    this.#draw();
+  }
+
+  #choose(node, byKey) {
+    const words = node ? t("map.node", { name: node.name, state: wordOf("nodes", condition(node)) }) : "";
+    setText(this.#chosen, words ? [words, node.message, node.pulling.join(", ")].filter(Boolean).join(" · ") : t("map.choose"));
+    if (byKey) this.shell.announce(words);
+  }
+
+  #draw() {
+    const nodes = inOrder(this.#fleet.nodes.values());
+    const counts = {};
+    for (const { state } of nodes) counts[state] = (counts[state] ?? 0) + 1;
+    const { loading } = this.#fleet;
+    setText(this.#note, loading === null ? number(nodes.length) : t("nodes.loading", { n: nodes.length, total: loading }));
+    this.#legend.update(counts);
+    this.#drawMap(nodes, counts);
+    const shown = nodes.filter((entry) => this.#isWanted(entry)).map(({ node }) => node);
+    this.#rows.show(shown);
+    this.#drawEmpty(nodes.length, shown.length);
+  }
+
+  #drawMap(nodes, counts) {
+    const byName = nodes.map(({ node }) => node).sort(byNameOf);
+    const parts = CONDITIONS.filter((state) => counts[state]).map((state) => `${wordOf("nodes", state)} ${number(counts[state])}`);
+    this.#map.label(t("nodes.map", { n: nodes.length, parts: parts.join(", ") }));
+    this.#map.show(byName, null);
+  }
+
+  #drawEmpty(known, shown) {
+    this.#empty.hidden = shown > 0 || (known === 0 && this.#fleet.loading !== null);
+    const words = known === 0 ? [t("nodes.none"), t("nodes.none.hint")] : [t("nodes.none.match")];
+    this.#empty.replaceChildren(...words.map((text) => h("p", {}, text)));
+  }
+
+  #isWanted({ node, state }) {
+    if (this.#wanted && state !== this.#wanted) return false;
+    const text = this.#find.value.trim().toLowerCase();
+    return !text || searchable(node).includes(text);
+  }
+}
+
+const searchable = ({ name, labels }) =>
+  `${name} ${Object.entries(labels).map(([key, value]) => `${key}=${value}`).join(" ")}`.toLowerCase();
+
+const collator = new Intl.Collator("en", { numeric: true });
+const byNameOf = (one, other) => collator.compare(one.name, other.name);
+
+/** Trouble first; within one condition by name, numbers in it as numbers. */
+function inOrder(nodes) {
+  const entries = Array.from(nodes, (node) => ({ node, state: condition(node) }));
+  return entries.sort(
+    (one, other) =>
+      CONDITIONS.indexOf(one.state) - CONDITIONS.indexOf(other.state) || byNameOf(one.node, other.node),
+  );
+}

@@ -1,0 +1,254 @@
+/** The list of tasks, and above it what is going on at this moment. */
+
+import { h, KeyedList, setAttribute, setText } from "../dom.js";
+import { between, duration, imagesInShort, number, speed, timeElement } from "../format.js";
+import { t } from "../language.js";
+import { Painter } from "../painter.js";
+import { linkButton } from "../parts/buttons.js";
+import { chip } from "../parts/chips.js";
+import { Pager, SIZES } from "../parts/pager.js";
+import { ProgressBar } from "../parts/progress_bar.js";
+import { TaskActions } from "../parts/task_actions.js";
+import { link, taskLink } from "../router.js";
+import { now } from "../server.js";
+import { STATUSES, TaskList } from "../state/task_list.js";
+
+const COLUMNS = ["task", "status", "progress", "pace", "priority", "created"];
+/** Milliseconds between two paintings: faster cannot be read. */
+const REPAINT = 200;
+
+export class TasksView {
+  #overview = new Overview();
+  #filters = h("div", { class: "filters", role: "group", "aria-label": t("tasks.filter") });
+  #body = h("tbody", { role: "rowgroup" });
+  #empty = h("div", { class: "empty" }, h("p", {}, t("tasks.loading")));
+  #pager = new Pager(
+    (offset) => this.#go({ offset }),
+    (limit) => this.#go({ limit, offset: 0 }),
+  );
+  #rows;
+  #list;
+  #painter = new Painter(() => this.#paint(), REPAINT);
+
+  /** @param {import("../router.js").Route} route @param {import("../app.js").Shell} shell */
+  constructor(route, shell) {
+    this.shell = shell;
+    this.query = readQuery(route.query);
+    this.#list = new TaskList(this.query, {
+      onChange: () => this.#changed(),
+      onState: (state) => shell.connection(state),
+      onProblem: (problem) => problem.status !== 0 && shell.complain(problem),
+    });
+    this.#rows = new KeyedList(this.#body, ({ taskId }) => taskId, () => this.#newRow());
+    this.element = h(
+      "div",
+      { class: "view" },
+      h("h1", { tabindex: -1 }, t("tasks.title")),
+      this.#overview.element,
+      this.#filters,
+      h("div", { class: "card table-card" }, this.#table(), this.#empty, this.#pager.element),
+    );
+  }
+
+  start() {
+    this.shell.title(t("tasks.title"));
+    this.#list.start();
+  }
+
+  stop() {
+    this.#painter.stop();
+    this.#list.stop();
+  }
+
+  #changed() {
+    this.shell.heard();
+    this.#painter.request();
+  }
+
+  #table() {
+    const head = (key) => h("th", { scope: "col", role: "columnheader" }, t(`tasks.${key}`));
+    const sorted = head("created");
+    sorted.setAttribute("aria-sort", "descending");
+    sorted.title = t("tasks.sort.newest");
+    const heads = COLUMNS.map((key) => (key === "created" ? sorted : head(key)));
+    const actions = h("th", { scope: "col", role: "columnheader" }, h("span", { class: "unseen" }, t("tasks.actions")));
+    // The roles say what the phone's layout, which turns rows into cards, would take away.
+    return h(
+      "table",
+      { class: "tasks", role: "table", "aria-label": t("tasks.title") },
+      h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, heads, actions)),
+      this.#body,
+    );
+  }
+
+  #newRow() {
+    return new TaskRow(this.shell, () => this.#list.refresh());
+  }
+
+  #paint() {
+    const { tasks, total, counts } = this.#list;
+    this.#overview.update(this.#list);
+    this.#drawFilters(counts);
+    if (tasks === null) return;
+    this.#rows.show(tasks);
+    this.#empty.hidden = tasks.length > 0;
+    if (tasks.length === 0) this.#drawEmpty();
+    this.#pager.update(this.query, total);
+  }
+
+  #drawEmpty() {
+    if (this.query.status) return this.#empty.replaceChildren(h("p", {}, t("tasks.none.status")));
+    this.#empty.replaceChildren(
+      h("p", {}, t("tasks.none")),
+      h("p", { class: "hint" }, t("tasks.none.hint")),
+      linkButton({ text: t("nav.new"), href: link("new"), icon: "plus", kind: "primary" }),
+    );
+  }
+
+  #drawFilters(counts) {
+    ["", ...STATUSES].forEach((status, index) => {
+      const filter = this.#filters.children[index] ?? this.#filters.appendChild(this.#filter(status));
+      setText(filter.querySelector("b"), counts[status] === undefined ? "" : number(counts[status]));
+    });
+  }
+
+  #filter(status) {
+    const isCurrent = this.query.status === status;
+    const href = link("tasks", { status, limit: this.#limitInLink() });
+    const text = status ? t(`status.${status}`) : t("tasks.all");
+    const mark = status && h("span", { class: "mark", "aria-hidden": "true" });
+    const element = h("a", { href, "aria-current": isCurrent ? "true" : null }, mark, text, h("b"));
+    element.dataset.state = status;
+    return element;
+  }
+
+  #go(change) {
+    const { status, offset } = { ...this.query, ...change };
+    const limit = this.#limitInLink(change.limit);
+    location.hash = link("tasks", { status, limit, offset });
+  }
+
+  #limitInLink(limit = this.query.limit) {
+    return limit === SIZES[0] ? "" : limit;
+  }
+}
+
+function readQuery(query) {
+  const status = query.get("status") ?? "";
+  const limit = Number(query.get("limit"));
+  const offset = Number(query.get("offset"));
+  return {
+    status: STATUSES.includes(status) ? status : "",
+    limit: SIZES.includes(limit) ? limit : SIZES[0],
+    offset: Number.isSafeInteger(offset) && offset > 0 ? offset : 0,
+  };
+}
+
+class TaskRow {
+  #name = h("a", { class: "images" });
+  #id = h("span", { class: "id" });
+  #why = h("p", { class: "why" });
+  #chip = chip("status");
+  #bar = new ProgressBar();
+  #pace = h("span", { class: "pace" });
+  #left = h("span", { class: "left" });
+  #priority = h("span", { class: "priority" });
+  #created = timeElement();
+  #actions;
+
+  constructor(shell, onDone) {
+    this.#actions = new TaskActions(shell, { small: true, onDone });
+    const cell = (name, ...children) => h("td", { role: "cell", class: `cell-${name}` }, children);
+    this.element = h(
+      "tr",
+      { role: "row" },
+      cell("task", this.#name, this.#id),
+      cell("status", this.#chip),
+      cell("progress", this.#bar.element, this.#why),
+      cell("pace", this.#pace, this.#left),
+      cell("priority", this.#priority),
+      cell("created", this.#created),
+      cell("actions", this.#actions.element),
+    );
+  }
+
+  update(task) {
+    setText(this.#name, imagesInShort(task.images));
+    setAttribute(this.#name, "href", taskLink(task.taskId));
+    setAttribute(this.#name, "title", task.images.join("\n"));
+    setText(this.#id, task.taskId);
+    this.#chip.show(task.status);
+    this.#bar.update(task);
+    setText(this.#why, task.message ?? "");
+    this.#why.hidden = !task.message;
+    this.#why.dataset.state = task.status;
+    const { bytesPerSecond } = task.progress;
+    setText(this.#pace, task.status === "running" && bytesPerSecond ? speed(bytesPerSecond) : "");
+    setText(this.#left, timeOf(task));
+    setText(this.#priority, String(task.priority));
+    this.#priority.dataset.level = task.priority >= 8 ? "high" : "";
+    this.#created.show(task.createdAt);
+    this.#actions.update(task);
+  }
+}
+
+/** Time left of what runs, time taken of what is over. */
+function timeOf(task) {
+  if (task.status === "running" && task.estimatedCompletion) {
+    const left = (Date.parse(task.estimatedCompletion) - now()) / 1000;
+    return t("tasks.left", { time: duration(Math.max(1, Math.round(left))) });
+  }
+  if (!task.startedAt || !task.finishedAt) return "";
+  return t("tasks.took", { time: duration(between(task.startedAt, task.finishedAt)) });
+}
+
+class Overview {
+  #tiles = new Map();
+  element = h("dl", { class: "overview", "aria-label": t("tasks.overview") });
+
+  /** @param {TaskList} list */
+  update({ running, counts, nodes, tasks }) {
+    if (tasks === null) return;
+    const sums = sumOf(running.values());
+    const trouble = sums.failed + sums.retrying;
+    this.#show("running", number(running.size), waiting(counts.pending), "running");
+    this.#show("pulling", number(sums.pulling), t("tasks.overview.of", { n: sums.total }), "");
+    this.#show("speed", speed(sums.speed), "", "");
+    const numbers = { failed: sums.failed, retrying: sums.retrying };
+    const words = trouble ? t("tasks.overview.failed", numbers) : t("tasks.overview.none");
+    this.#show("trouble", number(trouble), words, trouble ? "failed" : "completed");
+    this.#show("nodes", nodes === null ? "–" : number(nodes), "", "");
+  }
+
+  #show(key, value, note, state) {
+    const tile = this.#tile(key);
+    setText(tile.value, value);
+    setText(tile.note, note);
+    tile.element.dataset.state = state;
+  }
+
+  #tile(key) {
+    const known = this.#tiles.get(key);
+    if (known) return known;
+    const name = t(`tasks.overview.${key}`);
+    const tile = { value: h("b"), note: h("span", { class: "note" }) };
+    tile.element = h("div", {}, h("dt", {}, name), h("dd", {}, tile.value, tile.note));
+    this.#tiles.set(key, tile);
+    this.element.append(tile.element);
+    return tile;
+  }
+}
+
+const waiting = (count) => (count ? t("tasks.overview.waiting", { n: count }) : "");
+
+function sumOf(tasks) {
+  const sums = { pulling: 0, total: 0, speed: 0, failed: 0, retrying: 0 };
+  for (const { progress } of tasks) {
+    sums.pulling += progress.pullingNodes;
+    sums.total += progress.totalNodes;
+    sums.speed += progress.bytesPerSecond ?? 0;
+    sums.failed += progress.failedNodes;
+    sums.retrying += progress.retryingNodes;
+  }
+  return sums;
+}

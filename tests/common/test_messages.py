@@ -81,8 +81,8 @@ def test_commands_by_kind() -> None:
 def test_on_the_wire() -> None:
     """Names are camelCase and defaults are left out: a heartbeat of little content is short."""
     disk = messages.ImageDisk(free_bytes=1, total_bytes=2)
-    assert msgspec.json.encode(Heartbeat(agent_version="1.0.0", image_disk=disk)) == (
-        b'{"agentVersion":"1.0.0","imageDisk":{"freeBytes":1,"totalBytes":2}}'
+    assert msgspec.json.encode(Heartbeat(agent_version="1.0.0", driver="cri", image_disk=disk)) == (
+        b'{"agentVersion":"1.0.0","driver":"cri","imageDisk":{"freeBytes":1,"totalBytes":2}}'
     )
 
 

@@ -35,7 +35,7 @@ _STOP_SECONDS = 5.0
 """How long the program may take to stop a pull before it is killed; the runtime then stops it."""
 
 _NO_CONFIG = os.devnull
-"""An empty configuration file: without any, each call complains about default endpoints."""
+"""An empty configuration file: what a machine has in its own is meant for people."""
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 

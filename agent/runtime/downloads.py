@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 import msgspec
 
@@ -19,7 +19,7 @@ from agent.runtime.protocol import Bytes, RuntimeAway
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping
 
-    from agent.runtime.containerd import Blob, Containerd
+    from agent.runtime.containerd import Blob, Resource
     from agent.runtime.protocol import OnBytes
 
 # containerd marks a manifest, and an index, by labels for its garbage collector, before it fetches
@@ -28,6 +28,22 @@ _OF_MANIFEST = "containerd.io/gc.ref.content.config"
 _OF_INDEX = "containerd.io/gc.ref.content.m."
 
 _log = logging.getLogger(__name__)
+
+
+class ContentStore(Protocol):
+    """What is asked of a containerd; see ``containerd.Containerd``."""
+
+    async def offsets(self) -> dict[str, int]:
+        """List how many bytes of each unfinished blob are here, by digest."""
+
+    async def resources(self, lease: str) -> list[Resource]:
+        """List what a lease keeps."""
+
+    async def blob(self, digest: str) -> Blob:
+        """Look a complete blob up."""
+
+    async def read(self, digest: str) -> bytes:
+        """Read a complete blob."""
 
 
 class _Descriptor(msgspec.Struct):
@@ -103,8 +119,8 @@ class Downloads:
     ``interval`` is that second.
     """
 
-    def __init__(self, containerd: Containerd, interval: float) -> None:
-        self._containerd = containerd
+    def __init__(self, store: ContentStore, interval: float) -> None:
+        self._store = store
         self._interval = interval
         self._offsets: dict[str, int] = {}
         self._asked_at = float("-inf")
@@ -124,7 +140,7 @@ class Downloads:
 
     async def _look(self, download: Download, lease: str) -> None:
         offsets = await self._current_offsets()
-        resources = await self._containerd.resources(lease)
+        resources = await self._store.resources(lease)
         complete = {resource.id for resource in resources if resource.type == CONTENT}
         if not download.is_known:
             download.expect(await self._sizes_of_image(complete))
@@ -135,7 +151,7 @@ class Downloads:
 
     async def _is_complete(self, digest: str) -> bool:
         try:
-            await self._containerd.blob(digest)
+            await self._store.blob(digest)
         except CallFailed as error:
             if error.code != NOT_FOUND:
                 raise
@@ -147,17 +163,17 @@ class Downloads:
         async with self._asking:
             now = asyncio.get_running_loop().time()
             if now - self._asked_at >= self._interval:
-                self._offsets = await self._containerd.offsets()
+                self._offsets = await self._store.offsets()
                 self._asked_at = now
         return self._offsets
 
     async def _sizes_of_image(self, digests: Iterable[str]) -> dict[str, int]:
         """Find an image's manifest among blobs and sum up; empty while it is not among them."""
-        blobs = [await self._containerd.blob(digest) for digest in digests]
+        blobs = [await self._store.blob(digest) for digest in digests]
         manifests = [blob for blob in blobs if _OF_MANIFEST in blob.labels]
         sizes: dict[str, int] = {}
         for manifest in manifests:
-            sizes |= _sizes_in(await self._containerd.read(manifest.digest))
+            sizes |= _sizes_in(await self._store.read(manifest.digest))
         indexes = [blob for blob in blobs if _is_index(blob)]
         if sizes:
             sizes |= {blob.digest: blob.size for blob in (*indexes, *manifests)}

@@ -36,11 +36,14 @@ _TABLE: tuple[tuple[Reason, str], ...] = (
     # Before TLS: a registry may be called x509, and "lookup x509: no such host".
     (Reason.REGISTRY_UNREACHABLE, r"\b(dial|read|write) (tcp|udp)\b|no such host"),
     (Reason.REGISTRY_UNREACHABLE, r"unexpected EOF|: EOF$|connection reset by peer|broken pipe"),
-    (Reason.REGISTRY_UNREACHABLE, r"handshake timeout|timeout awaiting|Client\.Timeout|http2: "),
+    (
+        Reason.REGISTRY_UNREACHABLE,
+        r"handshake timeout|timeout awaiting|Client\.Timeout exceeded|http2: ",
+    ),
     (Reason.TLS_ERROR, r"server gave HTTP response to HTTPS client|x509: |\btls: "),
     (Reason.RATE_LIMITED, r"429 Too Many Requests|toomanyrequests: |pull rate limit"),
     (Reason.UNAUTHORIZED, r"401 Unauthorized|403 Forbidden|no basic auth credentials"),
-    (Reason.UNAUTHORIZED, r"pull access denied|authentication required|insufficient_scope"),
+    (Reason.UNAUTHORIZED, r"pull access denied|authentication required|insufficient_scope: "),
     (Reason.IMAGE_NOT_FOUND, r"404 Not Found|from remote: not found|(manifest|name) unknown"),
     (Reason.IMAGE_NOT_FOUND, r"failed to resolve (image|reference \"IMAGE\"): \S+: not found"),
     (Reason.REGISTRY_ERROR, r"\b[45]\d\d [A-Z][a-z]+|unexpected status"),

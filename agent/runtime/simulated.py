@@ -83,10 +83,11 @@ class SimulatedRuntime:
         """Let time pass and report bytes; see the protocol."""
         self._pulls[reference] += 1
         failure = self._failure(reference)
-        await self._download(resume_key, 1.0 if failure is None else _FAILS_AT, on_bytes)
+        if failure is not None or reference not in self._present:
+            await self._download(resume_key, 1.0 if failure is None else _FAILS_AT, on_bytes)
         if failure is not None:
             raise failure
-        del self._done[resume_key]
+        await self.forget(resume_key)
         self._present.add(reference)
         return self._image(reference)
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.runtime.downloads import Download
-from agent.runtime.protocol import Bytes
+from agent.runtime.containerd import CONTENT, Blob, Resource
+from agent.runtime.downloads import Download, Downloads
+from agent.runtime.endpoint import CallFailed
+from agent.runtime.protocol import Bytes, RuntimeAway
 
 pytestmark = pytest.mark.pure
 
@@ -47,6 +53,16 @@ def test_a_blob_that_begins_anew_is_no_step_back() -> None:
     assert made.bytes == Bytes(150, 330)
 
 
+def test_a_blob_that_no_lease_names_is_asked_for_when_that_may_have_changed() -> None:
+    """Once, and when another pull has ceased to bring it."""
+    made = download()
+    assert made.uncertain({"manifest"}, {"b": 5}) == ["config", "a"]
+    made.see({"manifest", "a"}, {"b": 5})
+    assert made.uncertain({"manifest"}, {"b": 6}) == []
+    assert made.uncertain({"manifest"}, {}) == ["b"]
+    assert made.uncertain({"manifest"}, {}) == []
+
+
 OBSERVATIONS = st.lists(
     st.tuples(
         st.sets(st.sampled_from([*SIZES, "other"])),
@@ -67,3 +83,81 @@ def test_bytes_never_fall_and_never_exceed_the_total(
         assert before <= made.bytes.done <= 330
         before = made.bytes.done
     assert made.all_bytes == Bytes(330, 330)
+
+
+class Node:
+    """The content store of a node on which downloads go on; counts what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: Counter[str] = Counter()
+        self.present = {"manifest": 10, "config": 20, "a": 100}
+        self.under_way = {"b": 0}
+        self.faults: list[Exception] = []
+
+    async def offsets(self) -> dict[str, int]:
+        """Go on by a byte each time."""
+        self.asked["offsets"] += 1
+        if self.faults:
+            raise self.faults.pop()
+        self.under_way["b"] += 1
+        return dict(self.under_way)
+
+    async def resources(self, lease: str) -> list[Resource]:
+        """Keep the same for every lease; of layer ``a`` no lease knows."""
+        self.asked[f"resources {lease}"] += 1
+        return [Resource("manifest", CONTENT), Resource("b", "ingests")]
+
+    async def blob(self, digest: str) -> Blob:
+        """Look up what is complete."""
+        self.asked[f"blob {digest}"] += 1
+        if digest not in self.present:
+            raise CallFailed("NOT_FOUND", digest)
+        labels = {"containerd.io/gc.ref.content.config": "config"} if digest == "manifest" else {}
+        return Blob(digest, self.present[digest], labels)
+
+    async def read(self, digest: str) -> bytes:
+        """Read the manifest."""
+        assert digest == "manifest"
+        layers = [{"digest": "a", "size": 100}, {"digest": "b", "size": 200}]
+        return json.dumps({"config": {"digest": "config", "size": 20}, "layers": layers}).encode()
+
+
+async def watch(downloads: Downloads, lease: str, reports: int) -> list[Bytes]:
+    """Watch a pull until it has been reported on so often."""
+    seen: list[Bytes] = []
+    enough = asyncio.Event()
+
+    def on_bytes(value: Bytes) -> None:
+        seen.append(value)
+        if len(seen) == reports:
+            enough.set()
+
+    task = asyncio.create_task(downloads.watch(Download(), lease, on_bytes))
+    await enough.wait()
+    task.cancel()
+    return seen
+
+
+async def test_all_pulls_share_one_look_at_the_store() -> None:
+    """However many there are, it is asked once in each interval."""
+    node = Node()
+    downloads = Downloads(node, interval=0.01)
+    await asyncio.gather(*(watch(downloads, f"lease-{n}", 5) for n in range(8)))
+    assert node.asked["resources lease-0"] >= 5
+    assert node.asked["offsets"] <= node.asked["resources lease-0"] + 1
+
+
+async def test_what_no_lease_knows_is_asked_for_once() -> None:
+    """Layers that were there before count from the first report."""
+    node = Node()
+    seen = await watch(Downloads(node, interval=0.001), "lease", 5)
+    assert seen[0] == Bytes(131, 330)
+    assert node.asked["blob a"] == 1
+
+
+async def test_a_look_that_fails_is_made_up_for() -> None:
+    """Blobs and leases come and go; a pull that is really broken says so itself."""
+    node = Node()
+    node.faults = [CallFailed("NOT_FOUND", "lease"), RuntimeAway("gone")]
+    seen = await watch(Downloads(node, interval=0.001), "lease", 2)
+    assert seen[0] == Bytes(131, 330)

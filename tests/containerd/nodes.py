@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -84,9 +83,8 @@ async def interrupt(node: Node, pull: Pull) -> None:
         await node.under_way(pull)
     finally:
         task.cancel()
-        async with asyncio.timeout(STOP_SECONDS):
-            with suppress(asyncio.CancelledError):
-                await task
+        await asyncio.wait([task], timeout=STOP_SECONDS)
+    assert task.cancelled()
 
 
 @dataclass

@@ -88,10 +88,10 @@ class Janitor:
 
     async def _sweep(self) -> None:
         """Purge again what belongs to no task: a purge is not crash-proof [nats-server #8505]."""
-        left = await self._store.tasks_with_outcomes() | await self._store.tasks_with_lists()
-        for task in left:
-            if self._clock() - _drawn_at(task) < BEING_CREATED_SECONDS:
-                continue  # its lists are stored before its head
+        # Lists are stored before their head: those of a task that is being created must stay.
+        lists = await self._store.tasks_with_lists()
+        old = {t for t in lists if self._clock() - _drawn_at(t) > BEING_CREATED_SECONDS}
+        for task in await self._store.tasks_with_outcomes() | old:
             if self._heads.get(task) is None and await self._store.load_head(task) is None:
                 await self._store.purge_task(task)
                 log.info("purged what was left of a removed task", task=task)

@@ -112,6 +112,8 @@ class NodeSeen:
     name: str
     labels: Mapping[str, str]
     schedulable: bool = True
+    problem: str = ""
+    """Why it takes no new work, in one sentence, where the source says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,11 @@ class NodeVanished:
     """The node source says that a node has ceased to exist."""
 
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodesListed:
+    """A source that can name all nodes has done so: what it has not named does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +174,7 @@ Event = (
     | AgentHeard
     | NodeSeen
     | NodeVanished
+    | NodesListed
     | BusFellSilent
     | BusHeard
     | StoreClosed

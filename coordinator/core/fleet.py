@@ -130,6 +130,8 @@ class Node:
 
     labels: Mapping[str, str]
     schedulable: bool
+    problem: str = ""
+    """Why it takes no new work, in one sentence, where its source says so."""
 
 
 class Fleet:
@@ -172,7 +174,7 @@ class Fleet:
         if node is None and (presence is None or not presence.sightings):
             return f"No node of the name {name} is known."
         if node is not None and not node.schedulable:
-            return f"Node {name} is not ready or takes no new work."
+            return node.problem or f"Node {name} is not ready or takes no new work."
         return f"No agent of node {name} takes the work."
 
     def see(self, name: str, node: Node) -> None:

@@ -7,6 +7,7 @@ announce themselves, so a coordinator that has just started cannot say yet that 
 from __future__ import annotations
 
 import heapq
+import math
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -102,21 +103,25 @@ class Queue:
     def _is_certain(self, pending: Pending, nodes: list[str]) -> bool:
         """Whether the first look cannot change what is selected for the better."""
         if pending.named is None:
-            return bool(nodes)
+            return bool(nodes) and self._first_look_ends < math.inf
         # Whether a named node that has not announced itself matches is not known yet.
         selects = pending.head.spec.node_selector or pending.head.spec.match_expressions
         return not selects or all(name in self._fleet.nodes for name in pending.named)
 
     def _put_aside(self, pending: Pending) -> None:
-        if not self._aside:
+        if not self._aside and self._first_look_ends < math.inf:
             self._timers.at(self._first_look_ends, LookAround())
         pending.stage = Stage.ASIDE
         self._aside.add(pending.head.id)
 
     def node_appeared(self, node: Node) -> None:
         """Tasks that were put aside may have something to do now."""
-        if self._aside and node.schedulable:
+        if self._aside and node.schedulable and self._first_look_ends < math.inf:
             self._look_again([task for task in self._aside if self._is_for(self.tasks[task], node)])
+
+    def end_first_look(self, now: float) -> None:
+        """All nodes are known."""
+        self._first_look_ends = min(self._first_look_ends, now)
 
     @staticmethod
     def _is_for(pending: Pending, node: Node) -> bool:

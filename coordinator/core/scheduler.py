@@ -23,6 +23,7 @@ from coordinator.core.events import (
     Event,
     FinishFailed,
     NodeSeen,
+    NodesListed,
     NodeVanished,
     OutcomeStored,
     Settled,
@@ -44,6 +45,7 @@ from coordinator.core.task import TaskStatus
 from coordinator.core.timers import Judge, LookAround, SendAgain, StartAgain, Timers
 
 FINISH_AGAIN_SECONDS = 2.0
+FIRST_LOOK_SECONDS = 10.0
 REMEMBERED_ENDS = 10_000
 """Ended tasks that a late word of their creation or start does not bring back to life."""
 
@@ -55,8 +57,11 @@ class Limits:
     max_concurrent_tasks: int = 3
     max_nodes_in_flight: int = 0
     agent_wait: float = 60.0
-    first_look: float = 10.0
-    """From the start on, so long nothing is said to match no node: agents announce themselves."""
+    first_look: float = FIRST_LOOK_SECONDS
+    """From the start on, so long nothing is said to match no node: agents announce themselves.
+
+    Infinite where the node source can name all nodes: until it has, nothing is selected.
+    """
 
 
 class Core:
@@ -130,6 +135,8 @@ class Core:
                 self._node_seen(event, now)
             case NodeVanished():
                 self._node_vanished(event.name)
+            case NodesListed():
+                self._nodes_listed(now)
             case BusFellSilent():
                 self.fleet.clock.stop(event.since, now)
             case BusHeard():
@@ -238,7 +245,7 @@ class Core:
     # ── nodes come and go ──
 
     def _node_seen(self, event: NodeSeen, now: float) -> None:
-        node = Node(event.labels, event.schedulable)
+        node = Node(event.labels, event.schedulable, event.problem)
         if self.fleet.nodes.get(event.name) == node:
             return
         self.fleet.see(event.name, node)
@@ -256,6 +263,15 @@ class Core:
         for run in self.runs.values():
             if name in run.by_name:
                 self._flights.remove(run, run.by_name[name])
+
+    def _nodes_listed(self, now: float) -> None:
+        self._queue.end_first_look(now)
+        for run in self.runs.values():
+            if run.spec.names_nodes:
+                continue  # a name that no node has stays, and fails by that name
+            for node in run.nodes:
+                if node.name not in self.fleet.nodes:
+                    self._flights.remove(run, node)
 
     # ── time ──
 

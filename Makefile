@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTHON ?= python3
 PYTEST := $(BIN)/python -m pytest
 # What `make check` leaves to `make test`: everything that starts a program or takes long.
-SLOW := nats or containerd or crictl or system or deep
+SLOW := browser or nats or containerd or crictl or kubernetes or system or deep
 SOURCES := common coordinator agent sandbox tests bench
 
 .DEFAULT_GOAL := help
@@ -16,6 +16,7 @@ help: ## List all targets
 .PHONY: setup
 setup: .venv/.ready ## Make .venv and get everything that running and testing needs
 	@scripts/fetch-containerds
+	@scripts/fetch-browser
 
 .venv/.ready: pyproject.toml constraints.txt scripts/make-venv $(wildcard client/python/pyproject.toml)
 	@PYTHON=$(PYTHON) scripts/make-venv

@@ -44,6 +44,8 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
         "IPS_REPLICAS",
         "IPS_EVENTS_MAX_BYTES",
         "IPS_NODE_SOURCE",
+        "IPS_KUBE_CONTEXT",
+        "IPS_KUBERNETES_EVENTS",
         "IPS_MAX_CONCURRENT_TASKS",
         "IPS_MAX_NODES_IN_FLIGHT",
         "IPS_AGENT_WAIT_SECONDS",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import math
 import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import aiohttp
 from aiohttp import web
@@ -20,7 +22,7 @@ from common.logs import Log, configure
 from common.streams import definitions
 from coordinator.api.app import make_app
 from coordinator.api.server import make_runner
-from coordinator.core.scheduler import Limits
+from coordinator.core.scheduler import FIRST_LOOK_SECONDS, Limits
 from coordinator.data_dir import DataDir
 from coordinator.embedded_nats import EmbeddedNats, EmbeddedSettings
 from coordinator.engine.live import LiveChanges
@@ -30,6 +32,8 @@ from coordinator.engine.term import Surroundings, Term, TermSettings
 from coordinator.event_feed import EventFeed
 from coordinator.lease import Lease
 from coordinator.metrics import Metrics
+from coordinator.nodes.announced import AnnouncedNodes
+from coordinator.nodes.source import NewSource
 from coordinator.settings import CoordinatorSettings, NodeSource
 
 log = Log(__name__)
@@ -58,10 +62,30 @@ async def main(stop: Stop) -> None:
 def _check(settings: CoordinatorSettings) -> None:
     if settings.worker_image is not None:
         log.warning("WORKER_IMAGE has no meaning: agents pull, no worker pods are made")
-    if settings.node_source is NodeSource.KUBERNETES:
+
+
+def _new_source(settings: CoordinatorSettings) -> NewSource:
+    """Where nodes come from. Raises StartupError where that needs what is not installed."""
+    if settings.node_source is NodeSource.AGENTS:
+        return AnnouncedNodes
+    try:
+        # Not at the top: who has no Kubernetes does not need the client, nor its 20 MiB.
+        from coordinator.nodes.watched import WatchedNodes  # noqa: PLC0415
+    except ModuleNotFoundError as error:
         raise StartupError(
-            "IPS_NODE_SOURCE=kubernetes is not available in this version: set it to agents"
-        )
+            f"IPS_NODE_SOURCE=kubernetes needs the package {error.name}: "
+            "pip install 'image-prewarm-service[coordinator,kubernetes]'"
+        ) from error
+    return partial(
+        WatchedNodes,
+        context=settings.kube_context,
+        tells_failures=settings.kubernetes_events,
+    )
+
+
+def _first_look(source: NodeSource) -> float:
+    """Seconds in which nothing is said to match no node: Kubernetes says itself what there is."""
+    return math.inf if source is NodeSource.KUBERNETES else FIRST_LOOK_SECONDS
 
 
 @asynccontextmanager
@@ -122,6 +146,7 @@ class Program:
             http=http,
             clock=Clock(),
             live=self._service.live,
+            new_source=_new_source(self._settings),
             observers=[self._metrics.observe],
             on_poison=self._metrics.poison,
         )
@@ -140,6 +165,7 @@ class Program:
                 max_concurrent_tasks=settings.max_concurrent_tasks,
                 max_nodes_in_flight=settings.max_nodes_in_flight,
                 agent_wait=settings.agent_wait_seconds,
+                first_look=_first_look(settings.node_source),
             ),
             source=f"/ips/{settings.namespace}",
             retention_seconds=settings.task_retention_hours * 3600,

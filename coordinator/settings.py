@@ -84,6 +84,17 @@ class CoordinatorSettings(ProgramSettings):
         "Where nodes are learnt from: the agents' own announcements, or Kubernetes",
         default="agents",
     )
+    kube_context: str | None = optional(
+        "IPS_KUBE_CONTEXT",
+        text("a context's name"),
+        "Context of the kubeconfig (`KUBECONFIG`) outside of a cluster; without it the current one",
+    )
+    kubernetes_events: bool = setting(
+        "IPS_KUBERNETES_EVENTS",
+        choice({"on": True, "off": False}),
+        "Whether failed pulls are told as Events on their Nodes (node source `kubernetes`)",
+        default="off",
+    )
     max_concurrent_tasks: int = setting(
         "IPS_MAX_CONCURRENT_TASKS",
         integer(1, 10_000),

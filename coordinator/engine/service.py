@@ -159,9 +159,12 @@ class Service:
 
     def waiting_for(self, task_id: str) -> str | None:
         """Why a pending task is not running yet."""
-        core = self._readable_term().core
+        term = self._readable_term()
+        core = term.core
         if task_id not in core.waiting:
             return None
+        if term.source.trouble:
+            return term.source.trouble
         most = core.limits.max_concurrent_tasks
         if len(core.runs) >= most:
             return f"Waits for a place: {len(core.runs)} tasks are running, at most {most} may."

@@ -45,8 +45,10 @@ from coordinator.core.events import (
 from coordinator.core.run import IN_FLIGHT, TaskRun
 from coordinator.core.scheduler import Core, Limits
 from coordinator.core.task import Duty, TaskHead, TaskSpec, TaskStatus
+from coordinator.engine.agent_table import AgentTable
 from coordinator.engine.dispatch import Dispatcher
-from coordinator.engine.fleet_table import FleetTable
+from coordinator.engine.failed_pulls import FailedPulls
+from coordinator.engine.fleet_table import FleetTable, SourceFeed
 from coordinator.engine.heads import Heads
 from coordinator.engine.janitor import Janitor
 from coordinator.engine.live import Board, LiveChanges, Pulls
@@ -55,6 +57,7 @@ from coordinator.engine.publisher import Publisher
 from coordinator.engine.store_health import StoreHealth
 from coordinator.engine.transitions import Transitions
 from coordinator.engine.webhooks import Webhooks
+from coordinator.nodes.source import NewSource
 from coordinator.store import NAMED, Gone, Store, StoredHead
 from coordinator.views.tasks import Snapshot
 
@@ -93,6 +96,8 @@ class Surroundings:
     http: aiohttp.ClientSession
     clock: Callable[[], float]
     live: LiveChanges
+    new_source: NewSource
+    """Makes the node source of each term."""
     observers: Sequence[Observe]
     on_poison: Callable[[str], None]
     """Told the kind of a message that cannot be understood."""
@@ -125,14 +130,22 @@ class Term:
         observers = [self._publisher.observe, self._note_changes, *around.observers]
         self._loop = Loop(self.core, self.clock, self._perform, observers)
         feed = self._loop.feed
+        self.source = around.new_source(SourceFeed(feed, around.live.fleet_changed))
+        observers.append(FailedPulls(self.core.runs, self.source).observe)
         self._dispatcher = Dispatcher(around.bus, epoch, feed, self._in_flight, self._deposed)
         self.health = StoreHealth(self._store, feed)
         self._transitions = Transitions(
             self._store, self.heads, epoch, self.clock, feed, self._learn, self.health.failed
         )
-        self.fleet = FleetTable(
-            self.core.fleet, feed, self.clock, around.live.fleet_changed, settings.forget_seconds
+        self._agents = AgentTable(
+            self.core.fleet,
+            self.source,
+            feed,
+            self.clock,
+            around.live.fleet_changed,
+            settings.forget_seconds,
         )
+        self.fleet = FleetTable(self.core.fleet, self._agents, self.source)
         self._webhooks = Webhooks(around.http, self.clock, self._told)
         self._janitor = Janitor(
             self._store, self.heads, self.clock, self._forget, settings.retention_seconds
@@ -150,7 +163,8 @@ class Term:
             self._spawn(self._watch_heads(heads_end + 1))
             self._spawn(self._watch_outcomes(outcomes_end + 1))
             self._spawn(self._watch_bus())
-            self._spawn(self.fleet.watch_silence())
+            self._spawn(self.source.run())
+            self._spawn(self._agents.watch_silence())
             self._spawn(self._janitor.run())
             self._spawn(self.health.watch())
             async with self._hearing():
@@ -192,7 +206,7 @@ class Term:
     @asynccontextmanager
     async def _hearing(self) -> AsyncIterator[None]:
         beats = await self._bus.subscribe(
-            subjects.ALL_HEARTBEATS, self._guarded("heartbeat", self.fleet.on_heartbeat)
+            subjects.ALL_HEARTBEATS, self._guarded("heartbeat", self._agents.on_heartbeat)
         )
         reports = await self._bus.subscribe(
             subjects.ALL_PROGRESS, self._guarded("progress", self._on_progress)

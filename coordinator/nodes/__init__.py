@@ -1,0 +1,1 @@
+"""Where nodes come from: their agents' own word, or Kubernetes."""

@@ -1,0 +1,35 @@
+"""The node source ``agents``: nodes are what their agents say, until they are silent for long."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final, NoReturn
+
+from coordinator.core.fleet import Node
+from coordinator.nodes.source import FailedPull, NodeSink
+
+
+class AnnouncedNodes:
+    """Every agent is its node."""
+
+    trouble: Final = ""
+
+    def __init__(self, sink: NodeSink) -> None:
+        self._sink = sink
+
+    def announced(self, name: str, labels: Mapping[str, str]) -> None:
+        """The node is there, and takes work."""
+        self._sink.seen(name, Node(labels, schedulable=True))
+
+    def forgotten(self, name: str) -> None:
+        """The node is no more."""
+        self._sink.vanished(name)
+
+    def pull_failed(self, failed: FailedPull) -> None:
+        """There is no other place to look at a node than the service's own."""
+
+    async def run(self) -> NoReturn:
+        """Nothing happens by itself."""
+        await asyncio.Future()
+        raise AssertionError  # the future has no end

@@ -1,0 +1,58 @@
+"""What a source of nodes is: it says which nodes exist, with which labels, and which take work.
+
+What runs on a node (runtime, disk, pulls) is never the source's business: agents say it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, NoReturn, Protocol
+
+from common.reasons import Reason
+from coordinator.core.fleet import Node
+
+
+class FailedPull(NamedTuple):
+    """One image that could not be pulled onto one node in one attempt."""
+
+    task: str
+    node: str
+    image: str
+    reason: Reason
+    message: str
+
+
+class NodeSink(Protocol):
+    """Who wants to know. Calls are cheap and never fail; a repeated word has no effect."""
+
+    def seen(self, name: str, node: Node) -> None:
+        """A node exists, and this is what it is like now."""
+
+    def vanished(self, name: str) -> None:
+        """A node has ceased to exist."""
+
+    def listed(self) -> None:
+        """Every node that exists has been named."""
+
+
+class NodeSource(Protocol):
+    """A source for one term of leadership."""
+
+    @property
+    def trouble(self) -> str:
+        """Why the nodes may be out of date or are not known yet, in one sentence; or empty."""
+
+    def announced(self, name: str, labels: Mapping[str, str]) -> None:
+        """An agent serves a node and says how it is labelled; told when that is new or changed."""
+
+    def forgotten(self, name: str) -> None:
+        """No agent has spoken for a node for long."""
+
+    def pull_failed(self, failed: FailedPull) -> None:
+        """A pull failed on a node; whoever looks at the node may be told there."""
+
+    async def run(self) -> NoReturn:
+        """Keep the sink up to date, without end."""
+
+
+NewSource = Callable[[NodeSink], NodeSource]

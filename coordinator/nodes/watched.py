@@ -1,0 +1,186 @@
+"""The node source ``kubernetes``: list in pages, then watch, for ever.
+
+A broken watch goes on from the last version seen; a version that is no longer kept (410) is
+answered by a new list, whose differences are told. Nothing asks again by the clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Final, NamedTuple, NoReturn
+
+import msgspec
+
+from common.bus.backoff import Backoff
+from common.logs import Log
+from coordinator.core.fleet import Node
+from coordinator.nodes.api_server import ApiServer, ApiServerError, ExpiredError, failure
+from coordinator.nodes.failure_events import FailureEvents
+from coordinator.nodes.node_object import (
+    NodeObject,
+    WatchEvent,
+    read_event,
+    read_failure,
+    read_node,
+    read_page,
+)
+from coordinator.nodes.source import FailedPull, NodeSink
+
+log = Log(__name__)
+
+NODES: Final = "/api/v1/nodes"
+PAGE: Final = 100
+"""Nodes asked for at once: 2 MB, decoded in some 5 ms, in which the event loop stands still."""
+WATCH_SECONDS: Final = (1800, 3600)
+"""The server ends a watch after so long; drawn, so that not all clients come back together."""
+SILENCE_SECONDS: Final = 150.0
+"""Bookmarks come about once a minute: a connection that is silent for so long is dead."""
+LONGEST_PAUSE: Final = 8.0
+_AT_ONCE: Final = 20
+"""Nodes that are taken in before others have a turn on the event loop."""
+
+
+class _Known(NamedTuple):
+    uid: str
+    node: Node
+
+
+class WatchedNodes:
+    """What the API server says, told as differences."""
+
+    def __init__(
+        self, sink: NodeSink, context: str | None = None, *, tells_failures: bool = False
+    ) -> None:
+        self._sink = sink
+        self._context = context
+        self._failures = FailureEvents(self._uid, context) if tells_failures else None
+        self._known: dict[str, _Known] = {}
+        self._version: str | None = None
+        """Up to which everything has been told; None: list first."""
+        self._listed = False
+        self._pause = Backoff(LONGEST_PAUSE)
+        self._why_not = ""
+
+    @property
+    def trouble(self) -> str:
+        """Why the nodes may be out of date or are not known yet, in one sentence; or empty."""
+        if self._why_not:
+            return f"Kubernetes cannot be asked for its nodes: {self._why_not}."
+        return "" if self._listed else "Kubernetes has not listed its nodes yet."
+
+    def announced(self, name: str, labels: Mapping[str, str]) -> None:
+        """Kubernetes decides which nodes there are, and how they are labelled."""
+
+    def forgotten(self, name: str) -> None:
+        """A node whose agent is silent is a node all the same; an agent without a node was one."""
+        if self._listed and name not in self._known:
+            self._sink.vanished(name)
+
+    def pull_failed(self, failed: FailedPull) -> None:
+        """Make it an Event on the Node, where that is wanted."""
+        if self._failures is not None:
+            self._failures.pull_failed(failed)
+
+    def _uid(self, name: str) -> str | None:
+        known = self._known.get(name)
+        return None if known is None else known.uid
+
+    async def run(self) -> NoReturn:
+        """Keep the sink up to date, without end."""
+        async with asyncio.TaskGroup() as jobs:
+            if self._failures is not None:
+                jobs.create_task(self._failures.run())
+            await self._watch()
+
+    async def _watch(self) -> NoReturn:
+        while True:
+            try:
+                async with ApiServer.connected(self._context) as api:
+                    await self._follow(api)
+            except ExpiredError as why:
+                log.info("the watch of nodes is too far behind: listing anew", why=str(why))
+                self._version = None
+            except (ApiServerError, msgspec.MsgspecError) as why:
+                self._why_not = str(why).rstrip(".")
+                log.warning("the API server cannot be asked for its nodes", why=self._why_not)
+            await asyncio.sleep(self._pause.next())
+
+    async def _follow(self, api: ApiServer) -> None:
+        """List if need be, then watch until the watch ends."""
+        if self._version is None:
+            self._version = await self._list(api)
+        if not self._listed:
+            self._listed = True
+            self._sink.listed()
+        async with api.streamed(
+            NODES,
+            SILENCE_SECONDS,
+            watch="true",
+            allowWatchBookmarks="true",
+            resourceVersion=self._version,
+            timeoutSeconds=str(random.randint(*WATCH_SECONDS)),  # noqa: S311 - no secret
+        ) as lines:
+            self._why_not = ""
+            taken = 0
+            async for line in lines:
+                self._take_in(read_event(line))
+                taken += 1
+                if taken % _AT_ONCE == 0:
+                    await asyncio.sleep(0)
+
+    # ── the list ──
+
+    async def _list(self, api: ApiServer) -> str:
+        """Take in every node, and drop those that are no more; the version of the list."""
+        gone = set(self._known)
+        page = read_page(await api.get(NODES, limit=str(PAGE)))
+        while True:
+            for number, node in enumerate(page.items, start=1):
+                gone.discard(node.metadata.name)
+                self._seen(node)
+                if number % _AT_ONCE == 0:
+                    await asyncio.sleep(0)
+            if not page.metadata.next_page:
+                break
+            query = {"limit": str(PAGE), "continue": page.metadata.next_page}
+            page = read_page(await api.get(NODES, **query))
+        for name in gone:
+            self._vanished(name)
+        log.info("nodes listed", nodes=len(self._known), gone=len(gone))
+        return page.metadata.resource_version
+
+    # ── the watch ──
+
+    def _take_in(self, event: WatchEvent) -> None:
+        self._pause.reset()
+        if event.type == "ERROR":
+            status = read_failure(event.object)
+            raise failure(status.code or HTTPStatus.INTERNAL_SERVER_ERROR, status.message)
+        node = read_node(event.object)
+        match event.type:
+            case "ADDED" | "MODIFIED":
+                self._seen(node)
+            case "DELETED":
+                self._vanished(node.metadata.name)
+            case _:
+                pass  # a bookmark, or what a later version of Kubernetes may think of
+        self._version = node.metadata.resource_version
+
+    # ── what is known ──
+
+    def _seen(self, found: NodeObject) -> None:
+        name = found.metadata.name
+        known, new = self._known.get(name), _Known(found.metadata.uid, found.as_node())
+        if known == new:
+            return  # heartbeats and image lists change a Node all day
+        if known is not None and known.uid != new.uid:
+            self._sink.vanished(name)  # deleted and made anew while nobody watched
+        self._known[name] = new
+        self._sink.seen(name, new.node)
+
+    def _vanished(self, name: str) -> None:
+        if self._known.pop(name, None) is not None:
+            self._sink.vanished(name)

@@ -41,6 +41,7 @@ export function duration(seconds) {
   const whole = Math.round(seconds);
   if (whole < 60) return t("time.s", { s: whole });
   const minutes = Math.floor(whole / 60);
+  if (minutes < 60 && whole % 60 === 0) return t("time.m", { m: minutes });
   if (minutes < 60) return t("time.ms", { m: minutes, s: whole % 60 });
   const hours = Math.floor(minutes / 60);
   if (hours < 48) return t("time.hm", { h: hours, m: minutes % 60 });

@@ -20,48 +20,51 @@ export class BatchTimeline {
     this.#rows,
   );
 
-  /** @param {object} task @param {object[]} nodes */
-  update(task, nodes) {
-    const begun = task.startedAt !== undefined && nodes.length > 0;
-    this.#none.hidden = begun;
-    if (!begun) return this.#list.show([]);
+  /** @param {object} task @param {object[]} nodes @param {Map<number, number>} begun by batch */
+  update(task, nodes, begun) {
+    const hasBegun = task.startedAt !== undefined && nodes.length > 0;
+    this.#none.hidden = hasBegun;
+    if (!hasBegun) return this.#list.show([]);
     const start = Date.parse(task.startedAt);
     const end = task.finishedAt ? Date.parse(task.finishedAt) : now();
-    const rows = grouped(summarize(nodes, end), task.progress.totalBatches);
+    const rows = grouped(summarize(nodes, begun, end), task.progress.totalBatches);
     // Times of tasks are whole seconds, those of nodes are not.
-    const last = Math.max(end, start + 1, ...rows.map((row) => row.end));
-    this.#list.show(rows.map((row) => ({ ...row, scale: { start, length: last - start } })));
+    const ends = rows.map((row) => row.end).filter(Number.isFinite);
+    const length = Math.max(end, start + 1, ...ends) - start;
+    this.#list.show(rows.map((row) => ({ ...row, scale: { start, length } })));
   }
 }
 
-function summarize(nodes, end) {
+function summarize(nodes, begun, end) {
   const batches = new Map();
   for (const node of nodes) {
-    if (!batches.has(node.batch)) batches.set(node.batch, blank(node.batch));
+    if (!batches.has(node.batch)) batches.set(node.batch, blank(node.batch, begun.get(node.batch)));
     count(batches.get(node.batch), node, end);
   }
   return [...batches.values()];
 }
 
-const blank = (batch) =>
-  ({ from: batch, to: batch, total: 0, counts: {}, start: Infinity, end: -Infinity });
+const blank = (batch, start = Infinity) =>
+  ({ from: batch, to: batch, total: 0, counts: {}, start, end: start });
 
 function count(sum, node, end) {
   const state = node.state === "assigned" ? "pulling" : node.state;
   sum.total += 1;
   sum.counts[state] = (sum.counts[state] ?? 0) + 1;
-  if (node.startedAt) sum.start = Math.min(sum.start, Date.parse(node.startedAt));
-  if (node.finishedAt) sum.end = Math.max(sum.end, Date.parse(node.finishedAt));
-  if (state === "pulling") sum.end = Math.max(sum.end, end);
+  if (node.finishedAt) sum.end = last(sum.end, Date.parse(node.finishedAt));
+  if (state === "pulling" || state === "retrying") sum.end = last(sum.end, end);
 }
+
+/** The later of two times; a batch that has not begun has no end. */
+const last = (one, other) => (one === Infinity ? other : Math.max(one, other));
 
 /** Neighbours put together until there are few enough rows. */
 function grouped(batches, total) {
   const size = Math.ceil(Math.max(total, batches.length) / MOST_ROWS);
   const groups = [];
   for (const batch of batches) {
-    const last = groups.at(-1);
-    if (last && batch.from < last.from + size) join(last, batch);
+    const group = groups.at(-1);
+    if (group && batch.from < group.from + size) join(group, batch);
     else groups.push(batch);
   }
   return groups;
@@ -71,7 +74,7 @@ function join(group, batch) {
   group.to = batch.to;
   group.total += batch.total;
   group.start = Math.min(group.start, batch.start);
-  group.end = Math.max(group.end, batch.end);
+  if (batch.end !== Infinity) group.end = last(group.end, batch.end);
   for (const [state, number] of Object.entries(batch.counts)) {
     group.counts[state] = (group.counts[state] ?? 0) + number;
   }
@@ -100,10 +103,10 @@ class Row {
   }
 
   #place({ start, end, scale }) {
-    const left = Math.max(0, (100 * (start - scale.start)) / scale.length);
-    const width = Math.max(1, (100 * (end - start)) / scale.length);
-    this.#bar.style.left = `${Math.min(left, 99)}%`;
-    this.#bar.style.width = `${Math.min(width, 100 - left)}%`;
+    const share = (time) => Math.max(0, (100 * time) / scale.length);
+    const left = Math.min(share(start - scale.start), 99);
+    this.#bar.style.left = `${left}%`;
+    this.#bar.style.width = `${Math.max(1, Math.min(share(end - start), 100 - left))}%`;
   }
 }
 

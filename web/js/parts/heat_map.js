@@ -10,7 +10,7 @@ import { onTheme } from "../preferences.js";
 
 /** Few nodes: cells with names, and fewer still, with a second line of what is to be said. */
 const NAMED = { width: 150, height: 34, gap: 4, most: 60 };
-const NOTED = { width: 200, height: 50, gap: 5, most: 24 };
+const NOTED = { width: 158, height: 50, gap: 5, most: 24 };
 const SMALLEST = 4;
 const LARGEST = 26;
 /** Pixels that the whole map may be high before cells shrink. */

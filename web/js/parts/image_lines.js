@@ -81,7 +81,9 @@ export class ImageLines {
 
   #verdict(line, index) {
     const [state, text] = this.#judgement(line, index);
-    const item = h("li", { value: index + 1 }, h("span", { class: "mark", "aria-hidden": "true" }), h("span", {}, text));
+    const number = h("span", { class: "line" }, index + 1);
+    const mark = h("span", { class: "mark", "aria-hidden": "true" });
+    const item = h("li", {}, number, mark, h("span", {}, text));
     item.dataset.state = state;
     return item;
   }

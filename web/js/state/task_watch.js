@@ -21,6 +21,8 @@ export class TaskWatch {
   /** @type {number | null} how many nodes are being loaded; null when all are there */
   loading = null;
   history = new History();
+  /** @type {Map<number, number>} when each batch began, over all attempts that were heard of */
+  begun = new Map();
   /** @type {Set<number>} places in `nodes` that changed since `takeChanged` */
   #changed = new Set();
   #layoutChanged = true;
@@ -90,10 +92,18 @@ export class TaskWatch {
   }
 
   #takeNodeEvent(type, record) {
+    this.#noteStart(record);
     const place = this.#places.get(record.nodeName);
     if (place === undefined) return; // the list that is under way knows this already
     if (type === "node.removed") this.#reload.request();
     this.#put(place, withRecord(this.nodes[place], record));
+  }
+
+  /** A record tells of its newest attempt only; the kept events, of every one. */
+  #noteStart({ batch, startedAt }) {
+    if (startedAt === undefined) return;
+    const time = Date.parse(startedAt);
+    if (time < (this.begun.get(batch) ?? Infinity)) this.begun.set(batch, time);
   }
 
   #takeFrame(frames) {
@@ -107,6 +117,7 @@ export class TaskWatch {
 
   #put(place, node) {
     if (node === this.nodes[place]) return;
+    this.#noteStart(node);
     this.nodes[place] = node;
     this.#touched.set(node.nodeName, ++this.#clock);
     this.#changed.add(place);
@@ -146,6 +157,7 @@ export class TaskWatch {
 
   /** What the stream told after the question was asked is at least as new as the answer. */
   #merge(record, before) {
+    this.#noteStart(record);
     const place = this.#places.get(record.nodeName);
     const known = place === undefined ? undefined : this.nodes[place];
     const isTouched = (this.#touched.get(record.nodeName) ?? 0) > before;

@@ -153,12 +153,12 @@ export class TaskView {
   }
 
   #summarize() {
-    const { task, nodes, history } = this.#watch;
+    const { task, nodes, history, begun } = this.#watch;
     if (task === null) return;
     this.#failures.update(nodes);
     this.#images.update(task.images, nodes);
     this.#chart.update(history.points, isOver(task));
-    this.#batches.update(task, nodes);
+    this.#batches.update(task, nodes, begun);
     this.#settings.update(task);
   }
 

@@ -21,6 +21,7 @@ export const WORDS = {
   "stream.healed": "Connected again. Everything is up to date.",
 
   "time.s": "{s} s",
+  "time.m": "{m} min",
   "time.ms": "{m} min {s} s",
   "time.hm": "{h} h {m} min",
   "time.dh": "{d} d {h} h",

@@ -21,6 +21,7 @@ export const WORDS = {
   "stream.healed": "已重新连接，内容均为最新。",
 
   "time.s": "{s} 秒",
+  "time.m": "{m} 分钟",
   "time.ms": "{m} 分 {s} 秒",
   "time.hm": "{h} 小时 {m} 分",
   "time.dh": "{d} 天 {h} 小时",

@@ -1,0 +1,118 @@
+"""The list of tasks, by a person's steps."""
+
+from __future__ import annotations
+
+import itertools
+import re
+
+import pytest
+from playwright.async_api import Locator, Page, expect
+
+from tests.fixtures.browser import Windows
+from tests.fixtures.fleet import Fleet
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+_NUMBERS = itertools.count(1)
+
+
+def fresh_image(name: str) -> str:
+    """An image that no other test uses, so that its row is found by it."""
+    return f"registry.example/{name}:{next(_NUMBERS)}"
+
+
+def row_of(page: Page, image: str) -> Locator:
+    """The row of a task in the list."""
+    return page.get_by_role("row").filter(has=page.get_by_role("link", name=image, exact=True))
+
+
+async def test_a_task_is_seen_from_its_beginning_to_its_end(windows: Windows, site: Fleet) -> None:
+    """A task made elsewhere appears, moves and ends without a reload."""
+    page = await windows.open()
+    await expect(page.get_by_text("Live")).to_be_visible()
+    image = fresh_image("seen")
+    await site.post([image], batchSize=2)
+    row = row_of(page, image)
+    await expect(row.get_by_text("Running")).to_be_visible()
+    await expect(row.get_by_text(re.compile(r"of 4 nodes"))).to_be_visible()
+    await expect(row.get_by_text("Completed")).to_be_visible()
+    await expect(row.get_by_text("4 of 4 nodes")).to_be_visible()
+    await expect(row.get_by_role("progressbar")).to_have_attribute("aria-valuenow", "100")
+
+
+async def test_what_failed_says_why_in_the_list(windows: Windows, site: Fleet) -> None:
+    """The row of a failed task tells the reason in a sentence."""
+    image = fresh_image("fails/image-not-found")
+    await site.over(await site.post([image]))
+    page = await windows.open("#/tasks?status=failed")
+    row = row_of(page, image)
+    await expect(row.get_by_text("ImageNotFound")).to_be_visible()
+    await expect(row.get_by_text("4 failed").first).to_be_visible()
+
+
+async def test_a_filter_shows_one_status_and_keeps_to_it(windows: Windows, site: Fleet) -> None:
+    """A task that leaves the status leaves the list; the number beside each filter is live."""
+    image = fresh_image("filtered")
+    page = await windows.open()
+    await page.get_by_role("link", name=re.compile("^Running")).click()
+    await expect(page).to_have_url(re.compile("status=running"))
+    await site.post([image])
+    await expect(row_of(page, image)).to_be_visible()
+    await expect(row_of(page, image)).to_have_count(0)
+    await page.get_by_role("link", name=re.compile("^Completed")).click()
+    await expect(row_of(page, image)).to_be_visible()
+    await page.go_back()
+    await expect(page).to_have_url(re.compile("status=running"))
+
+
+async def test_cancel_asks_once(windows: Windows, site: Fleet) -> None:
+    """No is no; yes cancels, and the row says so."""
+    image = fresh_image("cancelled")
+    task = await site.post([image], batchSize=1)
+    page = await windows.open()
+    row = row_of(page, image)
+    await row.get_by_role("button", name=f"Cancel {image}").click()
+    dialog = page.get_by_role("dialog", name="Cancel this task?")
+    await dialog.get_by_role("button", name="Keep it running").click()
+    await expect(dialog).to_have_count(0)
+    await row.get_by_role("button", name=f"Cancel {image}").click()
+    await dialog.get_by_role("button", name="Cancel the task").click()
+    await expect(row.get_by_text("Cancelled", exact=True)).to_be_visible()
+    assert (await site.over(task))["status"] == "cancelled"
+
+
+async def test_run_again_makes_a_new_task(windows: Windows, site: Fleet) -> None:
+    """The new task is shown, and names the one that it repeats."""
+    image = fresh_image("again")
+    first = await site.post([image])
+    await site.over(first)
+    page = await windows.open()
+    await row_of(page, image).get_by_role("button", name=f"Run {image} again").click()
+    await expect(page.get_by_role("heading", level=1, name=image)).to_be_visible()
+    await expect(page.get_by_role("link", name=first)).to_be_visible()
+    await expect(page.get_by_text("Completed").first).to_be_visible()
+
+
+async def test_failed_nodes_are_retried_by_a_click(windows: Windows, site: Fleet) -> None:
+    """Only the nodes that failed are in the new task."""
+    image = fresh_image("fails/registry-error")
+    await site.over(await site.post([image], nodeSelector={"zone": "b"}))
+    page = await windows.open("#/tasks?status=failed")
+    await row_of(page, image).get_by_role("button", name="Retry failed nodes").click()
+    await expect(page.get_by_role("heading", level=1, name=image)).to_be_visible()
+    await expect(page.get_by_text("of 1 node").first).to_be_visible()
+
+
+async def test_many_tasks_are_paged(windows: Windows, site: Fleet) -> None:
+    """Pages follow one another, and the number of rows can be chosen."""
+    for _ in range(23):
+        await site.post([fresh_image("paged")], nodeSelector={"zone": "nowhere"})
+    page = await windows.open("#/tasks")
+    body = page.get_by_role("rowgroup").nth(1)
+    await expect(body.get_by_role("row")).to_have_count(20)
+    await page.get_by_role("button", name="Next page").click()
+    await expect(page).to_have_url(re.compile("offset=20"))
+    await expect(page.get_by_text(re.compile(r"^21–"))).to_be_visible()
+    await page.get_by_label("Rows per page").select_option("50")
+    await expect(page.get_by_text(re.compile(r"^1–"))).to_be_visible()
+    await expect(page).to_have_url(re.compile("limit=50"))

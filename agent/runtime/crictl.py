@@ -236,7 +236,8 @@ async def _stop(process: Process) -> None:
         async with asyncio.timeout(_STOP_SECONDS):
             await process.wait()
     except TimeoutError:
-        process.kill()
+        with suppress(ProcessLookupError):
+            process.kill()
         await process.wait()
 
 
@@ -248,7 +249,7 @@ def _read_failure(errors: str) -> _ProgramFailed:
             code = _WORD.sub("_", answer[1]).upper()
             return _ProgramFailed(_CODES.get(code, code), answer[2])
     text = quoted[-1] if quoted else errors.strip()
-    return _ProgramFailed("", text.removeprefix("pulling image: "))
+    return _ProgramFailed("", text.removeprefix("pulling image: ") or "it failed without a word")
 
 
 def _unescaped(escape: re.Match[str]) -> str:

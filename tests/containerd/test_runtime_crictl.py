@@ -25,7 +25,10 @@ PROGRAM = shutil.which(_NAMED or "crictl") or ""
 if _NAMED and not PROGRAM:
     pytest.fail(f"IPS_TEST_CRICTL names no program: {_NAMED}", pytrace=False)
 if not PROGRAM:
-    pytest.skip("no crictl, neither IPS_TEST_CRICTL nor on PATH", allow_module_level=True)
+    pytest.skip(
+        "no crictl, neither IPS_TEST_CRICTL nor on PATH: its driver is not tested",
+        allow_module_level=True,
+    )
 
 pytestmark = pytest.mark.crictl
 

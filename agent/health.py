@@ -7,6 +7,7 @@ socket and every request gets a thread of its own, so that nothing wakes while n
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from socketserver import TCPServer, ThreadingMixIn
@@ -17,6 +18,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from common.lifecycle import StartupError
+from common.logs import Log
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -25,6 +27,8 @@ LOOP_SECONDS = 5.0
 """An event loop that does not turn for so long is no life."""
 CLIENT_SECONDS = 10.0
 """Time for a client to say what it wants."""
+
+log = Log(__name__)
 
 
 class _Handler(WSGIRequestHandler):
@@ -44,6 +48,10 @@ class _Server(ThreadingMixIn, WSGIServer):
         TCPServer.server_bind(self)
         self.server_name, self.server_port = "agent", self.server_address[1]
         self.setup_environ()
+
+    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002
+        """Say that a request was not answered; most often it is the client that went away."""
+        log.debug("a request failed", client=client_address, why=repr(sys.exception()))
 
 
 class HealthPort:

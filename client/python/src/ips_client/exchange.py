@@ -121,6 +121,7 @@ def _finish(session: Session, begun: _Begun, within: float) -> Talk[Answer]:
 def _next(wire: Wire, within: float) -> Talk[object]:
     """The next event. Raises LinkFailure where the connection ends before there is one."""
     data: bytes | None = b"-"
+    is_begin = wire.http.their_state is h11.SEND_RESPONSE
     try:
         while (event := wire.http.next_event()) is h11.NEED_DATA:
             data = yield from read(wire.link, within)
@@ -128,10 +129,14 @@ def _next(wire: Wire, within: float) -> Talk[object]:
                 raise Silence(f"no answer within {within:g} s")
             wire.http.receive_data(data)
     except h11.RemoteProtocolError:
-        if not data:
+        if not data and not (is_begin and _is_foreign(wire.http.trailing_data[0])):
             raise LinkFailure("the connection broke off within an answer") from None
         raise UnexpectedAnswer("what answers does not speak HTTP") from None
     return event
+
+
+def _is_foreign(begin: bytes) -> bool:
+    return not b"HTTP/".startswith(begin[:5])
 
 
 def _encoded(http: h11.Connection, session: Session, request: Request) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import socket
 import time
 from typing import TYPE_CHECKING, Any, Final
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from ssl import SSLContext
 
 READ_BYTES: Final = 65536
+_ERRNO: Final = re.compile(r"\[Errno (\d+)\]")
 
 
 class SocketLink:
@@ -83,7 +86,9 @@ def failure_of(error: OSError) -> LinkFailure:
     distrust = getattr(error, "verify_message", None)  # of ssl.SSLCertVerificationError
     if distrust:
         return LinkFailure(f"its certificate is not trusted ({distrust})", lasting=True)
-    words = error.strerror or str(error) or type(error).__name__
+    # asyncio writes texts of its own around the numbers, several where it tried several addresses.
+    found = _ERRNO.search(str(error))
+    words = os.strerror(int(found[1])) if found else str(error) or type(error).__name__
     return LinkFailure(words[:1].lower() + words[1:])
 
 

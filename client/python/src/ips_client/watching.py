@@ -41,8 +41,8 @@ from ips_client.session import Session
 from ips_client.sse import Frame
 from ips_client.talk import Emit, LinkFailure, Pause, Silence, Talk, clock
 
-OPEN_SECONDS: Final = 5.0
-"""A stream that has not begun by then is being held back."""
+OPEN_SECONDS: Final = 3.0
+"""A stream that has not begun by then may be held back."""
 ASK_SECONDS: Final = 3.0
 """Between two questions where the stream does not come through."""
 QUIET_SECONDS: Final = 2.0
@@ -246,7 +246,7 @@ class _Watch:
         try:
             stream = yield from self._subscription.open((yield from self._within(OPEN_SECONDS)))
         except Silence:
-            self._late = LATE_LIMIT
+            self._late = self._late + 1 if (yield from self._ask()) else 0
             return
         if stream is None:  # nothing is left to come; whatever that means, asking will tell
             self._late = LATE_LIMIT

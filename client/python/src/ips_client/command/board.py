@@ -1,15 +1,14 @@
 """What is drawn while tasks are waited for: lines of text, from what is known and a width.
 
-Nothing here writes. Rows are fitted to the width by giving the bar what the words leave, and by
-dropping words from the right when even the smallest bar does not fit.
+Nothing here writes. Where the width does not suffice, words are left out from the right.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Final
+from typing import Final, NamedTuple
 
 from ips_client.command.output import paint
 from ips_client.command.text import cut, size, span, transfer
@@ -17,11 +16,19 @@ from ips_client.documents import LiveNode, Task
 from ips_client.watching import Progress
 
 SMALLEST_BAR: Final = 6
-LARGEST_BAR: Final = 40
+LARGEST_BAR: Final = 30
 NODE_ROWS: Final = 8
 _SHORT_ID: Final = 8
 _WIDE: Final = 70
 _NAME_PART: Final = 0.3
+
+
+class Row(NamedTuple):
+    """A bar between a label and words, the most important ones first."""
+
+    label: str
+    part: float
+    words: Sequence[str]
 
 
 @dataclass
@@ -42,11 +49,12 @@ class Board:
     def rows(self, width: int, height: int) -> list[str]:
         """The picture now, no wider and no higher."""
         if len(self.ids) == 1:
-            rows = self._one(self.ids[0], width, height)
-        else:
-            rows = [self._brief(task_id, width) for task_id in self._by_interest()]
-        if len(rows) > height:
-            rows[height - 1 :] = [cut(f"… and {len(rows) - height + 1} more", width)]
+            return self._one(self.ids[0], width, height)[:height]
+        wanted = self._by_interest()
+        shown = wanted if len(wanted) <= height else wanted[: height - 1]
+        rows = self._fitted([self._brief(task_id, width) for task_id in shown], width)
+        if len(shown) < len(wanted):
+            rows.append(cut(f"… and {len(wanted) - len(shown)} more", width))
         return rows
 
     def _by_interest(self) -> list[str]:
@@ -57,72 +65,43 @@ class Board:
             self.ids, key=lambda each: rank.get(seen[each].task.status, 2) if each in seen else 1
         )
 
-    # ── several tasks: a row each ──
-
-    def _brief(self, task_id: str, width: int) -> str:
+    def _brief(self, task_id: str, width: int) -> Row:
         label = task_id if width >= _WIDE else f"…{task_id[-_SHORT_ID:]}"
         progress = self.progress.get(task_id)
         if progress is None:
-            return cut(f"{label} waiting for an answer", width)
+            return Row(label, 0.0, ["waiting for an answer"])
         task = progress.task
-        words = [task.status if task.status != "running" else "", *_node_words(task)]
-        if progress.trouble is not None:
-            words.insert(0, "server away")
-        return self._row(label, _node_part(task), words, width)
-
-    # ── one task: all that is known ──
+        away = ["server away"] if progress.trouble is not None else []
+        status = [task.status] if task.status != "running" else []
+        return Row(label, _node_part(task), [*away, *status, *_node_words(task)])
 
     def _one(self, task_id: str, width: int, height: int) -> list[str]:
+        """All that is known of the only task."""
         progress = self.progress.get(task_id)
         if progress is None:
             return [cut(f"{task_id} waiting for an answer", width)]
-        task, now = progress.task, progress.task.progress
-        rows = [cut(_headline(task), width)]
-        if progress.trouble is not None:
-            rows.append(cut(f"{progress.trouble}; trying again", width))
-        if task.message and not task.is_over:
-            rows.append(cut(task.message, width))
-        if now.total_nodes:
-            rows.append(self._row("nodes", _node_part(task), _node_words(task), width))
-        if now.bytes is not None:
-            part = now.bytes / now.total_bytes if now.total_bytes else 0.0
-            rows.append(self._row("bytes", part, _byte_words(task), width))
-        room = min(NODE_ROWS, height - len(rows) - 1)
-        return [*rows, *self._nodes(list(progress.nodes.values()), room, width)]
+        head = [cut(line, width) for line in _head(progress)]
+        room = height - len(head) - len(("nodes", "bytes", "more"))
+        rows = list(_task_rows(progress.task))
+        nodes = sorted(progress.nodes.values(), key=lambda node: node.node_name)
+        shown = nodes[: max(0, min(NODE_ROWS, room))]
+        rows += [_node_row(node, int(width * _NAME_PART)) for node in shown]
+        lines = [*head, *self._fitted(rows, width)]
+        if len(shown) < len(nodes):
+            lines.append(cut(f"… and {len(nodes) - len(shown)} more nodes at work", width))
+        return lines
 
-    def _nodes(self, nodes: Sequence[LiveNode], room: int, width: int) -> list[str]:
-        if room < 1:
-            return []
-        names = int(width * _NAME_PART)
-        label = min(names, max((len(node.node_name) for node in nodes), default=0))
-        rows = [self._node(node, label, width) for node in nodes[:room]]
-        if len(nodes) > room:
-            rows.append(cut(f"  … and {len(nodes) - room} more nodes at work", width))
-        return rows
+    def _fitted(self, rows: Sequence[Row], width: int) -> list[str]:
+        """Rows below one another, bars in one column; words that do not fit are left out."""
+        label = max((len(row.label) for row in rows), default=0)
+        bar = max(SMALLEST_BAR, min(LARGEST_BAR, (width - label) // 3))
+        return [self._line(row, label, bar, width) for row in rows]
 
-    def _node(self, node: LiveNode, label: int, width: int) -> str:
-        known = [image for image in node.images if image.total_bytes]
-        total = sum(image.total_bytes or 0 for image in known)
-        done = sum(image.bytes or 0 for image in known)
-        speed = sum(image.bytes_per_second or 0 for image in node.images)
-        current = next((each.image for each in node.images if each.state == "pulling"), "")
-        words = [node.state if node.state != "pulling" else ""]
-        if total:
-            words += [transfer(done, total), f"{size(speed)}/s" if speed else ""]
-        words += [current.rpartition("/")[2], node.reason or ""]
-        name = f"  {cut(node.node_name, label):<{label}}"
-        return self._row(name, done / total if total else 0.0, words, width)
-
-    # ── a row ──
-
-    def _row(self, label: str, part: float, words: Sequence[str], width: int) -> str:
-        shown = [word for word in words if word]
-        while shown and width - _length(label, shown) < SMALLEST_BAR:
-            shown.pop()
-        room = min(LARGEST_BAR, width - _length(label, shown))
-        if room < SMALLEST_BAR:
-            return cut(" ".join([label, *shown]), width)
-        return " ".join([label, self._bar(part, room), "  ".join(shown)]).rstrip()
+    def _line(self, row: Row, label: int, bar: int, width: int) -> str:
+        words = [word for word in row.words if word]
+        while words and len("  ".join(words)) > width - label - bar - 2:
+            words.pop()
+        return f"{row.label:<{label}} {self._bar(row.part, bar)} {'  '.join(words)}".rstrip()
 
     def _bar(self, part: float, width: int) -> str:
         full = int(max(0.0, min(1.0, part)) * width)
@@ -130,9 +109,38 @@ class Board:
         return paint(done * full, "completed") + paint(left * (width - full), "dim")
 
 
-def _length(label: str, words: Sequence[str]) -> int:
-    """Columns that a row needs beside its bar."""
-    return len(label) + 1 + (1 + len("  ".join(words)) if words else 0)
+def _head(progress: Progress) -> Iterator[str]:
+    task = progress.task
+    yield _headline(task)
+    if progress.trouble is not None:
+        yield f"{progress.trouble}; trying again"
+    if task.message and not task.is_over:
+        yield task.message
+
+
+def _task_rows(task: Task) -> Iterator[Row]:
+    now = task.progress
+    if now.total_nodes:
+        yield Row("nodes", _node_part(task), _node_words(task))
+    if now.bytes is not None:
+        part = now.bytes / now.total_bytes if now.total_bytes else 0.0
+        yield Row("bytes", part, _byte_words(task))
+
+
+def _node_row(node: LiveNode, name: int) -> Row:
+    known = [image for image in node.images if image.total_bytes]
+    total = sum(image.total_bytes or 0 for image in known)
+    done = sum(image.bytes or 0 for image in known)
+    speed = sum(image.bytes_per_second or 0 for image in node.images)
+    current = next((each.image for each in node.images if each.state == "pulling"), "")
+    words = [
+        node.state if node.state != "pulling" else "",
+        transfer(done, total) if total else "",
+        f"{size(speed)}/s" if speed else "",
+        current.rpartition("/")[2],
+        node.reason or "",
+    ]
+    return Row(f"  {cut(node.node_name, name)}", done / total if total else 0.0, words)
 
 
 def _node_part(task: Task) -> float:

@@ -42,7 +42,7 @@ def width_of(stream: TextIO) -> int:
 
 def paint(text: str, meaning: str) -> str:
     """A text in the colour of a status."""
-    colour = _COLOURS.get(meaning)
+    colour = _COLOURS.get(meaning) if text else None
     return f"\x1b[{colour}m{text}\x1b[0m" if colour else text
 
 

@@ -1,0 +1,181 @@
+"""The service that most tests share, and what stands between a client and a service."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from ips_client import Client
+
+from sandbox.programs import Agent, Coordinator
+from tests.client.between import Between
+from tests.client.faces import FACES, MakeFace
+from tests.client.images import unique
+
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
+
+NODES = 3
+
+
+@dataclass(frozen=True)
+class Service:
+    """A coordinator with three agents, labelled ``workload=compute`` and ``zone=a``, ``b``, ``b``.
+
+    An image takes 0.3 s; one that is named ``…/fails/<reason>`` fails.
+    """
+
+    coordinator: Coordinator
+    agents: tuple[Agent, ...]
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return self.coordinator.url
+
+
+def start_service(folder: Path, agent_settings: Mapping[str, str]) -> Service:
+    """Start one and wait until it knows its nodes."""
+    coordinator = Coordinator(folder)
+    coordinator.start()
+    asyncio.run(coordinator.ready())
+    simulated = {"IPS_RUNTIME": "simulated", "IPS_HEARTBEAT_SECONDS": "1", **agent_settings}
+    agents = []
+    for number in range(1, NODES + 1):
+        labels = {"IPS_NODE_LABELS": f"workload=compute,zone={'a' if number == 1 else 'b'}"}
+        own = {**coordinator.agent_settings(), **simulated, **labels}
+        agents.append(Agent(folder, f"node-{number}", own))
+        agents[-1].start()
+    with Client(coordinator.url) as client:
+        eventually(lambda: sum(node.connected for node in client.nodes()) == NODES)
+    return Service(coordinator, tuple(agents))
+
+
+def stop_service(service: Service) -> None:
+    """End its programs."""
+
+    async def stop() -> None:
+        for program in (*service.agents, service.coordinator):
+            await program.kill()
+
+    asyncio.run(stop())
+
+
+def restart(service: Service) -> None:
+    """Kill the coordinator and start it again; returns before it is ready."""
+    process = service.coordinator.pid
+    assert process is not None
+    os.killpg(process, signal.SIGKILL)
+    eventually(lambda: service.coordinator.pid is None)
+    service.coordinator.start()
+
+
+def eventually(condition: Callable[[], bool], *, within: float = 30.0) -> None:
+    """Ask again and again until a condition holds."""
+    deadline = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Have the shared service: tests leave it as they found it, tasks that are over aside."""
+    folder = tmp_path_factory.mktemp("service")
+    made = start_service(folder, {"IPS_SIMULATED_SECONDS": "0.3", "IPS_SIMULATED_BYTES": "1000000"})
+    yield made
+    stop_service(made)
+
+
+@pytest.fixture(scope="session")
+def slow_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Have a service whose images take 3 s; its coordinator may be killed and started again."""
+    made = start_service(tmp_path_factory.mktemp("slow"), {"IPS_SIMULATED_SECONDS": "3"})
+    yield made
+    stop_service(made)
+
+
+@pytest.fixture
+def client(service: Service) -> Iterator[Client]:
+    """Have a client of the shared service."""
+    with Client(service.url) as made:
+        yield made
+
+
+@pytest.fixture(params=sorted(FACES))
+def face(request: pytest.FixtureRequest) -> MakeFace:
+    """Have the client's two faces in turn."""
+    return FACES[request.param]
+
+
+@pytest.fixture
+def between() -> Iterator[Callable[..., Between]]:
+    """Put something between a client and a service; see ``Between``."""
+    made: list[Between] = []
+
+    def put(*arguments: object, **options: object) -> Between:
+        made.append(Between(*arguments, **options))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield put
+    for each in made:
+        each.close()
+
+
+@dataclass(frozen=True)
+class Ips:
+    """Runs the command against a server."""
+
+    server: str
+
+    def __call__(
+        self,
+        *words: str,
+        stdin: bytes | None = None,
+        within: float = 40.0,
+        env: Mapping[str, str] | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run it to its end."""
+        done = subprocess.run(
+            self.command(*words),
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            timeout=within,
+            check=False,
+            env=self.environment(env),
+        )
+        return subprocess.CompletedProcess(
+            done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
+        )
+
+    def command(self, *words: str) -> list[str]:
+        """The command line."""
+        return [sys.executable, "-m", "ips_client", *words]
+
+    def environment(self, env: Mapping[str, str] | None = None) -> dict[str, str]:
+        """An environment that names the server, and nothing that changes looks."""
+        dropped = {"NO_COLOR", "TERM", "IPS_SERVER"}
+        inherited = {key: value for key, value in os.environ.items() if key not in dropped}
+        return {**inherited, "IPS_SERVER": self.server, "TERM": "xterm", **(env or {})}
+
+
+@pytest.fixture
+def ips(service: Service) -> Ips:
+    """Have the command, against the shared service."""
+    return Ips(service.url)
+
+
+@pytest.fixture
+def image() -> str:
+    """Have an image that no node has."""
+    return unique("app")

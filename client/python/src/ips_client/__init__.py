@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ips_client.version import __version__
+
 if TYPE_CHECKING:
     from ips_client.async_client import AsyncClient
     from ips_client.client import Client
@@ -45,8 +47,6 @@ if TYPE_CHECKING:
         UnexpectedAnswer,
     )
     from ips_client.watching import Progress, Waited
-
-__version__ = "1.0.0"
 
 __all__ = [
     "AsyncClient",

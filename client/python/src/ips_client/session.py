@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from ips_client import __version__
 from ips_client.talk import Address, Link
+from ips_client.version import __version__
 
 if TYPE_CHECKING:
     import h11

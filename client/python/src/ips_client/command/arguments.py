@@ -10,7 +10,7 @@ from functools import partial
 from importlib import import_module
 from typing import Any, Final
 
-from ips_client import __version__
+from ips_client.version import __version__
 
 Handler = Callable[[argparse.Namespace], int]
 

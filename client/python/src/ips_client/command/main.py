@@ -9,8 +9,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from ips_client import __version__
 from ips_client.command import codes
+from ips_client.version import __version__
 
 if TYPE_CHECKING:
     from argparse import Namespace

@@ -1,0 +1,3 @@
+"""The version, where everything may read it at no cost."""
+
+__version__ = "1.0.0"

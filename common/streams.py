@@ -9,11 +9,13 @@ NANOSECONDS = 1_000_000_000
 
 
 def definitions(
-    replicas: int, events_max_bytes: int = subjects.EVENTS_MAX_BYTES
+    replicas: int, events_max_bytes: int = subjects.EVENTS_MAX_BYTES, events_first_seq: int = 0
 ) -> tuple[StreamConfig, ...]:
     """All that the service stores, each on so many servers (1, 3 or 5).
 
     NATS sets ``events_max_bytes`` aside at once: a store with less room refuses the stream.
+    ``events_first_seq`` should grow with each new store (milliseconds since 1970 will do): an SSE
+    client then never takes its position in a former store for one in this.
     """
     return (
         StreamConfig(
@@ -28,6 +30,7 @@ def definitions(
             num_replicas=replicas,
             max_age=subjects.EVENTS_MAX_AGE_SECONDS * NANOSECONDS,
             max_bytes=events_max_bytes,
+            first_seq=events_first_seq,
             allow_direct=True,
             allow_atomic=True,
         ),

@@ -7,6 +7,7 @@ import errno
 import math
 import os
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -209,7 +210,9 @@ class Program:
     async def _prepare_store(self, bus: Bus) -> None:
         """Make or mend streams and buckets; a store that is not there yet is waited for."""
         settings = self._settings
-        for config in definitions(settings.replicas, settings.events_max_bytes):
+        for config in definitions(
+            settings.replicas, settings.events_max_bytes, int(time.time() * 1000)
+        ):
             while True:
                 try:
                     await bus.ensure_stream(config)

@@ -125,6 +125,7 @@ class Bus(Connection):
         except StoreRefused as refusal:
             if refusal.code != api.STREAM_NAME_IN_USE:
                 raise
+            wanted.pop("first_seq", None)  # settled when the stream was made
             await self._update_stream(config.name, wanted)
 
     async def _update_stream(self, name: str, wanted: dict[str, object]) -> None:

@@ -62,6 +62,8 @@ class StreamConfig(msgspec.Struct, frozen=True, kw_only=True):
     allow_msg_ttl: bool = False
     allow_rollup_hdrs: bool = False
     deny_delete: bool = False
+    first_seq: int = 0
+    """The sequence of its first record, where the stream is made; 0 begins at 1."""
 
 
 _ACK_TOKENS = 9

@@ -88,6 +88,24 @@ async def test_a_stream_resumes_over_kills_without_a_gap_or_a_double(fleet: Flee
         assert answer.status == 204
 
 
+async def test_a_position_of_a_former_store_is_said_to_be_none(fleet: Fleet) -> None:
+    """Whoever resumes after the data directory was lost is told so, instead of missing events."""
+    first = await fleet.add_coordinator()
+    task = await fleet.post(["nginx"], nodeNames=["nobody"])
+    await fleet.until(task, lambda seen: seen["status"] == "running")
+    async with fleet.http.get(f"{fleet.api}/tasks/{task}/events") as stream:
+        while not (line := await stream.content.readline()).startswith(b"id:"):
+            pass
+    await first.kill()
+    await fleet.add_coordinator(name="anew")
+    headers = {"Last-Event-ID": line.removeprefix(b"id:").decode().strip()}
+    url = f"{fleet.coordinators[1].url}/api/v1/events"
+    async with fleet.http.get(url, headers=headers) as stream:
+        while not (line := await stream.content.readline()).startswith(b"event:"):
+            pass
+        assert line.strip() == b"event: reset"
+
+
 async def follow(fleet: Fleet, task: str) -> tuple[list[int], list[dict[str, object]]]:
     """Read a task's stream to its last event as a browser does: come back, with the last id."""
     positions: list[int] = []

@@ -104,19 +104,13 @@ class Presence:
         self._elect()
 
     def _elect(self) -> None:
-        self.instance, self.conflict = None, False
-        if not self.sightings:
-            return
-        # Of two that were first heard at the same moment, the one that was heard later.
-        newest = max(reversed(self.sightings), key=lambda name: self.sightings[name].first)
-        began = self.sightings[newest].first
-        # A former instance that speaks again, later than its successor began, is no restart.
-        self.conflict = any(
-            seen.last > began + RESTART_GRACE
-            for name, seen in self.sightings.items()
-            if name != newest
-        )
-        self.instance = None if self.conflict else newest
+        ranked = sorted(self.sightings.items(), key=lambda item: item[1].first)
+        self.conflict, last = False, -inf
+        for _, seen in ranked:
+            # A former instance that spoke again, later than its successor began, is no restart.
+            self.conflict |= last > seen.first + RESTART_GRACE
+            last = max(last, seen.last)
+        self.instance = ranked[-1][0] if ranked and not self.conflict else None
 
     def hears(self, instance: str, time: float) -> bool:
         """Whether an instance is being heard."""

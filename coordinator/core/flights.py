@@ -91,8 +91,12 @@ class Flights:
         run.place(node, now)
         self._by_node.setdefault(node.name, {})[run.head.id] = node
         self._count += 1
-        node.alive_at = self._fleet.clock.at(now)
+        self._note_life(node, now)
         self._timers.at_silence(node.alive_at + self._wait, Judge(self._key(run, node)))
+
+    def _note_life(self, node: NodeRun, now: float) -> None:
+        # When the bus is found to have been silent for a while, its clock goes back by as much.
+        node.alive_at = max(node.alive_at, self._fleet.clock.at(now))
 
     def _take_out(self, run: TaskRun, node: NodeRun) -> bool:
         tasks = self._by_node.get(node.name, {})
@@ -176,7 +180,7 @@ class Flights:
         """An instance has the work, as it said a moment ago."""
         node.sent_to = node.accepted_by = instance
         node.resend_at = None
-        node.alive_at = self._fleet.clock.at(now)
+        self._note_life(node, now)
         if node.phase is NodePhase.ASSIGNED:
             run.move(node, NodePhase.PULLING)
 
@@ -215,7 +219,7 @@ class Flights:
     def _call_back(self, run: TaskRun, node: NodeRun, now: float) -> None:
         """Nobody has the work any more: wait for an agent from now on."""
         node.sent_to = node.accepted_by = node.resend_at = None
-        node.alive_at = self._fleet.clock.at(now)
+        self._note_life(node, now)
         if node.phase is NodePhase.PULLING:
             run.move(node, NodePhase.ASSIGNED)
 

@@ -260,3 +260,17 @@ def test_an_agent_that_goes_on_after_the_verdict_is_stopped(pulling: Stage) -> N
     commands = pulling.store("t1", "n1", verdict.outcome, run=0)
     assert commands[0] == stop("t1", "n1", 1)
     assert pulling.beat("n1", ("t1", 1), interval=10) == [stop("t1", "n1", 1)]
+
+
+def test_an_acceptance_heard_late_does_not_make_the_work_older() -> None:
+    """The clock of silence goes back when the bus is found to have been silent for a while."""
+    stage = Stage()
+    stage.tell(NodeSeen("n1", {}))
+    stage.beat("n1", interval=10)
+    fell = stage.now
+    stage.wait(2)
+    stage.start("t1", "n1")
+    began = stage.node("t1", "n1").alive_at
+    stage.tell(BusFellSilent(fell))
+    stage.accept("t1", "n1")
+    assert stage.node("t1", "n1").alive_at == began

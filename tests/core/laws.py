@@ -1,0 +1,498 @@
+"""The laws that the core keeps, whatever happens: invariants as code.
+
+They judge by what the core was told and by what really is in the model world, and look into the
+core only for who holds a place.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from common.messages import Outcome
+from common.reasons import Reason
+from common.subjects import AttemptKey
+from coordinator.core.backoff import retry_delay
+from coordinator.core.commands import (
+    Assign,
+    CancelWork,
+    Command,
+    FinishTask,
+    StartTask,
+    StoreVerdict,
+    TellNode,
+)
+from coordinator.core.events import (
+    AgentHeard,
+    AssignmentUnanswered,
+    BusFellSilent,
+    BusHeard,
+    Event,
+    NodeSeen,
+    NodeVanished,
+    OutcomeStored,
+    Settled,
+    StoreClosed,
+    StoreOpened,
+    TaskCreated,
+    TaskEnded,
+    TaskStarted,
+    VerdictFailed,
+)
+from coordinator.core.flights import DECIDE_AGAIN_SECONDS
+from coordinator.core.run import IN_FLIGHT, UNSETTLED, NodePhase, NodeRun, TaskRun
+from coordinator.core.task import Rollout, TaskHead, TaskStatus
+from tests.core.model_agents import HEARTBEAT_SECONDS
+from tests.core.reference import Standing, standing
+from tests.core.world import World
+
+SAME_MOMENT = 1e-6
+RESTART_GRACE = 1.0
+CONNECTED_SECONDS = 3 * HEARTBEAT_SECONDS
+
+
+class LawBrokenError(AssertionError):
+    """The core has broken one of its laws."""
+
+
+def demand(kept: object, law: str, *evidence: object) -> None:
+    """A law is kept, or this is the end."""
+    if not kept:
+        raise LawBrokenError(f"{law}: {evidence}")
+
+
+@dataclass
+class Sight:
+    """When an instance was first and last heard, in audible time."""
+
+    first: float
+    last: float
+    at: float
+    """The last time by the engine's clock, so that nobody passes for present who is not."""
+
+
+@dataclass
+class Hearsay:
+    """What one core was told, in the laws' own words."""
+
+    now: float
+    pending: dict[str, tuple[TaskHead, int]] = field(default_factory=dict)
+    running: dict[str, tuple[TaskHead, int]] = field(default_factory=dict)
+    members: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    over: set[str] = field(default_factory=set)
+    starting: set[str] = field(default_factory=set)
+    outcomes: defaultdict[tuple[str, str], dict[int, Outcome]] = field(
+        default_factory=lambda: defaultdict(dict)
+    )
+    due: dict[AttemptKey, float] = field(default_factory=dict)
+    """When an attempt may begin at the earliest."""
+    highest: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+    """The highest sequence of a task's outcomes that count."""
+    told: set[AttemptKey] = field(default_factory=set)
+    verdicts: set[AttemptKey] = field(default_factory=set)
+    """Verdicts on their way into the store."""
+    nodes: dict[str, dict[str, str]] = field(default_factory=dict)
+    sights: defaultdict[str, dict[str, Sight]] = field(default_factory=lambda: defaultdict(dict))
+    ever_heard: set[str] = field(default_factory=set)
+    left: set[str] = field(default_factory=set)
+    excused: set[tuple[str, str, int | None]] = field(default_factory=set)
+    """Work (instance, task, attempt) that the core has ordered to stop."""
+    flying: dict[tuple[str, str], float] = field(default_factory=dict)
+    """Nodes that hold a place, and since when in audible time."""
+    shown: dict[AttemptKey, float] = field(default_factory=dict)
+    """When the only agent of a node last listed an attempt, in audible time."""
+    deaf_since: float | None = None
+    deaf_total: float = 0.0
+    settling: bool = True
+    store_is_open: bool = True
+
+    def audible(self, now: float) -> float:
+        """Seconds during which the leader could hear somebody."""
+        return (now if self.deaf_since is None else self.deaf_since) - self.deaf_total
+
+    def standing(self, task: str, node: str) -> Standing:
+        """A node by the outcomes that were read."""
+        head, _ = self.running[task]
+        return standing(head.spec, self.outcomes[task, node])
+
+    def conflict(self, node: str, now: float) -> bool:
+        """Whether two instances have spoken in turns, and neither is silent by now."""
+        heard = [s for s in self.sights[node].values() if now <= s.at + CONNECTED_SECONDS]
+        return any(
+            a is not b and a.last > b.first + RESTART_GRACE and b.last > a.first + RESTART_GRACE
+            for a in heard
+            for b in heard
+        )
+
+
+def urgency(entry: tuple[TaskHead, int]) -> tuple[int, int]:
+    """Smaller is more urgent."""
+    head, order = entry
+    return -head.spec.priority, order
+
+
+class Laws:
+    """The judge of one world, over all its leaders."""
+
+    def __init__(self) -> None:
+        self._begun: defaultdict[str, set[int]] = defaultdict(set)
+        """Batches of a task that were begun under any leader."""
+        self._ends: dict[str, TaskStatus] = {}
+
+    def new_leader(self, world: World) -> None:
+        """A new core knows nothing."""
+        self._said = Hearsay(world.now)
+        self._agent_wait = world.limits.agent_wait
+
+    def judge(self, world: World, event: Event, commands: list[Command]) -> None:
+        """Take the event in, then judge every command and what is so afterwards."""
+        self._take_in(world, event)
+        for command in commands:
+            self._judge_command(world, command)
+        self._judge_places(world, event)
+        self._judge_store(world)
+
+    # ── what the core was told ──
+
+    def _take_in(self, world: World, event: Event) -> None:
+        said = self._said
+        match event:
+            case TaskCreated(head, order):
+                if head.id not in said.running and head.id not in said.over:
+                    said.pending[head.id] = (head, order)
+            case TaskStarted(head, order, nodes):
+                self._leaves_queue(head.id)
+                if head.id not in said.over:
+                    said.running[head.id] = (head, order)
+                    said.members[head.id] = nodes
+            case TaskEnded(head):
+                self._leaves_queue(head.id)
+                said.running.pop(head.id, None)
+                said.over.add(head.id)
+            case OutcomeStored():
+                self._take_outcome(event, world.now)
+            case VerdictFailed(key):
+                said.verdicts.discard(key)
+            case _:
+                self._take_in_fleet(event, world.now)
+                self._take_in_circumstance(event, world.now)
+
+    def _take_in_fleet(self, event: Event, now: float) -> None:
+        said = self._said
+        match event:
+            case AgentHeard():
+                self._hear(event, now)
+            case AssignmentUnanswered(key, instance, True):
+                said.sights[key.node].pop(instance, None)
+            case NodeSeen(name, labels):
+                said.nodes[name] = dict(labels)
+            case NodeVanished(name):
+                said.nodes.pop(name, None)
+                said.sights.pop(name, None)
+            case _:
+                pass
+
+    def _take_in_circumstance(self, event: Event, now: float) -> None:
+        said = self._said
+        match event:
+            case BusFellSilent(since):
+                said.deaf_since = since
+            case BusHeard() if said.deaf_since is not None:
+                said.deaf_total += now - said.deaf_since
+                said.deaf_since = None
+            case Settled():
+                said.settling = False
+            case StoreClosed():
+                said.store_is_open = False
+            case StoreOpened():
+                said.store_is_open = True
+            case _:
+                pass
+
+    def _leaves_queue(self, task: str) -> None:
+        self._said.pending.pop(task, None)
+        self._said.starting.discard(task)
+
+    def _take_outcome(self, event: OutcomeStored, now: float) -> None:
+        said, (task, node, attempt) = self._said, event.key
+        said.verdicts.discard(event.key)
+        if task not in said.running or attempt in said.outcomes[task, node]:
+            return
+        before = said.standing(task, node)
+        said.outcomes[task, node][attempt] = event.outcome
+        after = said.standing(task, node)
+        if after.attempts > before.attempts:
+            said.highest[task] = max(said.highest[task], event.seq)
+            delay = retry_delay(said.running[task][0].spec, attempt)
+            said.due[AttemptKey(task, node, attempt + 1)] = min(event.stored_at, now) + delay
+
+    def _hear(self, event: AgentHeard, now: float) -> None:
+        said, sights = self._said, self._said.sights[event.node]
+        if event.instance in said.left:
+            return
+        if event.leaving:
+            said.left.add(event.instance)
+            sights.pop(event.instance, None)
+            return
+        said.ever_heard.add(event.instance)
+        sight = sights.get(event.instance)
+        time = said.audible(now)
+        if sight is None or now > sight.at + CONNECTED_SECONDS:
+            sight = sights[event.instance] = Sight(time, time, now)
+        sight.last, sight.at = time, now
+        if len(sights) == 1:
+            for hold in event.holds:
+                key = AttemptKey(hold.task, event.node, hold.attempt)
+                said.shown[key] = time
+
+    # ── commands ──
+
+    def _judge_command(self, world: World, command: Command) -> None:
+        match command:
+            case Assign():
+                self._judge_assign(command, world.now)
+            case CancelWork():
+                self._judge_cancel(world, command)
+            case StartTask():
+                self._judge_start(world, command)
+            case FinishTask():
+                self._judge_finish(command)
+            case StoreVerdict():
+                self._judge_verdict(command, world.now)
+            case TellNode():
+                self._judge_telling(command)
+            case _:
+                pass
+
+    def _judge_assign(self, command: Assign, now: float) -> None:
+        said, (task, node, attempt) = self._said, command.key
+        demand(task in said.running, "only running tasks are worked on", command)
+        now_is = said.standing(task, node)
+        demand(now_is.verdict == "open", "a node that is over is left alone", command)
+        demand(attempt == now_is.attempts + 1, "attempts follow one another", command, now_is)
+        images = {image.name for image in command.images}
+        demand(images == now_is.wanted, "only what may still succeed is tried", command, now_is)
+        demand(now >= said.due.get(command.key, now), "a retry waits for its time", command, now)
+        demand(command.instance in said.ever_heard, "work goes to agents that spoke", command)
+        demand(command.instance not in said.left, "work goes to nobody who has left", command)
+        demand(not said.conflict(node, now), "a node in conflict takes no work", command)
+        demand(command.key not in said.verdicts, "what is being decided is not begun", command)
+        demand(command.spec == said.running[task][0].spec, "the spec is the task's", command)
+        said.excused.discard((command.instance, task, attempt))
+
+    def _judge_cancel(self, world: World, command: CancelWork) -> None:
+        said, task = self._said, command.task
+        said.excused.add((command.instance, task, command.attempt))
+        if command.attempt is None:
+            wanted = task in said.running or task in said.pending
+            demand(not wanted, "a task that goes on is not stopped", command)
+            return
+        run = world.core.runs.get(task)
+        node = run.by_name.get(command.node) if run is not None else None
+        if node is not None and node.phase in IN_FLIGHT and node.attempt == command.attempt:
+            demand(node.accepted_by != command.instance, "work in flight goes on", command)
+
+    def _judge_start(self, world: World, command: StartTask) -> None:
+        said, task = self._said, command.task
+        demand(task in said.pending, "only pending tasks start", command)
+        demand(not said.settling and said.store_is_open, "not the time to start", command)
+        starting = said.pending[task]
+        look_is_over = world.now >= said.now + world.limits.first_look
+        for other, entry in said.pending.items():
+            can_start = look_is_over or self._selected(entry[0])
+            if can_start and other != task and other not in said.starting:
+                demand(urgency(starting) < urgency(entry), "the most urgent first", command, other)
+        demand(list(command.nodes) == self._selected(starting[0]), "all that match", command)
+        said.starting.add(task)
+
+    def _selected(self, head: TaskHead) -> list[str]:
+        wanted = head.spec.node_selector.items()
+        return sorted(name for name, labels in self._said.nodes.items() if wanted <= labels.items())
+
+    def _judge_finish(self, command: FinishTask) -> None:
+        said, task, counts = self._said, command.task, command.counts
+        demand(task in said.running, "only running tasks end", command)
+        head, _ = said.running[task]
+        nodes = [said.standing(task, name) for name in said.members[task]]
+        by = [now_is.verdict for now_is in nodes]
+        failed, removed = by.count("failed"), by.count("removed")
+        demand("open" not in by, "a task ends when every node is over", command, nodes)
+        demand(
+            (counts.completed, counts.failed, counts.removed, counts.total)
+            == (by.count("succeeded"), failed, removed, len(nodes) - removed),
+            "each node is counted once",
+            command,
+            nodes,
+        )
+        # Whether a removed node had begun the attempt that its removal decided is not stored.
+        sure = max((n.attempts - 1 - (n.verdict == "removed") for n in nodes), default=0)
+        most = max((n.attempts - 1 for n in nodes), default=0)
+        demand(sure <= counts.retry_count <= most, "the highest retry is known", command, nodes)
+        bad = not nodes or failed > int(head.spec.max_failed_nodes)
+        status = TaskStatus.FAILED if bad else TaskStatus.COMPLETED
+        demand(command.status is status, "failed nodes decide how it ends", command, nodes)
+        demand(command.results_seq == said.highest[task], "all that counted is known", command)
+
+    def _judge_verdict(self, command: StoreVerdict, now: float) -> None:
+        said, (task, node, attempt) = self._said, command.key
+        demand(command.key not in said.verdicts, "one verdict at a time", command)
+        said.verdicts.add(command.key)
+        now_is = said.standing(task, node)
+        demand(now_is.verdict == "open", "what is over needs no verdict", command)
+        demand(attempt == now_is.attempts + 1, "the attempt at hand is decided", command)
+        if command.outcome.removed:
+            demand(node not in said.nodes, "only what vanished is removed", command)
+            return
+        demand((task, node) in said.flying, "silence concerns who holds a place", command)
+        lost = command.outcome.reason is Reason.AGENT_LOST
+        if not (lost and "ended while they were at it" in (command.outcome.message or "")):
+            last = max(said.flying[task, node], said.shown.get(command.key, 0.0))
+            silent = said.audible(now) - last
+            demand(silent >= self._agent_wait - SAME_MOMENT, "silence is waited for", command)
+
+    def _judge_telling(self, command: TellNode) -> None:
+        key = AttemptKey(command.task, command.node, command.attempt)
+        demand(key not in self._said.told, "an outcome is told once", command)
+        self._said.told.add(key)
+        now_is = self._said.standing(command.task, command.node)
+        verdict = command.step.value.removeprefix("node.").replace("retrying", "open")
+        demand(now_is.verdict == verdict, "what is told is so", command, now_is)
+
+    # ── who holds a place ──
+
+    def _judge_places(self, world: World, event: Event) -> None:
+        said = self._said
+        demand(world.core.runs.keys() == said.running.keys(), "running tasks are known", event)
+        flying = {
+            (task, node.name): node
+            for task, run in world.core.runs.items()
+            for node in run.nodes
+            if node.phase in IN_FLIGHT
+        }
+        new = {place: node for place, node in flying.items() if place not in said.flying}
+        for task, name in flying:
+            said.flying.setdefault((task, name), said.audible(world.now))
+        for place in said.flying.keys() - flying.keys():
+            del said.flying[place]
+        self._judge_new_places(world, event, new)
+        for task, run in world.core.runs.items():
+            self._judge_run(world, run)
+            busy = {name for owner, name in flying if owner == task} | self._at_work(world, task)
+            demand(len(busy) <= run.spec.batch_size, "never more than batchSize", task, busy)
+        if not said.settling and said.store_is_open:
+            self._judge_idleness(world, {task for task, _ in new})
+        self._judge_alarm(world)
+
+    def _at_work(self, world: World, task: str) -> set[str]:
+        """Nodes that really work for a task, as far as this leader could know of it."""
+        said, busy = self._said, set()
+        for agent in world.agents.values():
+            for owner in (
+                agent.at_work() if agent.alive and agent.instance in said.ever_heard else ()
+            ):
+                key = AttemptKey(task, agent.node, agent.held[owner].attempt)
+                excuses = {(agent.instance, task, key.attempt), (agent.instance, task, None)}
+                if owner == task and key not in world.store.outcomes and not excuses & said.excused:
+                    busy.add(agent.node)
+        return busy
+
+    def _judge_new_places(
+        self, world: World, event: Event, new: dict[tuple[str, str], NodeRun]
+    ) -> None:
+        said = self._said
+        for (task, name), node in sorted(new.items(), key=lambda entry: entry[1].batch):
+            run = world.core.runs[task]
+            held = isinstance(event, AgentHeard) and any(
+                (event.node, hold.task, hold.attempt) == (name, task, node.attempt)
+                for hold in event.holds
+            )
+            if not held:
+                demand(not said.settling and said.store_is_open, "not the time to begin", name)
+                cap = world.limits.max_nodes_in_flight
+                demand(not cap or len(said.flying) <= cap, "the cap holds", said.flying)
+                if run.spec.rollout is Rollout.BATCH:
+                    self._judge_batch(run, node)
+            self._begun[task].add(node.batch)
+
+    def _judge_batch(self, run: TaskRun, node: NodeRun) -> None:
+        begun = self._begun[run.head.id]
+        if node.batch in begun:
+            return
+        for other in run.nodes:
+            if other.batch < node.batch:
+                demand(other.phase is not NodePhase.WAITING, "batches in their order", node.name)
+            if begun and other.batch == max(begun):
+                demand(other.phase not in UNSETTLED, "one batch after the other", node.name)
+
+    def _judge_run(self, world: World, run: TaskRun) -> None:
+        """Every node is where its outcomes say, and counted there."""
+        by_verdict = {
+            "succeeded": {NodePhase.SUCCEEDED},
+            "failed": {NodePhase.FAILED},
+            "removed": {NodePhase.REMOVED},
+            "open": IN_FLIGHT | {NodePhase.WAITING, NodePhase.RETRYING},
+        }
+        counted = dict.fromkeys(NodePhase, 0)
+        for node in run.nodes:
+            now_is = self._said.standing(run.head.id, node.name)
+            demand(node.phase in by_verdict[now_is.verdict], "nodes are what was read", node.name)
+            demand(
+                now_is.verdict != "open" or node.next_attempt == now_is.attempts + 1,
+                "attempts are counted",
+                node.name,
+            )
+            counted[node.phase] += 1
+        demand(counted == run.in_phase, "counters count", run.head.id, counted, world.now)
+
+    # ── nothing is forgotten ──
+
+    def _judge_idleness(self, world: World, served: set[str]) -> None:
+        """No place stays free that somebody could take, and none goes to the less urgent."""
+        cap = world.limits.max_nodes_in_flight
+        runs = sorted(self._said.running, key=lambda task: urgency(self._said.running[task]))
+        for rank, task in enumerate(runs):
+            run = world.core.runs[task]
+            if run.in_flight < run.spec.batch_size and _has_candidate(run, world.now):
+                demand(cap and len(self._said.flying) >= cap, "no place stays free", task)
+                demand(not served & set(runs[rank + 1 :]), "the most urgent is served", task)
+
+    def _judge_alarm(self, world: World) -> None:
+        """Whatever is due some time, the core has asked to be woken for it."""
+        said = self._said
+        wake = float("inf") if world.wake is None else world.wake
+        for run in world.core.runs.values():
+            retry = min((n.retry_at for n in run.nodes if n.retry_at is not None), default=None)
+            if retry is not None and not said.settling and said.store_is_open:
+                # One that is due already and finds no place waits for an event, not for a time.
+                demand(retry <= world.now or wake <= retry, "retries are woken for", retry, wake)
+            for node in run.nodes:
+                if node.phase in IN_FLIGHT and not node.deciding and said.deaf_since is None:
+                    latest = said.deaf_total + node.alive_at + self._agent_wait + SAME_MOMENT
+                    again = world.now + DECIDE_AGAIN_SECONDS
+                    demand(wake <= max(latest, again), "silence is looked at", node.name)
+
+    # ── the store ──
+
+    def _judge_store(self, world: World) -> None:
+        running = 0
+        for task, stored in world.store.tasks.items():
+            running += stored.status is TaskStatus.RUNNING
+            if stored.status.is_final:
+                end = self._ends.setdefault(task, stored.status)
+                demand(end is stored.status, "finished tasks never change", task)
+        most = world.limits.max_concurrent_tasks
+        demand(running <= most, "never more running tasks than allowed", running)
+
+
+def _has_candidate(run: TaskRun, now: float) -> bool:
+    """Whether a node of a task could begin now, if there is a place."""
+    if any(node.retry_at is not None and node.retry_at <= now for node in run.nodes):
+        return True
+    waiting = next((node for node in run.nodes if node.phase is NodePhase.WAITING), None)
+    if waiting is None:
+        return False
+    before = [node for node in run.nodes[: waiting.index] if node.phase is not NodePhase.REMOVED]
+    if run.spec.rollout is Rollout.ROLLING or not before or before[-1].batch == waiting.batch:
+        return True
+    last = before[-1].batch
+    return all(node.phase not in UNSETTLED for node in run.nodes if node.batch == last)

@@ -91,7 +91,12 @@ def _all(session: Session, request_at: Callable[[int], Request], shape: type[D])
 
 
 def _typed(session: Session, request: Request, shape: type[D], value: Any) -> D:
+    return typed(session.server.url + request.target, shape, value)
+
+
+def typed(url: str, shape: type[D], value: Any) -> D:
+    """A document as a shape. Raises UnexpectedAnswer, which names where it comes from."""
     try:
         return decode(shape, value)
     except ValueError as why:
-        raise answers.broken(session.server.url + request.target, why) from None
+        raise answers.broken(url, why) from None

@@ -5,10 +5,7 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-inte
 
 from __future__ import annotations
 
-import re
-from typing import Final, NamedTuple
-
-_LINE_END: Final = re.compile(rb"\r\n|\n|\r")
+from typing import NamedTuple
 
 
 class Frame(NamedTuple):
@@ -25,7 +22,7 @@ class Parser:
 
     def __init__(self, position: str | None = None) -> None:
         self.position = position
-        self._rest = b""
+        self._rest: list[bytes] = []
         self._fresh = True
         self._event = ""
         self._data: list[str] = []
@@ -33,11 +30,17 @@ class Parser:
 
     def feed(self, data: bytes) -> list[Frame]:
         """The frames that these bytes complete; what is cut off is never a frame."""
-        text = self._rest + data
+        self._rest.append(data)
+        if b"\n" not in data and b"\r" not in data:  # a long line is not looked at again and again
+            return []
+        text = b"".join(self._rest)
         if self._fresh and len(text) >= 3:  # noqa: PLR2004 -- a byte order mark has three bytes
             text, self._fresh = text.removeprefix(b"\xef\xbb\xbf"), False
-        *lines, self._rest = _lines(text)
-        return [frame for line in lines if (frame := self._line(line)) is not None]
+        lines = text.splitlines(keepends=True)
+        # A CR at the end may go on with an LF.
+        self._rest = [] if text.endswith(b"\n") else [lines.pop()]
+        found = [self._line(line.rstrip(b"\r\n")) for line in lines]
+        return [frame for frame in found if frame is not None]
 
     def _line(self, line: bytes) -> Frame | None:
         if not line:
@@ -58,11 +61,3 @@ class Parser:
         self._event, self._data = "", []
         self.position = self._next_position
         return Frame(event, "\n".join(data), self.position) if data else None
-
-
-def _lines(text: bytes) -> list[bytes]:
-    """Lines without their ends, the unfinished last one too; a CR at the end may go on."""
-    held = b"\r" if text.endswith(b"\r") else b""
-    lines = _LINE_END.split(text[: len(text) - len(held)])
-    lines[-1] += held
-    return lines

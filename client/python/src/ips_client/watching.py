@@ -9,7 +9,7 @@ for.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -21,7 +21,6 @@ from ips_client.documents import (
     FINAL_STATUSES,
     FailedImage,
     LiveNode,
-    LiveNodes,
     Task,
     TaskNode,
 )
@@ -36,7 +35,7 @@ from ips_client.events import NODES, RESET, SILENCE_SECONDS, Subscription
 from ips_client.exchange import Stream
 from ips_client.paging import fetch_page
 from ips_client.retrying import Retries, ask_once, unreachable
-from ips_client.service import task_nodes_at
+from ips_client.service import task_nodes_at, typed
 from ips_client.session import Session
 from ips_client.sse import Frame
 from ips_client.talk import Emit, LinkFailure, Pause, Silence, Talk, clock
@@ -52,12 +51,28 @@ LATE_LIMIT: Final = 2
 """So many answers with news that the stream had not brought: it is being held back."""
 
 
+class NodesAtWork(Mapping[str, LiveNode]):
+    """Nodes by name. Each is read when it is looked at: there may be thousands a second."""
+
+    def __init__(self, documents: Mapping[str, Any]) -> None:
+        self._documents = documents
+
+    def __getitem__(self, name: str) -> LiveNode:
+        return decode(LiveNode, self._documents[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._documents)
+
+    def __len__(self) -> int:
+        return len(self._documents)
+
+
 @dataclass(frozen=True)
 class Progress:
     """A task as it is now."""
 
     task: Task
-    nodes: Mapping[str, LiveNode] = field(default_factory=dict)
+    nodes: Mapping[str, LiveNode] = field(default_factory=lambda: NodesAtWork({}))
     """Nodes at work, by name, as far as live frames have told."""
     trouble: IpsError | None = None
     """Why nothing newer is known: the server is away and will be asked again."""
@@ -92,7 +107,7 @@ class Picture:
 
     def __init__(self) -> None:
         self.task: Task | None = None
-        self.nodes: dict[str, LiveNode] = {}
+        self.nodes: dict[str, dict[str, Any]] = {}
 
     @property
     def is_over(self) -> bool:
@@ -111,7 +126,7 @@ class Picture:
             if frame.event.startswith("task."):
                 newest = frame
             elif frame.event == NODES:
-                self._take_nodes(decode(LiveNodes, json.loads(frame.data)).nodes)
+                self._take_nodes(json.loads(frame.data)["nodes"])
                 has_news = True
             elif frame.event == RESET:
                 self.nodes.clear()
@@ -125,12 +140,12 @@ class Picture:
         self.task = task
         return True
 
-    def _take_nodes(self, nodes: Iterable[LiveNode]) -> None:
+    def _take_nodes(self, nodes: Iterable[dict[str, Any]]) -> None:
         for node in nodes:
-            if node.state in FINAL_NODE_STATES:
-                self.nodes.pop(node.node_name, None)
+            if node["state"] in FINAL_NODE_STATES:
+                self.nodes.pop(node["nodeName"], None)
             else:
-                self.nodes[node.node_name] = node
+                self.nodes[node["nodeName"]] = node
 
 
 def _place(task: Task) -> tuple[int, int]:
@@ -198,8 +213,6 @@ class _Watch:
             yield from self._wait_for_server(unreachable(self._session, failure))
         except (ServerUnreachable, Unavailable) as error:
             yield from self._wait_for_server(error)
-        except ValueError as why:
-            raise UnexpectedAnswer(f"{self._session.server.url}: {why}") from None
 
     def _wait_for_server(self, error: IpsError) -> Talk[None]:
         delay = self._retries.delay(error, (yield from clock()))
@@ -220,7 +233,8 @@ class _Watch:
 
     def _tell(self) -> Talk[None]:
         if self._picture.task is not None:
-            yield Emit(Progress(self._picture.task, dict(self._picture.nodes), self._trouble))
+            nodes = NodesAtWork(self._picture.nodes.copy())
+            yield Emit(Progress(self._picture.task, nodes, self._trouble))
 
     # ── asking ──
 
@@ -228,7 +242,7 @@ class _Watch:
         """Ask for the task; whether there was news."""
         within = yield from self._within(self._session.timeout)
         answer = yield from ask_once(self._session, requests.get_task(self._id), within)
-        has_news = self._picture.take_task(decode(Task, answers.document(answer)))
+        has_news = self._picture.take_task(typed(answer.url, Task, answers.document(answer)))
         yield from self._heard(has_news=has_news)
         return has_news
 
@@ -275,7 +289,11 @@ class _Watch:
                 yield from self._ask_beside(quiet, now)
 
     def _take(self, data: bytes, quiet: _Quiet, now: float) -> Talk[None]:
-        has_news = self._picture.take_frames(self._subscription.frames(data))
+        try:
+            has_news = self._picture.take_frames(self._subscription.frames(data))
+        except (ValueError, KeyError, TypeError) as why:
+            url = self._session.server.url
+            raise UnexpectedAnswer(f"{url} sent an event that is not as agreed: {why}") from None
         if has_news:
             self._late = 0
             quiet.news(now)
@@ -304,6 +322,6 @@ class _Watch:
         while offset is not None:
             page = yield from fetch_page(self._session, request_at, "nodes", offset)
             for node in page.items:
-                failures.extend(decode(TaskNode, node).failures())
+                failures.extend(typed(self._id, TaskNode, node).failures())
             offset = page.next_offset
         return failures

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from heapq import nsmallest
 from typing import Final, NamedTuple
 
 from ips_client.command.output import paint
@@ -83,9 +84,9 @@ class Board:
         head = [cut(line, width) for line in _head(progress)]
         room = height - len(head) - len(("nodes", "bytes", "more"))
         rows = list(_task_rows(progress.task))
-        nodes = sorted(progress.nodes.values(), key=lambda node: node.node_name)
-        shown = nodes[: max(0, min(NODE_ROWS, room))]
-        rows += [_node_row(node, int(width * _NAME_PART)) for node in shown]
+        nodes = progress.nodes
+        shown = nsmallest(max(0, min(NODE_ROWS, room)), nodes)
+        rows += [_node_row(nodes[name], int(width * _NAME_PART)) for name in shown]
         lines = [*head, *self._fitted(rows, width)]
         if len(shown) < len(nodes):
             lines.append(cut(f"… and {len(nodes) - len(shown)} more nodes at work", width))

@@ -33,7 +33,7 @@ class Starter:
 
     def start(self, nats: str, settings: Mapping[str, str] | None = None) -> Agent:
         """Start an agent with a simulated runtime unless told otherwise."""
-        own = {"IPS_NATS_URL": nats, "IPS_RUNTIME": "simulated"}
+        own = {"IPS_NATS_URL": nats, "IPS_RUNTIME": "simulated", "IPS_LOG_LEVEL": "warning"}
         folder = self._folder / str(len(self.agents))
         agent = Agent(folder, NODE, {**own, **(settings or {})})
         self.agents.append(agent)

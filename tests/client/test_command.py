@@ -139,7 +139,7 @@ def test_run_that_fails(ips: Ips) -> None:
     [
         (["run"], b"", "no image is named"),
         (["run", "-f", "-"], b"", "standard input is empty"),
-        (["run", "-f", "-"], b"kind: Service\n", "standard input: no image in it"),
+        (["run", "-f", "-"], b"kind: Service\n", "standard input: no pod template in it"),
         (["run", "-f", "/nowhere/x.yaml"], b"", "/nowhere/x.yaml: No such file"),
         (["run", "-f", "/"], b"", "/: Is a directory"),
         (["run", "ng inx"], b"", "'ng inx' has white space in it"),

@@ -81,8 +81,10 @@ def write(*lines: str) -> None:
     sys.stdout.flush()
 
 
-def table(head: Row, rows: Sequence[Row], *, status: int | None = None) -> list[str]:
-    """Columns side by side, without empty ones; on a terminal no wider than it.
+def table(
+    head: Row, rows: Sequence[Row], *, status: int | None = None, whole: bool = False
+) -> list[str]:
+    """Columns side by side, without empty ones; on a terminal no wider than it, unless ``whole``.
 
     ``status`` is the column that is coloured; it and those before it are never empty.
     """
@@ -92,7 +94,7 @@ def table(head: Row, rows: Sequence[Row], *, status: int | None = None) -> list[
     head, *rows = ([row[number] for number in used] for row in (head, *rows))
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     coloured = is_terminal(sys.stdout)
-    limit = width_of(sys.stdout) if sys.stdout.isatty() else 10**9
+    limit = width_of(sys.stdout) if sys.stdout.isatty() and not whole else sys.maxsize
     lines = [cut(_aligned(row, widths), limit) for row in (head, *rows)]
     if coloured and status is not None:
         at = sum(widths[:status]) + len(_GAP) * status

@@ -75,7 +75,7 @@ def _no_images(arguments: Namespace) -> str:
     if not arguments.files:
         return "no image is named: give IMAGE or -f FILE (ips run --help)"
     names = ", ".join("standard input" if name == "-" else name for name in arguments.files)
-    return f"{names}: no image in it, that is no pod template and no list"
+    return f"{names}: no pod template in it, and no list of images"
 
 
 def _parts(images: Sequence[str]) -> list[Sequence[str]]:

@@ -118,7 +118,7 @@ def failure_table(failures: Sequence[FailedImage]) -> list[str]:
         (each.node_name, each.image or "-", each.reason, " ".join(each.message.split()))
         for each in failures
     ]
-    return table(("NODE", "IMAGE", "REASON", "MESSAGE"), rows)
+    return table(("NODE", "IMAGE", "REASON", "MESSAGE"), rows, whole=True)
 
 
 def task_lines(task: Task) -> list[str]:

@@ -56,7 +56,7 @@ from coordinator.engine.loop import Loop, Observe
 from coordinator.engine.publisher import Publisher
 from coordinator.engine.store_health import StoreHealth
 from coordinator.engine.transitions import Transitions
-from coordinator.engine.webhooks import Webhooks
+from coordinator.engine.webhooks import Look, Webhooks
 from coordinator.nodes.source import NewSource
 from coordinator.store import NAMED, Gone, Store, StoredHead
 from coordinator.views.tasks import Snapshot
@@ -69,6 +69,9 @@ SETTLE_SECONDS = 2.0
 PING_SECONDS = 1.0
 PING_ANSWER_SECONDS = 2.0
 OUTCOMES_AT_A_TIME = 100
+ENDS_AT_A_TIME = 4
+"""Tasks whose end is read from the store at once, after a start with many untold ones."""
+STORE_AGAIN_SECONDS = 1.0
 
 _decode_progress = msgspec.json.Decoder(Progress).decode
 
@@ -115,6 +118,7 @@ class Term:
         self.core = Core(settings.limits, self.clock())
         self._board = Board()
         self._jobs = asyncio.TaskGroup()
+        self._lookers = asyncio.Semaphore(ENDS_AT_A_TIME)
         self.loaded = asyncio.Event()
         self._closing: dict[str, list[OutcomeStored]] = {}
         self._cancels: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -316,7 +320,7 @@ class Term:
                     nodes = None
                 break
             except BusError:
-                await asyncio.sleep(1.0)
+                await asyncio.sleep(STORE_AGAIN_SECONDS)
         current = self.heads.get(head.id)
         if current is None or current.head.status is not head.status:
             return
@@ -337,20 +341,27 @@ class Term:
             self._spawn(self._tell_end(head))
 
     async def _tell_end(self, head: TaskHead) -> None:
+        """Let the world know how a task ended; both duties are remembered by its head."""
+
+        async def look() -> Snapshot:
+            run = await self.finished_run(head.id)
+            return Snapshot(head, int(self.clock() * 1000), run=run)
+
+        try:
+            if Duty.EVENT in head.notify:
+                self._publisher.ended(await self._persist(look))
+            if Duty.WEBHOOK in head.notify:
+                await self._webhooks.deliver(head, look)
+        except NoSuchTask:
+            log.info("a task was removed before the world was told of its end", task=head.id)
+
+    async def _persist(self, look: Look) -> Snapshot:
         while True:
             try:
-                run = await self.finished_run(head.id)
-            except NoSuchTask:
-                return
+                async with self._lookers:
+                    return await look()
             except BusError:
-                await asyncio.sleep(1.0)
-            else:
-                break
-        shot = Snapshot(head, int(self.clock() * 1000), run=run)
-        if Duty.EVENT in head.notify:
-            self._publisher.ended(shot)
-        if Duty.WEBHOOK in head.notify:
-            await self._webhooks.deliver(shot)
+                await asyncio.sleep(STORE_AGAIN_SECONDS)
 
     async def _told(self, task: str, duty: Duty) -> None:
         await self._transitions.discharge(task, duty)

@@ -30,6 +30,10 @@ AT_ONCE = 32
 """Requests under way at the same time."""
 
 
+Look = Callable[[], Awaitable[Snapshot]]
+"""Reads how a task ended; may raise BusError."""
+
+
 class Delivery(Document, frozen=True, kw_only=True):
     """The body of a webhook; the same at every repetition."""
 
@@ -53,13 +57,15 @@ class Webhooks:
         self._told = told
         self._places = asyncio.Semaphore(AT_ONCE)
 
-    async def deliver(self, shot: Snapshot) -> None:
-        """Bring one delivery to its end: taken (2xx), or given up after a day."""
-        head = shot.head
-        body = self._body(shot)
+    async def deliver(self, head: TaskHead, look: Look) -> None:
+        """Bring one delivery to its end: taken (2xx), or given up after a day.
+
+        What is told is looked up anew for each try: a thousand tasks whose receiver is dead for a
+        day must not lie in memory for as long.
+        """
         number = 0
         while self._clock() < (head.finished_at or 0) / 1000 + GIVE_UP_SECONDS:
-            failure = await self._post(head, body)
+            failure = await self._try(head, look)
             if failure is None:
                 break
             number += 1
@@ -69,6 +75,14 @@ class Webhooks:
         else:
             log.warning("webhook given up", task=head.id)
         await self._discharge(head.id)
+
+    async def _try(self, head: TaskHead, look: Look) -> str | None:
+        async with self._places:
+            try:
+                shot = await look()
+            except BusError:
+                return "the store is away"
+            return await self._post(head, self._body(shot))
 
     @staticmethod
     def _body(shot: Snapshot) -> bytes:
@@ -89,16 +103,13 @@ class Webhooks:
         }
         timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
         try:
-            async with (
-                self._places,
-                self._http.post(
-                    head.spec.webhook_url or "",
-                    data=body,
-                    headers=headers,
-                    timeout=timeout,
-                    allow_redirects=False,
-                ) as answer,
-            ):
+            async with self._http.post(
+                head.spec.webhook_url or "",
+                data=body,
+                headers=headers,
+                timeout=timeout,
+                allow_redirects=False,
+            ) as answer:
                 ok = HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES
                 return None if ok else f"status {answer.status}"
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""What a former run left half pulled goes, unless somebody wants it. A whole agent, virtual time."""
+"""What a former run left half pulled goes, unless somebody wants it: an agent in virtual time."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ def _read(path: Path) -> bytes | None:
     try:
         content = path.read_bytes()
         msgspec.json.decode(content, type=Outcome)
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         log.warning("an outcome cannot be read and is set aside", file=str(path), why=str(error))
         path.rename(path.with_suffix(_SET_ASIDE))
         return None

@@ -160,7 +160,7 @@ async def test_holds(bus: Bus, leader: Leader) -> None:
 
 async def test_report(bus: Bus, leader: Leader) -> None:
     """Asked by a broadcast, an agent beats long before its interval is over."""
-    async with Bench(bus, quick(), IPS_HEARTBEAT_SECONDS="3600").running():
+    async with Bench(bus, quick(), IPS_HEARTBEAT_SECONDS="60").running():
         await leader.agent()
         leader.heartbeats.clear()
         leader.report()
@@ -355,7 +355,7 @@ async def test_nats_paused(
 
 async def test_reconnected(bus: Bus, leader: Leader, nats_server: NatsServer) -> None:
     """After a reconnection the agent says that it lives and what it holds."""
-    bench = Bench(bus, slow(), IPS_HEARTBEAT_SECONDS="3600")
+    bench = Bench(bus, slow(), IPS_HEARTBEAT_SECONDS="60")
     async with bench.running():
         address = await leader.agent()
         task = new_task()

@@ -64,7 +64,10 @@ def test_remove(spool: Spool) -> None:
     assert spool.load() == []
 
 
-@pytest.mark.parametrize("content", [b"", OUTCOME[:-1], b"\xff\x00", b"[]", b'{"images": 3}'])
+@pytest.mark.parametrize(
+    "content",
+    [b"", OUTCOME[:-1], b"\xff\x00", b"[]", b'{"images": 3}', b'{"instance": "\xff"}'],
+)
 def test_unreadable(spool: Spool, folder: Path, content: bytes) -> None:
     """A broken file is set aside, and the others are read."""
     other = AttemptKey(TASK, NODE, 2)

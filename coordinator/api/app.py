@@ -13,7 +13,9 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 
 from common.documents import Health
 from coordinator.api.answers import JSON, json_answer
+from coordinator.api.asyncapi import asyncapi_document
 from coordinator.api.bodies import LIMIT_BYTES
+from coordinator.api.docs_page import docs_page
 from coordinator.api.nodes import Nodes
 from coordinator.api.observation import HttpMetrics, endpoint
 from coordinator.api.openapi import openapi_document
@@ -21,7 +23,7 @@ from coordinator.api.port import Engine
 from coordinator.api.problems import Handler, answer_problems, unavailable
 from coordinator.api.streams import DEFAULT_PACE, Pace, Streams
 from coordinator.api.tasks import Tasks
-from coordinator.api.web_files import FOLDER, WebFiles
+from coordinator.api.web_files import FOLDER, HEADERS, WebFiles
 from coordinator.event_feed import EventFeed
 
 API: Final = "/api/v1"
@@ -56,6 +58,8 @@ def make_app(
             web.get("/readyz", gate.readyz),
             web.get("/metrics", Exposition(registry).get),
             web.get("/openapi.json", _openapi),
+            web.get("/asyncapi.json", _asyncapi),
+            web.get("/docs", _docs),
             web.get("/", files.get),
             web.get("/web/{path:.*}", files.get),
         ]
@@ -128,6 +132,18 @@ async def _health(_: web.Request) -> web.Response:
 async def _openapi(_: web.Request) -> web.Response:
     """``GET /openapi.json``."""
     return web.Response(body=openapi_document(), content_type=JSON)
+
+
+async def _asyncapi(_: web.Request) -> web.Response:
+    """``GET /asyncapi.json``."""
+    return web.Response(body=asyncapi_document(), content_type=JSON)
+
+
+async def _docs(_: web.Request) -> web.Response:
+    """``GET /docs``."""
+    return web.Response(
+        body=docs_page(), content_type="text/html", charset="utf-8", headers=HEADERS
+    )
 
 
 async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:

@@ -4,6 +4,7 @@ pytest_plugins = [
     "tests.fixtures.browser",
     "tests.fixtures.containerd",
     "tests.fixtures.fleet",
+    "tests.fixtures.kubernetes",
     "tests.fixtures.nats",
     "tests.fixtures.registry",
 ]

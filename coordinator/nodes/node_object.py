@@ -1,7 +1,7 @@
 """A Kubernetes Node as the API server writes it, reduced to the few fields that matter here.
 
 Node objects are large (20 kB and more: images, annotations, managed fields); msgspec passes over
-what no struct names, so that a page of 100 takes milliseconds.
+what no struct names, so that a page takes milliseconds.
 """
 
 from __future__ import annotations

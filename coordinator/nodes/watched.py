@@ -32,8 +32,8 @@ from coordinator.nodes.source import FailedPull, NodeSink
 log = Log(__name__)
 
 NODES: Final = "/api/v1/nodes"
-PAGE: Final = 100
-"""Nodes asked for at once: 2 MB, decoded in some 5 ms, in which the event loop stands still."""
+PAGE: Final = 50
+"""Nodes asked for at once: 1 MB, which stops the event loop for some milliseconds."""
 WATCH_SECONDS: Final = (1800, 3600)
 """The server ends a watch after so long; drawn, so that not all clients come back together."""
 SILENCE_SECONDS: Final = 150.0
@@ -112,6 +112,7 @@ class WatchedNodes:
         """List if need be, then watch until the watch ends."""
         if self._version is None:
             self._version = await self._list(api)
+            self._why_not = ""
         if not self._listed:
             self._listed = True
             self._sink.listed()

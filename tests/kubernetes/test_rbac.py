@@ -1,0 +1,176 @@
+"""The roles as they are shipped: enough for everything, and no verb too many."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from common.reasons import Reason
+from coordinator.nats_secret import secret
+from coordinator.nodes import failure_events
+from coordinator.nodes.api_server import ApiServer, ApiServerError
+from coordinator.nodes.failure_events import FailureEvents
+from coordinator.nodes.source import FailedPull
+from coordinator.nodes.watched import NODES
+from tests.fixtures.kubernetes import Json, Kube
+from tests.kubernetes.conftest import UseConfig
+from tests.kubernetes.manifests import build
+
+pytestmark = pytest.mark.kubernetes
+
+KINDS = ("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
+RBAC = "/apis/rbac.authorization.k8s.io/v1"
+PLACES = {
+    "ServiceAccount": "/api/v1/namespaces/{namespace}/serviceaccounts",
+    "ClusterRole": f"{RBAC}/clusterroles",
+    "ClusterRoleBinding": f"{RBAC}/clusterrolebindings",
+    "Role": f"{RBAC}/namespaces/{{namespace}}/roles",
+    "RoleBinding": f"{RBAC}/namespaces/{{namespace}}/rolebindings",
+}
+
+
+VERBS = [
+    ("ips-coordinator", "nodes", "list"),
+    ("ips-coordinator", "nodes", "watch"),
+    ("ips-coordinator-events", "events", "create"),
+    ("ips-nats-token", "secrets", "create"),
+]
+"""Every verb of every role: the role, the resource, the verb."""
+
+
+def verbs(objects: list[Json]) -> Iterator[tuple[str, str, str]]:
+    """The same, as the manifests have it."""
+    for item in objects:
+        for rule in item.get("rules", []):
+            for resource in rule["resources"]:
+                for verb in rule["verbs"]:
+                    yield item["metadata"]["name"], resource, verb
+
+
+def without(objects: list[Json], role: str, resource: str, verb: str) -> list[Json]:
+    """The same objects, with one verb of one role taken out."""
+    changed = copy.deepcopy(objects)
+    for item in changed:
+        if item["metadata"]["name"] == role and "rules" in item:
+            for rule in item["rules"]:
+                if resource in rule["resources"]:
+                    rule["verbs"].remove(verb)
+            item["rules"] = [rule for rule in item["rules"] if rule["verbs"]]
+    return changed
+
+
+@asynccontextmanager
+async def roles(kube: Kube, objects: list[Json]) -> AsyncIterator[None]:
+    """ServiceAccounts, roles and bindings, for as long as the block lasts."""
+    made = []
+    try:
+        for item in objects:
+            if item["kind"] in KINDS:
+                namespace = item["metadata"].get("namespace", "")
+                path = PLACES[item["kind"]].format(namespace=namespace)
+                await kube.call("POST", path, item)
+                made.append(f"{path}/{item['metadata']['name']}")
+        yield
+    finally:
+        for path in made:
+            await kube.call("DELETE", path)
+
+
+async def account(kube: Kube, name: str, folder: Path) -> Path:
+    """A kubeconfig of a ServiceAccount's, with a token by TokenRequest."""
+    path = f"/api/v1/namespaces/ips-system/serviceaccounts/{name}/token"
+    answer = await kube.call("POST", path, {"spec": {"expirationSeconds": 600}})
+    return kube.plane.access.kubeconfig(
+        folder / f"{name}.kubeconfig", {"token": answer["status"]["token"]}
+    )
+
+
+async def everything_works(kube: Kube, use: UseConfig, folder: Path) -> list[str]:
+    """Do all that the programs ask of Kubernetes, as who they are; what was refused."""
+    refused = []
+
+    @asynccontextmanager
+    async def attempt(what: str) -> AsyncIterator[None]:
+        try:
+            yield
+        except (ApiServerError, TimeoutError):
+            refused.append(what)
+
+    use(await account(kube, "ips-coordinator", folder))
+    async with ApiServer.connected() as api:
+        async with attempt("list nodes"):
+            await api.get(NODES, limit="1")
+        async with attempt("watch nodes"), api.streamed(NODES, 5.0, watch="true") as lines:
+            await anext(aiter(lines))
+    async with attempt("create events"):
+        await _tell_of_a_failed_pull(kube)
+    use(await account(kube, "ips-nats-token", folder))
+    async with attempt("create secrets"), ApiServer.connected() as api:
+        await api.post("/api/v1/namespaces/ips-system/secrets", secret("made-by-test"))
+        await kube.call("DELETE", "/api/v1/namespaces/ips-system/secrets/made-by-test")
+    return refused
+
+
+async def _tell_of_a_failed_pull(kube: Kube) -> None:
+    failed = FailedPull("task-1", "n1", "nginx", Reason.IMAGE_NOT_FOUND, "no such image")
+    events = FailureEvents(lambda _: "some-uid")
+    running = asyncio.create_task(events.run())
+    events.pull_failed(failed)
+    path = f"{failure_events.EVENTS}/{failure_events.event_name(failed)}"
+    try:
+        async with asyncio.timeout(3):
+            while True:
+                try:
+                    event = await kube.call("GET", path)
+                except AssertionError:
+                    await asyncio.sleep(0.05)
+                else:
+                    break
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+    assert event["regarding"]["name"] == "n1"
+    assert event["note"] == "Pulling nginx for task-1 failed: no such image"
+    await kube.call("DELETE", path)
+
+
+@pytest.mark.usefixtures("namespace")
+async def test_with_the_roles_as_shipped_everything_works(
+    kube: Kube, use_config: UseConfig, tmp_path: Path
+) -> None:
+    """Nodes are listed and watched, a failed pull becomes an Event, a token a Secret."""
+    await kube.create_node("n1")
+    async with roles(kube, build(".")):
+        assert await everything_works(kube, use_config, tmp_path) == []
+
+
+@pytest.mark.usefixtures("namespace")
+@pytest.mark.parametrize(("role", "resource", "verb"), VERBS)
+async def test_no_verb_is_without_use(
+    kube: Kube, use_config: UseConfig, tmp_path: Path, role: str, resource: str, verb: str
+) -> None:
+    """Taken away, just what needs it does not work any more."""
+    await kube.create_node("n1")
+    async with roles(kube, without(build("."), role, resource, verb)):
+        refused = await everything_works(kube, use_config, tmp_path)
+    assert refused == [f"{verb} {resource}"]
+
+
+def test_the_roles_hold_no_other_verb() -> None:
+    """Each of them is taken away in the test above."""
+    assert sorted(verbs(build("."))) == VERBS
+
+
+async def test_the_agents_ask_nothing_of_kubernetes(kube: Kube) -> None:
+    """No role names them, and their pods hold no token."""
+    del kube
+    for item in build("."):
+        names = {subject["name"] for subject in item.get("subjects", [])}
+        assert "ips-agent" not in names
+        if item["kind"] == "DaemonSet":
+            assert item["spec"]["template"]["spec"]["automountServiceAccountToken"] is False

@@ -16,7 +16,7 @@ from agent.metrics import Metrics
 from common import subjects
 from common.bus import NotConnected, Received, Subscription
 from common.logs import Log, Sparing
-from common.messages import Command, Reply, Report
+from common.messages import NOT_DECODABLE, Command, Reply, Report
 from common.subjects import AgentAddress
 
 log = Log(__name__)
@@ -75,7 +75,7 @@ class Inbox:
     def _command(self, received: Received) -> None:
         try:
             command = self._decode(received.data)
-        except msgspec.DecodeError as error:
+        except NOT_DECODABLE as error:
             self._poison("command", received, str(error))
         else:
             self._tell(CommandReceived(command, received.reply))
@@ -83,7 +83,7 @@ class Inbox:
     def _broadcast(self, received: Received) -> None:
         try:
             command = self._decode(received.data)
-        except msgspec.DecodeError as error:
+        except NOT_DECODABLE as error:
             self._poison("broadcast", received, str(error))
             return
         if isinstance(command, Report):

@@ -94,7 +94,7 @@ class AgentSettings(ProgramSettings):
     )
     heartbeat_seconds: float = setting(
         "IPS_HEARTBEAT_SECONDS",
-        number(0.05, 3_600),
+        number(0.05, 60),
         "Time between two signs of life",
         default="10",
     )

@@ -26,7 +26,7 @@ import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
 from types import FrameType, TracebackType
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Final, Self, TypeVar
 
 from common.logs import Log
 from common.redaction import redact
@@ -40,6 +40,8 @@ _STDERR: Final = 2
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)
 
 log = Log(__name__)
+
+E = TypeVar("E", bound=BaseException)
 
 
 class StartupError(Exception):
@@ -161,7 +163,7 @@ async def _live(main: Main, escalation: _Escalation) -> int:
         refusals, faults = group.split(StartupError)
         if refusals is None or faults is not None:
             return _died(group)
-        return _refused(list(_leaves(refusals)))
+        return _refused(list(leaves(refusals)))
     except StartupError as error:
         return _refused([error])
     except Exception as error:  # noqa: BLE001  # whatever it is, it ends the program and is logged
@@ -180,10 +182,11 @@ def _died(error: Exception) -> int:
     return 1
 
 
-def _leaves(group: ExceptionGroup[StartupError]) -> Iterator[StartupError]:
+def leaves(group: BaseExceptionGroup[E]) -> Iterator[E]:
+    """The errors of a group and of the groups in it, one by one."""
     for error in group.exceptions:
-        if isinstance(error, ExceptionGroup):
-            yield from _leaves(error)
+        if isinstance(error, BaseExceptionGroup):
+            yield from leaves(error)
         else:
             yield error
 

@@ -8,10 +8,19 @@ one another. Times are absent on purpose: no agent's clock is ever used, only me
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from common.reasons import Reason
+
+NOT_DECODABLE = (msgspec.MsgspecError, UnicodeDecodeError)
+"""What decoding raises: a byte that is no UTF-8 inside of a string is no MsgspecError."""
+
+Count = Annotated[int, Meta(ge=0, le=2**62)]
+Seconds = Annotated[float, Meta(ge=0.0, le=1e9)]
+Digest = Annotated[str, Meta(max_length=256)]
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -104,10 +113,10 @@ class ImageOutcome(Message, frozen=True, kw_only=True):
     image: str
     """The task's spelling, as in ``AssignedImage.name``."""
     state: ImageState
-    digest: str | None = None
-    bytes: int | None = None
+    digest: Digest | None = None
+    bytes: Count | None = None
     """Compressed size of the image."""
-    seconds: float | None = None
+    seconds: Seconds | None = None
     """Duration of the pull, waiting for a free place not counted."""
     reason: Reason | None = None
     message: str | None = None
@@ -121,7 +130,7 @@ class Outcome(Message, frozen=True, kw_only=True):
     """
 
     images: list[ImageOutcome] = []
-    seconds: float = 0.0
+    seconds: Seconds = 0.0
     instance: str = ""
     """Who says so: an agent instance, or empty for a verdict of the leader."""
     reason: Reason | None = None

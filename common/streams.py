@@ -9,13 +9,14 @@ NANOSECONDS = 1_000_000_000
 
 
 def definitions(
-    replicas: int, events_max_bytes: int = subjects.EVENTS_MAX_BYTES, events_first_seq: int = 0
+    replicas: int, events_max_bytes: int = subjects.EVENTS_MAX_BYTES, first_seq: int = 0
 ) -> tuple[StreamConfig, ...]:
     """All that the service stores, each on so many servers (1, 3 or 5).
 
     NATS sets ``events_max_bytes`` aside at once: a store with less room refuses the stream.
-    ``events_first_seq`` should grow with each new store (milliseconds since 1970 will do): an SSE
-    client then never takes its position in a former store for one in this.
+    ``first_seq`` should grow with each new store (milliseconds since 1970 will do): then no SSE
+    client takes its position in a former store for one in this, and no agent a new leader's epoch
+    for an older one.
     """
     return (
         StreamConfig(
@@ -30,18 +31,20 @@ def definitions(
             num_replicas=replicas,
             max_age=subjects.EVENTS_MAX_AGE_SECONDS * NANOSECONDS,
             max_bytes=events_max_bytes,
-            first_seq=events_first_seq,
+            first_seq=first_seq,
             allow_direct=True,
             allow_atomic=True,
         ),
         _bucket(subjects.TASKS_BUCKET, replicas),
         _bucket(subjects.LISTS_BUCKET, replicas),
         _bucket(subjects.KEYS_BUCKET, replicas),
-        _bucket(subjects.LEASE_BUCKET, replicas, allow_msg_ttl=True),
+        _bucket(subjects.LEASE_BUCKET, replicas, allow_msg_ttl=True, first_seq=first_seq),
     )
 
 
-def _bucket(name: str, replicas: int, *, allow_msg_ttl: bool = False) -> StreamConfig:
+def _bucket(
+    name: str, replicas: int, *, allow_msg_ttl: bool = False, first_seq: int = 0
+) -> StreamConfig:
     """Describe a bucket as NATS's own tools make it, one value a key.
 
     No limit markers (``subject_delete_marker_ttl``): with one in place a key cannot be created
@@ -56,4 +59,5 @@ def _bucket(name: str, replicas: int, *, allow_msg_ttl: bool = False) -> StreamC
         allow_rollup_hdrs=True,
         deny_delete=True,
         allow_msg_ttl=allow_msg_ttl,
+        first_seq=first_seq,
     )

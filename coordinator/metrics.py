@@ -103,8 +103,9 @@ class Metrics:
 
     def _outcome(self, event: OutcomeStored, commands: Sequence[Command]) -> None:
         task = event.key.task
-        if event.seq <= self._counted.get(task, 0):
-            return
+        told = any(isinstance(command, TellNode) for command in commands)
+        if not told or event.seq <= self._counted.get(task, 0):
+            return  # of no effect, or counted in a term before this one
         self._counted[task] = event.seq
         if self._first_load:
             return  # what happened before this process lived, somebody else counted

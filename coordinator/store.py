@@ -7,15 +7,17 @@ written), StoreUnavailable (it may have been).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import msgspec
 
 from common import subjects
-from common.bus import Bus, Entry, KeyValue, Record
+from common.bus import Bus, Conflict, Entry, KeyValue, Record
 from common.logs import Log, Sparing
-from common.messages import Outcome
+from common.messages import NOT_DECODABLE, Outcome
 from common.subjects import AttemptKey
 from coordinator.core.events import OutcomeStored
 from coordinator.core.run import UNDECODABLE
@@ -23,10 +25,9 @@ from coordinator.core.task import TaskHead
 
 poison = Sparing(Log(__name__))
 
+SUBJECTS_AT_A_TIME = 500
 LIST_CHUNK_BYTES = 192 * 1024
 """Names in one stored chunk; with JSON's quotes and commas it stays below the message limit."""
-_NO_TASK = "task-00000000-000000-00000000"
-"""An id that is never drawn."""
 NAMED = "named"
 """The list of a task's ``nodeNames``; a started task's own list is named by its head."""
 
@@ -54,7 +55,7 @@ class KeyRecord(msgspec.Struct, frozen=True, rename="camel"):
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """A head that was deleted, or a value in the bucket that is none."""
+    """A head that was deleted."""
 
     task: str
     revision: int
@@ -99,26 +100,31 @@ class Store:
         record = await self._bus.last(f"KV_{subjects.TASKS_BUCKET}", subject)
         return record is not None and "KV-Operation" in record.headers
 
+    async def exists(self, task: str) -> bool:
+        """Whether there is a head, readable or not."""
+        return await self._heads.get(task) is not None
+
     async def load_heads(self) -> AsyncIterator[StoredHead | Gone]:
         """Every head there is, and the tombstones, in the order of their revisions."""
         async for entries in self._heads.entries():
-            for entry in entries:
-                yield _head_or_gone(entry)
+            for head in _heads_or_gone(entries):
+                yield head
 
     async def watch_heads(self, start: int) -> AsyncIterator[StoredHead | Gone]:
         """Every change of a head from revision ``start`` on, without end."""
         async for entries in self._heads.watch(start=start):
-            for entry in entries:
-                yield _head_or_gone(entry)
+            for head in _heads_or_gone(entries):
+                yield head
 
     async def delete_head(self, stored: StoredHead) -> None:
         """Remove a task from sight; its other records are removed afterwards."""
         await self._heads.delete(stored.head.id, stored.revision)
 
     async def probe(self) -> None:
-        """Write something without meaning beside heads and outcomes. Raises BusError."""
-        await self._heads.delete("probe")
-        subject = subjects.result(_NO_TASK, "probe", 1)
+        """Write something without meaning into everything that is stored. Raises BusError."""
+        for bucket in (self._heads, self._lists, self._keys):
+            await bucket.delete("probe")
+        subject = f"{subjects.PREFIX}.result.probe.probe.probe"  # nobody reads it as an outcome
         await self._bus.store(subject, b"{}", expect_last=None)
         await self._bus.purge(subjects.RESULTS, subject)
 
@@ -144,9 +150,8 @@ class Store:
     async def load_key(self, key: str) -> tuple[KeyRecord, int] | None:
         """What an idempotency key stands for, with its revision."""
         entry = await self._keys.get(key)
-        if entry is None or entry.value is None:
-            return None
-        return _decode_key(entry.value), entry.revision
+        record = None if entry is None else _key_of(entry)
+        return None if entry is None or record is None else (record, entry.revision)
 
     async def claim_key(self, key: str, record: KeyRecord, revision: int | None = None) -> None:
         """Store what a key stands for, over ``revision`` if given. Raises Conflict."""
@@ -182,8 +187,14 @@ class Store:
 
     async def tasks_with_outcomes(self) -> set[str]:
         """Tasks of which any outcome is stored."""
-        keys = map(subjects.parse_result, await self._bus.subjects(subjects.RESULTS))
-        return {key.task for key in keys if key is not None}
+        tasks = set()
+        for number, subject in enumerate(await self._bus.subjects(subjects.RESULTS)):
+            key = subjects.parse_result(subject)
+            if key is not None:
+                tasks.add(key.task)
+            if number % SUBJECTS_AT_A_TIME == 0:
+                await asyncio.sleep(0)  # a million of them take seconds
+        return tasks
 
     async def tasks_with_lists(self) -> set[str]:
         """Tasks of which any list is stored."""
@@ -203,7 +214,24 @@ class Store:
         lists = f"$KV.{subjects.LISTS_BUCKET}.{task}.>"
         await self._bus.purge(f"KV_{subjects.LISTS_BUCKET}", lists)
         if key is not None:
-            await self._keys.delete(key)
+            await self._release_key(key, task)
+
+    async def _release_key(self, key: str, task: str) -> None:
+        """Remove a key record that still stands for this task; a newer claim stays."""
+        found = await self.load_key(key)
+        if found is not None and found[0].task == task:
+            with suppress(Conflict):
+                await self._keys.delete(key, found[1])
+
+    async def release_keys(self, is_known: Callable[[str], bool]) -> None:
+        """Remove the key records of tasks that were deleted; a crash may have left some."""
+        async for entries in self._keys.entries("idem.*"):
+            for entry in entries:
+                record = _key_of(entry)
+                if record is None or is_known(record.task):
+                    continue
+                if await self.was_deleted(record.task):
+                    await self._release_key(entry.key, record.task)
 
 
 def _head_of(entry: Entry) -> StoredHead | None:
@@ -211,14 +239,26 @@ def _head_of(entry: Entry) -> StoredHead | None:
         return None
     try:
         head = _decode_head(entry.value)
-    except msgspec.MsgspecError as why:
+    except NOT_DECODABLE as why:
         poison.warning("head", "a value among the heads is none", key=entry.key, why=str(why))
         return None
     return StoredHead(head, entry.revision) if head.id == entry.key else None
 
 
-def _head_or_gone(entry: Entry) -> StoredHead | Gone:
-    return _head_of(entry) or Gone(entry.key, entry.revision)
+def _key_of(entry: Entry) -> KeyRecord | None:
+    try:
+        return None if entry.value is None else _decode_key(entry.value)
+    except NOT_DECODABLE as why:
+        poison.warning("key", "a value among the keys is none", key=entry.key, why=str(why))
+        return None
+
+
+def _heads_or_gone(entries: Iterable[Entry]) -> Iterable[StoredHead | Gone]:
+    """What can be read. A head that cannot is left alone: a newer version may have written it."""
+    for entry in entries:
+        found = Gone(entry.key, entry.revision) if entry.value is None else _head_of(entry)
+        if found is not None:
+            yield found
 
 
 def _outcomes(records: Iterable[Record], *, live: bool) -> Iterable[OutcomeStored]:
@@ -228,7 +268,7 @@ def _outcomes(records: Iterable[Record], *, live: bool) -> Iterable[OutcomeStore
             continue  # not ours: the stream takes any subject of its shape
         try:
             outcome = _decode_outcome(record.data)
-        except msgspec.MsgspecError:
+        except NOT_DECODABLE:
             outcome = UNDECODABLE
         yield OutcomeStored(key, outcome, record.seq, record.time, live=live)
 

@@ -43,6 +43,14 @@ class CancelWork:
 
 
 @dataclass(frozen=True, slots=True)
+class AskAgent:
+    """Have an agent speak that has been silent for long; answered by AgentHeard, or not at all."""
+
+    node: str
+    instance: str
+
+
+@dataclass(frozen=True, slots=True)
 class StoreVerdict:
     """Store the leader's own outcome of an attempt: OutcomeStored or VerdictFailed."""
 
@@ -89,5 +97,13 @@ class TellBatch:
 
 
 Command = (
-    StartTask | Assign | CancelWork | StoreVerdict | FinishTask | WakeAt | TellNode | TellBatch
+    StartTask
+    | Assign
+    | CancelWork
+    | AskAgent
+    | StoreVerdict
+    | FinishTask
+    | WakeAt
+    | TellNode
+    | TellBatch
 )

@@ -17,6 +17,8 @@ class TaskCreated:
     head: TaskHead
     order: int
     named: tuple[str, ...] | None = None
+    found: bool = False
+    """Whether it was there when the term began: its nodes may not all have spoken yet."""
 
 
 @dataclass(frozen=True, slots=True)

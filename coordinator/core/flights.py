@@ -11,7 +11,7 @@ from collections.abc import Callable, Container, Mapping
 from common.messages import Hold, Outcome
 from common.reasons import Reason
 from common.subjects import AttemptKey
-from coordinator.core.commands import Assign, CancelWork, Command, StoreVerdict
+from coordinator.core.commands import AskAgent, Assign, CancelWork, Command, StoreVerdict
 from coordinator.core.events import (
     AgentHeard,
     AssignmentAccepted,
@@ -25,6 +25,8 @@ from coordinator.core.timers import Judge, SendAgain, Timers
 
 SEND_AGAIN_SECONDS = 2.0
 DECIDE_AGAIN_SECONDS = 2.0
+NOTICE_SECONDS = 3.0
+"""So long before it is given up a silent agent is asked: heartbeats may be rare."""
 LOST_INSTANCES = 5
 """The same attempt lost by so many instances has failed: its image may be what kills them."""
 
@@ -53,6 +55,7 @@ class Flights:
         self._timers = timers
         self._emit = emit
         self._wait = agent_wait
+        self._notice = min(NOTICE_SECONDS, agent_wait / 2)
         self._limit = limit
         self._by_node: dict[str, dict[str, NodeRun]] = {}
         self._count = 0
@@ -92,7 +95,8 @@ class Flights:
         self._by_node.setdefault(node.name, {})[run.head.id] = node
         self._count += 1
         self._note_life(node, now)
-        self._timers.at_silence(node.alive_at + self._wait, Judge(self._key(run, node)))
+        silent_at = node.alive_at + self._wait - self._notice
+        self._timers.at_silence(silent_at, Judge(self._key(run, node)))
 
     def _note_life(self, node: NodeRun, now: float) -> None:
         # When the bus is found to have been silent for a while, its clock goes back by as much.
@@ -294,7 +298,11 @@ class Flights:
             self.remove(run, node)
         elif node.phase not in IN_FLIGHT:
             return
+        elif not self._fleet.clock.has_reached(deadline - self._notice, now):
+            self._timers.at_silence(deadline - self._notice, Judge(key))
         elif not self._fleet.clock.has_reached(deadline, now):
+            if node.accepted_by is not None:
+                self._emit(AskAgent(node.name, node.accepted_by))
             self._timers.at_silence(deadline, Judge(key))
         elif node.accepted_by is not None:
             text = f"The agent of node {node.name} has not been heard for {self._wait:g} s."

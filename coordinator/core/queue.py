@@ -39,6 +39,8 @@ class Pending:
     head: TaskHead
     order: int
     named: tuple[str, ...] | None
+    found: bool = False
+    """Whether it was there when the term began."""
     stage: Stage = Stage.QUEUED
 
 
@@ -63,10 +65,12 @@ class Queue:
         self._queue: list[tuple[Urgency, str]] = []
         self._aside: set[str] = set()
 
-    def add(self, head: TaskHead, order: int, named: tuple[str, ...] | None) -> None:
-        """A task is created; doubles have no effect."""
+    def add(
+        self, head: TaskHead, order: int, named: tuple[str, ...] | None, *, found: bool = False
+    ) -> None:
+        """A task is created, or was ``found`` when the term began; doubles have no effect."""
         if head.id not in self.tasks:
-            self.tasks[head.id] = Pending(head, order, named)
+            self.tasks[head.id] = Pending(head, order, named, found)
             self._enqueue(head.id)
 
     def remove(self, task: str) -> None:
@@ -103,7 +107,9 @@ class Queue:
     def _is_certain(self, pending: Pending, nodes: list[str]) -> bool:
         """Whether the first look cannot change what is selected for the better."""
         if pending.named is None:
-            return bool(nodes) and self._first_look_ends < math.inf
+            # Whoever creates a task sees which nodes are there; one that was found does not know
+            # that the coordinator was started anew, and that its agents are on their way back.
+            return bool(nodes) and not pending.found and self._first_look_ends < math.inf
         # Whether a named node that has not announced itself matches is not known yet.
         selects = pending.head.spec.node_selector or pending.head.spec.match_expressions
         return not selects or all(name in self._fleet.nodes for name in pending.named)
@@ -118,6 +124,13 @@ class Queue:
         """Tasks that were put aside may have something to do now."""
         if self._aside and node.schedulable and self._first_look_ends < math.inf:
             self._look_again([task for task in self._aside if self._is_for(self.tasks[task], node)])
+
+    def begin_first_look(self, now: float, seconds: float) -> None:
+        """From now on agents are heard; a source that can name all nodes says so by itself."""
+        if self._first_look_ends < math.inf and seconds < math.inf:
+            self._first_look_ends = now + seconds
+            if self._aside:
+                self._timers.at(self._first_look_ends, LookAround())
 
     def end_first_look(self, now: float) -> None:
         """All nodes are known."""

@@ -143,6 +143,7 @@ class Core:
                 self.fleet.clock.go_on(now)
             case Settled():
                 self._settling = False
+                self._queue.begin_first_look(now, self.limits.first_look)
             case StoreClosed():
                 self._store_is_open = False
             case StoreOpened():
@@ -161,7 +162,7 @@ class Core:
 
     def _task_created(self, event: TaskCreated) -> None:
         if event.head.id not in self.runs and event.head.id not in self._ended:
-            self._queue.add(event.head, event.order, event.named)
+            self._queue.add(event.head, event.order, event.named, found=event.found)
 
     def _task_started(self, event: TaskStarted) -> None:
         task = event.head.id

@@ -9,9 +9,9 @@ import msgspec
 from common import subjects
 from common.bus import Bus, NoResponders, NotConnected
 from common.logs import Log
+from common.messages import NOT_DECODABLE, AssignedImage, Cancel, Reply, Report
 from common.messages import Assign as AssignMessage
-from common.messages import AssignedImage, Cancel, Reply, Report
-from coordinator.core.commands import Assign, CancelWork
+from coordinator.core.commands import AskAgent, Assign, CancelWork
 from coordinator.core.events import (
     AssignmentAccepted,
     AssignmentRefused,
@@ -52,6 +52,14 @@ class Dispatcher:
         """Ask every agent to say now what it holds."""
         self._bus.publish(subjects.REPORT, _encode(Report(epoch=self._epoch)))
 
+    def ask(self, command: AskAgent) -> None:
+        """Have one agent say now what it holds."""
+        try:
+            subject = subjects.command(command.node, command.instance)
+            self._bus.publish(subject, _encode(Report(epoch=self._epoch)))
+        except NotConnected:
+            log.debug("not connected: nobody is asked")
+
     def assign(self, command: Assign) -> None:
         """Send an assignment; answered by an event, at the latest after ``ANSWER_SECONDS``."""
         key, instance = command.key, command.instance
@@ -80,7 +88,7 @@ class Dispatcher:
             return AssignmentUnanswered(key, instance, absent=isinstance(answer, NoResponders))
         try:
             reply = _decode_reply(answer)
-        except msgspec.MsgspecError:
+        except NOT_DECODABLE:
             log.warning("an agent's reply cannot be decoded", node=key.node)
             return AssignmentUnanswered(key, instance)
         if reply.accepted:

@@ -38,6 +38,8 @@ class Janitor:
         self._forget = forget
         self._retention = retention_seconds
         self._changed = asyncio.Event()
+        self._left: dict[str, str | None] = {}
+        """Tasks without a head whose other records are still there, with their keys."""
 
     def wake(self) -> None:
         """A task is over, or the world has been told of it: something may expire sooner now."""
@@ -83,8 +85,11 @@ class Janitor:
             except Conflict:
                 continue  # somebody has rewritten it: seen anew at the next round
             self._forget(stored.head.id)
-            await self._store.purge_task(stored.head.id, stored.head.key)
+            self._left[stored.head.id] = stored.head.key
             log.info("task removed after its retention", task=stored.head.id)
+        for task, key in list(self._left.items()):
+            await self._store.purge_task(task, key)
+            del self._left[task]
 
     async def _sweep(self) -> None:
         """Purge again what belongs to no task: a purge is not crash-proof [nats-server #8505]."""
@@ -92,9 +97,10 @@ class Janitor:
         lists = await self._store.tasks_with_lists()
         old = {t for t in lists if self._clock() - _drawn_at(t) > BEING_CREATED_SECONDS}
         for task in await self._store.tasks_with_outcomes() | old:
-            if self._heads.get(task) is None and await self._store.load_head(task) is None:
+            if self._heads.get(task) is None and not await self._store.exists(task):
                 await self._store.purge_task(task)
                 log.info("purged what was left of a removed task", task=task)
+        await self._store.release_keys(lambda task: self._heads.get(task) is not None)
 
 
 def _drawn_at(task: str) -> float:

@@ -17,7 +17,10 @@ Observe = Callable[[Event, Sequence[Command]], None]
 
 
 class Clock:
-    """Seconds since 1970 that never fall: the wall clock at the start, then the monotonic one."""
+    """Seconds since 1970 that never fall: the wall clock at the start, then the monotonic one.
+
+    Retries and silence are measured with it; a wall clock that is set later does not move them.
+    """
 
     def __init__(self) -> None:
         self._offset = time.time() - time.monotonic()
@@ -30,17 +33,19 @@ class Clock:
 class Loop:
     """Feeds the core. Observers see every event with its commands, before these are performed."""
 
-    def __init__(
-        self, core: Core, clock: Callable[[], float], perform: Perform, observers: Sequence[Observe]
-    ) -> None:
+    def __init__(self, core: Core, clock: Callable[[], float], perform: Perform) -> None:
         self._core = core
         self._clock = clock
         self._perform = perform
-        self._observers = observers
+        self._observers: list[Observe] = []
         self._events: deque[Event] = deque()
         self._busy = False
         self._alarm: asyncio.TimerHandle | None = None
         self._fault: asyncio.Future[NoReturn] = asyncio.get_running_loop().create_future()
+
+    def observe(self, *observers: Observe) -> None:
+        """Let these see everything from now on."""
+        self._observers.extend(observers)
 
     def feed(self, event: Event) -> None:
         """Let the core know; what follows from it is done before this returns.

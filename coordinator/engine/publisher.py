@@ -18,9 +18,10 @@ from common import subjects
 from common.bus import Bus, BusError, Conflict, Draft
 from common.documents import CloudEvent, Task, encode
 from common.logs import Log
+from common.messages import NOT_DECODABLE
 from coordinator.core.commands import Command, TellNode
 from coordinator.core.events import Event, OutcomeStored, TaskCreated, TaskStarted
-from coordinator.core.run import TaskRun
+from coordinator.core.run import Change, TaskRun
 from coordinator.core.task import Duty, TaskHead, TaskStatus
 from coordinator.views import tasks as views
 from coordinator.views.events import node_event, task_event
@@ -81,13 +82,15 @@ class Publisher:
         self._kept: dict[str, set[str]] = {}
         self._in_doubt = False
         self._stirred: set[str] = set()
+        self._reported: set[str] = set()
+        """Tasks whose newest progress is in the queue: while it is, there is no newer one."""
         self._reports = 0
 
     # ── what happened ──
 
     async def read_kept(self, task: str) -> None:
         """Learn which events of an unfinished or untold task are published already."""
-        self._kept[task] = await self._kept_ids(task)
+        self._kept.setdefault(task, set()).update(await self._kept_ids(task))
 
     async def _kept_ids(self, task: str) -> set[str]:
         ids = set()
@@ -95,7 +98,7 @@ class Publisher:
             for record in records:
                 try:
                     ids.add(_decode_id(record.data).id)
-                except msgspec.MsgspecError:
+                except NOT_DECODABLE:
                     log.warning("an event in the stream is not ours", subject=record.subject)
         return ids
 
@@ -103,27 +106,38 @@ class Publisher:
         """Queue what the world is to be told of this."""
         match event:
             case TaskCreated(head=head):
-                self._task_event("task.created", self._as_created(head), head.created_at)
+                self.created(head)
             case TaskStarted(head=head):
-                self._task_event("task.started", Snapshot(head, head.started_at or 0))
+                self.started(head)
             case OutcomeStored():
                 for command in commands:
-                    if isinstance(command, TellNode):
-                        self._node_event(command, event.stored_at)
+                    run = self._runs.get(event.key.task)
+                    if isinstance(command, TellNode) and run is not None:
+                        change = Change(command.attempt, command.step)
+                        self.changed(run, command.node, change, event.stored_at)
             case _:
                 pass
+
+    def created(self, head: TaskHead) -> None:
+        """A task was created."""
+        pending = msgspec.structs.replace(
+            head, status=TaskStatus.PENDING, started_at=None, finished_at=None, counts=None
+        )
+        self._task_event("task.created", Snapshot(pending, head.created_at))
+
+    def started(self, head: TaskHead) -> None:
+        """A task has started."""
+        running = msgspec.structs.replace(
+            head, status=TaskStatus.RUNNING, finished_at=None, counts=None, message=None
+        )
+        self._task_event("task.started", Snapshot(running, head.started_at or 0))
 
     def stir(self, task: str) -> None:
         """Something of a running task has changed: its progress is worth telling."""
         self._stirred.add(task)
 
-    @staticmethod
-    def _as_created(head: TaskHead) -> Snapshot:
-        pending = msgspec.structs.replace(head, status=TaskStatus.PENDING, started_at=None)
-        return Snapshot(pending, head.created_at)
-
-    def _task_event(self, event_type: str, shot: Snapshot, at: int = 0) -> None:
-        task, time = shot.head.id, at or shot.now
+    def _task_event(self, event_type: str, shot: Snapshot) -> None:
+        task, time = shot.head.id, shot.now
         event_id = f"{task}/{event_type}"
         if self._is_past(task, event_id, time):
             return
@@ -132,21 +146,21 @@ class Publisher:
         )
         self._put(task, event_type, document, once=True)
 
-    def _node_event(self, tell: TellNode, stored_at: float) -> None:
-        event_type, time = tell.step.value, int(stored_at * 1000)
-        event_id = f"{tell.task}/{event_type}/{tell.node}/{tell.attempt}"
-        run = self._runs.get(tell.task)
-        if run is None or self._is_past(tell.task, event_id, time):
+    def changed(self, run: TaskRun, node: str, change: Change, stored_at: float) -> None:
+        """An outcome, stored at this time (seconds), has changed a node."""
+        task, event_type, time = run.head.id, change.step.value, int(stored_at * 1000)
+        event_id = f"{task}/{event_type}/{node}/{change.attempt}"
+        if self._is_past(task, event_id, time):
             return
         document = node_event(
             event_type,
             event_id=event_id,
             source=self._source,
             time=time,
-            task_id=tell.task,
-            data=task_node(run.head, run.by_name[tell.node]),
+            task_id=task,
+            data=task_node(run.head, run.by_name[node]),
         )
-        self._put(tell.task, event_type, document)
+        self._put(task, event_type, document)
 
     def _is_past(self, task: str, event_id: str, time: int) -> bool:
         """Whether an event was published before, or is so old that it would be gone by now."""
@@ -162,9 +176,18 @@ class Publisher:
         once: bool = False,
         is_last: bool = False,
     ) -> None:
-        subject = subjects.event(event_type, task)
-        self._queue.append(Item(task, subject, document.id, encode(document), once, is_last))
+        subject, payload = subjects.event(event_type, task), encode(document)
+        if len(payload) > subjects.MAX_MESSAGE_BYTES:
+            log.error("an event is too large to be told", id=document.id, bytes=len(payload))
+            return
+        self._queue.append(Item(task, subject, document.id, payload, once, is_last))
+        if task in self._kept and not is_last:
+            self._kept[task].add(document.id)  # told once, even if it is read from the store again
         self._more.set()
+
+    def knows_end(self, head: TaskHead) -> bool:
+        """Whether the last event of a task was published before (``read_kept`` comes first)."""
+        return f"{head.id}/task.{head.status}" in self._kept.get(head.id, ())
 
     def ended(self, shot: Snapshot) -> None:
         """A task is over: a last progress, then its last event. ``shot`` has the whole fold."""
@@ -197,13 +220,15 @@ class Publisher:
             data=summary,
         )
         self._put(head.id, "task.progress", document)
+        self._reported.add(head.id)
 
     async def report_progress(self) -> None:
         """Tell of each running task that changed, at most once a second; runs without end."""
         while True:
             await asyncio.sleep(PROGRESS_SECONDS)
             stirred, self._stirred = self._stirred, set()
-            for task in stirred & self._runs.keys():
+            self._stirred |= stirred & self._reported  # theirs waits in the queue still
+            for task in (stirred - self._reported) & self._runs.keys():
                 shot = self._snapshot(task)
                 if shot is not None and not self._runs[task].is_over:
                     self._progress(views.summary(shot), shot.head, shot.now)
@@ -232,6 +257,7 @@ class Publisher:
         for item in first:
             if item.id in kept[item.task] and not item.is_last:
                 self._queue.remove(item)
+                self._reported.discard(item.task)
         self._in_doubt = False
 
     async def _publish_next(self) -> None:
@@ -249,8 +275,9 @@ class Publisher:
                 break
             batch.append(item)
         await self._bus.store_batch([Draft(item.subject, item.payload) for item in batch])
-        for _ in batch:
+        for item in batch:
             self._queue.popleft()
+            self._reported.discard(item.task)
 
     async def _publish_once(self, item: Item) -> None:
         try:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NoReturn, Protocol
 
 from common.bus import Bus, BusError
+from common.lifecycle import leaves
 from common.logs import Log
 from coordinator.api.port import (
     Created,
@@ -66,8 +67,9 @@ class Service:
             term = new_term(epoch)
             try:
                 await self._serve(term, lease)
-            except* (DeposedError, BusError) as why:
-                log.warning("term over", epoch=epoch, why="; ".join(map(str, why.exceptions)))
+            except* (DeposedError, BusError) as group:
+                why = "; ".join(map(str, leaves(group)))
+                log.warning("term over", epoch=epoch, why=why)
                 await asyncio.sleep(TERM_AGAIN_SECONDS)
             finally:
                 self._leads = False
@@ -88,7 +90,7 @@ class Service:
 
     def active_tasks(self) -> int:
         """Tasks that are running."""
-        return 0 if self._term is None else len(self._term.core.runs)
+        return len(self._term.core.runs) if self._term is not None and self._leads else 0
 
     def _readable_term(self) -> Term:
         if self._term is None:
@@ -100,7 +102,6 @@ class Service:
     def unreadable(self) -> str | None:
         """Why nothing can be answered at all; None if it can."""
         if not self._leads and self._lease is not None and self._lease.holder is not None:
-            self._term = None  # another one leads: what this replica remembers grows old
             return f"Coordinator {self._lease.holder} leads; this one waits."
         if self._term is not None:
             return None

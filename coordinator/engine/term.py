@@ -7,10 +7,11 @@ taken over from the term before but the stored truth. When it ends, what runs on
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 import aiohttp
@@ -22,6 +23,7 @@ from common.logs import Log, Sparing
 from common.messages import Progress
 from coordinator.api.port import Created, IdempotencyKey, NoSuchTask, Transfer
 from coordinator.core.commands import (
+    AskAgent,
     Assign,
     CancelWork,
     Command,
@@ -42,7 +44,7 @@ from coordinator.core.events import (
     TaskEnded,
     TaskStarted,
 )
-from coordinator.core.run import IN_FLIGHT, TaskRun
+from coordinator.core.run import IN_FLIGHT, Change, TaskRun
 from coordinator.core.scheduler import Core, Limits
 from coordinator.core.task import Duty, TaskHead, TaskSpec, TaskStatus
 from coordinator.engine.agent_table import AgentTable
@@ -56,11 +58,12 @@ from coordinator.engine.loop import Loop, Observe
 from coordinator.engine.publisher import Publisher
 from coordinator.engine.store_health import StoreHealth
 from coordinator.engine.transitions import Transitions
-from coordinator.engine.webhooks import Look, Webhooks
+from coordinator.engine.webhooks import Webhooks
 from coordinator.nodes.source import NewSource
 from coordinator.store import NAMED, Gone, Store, StoredHead
 from coordinator.views.tasks import Snapshot
 
+T = TypeVar("T")
 log = Log(__name__)
 poison = Sparing(log)
 
@@ -69,6 +72,7 @@ SETTLE_SECONDS = 2.0
 PING_SECONDS = 1.0
 PING_ANSWER_SECONDS = 2.0
 OUTCOMES_AT_A_TIME = 100
+FINISHED_REMEMBERED = 2
 ENDS_AT_A_TIME = 4
 """Tasks whose end is read from the store at once, after a start with many untold ones."""
 STORE_AGAIN_SECONDS = 1.0
@@ -118,8 +122,11 @@ class Term:
         self.core = Core(settings.limits, self.clock())
         self._board = Board()
         self._jobs = asyncio.TaskGroup()
+        self._deposition: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._lookers = asyncio.Semaphore(ENDS_AT_A_TIME)
         self.loaded = asyncio.Event()
+        self._finished: OrderedDict[tuple[str, int | None], TaskRun] = OrderedDict()
+        """The finished tasks that were looked at last: their folds never change."""
         self._closing: dict[str, list[OutcomeStored]] = {}
         self._cancels: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._publisher = Publisher(
@@ -131,11 +138,15 @@ class Term:
             runs=self.core.runs,
             told=self._told,
         )
-        observers = [self._publisher.observe, self._note_changes, *around.observers]
-        self._loop = Loop(self.core, self.clock, self._perform, observers)
+        self._loop = Loop(self.core, self.clock, self._perform)
         feed = self._loop.feed
         self.source = around.new_source(SourceFeed(feed, around.live.fleet_changed))
-        observers.append(FailedPulls(self.core.runs, self.source).observe)
+        self._loop.observe(
+            self._publisher.observe,
+            self._note_changes,
+            FailedPulls(self.core.runs, self.source).observe,
+            *around.observers,
+        )
         self._dispatcher = Dispatcher(around.bus, epoch, feed, self._in_flight, self._deposed)
         self.health = StoreHealth(self._store, feed)
         self._transitions = Transitions(
@@ -174,10 +185,14 @@ class Term:
             async with self._hearing():
                 self.loaded.set()
                 await self._settle()
-                await asyncio.Future()
+                await self._deposition
 
     def _spawn(self, job: Coroutine[Any, Any, Any]) -> None:
-        self._jobs.create_task(job)
+        """Have a job done, unless the term is over: the next one takes it up."""
+        try:
+            self._jobs.create_task(job)
+        except RuntimeError:
+            job.close()
 
     async def _load(self) -> tuple[int, int]:
         """Feed the core with everything that is not over; the ends of what was read."""
@@ -191,21 +206,21 @@ class Term:
             if not stored.head.status.is_final:
                 await self._load_unfinished(stored, outcomes_end)
             elif stored.head.notify:
-                self._announce_end(stored.head)
+                self._spawn(self._tell_end_again(stored.head))
         log.info("state loaded", tasks=len(self.heads), running=len(self.core.runs))
         return heads_end, outcomes_end
 
     async def _load_unfinished(self, stored: StoredHead, outcomes_end: int) -> None:
         head = stored.head
-        await self._publisher.read_kept(head.id)
         if head.status is TaskStatus.RUNNING:
-            self._loop.feed(TaskCreated(head, stored.order))
+            await self._publisher.read_kept(head.id)
+            self._publisher.created(head)
             nodes = await self._store.load_list(head.id, head.node_list or "")
             self._loop.feed(TaskStarted(head, stored.order, tuple(nodes)))
             async for event in self._store.load_outcomes(head.id, outcomes_end):
                 self._loop.feed(event)
         else:
-            await self._introduce(stored)
+            await self._introduce(stored, found=True)
 
     @asynccontextmanager
     async def _hearing(self) -> AsyncIterator[None]:
@@ -307,8 +322,11 @@ class Term:
         else:
             self._spawn(self._introduce(stored))
 
-    async def _introduce(self, stored: StoredHead) -> None:
-        """A head that somebody else wrote, or that landed without an answer: load its list."""
+    async def _introduce(self, stored: StoredHead, *, found: bool = False) -> None:
+        """A head that somebody else wrote, or that landed without an answer: load its list.
+
+        ``found``: it was there when the term began.
+        """
         head = stored.head
         while True:
             try:
@@ -327,9 +345,8 @@ class Term:
         if head.status is TaskStatus.RUNNING:
             self._loop.feed(TaskStarted(head, stored.order, tuple(nodes or ())))
         else:
-            self._loop.feed(
-                TaskCreated(head, stored.order, None if nodes is None else tuple(nodes))
-            )
+            named = None if nodes is None else tuple(nodes)
+            self._loop.feed(TaskCreated(head, stored.order, named, found))
 
     def _forget(self, task: str) -> None:
         stored = self.heads.get(task)
@@ -355,11 +372,35 @@ class Term:
         except NoSuchTask:
             log.info("a task was removed before the world was told of its end", task=head.id)
 
-    async def _persist(self, look: Look) -> Snapshot:
+    async def _tell_end_again(self, head: TaskHead) -> None:
+        """A term before this one did not get to say how a task ended, nor maybe how it went."""
+        if Duty.EVENT in head.notify:
+            try:
+                await self._persist(lambda: self._retell(head))
+            except NoSuchTask:
+                return
+            if self._publisher.knows_end(head):
+                await self._persist(lambda: self._told(head.id, Duty.EVENT))
+        stored = self.heads.get(head.id)
+        if stored is not None:
+            await self._tell_end(stored.head)
+
+    async def _retell(self, head: TaskHead) -> None:
+        """Publish what is missing of a finished task, all but its end."""
+        await self._publisher.read_kept(head.id)
+        if self._publisher.knows_end(head):
+            return
+        self._publisher.created(head)
+        if head.started_at is not None:
+            self._publisher.started(head)
+        await self._fold(head, self._publisher.changed)
+
+    async def _persist(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do something that needs the store, as often as it takes."""
         while True:
             try:
                 async with self._lookers:
-                    return await look()
+                    return await work()
             except BusError:
                 await asyncio.sleep(STORE_AGAIN_SECONDS)
 
@@ -382,10 +423,9 @@ class Term:
                 self._around.live.task_changed(report.task, [node.name])
 
     def _deposed(self, epoch: int) -> None:
-        async def end() -> None:
-            raise DeposedError(f"an agent follows a leader of epoch {epoch}")
-
-        self._spawn(end())
+        if not self._deposition.done():
+            error = DeposedError(f"an agent follows a leader of epoch {epoch}")
+            self._deposition.set_exception(error)
 
     # ── what the core wants ──
 
@@ -395,6 +435,8 @@ class Term:
                 self._dispatcher.assign(command)
             case CancelWork():
                 self._dispatcher.cancel(command)
+            case AskAgent():
+                self._dispatcher.ask(command)
             case StartTask():
                 self._spawn(self._transitions.start(command))
             case FinishTask():
@@ -456,11 +498,24 @@ class Term:
         stored = self.heads.get(task)
         if stored is None:
             raise NoSuchTask(task)
-        head = stored.head
-        nodes = await self._store.load_list(task, head.node_list) if head.node_list else []
+        key = task, stored.head.results_seq
+        if key not in self._finished:
+            self._finished[key] = await self._fold(stored.head, lambda *_: None)
+            while len(self._finished) > FINISHED_REMEMBERED:
+                self._finished.popitem(last=False)
+        self._finished.move_to_end(key)
+        return self._finished[key]
+
+    async def _fold(
+        self, head: TaskHead, on_change: Callable[[TaskRun, str, Change, float], None]
+    ) -> TaskRun:
+        nodes = await self._store.load_list(head.id, head.node_list) if head.node_list else []
         run = TaskRun(head, nodes)
-        async for event in self._store.load_outcomes(task, head.results_seq or 0):
-            run.take_in(event.key, event.outcome, seq=event.seq, stored_at=event.stored_at, now=0.0)
+        async for event in self._store.load_outcomes(head.id, head.results_seq or 0):
+            for change in run.take_in(
+                event.key, event.outcome, seq=event.seq, stored_at=event.stored_at, now=0.0
+            ):
+                on_change(run, event.key.node, change, event.stored_at)
         run.close()
         return run
 

@@ -6,6 +6,7 @@ landed although no answer came is learned by watching the heads.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -37,6 +38,10 @@ from coordinator.engine.heads import Heads
 from coordinator.store import NAMED, KeyRecord, Store, StoredHead
 
 log = Log(__name__)
+
+CREATE_TRIES = 10
+VERDICTS_AT_A_TIME = 256
+"""A store takes some thousand a second; more at once would only time one another out."""
 
 
 class Learn(Protocol):
@@ -72,6 +77,7 @@ class Transitions:
         self._feed = feed
         self._learn = learn
         self._failed = failed
+        self._verdicts = asyncio.Semaphore(VERDICTS_AT_A_TIME)
 
     def _now_ms(self) -> int:
         return int(self._clock() * 1000)
@@ -87,7 +93,7 @@ class Transitions:
     ) -> Created:
         """Store a task. Raises KeyReused, StoreAway."""
         async with store_needed(self._failed):
-            while True:
+            for _ in range(CREATE_TRIES):
                 head = self._new_head(spec, key, retry_of)
                 if key is not None:
                     known = await self._claim(key, head.id)
@@ -102,6 +108,7 @@ class Transitions:
                     continue  # an id drawn twice, or another request completed the same key
                 self._learn(stored, named=names)
                 return Created(head, is_new=True)
+        raise StoreAway("the task that this key stands for cannot be read")
 
     def _new_head(
         self, spec: TaskSpec, key: IdempotencyKey | None, retry_of: str | None
@@ -119,7 +126,7 @@ class Transitions:
     async def _claim(self, key: IdempotencyKey, new_id: str) -> StoredHead | str:
         """The task that a key stands for, or the id under which it is to be created."""
         name = f"idem.{key.key_hash}"
-        while True:
+        for _ in range(CREATE_TRIES):
             found = await self._store.load_key(name)
             revision = None
             if found is not None:
@@ -134,6 +141,7 @@ class Transitions:
             except Conflict:
                 continue  # another request with this key was faster
             return new_id
+        raise StoreAway("what this key stands for cannot be read")
 
     # ── started ──
 
@@ -251,7 +259,8 @@ class Transitions:
     async def decide(self, command: StoreVerdict) -> None:
         """Store the leader's own outcome of an attempt; the core acts on what it reads back."""
         try:
-            await self._store.store_outcome(command.key, command.outcome)
+            async with self._verdicts:
+                await self._store.store_outcome(command.key, command.outcome)
         except Conflict:
             pass  # the agent was faster: its outcome counts
         except BusError as why:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 import aiohttp
 
 from common.bus import BusError
-from common.documents import Document, Task, encode
+from common.documents import Webhook, encode
 from common.logs import Log
 from coordinator.core.task import Duty, TaskHead
 from coordinator.views import tasks as views
@@ -26,21 +27,12 @@ log = Log(__name__)
 GIVE_UP_SECONDS = 24 * 3600
 ANSWER_SECONDS = 10.0
 LONGEST_PAUSE_SECONDS = 300.0
-AT_ONCE = 32
-"""Requests under way at the same time."""
+AT_ONCE = 8
+"""Requests under way at the same time to one receiver."""
 
 
 Look = Callable[[], Awaitable[Snapshot]]
 """Reads how a task ended; may raise BusError."""
-
-
-class Delivery(Document, frozen=True, kw_only=True):
-    """The body of a webhook; the same at every repetition."""
-
-    event: str
-    task: Task
-    timestamp: str
-    message: str
 
 
 class Webhooks:
@@ -55,7 +47,9 @@ class Webhooks:
         self._http = http
         self._clock = clock
         self._told = told
-        self._places = asyncio.Semaphore(AT_ONCE)
+        self._places: defaultdict[str, asyncio.Semaphore] = defaultdict(
+            lambda: asyncio.Semaphore(AT_ONCE)
+        )
 
     async def deliver(self, head: TaskHead, look: Look) -> None:
         """Bring one delivery to its end: taken (2xx), or given up after a day.
@@ -77,7 +71,7 @@ class Webhooks:
         await self._discharge(head.id)
 
     async def _try(self, head: TaskHead, look: Look) -> str | None:
-        async with self._places:
+        async with self._places[views.scheme_and_host(head.spec.webhook_url or "")]:
             try:
                 shot = await look()
             except BusError:
@@ -87,7 +81,7 @@ class Webhooks:
     @staticmethod
     def _body(shot: Snapshot) -> bytes:
         head = shot.head
-        document = Delivery(
+        document = Webhook(
             event=f"task.{head.status}",
             task=views.task(shot),
             timestamp=seconds(head.finished_at or shot.now),

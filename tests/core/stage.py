@@ -9,7 +9,15 @@ from msgspec.structs import replace
 from common.messages import Hold, ImageOutcome, ImageState, Outcome
 from common.reasons import Reason
 from common.subjects import AttemptKey
-from coordinator.core.commands import Assign, CancelWork, Command, StoreVerdict, TellNode, WakeAt
+from coordinator.core.commands import (
+    AskAgent,
+    Assign,
+    CancelWork,
+    Command,
+    StoreVerdict,
+    TellNode,
+    WakeAt,
+)
 from coordinator.core.events import (
     AgentHeard,
     AssignmentAccepted,
@@ -99,13 +107,16 @@ class Stage:
         return [command for command in commands if not isinstance(command, WakeAt)]
 
     def wait(self, seconds: float) -> list[Command]:
-        """Let time pass; the core is woken whenever it asked for it."""
+        """Let time pass; the core is woken whenever it asked for it.
+
+        That silent agents are asked first is left out: ``tell(Woken())`` shows it.
+        """
         until, commands = self.now + seconds, []
         while self.wake is not None and self.wake <= until:
             self.now, self.wake = max(self.now, self.wake), None
             commands += self.tell(Woken())
         self.now = until
-        return commands
+        return [command for command in commands if not isinstance(command, AskAgent)]
 
     def beat(
         self,

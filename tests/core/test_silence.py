@@ -5,13 +5,14 @@ import pytest
 from common.messages import Outcome
 from common.reasons import Reason
 from common.subjects import AttemptKey
-from coordinator.core.commands import StoreVerdict
+from coordinator.core.commands import AskAgent, StoreVerdict
 from coordinator.core.events import (
     AssignmentRefused,
     BusFellSilent,
     BusHeard,
     NodeSeen,
     VerdictFailed,
+    Woken,
 )
 from coordinator.core.run import NodePhase, Step
 from tests.core.stage import Stage, instance_of, places, spec, stop, told, verdicts
@@ -274,3 +275,11 @@ def test_an_acceptance_heard_late_does_not_make_the_work_older() -> None:
     stage.tell(BusFellSilent(fell))
     stage.accept("t1", "n1")
     assert stage.node("t1", "n1").alive_at == began
+
+
+def test_a_silent_agent_is_asked_before_it_is_given_up(pulling: Stage) -> None:
+    """Its heartbeats may be rarer than the leader is patient; one that answers goes on."""
+    pulling.now += 57
+    assert AskAgent("n1", "n1/1") in pulling.tell(Woken())
+    pulling.beat("n1", ("t1", 1))
+    assert pulling.wait(56) == []

@@ -39,7 +39,7 @@ def test_the_same_wish_is_not_repeated() -> None:
     """The engine keeps the last one until it is fulfilled or replaced."""
     stage = Stage()
     stage.start("t1", "n1")
-    assert stage.wake == START + 60
+    assert stage.wake == START + 57
     assert stage.core.handle(AgentHeard("n9", "n9/1"), START) == []
 
 
@@ -49,7 +49,7 @@ def test_while_the_bus_is_silent_silence_wakes_nobody() -> None:
     stage.start("t1", "n1")
     stage.tell(BusFellSilent(stage.now))
     stage.wait(100)
-    assert stage.core.handle(BusHeard(), stage.now) == [WakeAt(START + 160)]
+    assert stage.core.handle(BusHeard(), stage.now) == [WakeAt(START + 157)]
 
 
 @given(now=MOMENTS, deaf=SPANS, wait=st.floats(0.1, 1e4))

@@ -11,12 +11,13 @@ SOURCES := common coordinator agent sandbox tests bench
 
 .PHONY: help
 help: ## List all targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: .venv/.ready ## Make .venv and get everything that running and testing needs
 	@scripts/fetch-containerds
 	@scripts/fetch-browser
+	@scripts/fetch-kubernetes
 
 .venv/.ready: pyproject.toml constraints.txt scripts/make-venv $(wildcard client/python/pyproject.toml)
 	@PYTHON=$(PYTHON) scripts/make-venv
@@ -59,6 +60,63 @@ proto: ## Generate the runtime's protobuf messages anew (after a change of a .pr
 .PHONY: build
 build: .venv/.ready ## Build the distributions into dist/
 	@$(BIN)/python -m build --outdir dist .
+
+# ── images, Docker, Kubernetes ──
+
+DOCKER ?= docker
+KUBECTL ?= kubectl
+TAG ?= 1.0.0
+# What is applied: deploy, or deploy/overlays/single, …/k3s, …/microk8s, …/crio.
+OVERLAY ?= deploy
+
+.PHONY: docker-build
+docker-build: ## Build the images ips-coordinator and ips-agent (TAG=1.0.0)
+	@$(DOCKER) build -f Dockerfile.coordinator -t ips-coordinator:$(TAG) .
+	@$(DOCKER) build -f Dockerfile.agent -t ips-agent:$(TAG) .
+
+.PHONY: docker-run
+docker-run: ## Run a coordinator with a NATS of its own in Docker, on ports 8080 and 4222
+	@$(DOCKER) run --detach --name ips-coordinator --read-only --volume ips-coordinator:/var/lib/ips \
+	  --publish 8080:8080 --publish 4222:4222 --env IPS_NATS_LISTEN=0.0.0.0:4222 ips-coordinator:$(TAG)
+
+.PHONY: docker-stop
+docker-stop: ## End what docker-run started; its data stay in the volume ips-coordinator
+	@$(DOCKER) stop --time 40 ips-coordinator && $(DOCKER) rm ips-coordinator
+
+.env:
+	@umask 077 && printf 'IPS_NATS_TOKEN=t%s\n' "$$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')" > .env
+
+.PHONY: docker-compose-up
+docker-compose-up: .env ## Run NATS, coordinator, an agent on this host's containerd, and Prometheus
+	@TAG=$(TAG) $(DOCKER) compose up --detach --build
+
+.PHONY: docker-compose-down
+docker-compose-down: .env ## End them; volumes stay
+	@$(DOCKER) compose down
+
+.PHONY: k8s-deploy
+k8s-deploy: ## Apply the service to the current cluster (OVERLAY=deploy/overlays/single) and wait for it
+	@$(KUBECTL) apply -k $(OVERLAY)
+	@$(KUBECTL) -n ips-system rollout status deployment/ips-coordinator --timeout=300s
+	@$(KUBECTL) -n ips-system rollout status daemonset/ips-agent --timeout=300s
+
+.PHONY: k8s-status
+k8s-status: ## Show what runs of it, where, and why not
+	@$(KUBECTL) -n ips-system get pods,pvc -o wide
+	@$(KUBECTL) -n ips-system get events --field-selector type=Warning
+
+.PHONY: k8s-logs
+k8s-logs: ## Follow the logs of the coordinator and of all agents
+	@$(KUBECTL) -n ips-system logs --follow --prefix --max-log-requests=1000 --tail=20 \
+	  --selector 'app.kubernetes.io/name in (ips-coordinator,ips-agent)'
+
+.PHONY: k8s-port-forward
+k8s-port-forward: ## The API and the page on http://localhost:8080 (PORT=8080)
+	@$(KUBECTL) -n ips-system port-forward service/ips-coordinator $(or $(PORT),8080):80
+
+.PHONY: k8s-delete
+k8s-delete: ## Remove everything of it from the cluster, stored tasks included
+	@$(KUBECTL) delete -k $(OVERLAY) --ignore-not-found
 
 .PHONY: clean
 clean: ## Remove everything that was made here

@@ -13,7 +13,7 @@ from tests.fixtures.fleet import Fleet
 
 ZONE_A, ZONE_B = 3, 1
 """How many agents each zone has."""
-SECONDS = "1.5"
+SECONDS = "3"
 """How long an image takes: long enough to be seen, short enough to be waited for."""
 
 
@@ -41,3 +41,11 @@ async def windows(browser: Browser, site: Fleet) -> AsyncIterator[Windows]:
     yield opened
     await opened.close()
     assert opened.complaints == []
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def fleet_apart(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fleet]:
+    """Programs of a test's own, to be killed and restarted."""
+    fleet = Fleet(tmp_path_factory.mktemp("apart"))
+    yield fleet
+    await fleet.stop()

@@ -102,7 +102,7 @@ export class Shell {
     if (location.hash === "#main") return; // the skip link, where scripts came late
     const route = parseRoute(location.hash);
     const place = `${route.name}/${route.id}`;
-    const isNew = place !== this.#place;
+    const isArrival = this.#place !== "" && place !== this.#place;
     this.#place = place;
     this.#view?.stop();
     this.connection("");
@@ -111,13 +111,13 @@ export class Shell {
     this.#view = new VIEWS[route.name](route, this);
     this.#main.replaceChildren(this.#view.element);
     this.#view.start();
-    if (isNew) this.#arrive();
+    if (isArrival) this.#arrive();
   }
 
+  /** A link leads to the heading of its place, for eyes and for screen readers. */
   #arrive() {
     scrollTo(0, 0);
-    const heading = this.#main.querySelector("h1");
-    if (document.activeElement !== document.body) heading?.focus({ preventScroll: true });
+    this.#main.querySelector("h1")?.focus({ preventScroll: true });
   }
 
   #skip(event) {

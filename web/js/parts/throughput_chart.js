@@ -50,7 +50,7 @@ export class ThroughputChart {
     const most = Math.max(0, ...points.map((point) => point.speed));
     setText(this.#peak, most ? t("chart.peak", { speed: speed(most) }) : "");
     if (isEmpty) this.#clear();
-    else this.#draw(points, most || 1, isOver);
+    else this.#draw(points, most, isOver);
   }
 
   #clear() {
@@ -62,7 +62,7 @@ export class ThroughputChart {
     const [first, last] = [points[0], points.at(-1)];
     const x = (point) => (WIDTH * (point.time - first.time)) / (last.time - first.time || 1);
     const y = (share) => HEIGHT - 4 - (HEIGHT - 10) * share;
-    const speeds = pathOf(points, x, (point) => y(point.speed / most));
+    const speeds = pathOf(points, x, (point) => y(most ? point.speed / most : 0));
     setAttribute(this.#line, "d", speeds);
     setAttribute(this.#area, "d", `${speeds}L${WIDTH} ${HEIGHT}L0 ${HEIGHT}Z`);
     setAttribute(this.#done, "d", pathOf(points, x, (point) => y(shareOf(point))));

@@ -129,6 +129,7 @@ export class TaskView {
   }
 
   #showGone() {
+    this.element.classList.remove("loading");
     const back = linkButton({ text: t("problem.back"), href: link("tasks") });
     replace(this.element, this.#heading, h("div", { class: "card empty" }, h("p", {}, t("problem.gone")), back));
   }

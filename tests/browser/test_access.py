@@ -1,0 +1,93 @@
+"""For everybody: axe finds nothing serious, and a phone's width is enough."""
+
+from __future__ import annotations
+
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Page, expect
+
+from tests.fixtures.browser import PHONE, Windows
+from tests.fixtures.fleet import Fleet
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+SERIOUS = {"serious", "critical"}
+
+
+async def open_view(windows: Windows, site: Fleet, view: str, **options: object) -> Page:
+    """A view with something in it: a task that failed for two reasons, a form with faults."""
+    task = ""
+    if view == "task":
+        images = ["registry.example/fails/tls-error:1", "registry.example/fails/disk-full:1"]
+        task = await site.post(images, matchExpressions=[{"key": "zone", "operator": "Exists"}])
+        await site.over(task)
+    place = {"task": f"#/tasks/{task}", "dialog": "#/tasks"}.get(view, f"#/{view}")
+    page = await windows.open(place, **options)  # type: ignore[arg-type]  # passed through
+    await expect(page.get_by_role("heading", level=1)).to_be_visible()
+    if view == "task":
+        await page.locator("summary").first.click()
+        await expect(page.get_by_role("columnheader", name="Slowest node")).to_be_visible()
+        await page.locator("canvas").click(position={"x": 20, "y": 20})
+    if view == "new":
+        await page.get_by_role("button", name="Add a label").click()
+        await page.get_by_role("textbox", name="Images").fill("Wrong Image\nnginx")
+        await page.get_by_role("button", name="Create task").click()
+    if view == "nodes":
+        await expect(page.get_by_text("a-1").first).to_be_visible()
+    return page
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("view", ["tasks", "task", "new", "nodes"])
+async def test_axe_finds_nothing_serious(
+    windows: Windows, site: Fleet, view: str, theme: str
+) -> None:
+    """Contrast, names, roles and order of every view, in both themes."""
+    page = await open_view(windows, site, view, theme=theme, bypass_csp=True)
+    found = await Axe().run(page)
+    serious = [
+        (rule["id"], [node["html"] for node in rule["nodes"]])
+        for rule in found.response["violations"]
+        if rule["impact"] in SERIOUS
+    ]
+    assert serious == []
+
+
+async def test_axe_finds_nothing_serious_in_a_question(windows: Windows, site: Fleet) -> None:
+    """The dialog that asks before a cancel."""
+    task = await site.post(["registry.example/question:1"], batchSize=1)
+    page = await windows.open(f"#/tasks/{task}", bypass_csp=True)
+    await page.get_by_role("button", name="Cancel registry.example/question:1").click()
+    await expect(page.get_by_role("dialog")).to_be_visible()
+    found = await Axe().run(page)
+    assert [rule["id"] for rule in found.response["violations"] if rule["impact"] in SERIOUS] == []
+
+
+@pytest.mark.parametrize("language", ["en-GB", "zh-CN"])
+@pytest.mark.parametrize("place", ["#/tasks", "#/new", "#/nodes", "task"])
+async def test_a_phone_is_wide_enough(
+    windows: Windows, site: Fleet, place: str, language: str
+) -> None:
+    """Nothing sticks out to the side, and what can be pressed is large enough for a finger."""
+    if place == "task":
+        place = (
+            f"#/tasks/{await site.post(['registry.example/a/rather/long/name/of/an/image:1.0'])}"
+        )
+    page = await windows.open(place, language=language, size=PHONE, has_touch=True)
+    await expect(page.get_by_role("heading", level=1)).to_be_visible()
+    too_wide = await page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    assert too_wide <= 0
+    heights = await page.locator("main .button:visible").evaluate_all(
+        "(buttons) => buttons.map((one) => one.getBoundingClientRect().height)"
+    )
+    assert all(height >= 24 for height in heights)  # WCAG 2.2, 2.5.8
+
+
+async def test_the_first_key_leads_past_the_navigation(windows: Windows) -> None:
+    """The skip link appears with the first Tab and leads to the content."""
+    page = await windows.open()
+    await expect(page.get_by_role("heading", level=1)).to_be_visible()
+    await page.keyboard.press("Tab")
+    await expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("main")).to_be_focused()

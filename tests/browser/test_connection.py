@@ -1,0 +1,66 @@
+"""A lost connection: it is said, it heals, and nothing is missed."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.async_api import Browser, expect
+
+from tests.fixtures.browser import Windows
+from tests.fixtures.fleet import Fleet
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+SLOW = {"IPS_SIMULATED_SECONDS": "6", "IPS_HEARTBEAT_SECONDS": "0.5"}
+
+
+async def test_a_restart_of_the_coordinator_is_told_and_healed(
+    browser: Browser, fleet_apart: Fleet
+) -> None:
+    """While it is away the page says so and what it shows is marked old; then it goes on."""
+    coordinator = await fleet_apart.add_coordinator()
+    await fleet_apart.add_agents(2, SLOW)
+    await fleet_apart.known_nodes(2)
+    task = await fleet_apart.post(["registry.example/restart:1"], batchSize=1)
+    windows = Windows(browser, coordinator.url)
+    one = await windows.open(f"#/tasks/{task}")
+    everything = await windows.open("#/tasks")
+    for page in (one, everything):
+        await expect(page.get_by_text("1 pulling")).to_be_visible()
+    await coordinator.kill()
+    for page in (one, everything):
+        lost = page.get_by_role("alert").get_by_text(re.compile("Connection lost"))
+        await expect(lost).to_be_visible()
+        await expect(page.get_by_text("Reconnecting")).to_be_visible()
+        await expect(page.get_by_text("1 pulling")).to_be_visible()
+    coordinator.start()
+    await coordinator.ready()
+    for page in (one, everything):
+        await expect(page.get_by_text("Connected again.")).to_be_attached()
+    for page in (one, everything):
+        await expect(page.get_by_text(re.compile("Connection lost"))).to_be_hidden()
+        await expect(page.get_by_text("2 of 2 nodes")).to_be_visible()
+        await expect(page.get_by_text("Completed").last).to_be_visible()
+    await expect(one.get_by_role("img", name=re.compile("100 % of nodes done"))).to_be_visible()
+    await windows.close()
+    assert windows.complaints == []
+
+
+async def test_a_page_that_was_opened_while_the_server_is_not_ready_fills_by_itself(
+    browser: Browser, fleet_apart: Fleet
+) -> None:
+    """The API answers 503 at first; nobody has to reload."""
+    coordinator = await fleet_apart.add_coordinator()
+    await fleet_apart.add_agents(1)
+    await fleet_apart.known_nodes(1)
+    task = await fleet_apart.post(["registry.example/early:1"])
+    await fleet_apart.over(task)
+    windows = Windows(browser, coordinator.url)
+    page = await windows.open("#/new")
+    await page.route("**/api/v1/**", lambda route: route.fulfill(status=503, json={"detail": "no"}))
+    await page.goto(f"{coordinator.url}/web/#/tasks/{task}")
+    await expect(page.get_by_text("Reconnecting")).to_be_visible()
+    await page.unroute("**/api/v1/**")
+    await expect(page.get_by_role("heading", level=1)).to_have_text("registry.example/early:1")
+    await windows.close()

@@ -1,0 +1,237 @@
+"""The form of a new task: checks while typing, a preview, the command, the server's faults."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shlex
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.fixtures.browser import Windows
+from tests.fixtures.fleet import Fleet
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+
+async def add_label(page: Page, key: str, condition: str, value: str = "") -> None:
+    """Add a row to the selector."""
+    await page.get_by_role("button", name="Add a label").click()
+    await page.get_by_label("Key").last.fill(key)
+    await page.get_by_label("Condition").last.select_option(condition)
+    if value:
+        await page.get_by_label(re.compile("^Values?")).last.fill(value)
+
+
+async def sent(page: Page) -> dict[str, object]:
+    """The body that the page sends when the button is pressed."""
+    async with page.expect_request(lambda request: request.method == "POST") as caught:
+        await page.get_by_role("button", name="Create task").click()
+    return dict((await caught.value).post_data_json)
+
+
+async def test_a_task_is_created_by_the_form(windows: Windows) -> None:
+    """The task's own page follows, and shows it to its end."""
+    page = await windows.open()
+    await page.get_by_role("banner").get_by_role("link", name="New task").click()
+    await page.get_by_role("textbox", name="Images").fill("registry.example/form:1\nnginx")
+    await page.get_by_label("Batch size").fill("2")
+    await page.get_by_role("button", name="Create task").click()
+    heading = page.get_by_role("heading", level=1, name="registry.example/form:1 +1")
+    await expect(heading).to_be_visible()
+    await expect(page.get_by_text("Completed").first).to_be_visible()
+    await expect(page.get_by_text("2 of 2", exact=True)).to_be_visible()
+
+
+async def test_every_field_is_sent(windows: Windows) -> None:
+    """What is chosen is in the body; what is left at its default is not."""
+    page = await windows.open("#/new")
+    await page.get_by_role("textbox", name="Images").fill("registry.example/fields:1")
+    await add_label(page, "zone", "is", "b")
+    await add_label(page, "workload", "NotIn", "storage, backup")
+    await add_label(page, "workload", "Exists")
+    await page.get_by_label("Only these nodes").fill("b-1, b-1\nb-9")
+    for label, value in {
+        "Batch size": "7",
+        "Priority": "9",
+        "Retries of a node": "2",
+        "First pause": "5",
+        "Nodes that may fail": "10%",
+        "Time for an image": "60",
+        "Webhook": "http://127.0.0.1:9/hook",
+    }.items():
+        await page.get_by_label(label).fill(value)
+    await page.get_by_label("Time between them").select_option("exponential")
+    await page.get_by_label("Roll-out").select_option("rolling")
+    await page.get_by_label("Images that are there").select_option("Always")
+    await expect(page.get_by_text("Tries again after 5 s, 10 s")).to_be_visible()
+    assert await sent(page) == {
+        "images": ["registry.example/fields:1"],
+        "batchSize": 7,
+        "priority": 9,
+        "maxRetries": 2,
+        "retryStrategy": "exponential",
+        "retryDelay": 5,
+        "maxFailedNodes": "10%",
+        "rollout": "rolling",
+        "imagePullPolicy": "Always",
+        "pullTimeoutSeconds": 60,
+        "webhookUrl": "http://127.0.0.1:9/hook",
+        "nodeSelector": {"zone": "b"},
+        "matchExpressions": [
+            {"key": "workload", "operator": "NotIn", "values": ["storage", "backup"]},
+            {"key": "workload", "operator": "Exists"},
+        ],
+        "nodeNames": ["b-1", "b-9"],
+    }
+    await expect(page.get_by_role("heading", level=1)).to_have_text("registry.example/fields:1")
+
+
+async def test_images_are_checked_as_they_are_typed(windows: Windows) -> None:
+    """Each line says what it means in full, or what is wrong with it."""
+    page = await windows.open("#/new")
+    await page.get_by_role("textbox", name="Images").press_sequentially(
+        "nginx\nacme/Shop:2\ndocker.io/library/nginx:latest\nhttps://quay.io/x"
+    )
+    verdicts = page.locator(".verdicts li")
+    await expect(verdicts.nth(0)).to_contain_text("docker.io/library/nginx:latest")
+    await expect(verdicts.nth(1)).to_contain_text("repository names are lower case")
+    await expect(verdicts.nth(2)).to_contain_text("the same image as line 1")
+    await expect(verdicts.nth(3)).to_contain_text("leave out https://")
+    await page.get_by_role("button", name="Create task").click()
+    await expect(page.get_by_role("alert")).to_contain_text("2 things must be mended first.")
+    await expect(page.get_by_role("textbox", name="Images")).to_be_focused()
+
+
+async def test_the_preview_counts_the_nodes_that_match(windows: Windows) -> None:
+    """Labels and names narrow it down while they are typed; unknown names are told."""
+    page = await windows.open("#/new")
+    preview = page.locator(".preview")
+    await expect(preview).to_contain_text("4 nodes match now")
+    await add_label(page, "zone", "is", "a")
+    await expect(preview).to_contain_text("3 nodes match now")
+    await expect(preview).to_contain_text("a-3")
+    await page.get_by_label("Only these nodes").fill("a-1 a-77")
+    await expect(preview).to_contain_text("1 node matches now")
+    await expect(preview).to_contain_text("Unknown, would fail: a-77")
+    await page.get_by_label("Value").fill("nowhere")
+    await expect(preview).to_contain_text("No node matches now")
+    await page.get_by_role("button", name="Remove this label").click()
+    await page.get_by_label("Only these nodes").fill("")
+    await expect(preview).to_contain_text("4 nodes match now")
+
+
+async def test_the_servers_faults_appear_at_their_fields(windows: Windows) -> None:
+    """The page lets pass what only the server knows to be wrong; its words stand at the field."""
+    page = await windows.open("#/new")
+    await page.get_by_role("textbox", name="Images").fill("nginx")
+    await add_label(page, "zone", "is", "not a value!")
+    await page.get_by_label("Only these nodes").fill("Upper_Case")
+    await page.get_by_label("Webhook").fill("http://[nonsense")
+    await page.get_by_role("button", name="Create task").click()
+    await expect(page.locator("#labels-fault")).to_contain_text("no label value")
+    await expect(page.get_by_label("Key")).to_have_attribute("aria-invalid", "true")
+    await expect(page.get_by_label("Key")).to_be_focused()
+    await expect(page.locator("#names-fault")).to_contain_text("no node name")
+    await expect(page.locator("#webhookUrl-fault")).to_contain_text("http or https")
+    names = page.get_by_label("Only these nodes")
+    await expect(names).to_have_accessible_description(re.compile("no node name"))
+
+
+async def test_the_command_does_the_same(windows: Windows, site: Fleet) -> None:
+    """It is copied by a click and, run in a shell, makes the task that the form would make."""
+    page = await windows.open("#/new", permissions=["clipboard-read", "clipboard-write"])
+    await page.get_by_role("textbox", name="Images").fill("registry.example/it:1")
+    await add_label(page, "zone", "is", "b")
+    await page.get_by_role("button", name="Copy").click()
+    await expect(page.get_by_role("status").get_by_text("Copied.")).to_be_visible()
+    command = str(await page.evaluate("navigator.clipboard.readText()"))
+    words = shlex.split(command)
+    assert words[:4] == ["curl", "-X", "POST", f"{site.coordinator.url}/api/v1/tasks"]
+    assert json.loads(words[-1]) == {
+        "images": ["registry.example/it:1"],
+        "nodeSelector": {"zone": "b"},
+    }
+    shell = await asyncio.create_subprocess_shell(
+        command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+    )
+    answer, _ = await shell.communicate()
+    assert (await site.over(json.loads(answer)["taskId"]))["status"] == "completed"
+
+
+async def test_a_double_click_makes_one_task(windows: Windows, site: Fleet) -> None:
+    """The button rests while the answer is awaited, and a repetition would carry the same key."""
+    page = await windows.open("#/new")
+    await page.get_by_role("textbox", name="Images").fill("registry.example/double:1")
+    await page.get_by_role("button", name="Create task").dblclick()
+    await expect(page.get_by_role("heading", level=1)).to_have_text("registry.example/double:1")
+    tasks = (await site.get("/tasks?limit=100"))["tasks"]
+    assert sum(task["images"] == ["registry.example/double:1"] for task in tasks) == 1
+
+
+async def test_a_task_is_the_template_of_another(windows: Windows, site: Fleet) -> None:
+    """Everything that a task tells of itself is in the form."""
+    task = await site.post(
+        ["registry.example/template:1"],
+        batchSize=3,
+        nodeSelector={"zone": "b"},
+        matchExpressions=[{"key": "workload", "operator": "In", "values": ["compute"]}],
+    )
+    page = await windows.open(f"#/tasks/{task}")
+    await page.get_by_role("link", name="Use as template").click()
+    await expect(page.get_by_text(f"Taken from {task}.")).to_be_visible()
+    images = page.get_by_role("textbox", name="Images")
+    await expect(images).to_have_value("registry.example/template:1")
+    await expect(page.get_by_label("Batch size")).to_have_value("3")
+    await expect(page.get_by_label("Key").nth(1)).to_have_value("workload")
+    body = await sent(page)
+    assert body["matchExpressions"] == [
+        {"key": "workload", "operator": "In", "values": ["compute"]}
+    ]
+
+
+async def test_keys_alone_create_and_cancel(windows: Windows, site: Fleet) -> None:
+    """From the first key to the cancelled task, no pointer is needed, and focus is never lost."""
+    page = await windows.open()
+    await expect(page.get_by_role("heading", level=1, name="Tasks")).to_be_visible()
+    await tab_to(page, "New task")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading", level=1, name="New task")).to_be_focused()
+    await tab_to(page, "images")
+    await page.keyboard.type("registry.example/keys:1")
+    await tab_to(page, "batchSize")
+    await page.keyboard.type("1")
+    await tab_to(page, "Create task")
+    await page.keyboard.press("Enter")
+    await expect(
+        page.get_by_role("heading", level=1, name="registry.example/keys:1")
+    ).to_be_visible()
+    await expect(page.get_by_role("button", name="Cancel registry.example/keys:1")).to_be_visible()
+    await tab_to(page, "Cancel registry.example/keys:1")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("dialog")).to_be_visible()
+    await tab_to(page, "Cancel the task")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_text("Task cancelled.")).to_be_visible()
+    await expect(page.locator(".title-line .chip")).to_have_text("Cancelled")
+    task = page.url.rpartition("/")[2]
+    assert (await site.over(task))["status"] == "cancelled"
+
+
+async def tab_to(page: Page, wanted: str) -> None:
+    """Press Tab until the element with this id, label or text has the focus; then select its text."""
+    seen = []
+    for _ in range(60):
+        await page.keyboard.press("Tab")
+        names = await page.evaluate(
+            """() => {
+              const one = document.activeElement;
+              return [one.id, one.getAttribute("aria-label"), one.textContent];
+            }"""
+        )
+        if wanted in names:
+            return
+        seen.append(names)
+    raise AssertionError(f"Tab never comes to {wanted!r}: {seen}")

@@ -1,0 +1,57 @@
+"""The page of all nodes."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.async_api import Browser, expect
+
+from tests.fixtures.browser import Windows
+from tests.fixtures.fleet import Fleet
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+
+async def test_nodes_show_what_they_are_and_what_they_do(windows: Windows, site: Fleet) -> None:
+    """Labels, runtime and agent of each; a node that pulls says what."""
+    page = await windows.open("#/nodes")
+    row = page.get_by_role("row").filter(has_text="b-1")
+    await expect(row).to_contain_text("Ready")
+    await expect(row).to_contain_text("zone=b")
+    await expect(row).to_contain_text("simulated")
+    await expect(row).to_contain_text("1.0.0")
+    await site.post(["registry.example/busy:1"], nodeSelector={"zone": "b"})
+    await expect(row).to_contain_text("registry.example/busy:1")
+    await expect(row.get_by_text("Pulling")).to_be_visible()
+    await expect(row.get_by_text("Ready")).to_be_visible()
+
+
+async def test_nodes_are_found_by_name_or_label(windows: Windows) -> None:
+    """The table narrows while it is typed."""
+    page = await windows.open("#/nodes")
+    find = page.get_by_role("searchbox", name="Find by name or label")
+    await expect(page.get_by_role("row").filter(has_text="a-2")).to_be_visible()
+    await find.fill("zone=b")
+    await expect(page.get_by_role("row").filter(has_text="b-1")).to_be_visible()
+    await expect(page.get_by_role("row").filter(has_text="a-2")).to_have_count(0)
+    await find.fill("nothing like it")
+    await expect(page.get_by_text("No node matches.")).to_be_visible()
+
+
+async def test_an_agent_that_dies_stands_out(browser: Browser, fleet_apart: Fleet) -> None:
+    """It moves to the top, is said to be away, and since when."""
+    await fleet_apart.add_coordinator()
+    await fleet_apart.add_agents(3, {"IPS_HEARTBEAT_SECONDS": "0.5"})
+    await fleet_apart.known_nodes(3)
+    windows = Windows(browser, fleet_apart.coordinator.url)
+    page = await windows.open("#/nodes")
+    first = page.get_by_role("row").nth(1)
+    await expect(first).to_contain_text("node-1")
+    await fleet_apart.agents["node-2"].kill()
+    await expect(first).to_contain_text("node-2")
+    await expect(first).to_contain_text("Away")
+    await expect(first.locator("time")).to_have_attribute("title", re.compile("UTC$"))
+    await expect(page.get_by_role("button", name=re.compile("1 Away"))).to_be_visible()
+    await windows.close()
+    assert windows.complaints == []

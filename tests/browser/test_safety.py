@@ -1,0 +1,108 @@
+"""Whatever comes from outside stays text, and nothing but the page's own files is loaded."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from playwright.async_api import Page, Route, expect
+
+from tests.fixtures.browser import Windows
+from tests.fixtures.fleet import Fleet
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+EVIL = "<img src=x onerror=\"window.hacked='yes'\"><script>window.hacked='yes'</script>"
+TEXTS = {"images", "image", "message", "reason", "nodeName", "name", "detail", "pulling"}
+TEXTS |= {"runtime", "driver", "agentVersion", "platform", "webhookUrl", "digest"}
+
+
+def poisoned(value: Any, key: str = "") -> Any:
+    """An answer with markup in every text that is somebody's free choice."""
+    if isinstance(value, dict):
+        if key in {"labels", "nodeSelector"}:
+            return {**value, EVIL: EVIL}
+        return {name: poisoned(inner, name) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [poisoned(inner, key) for inner in value]
+    return f"{value}{EVIL}" if isinstance(value, str) and key in TEXTS else value
+
+
+async def poison(page: Page) -> None:
+    """Have every answer of the API poisoned on its way."""
+
+    async def change(route: Route) -> None:
+        answer = await route.fetch()
+        await route.fulfill(response=answer, body=json.dumps(poisoned(await answer.json())))
+
+    async def leave(route: Route) -> None:
+        await route.continue_()
+
+    await page.route("**/api/v1/**", change)
+    await page.route("**/events?*", leave)
+
+
+@pytest.mark.parametrize(
+    "place", ["#/tasks", "#/tasks/{task}", "#/nodes", "#/new", "#/new?from={task}"]
+)
+async def test_markup_from_the_api_is_shown_as_text(
+    windows: Windows, site: Fleet, place: str
+) -> None:
+    """It is there to be read, and has made neither an element nor a script."""
+    task = await site.post(["registry.example/fails/unauthorized:1"])
+    await site.over(task)
+    page = await windows.open("#/elsewhere")
+    await poison(page)
+    await page.goto(f"{site.coordinator.url}/web/{place.format(task=task)}")
+    await page.reload()
+    if "from" in place:
+        await expect(page.get_by_role("textbox", name="Images")).to_have_value(
+            f"{'registry.example/fails/unauthorized:1'}{EVIL}"
+        )
+    else:
+        await expect(page.get_by_text("<img src=x").first).to_be_visible()
+    assert await page.evaluate("window.hacked") is None
+    assert await page.locator("main img, main script").count() == 0
+
+
+async def test_the_policy_refuses_what_is_not_the_pages_own(windows: Windows) -> None:
+    """Inline scripts do not run, text does not become HTML, and other hosts are not asked."""
+    page = await windows.open("#/new")
+    refused = await page.evaluate(
+        """async () => {
+          const refused = [];
+          document.addEventListener("securitypolicyviolation", (event) => refused.push(event.effectiveDirective));
+          const attempt = async (what) => {
+            try {
+              await what();
+              refused.push("ran");
+            } catch (error) {
+              refused.push(error.name);
+            }
+          };
+          await attempt(() => (document.body.innerHTML = "<b>no</b>"));
+          await attempt(() => fetch("http://127.0.0.1:9/"));
+          await attempt(() => document.body.setAttribute("onclick", "1"));
+          const image = new Image();
+          image.src = "http://127.0.0.1:9/x.png";
+          await new Promise((resolve) => setTimeout(resolve, 100));
+          return refused;
+        }"""
+    )
+    windows.complaints.clear()  # Chromium reports each refusal, which is what was wanted
+    assert {"require-trusted-types-for", "connect-src", "img-src"} <= set(refused)
+    assert "ran" not in refused
+    assert await page.locator("h1").count() == 1
+
+
+async def test_only_the_server_is_asked(windows: Windows) -> None:
+    """Over all views, not one request goes anywhere else."""
+    page = await windows.open("#/new")
+    hosts = set()
+    page.on("request", lambda request: hosts.add(request.url.split("/")[2]))
+    for place in ("#/tasks", "#/nodes", "#/new"):
+        await page.goto(f"{windows.url}/web/{place}")
+        await page.reload()
+        await expect(page.get_by_role("heading", level=1)).to_be_visible()
+    assert hosts == {windows.url.split("/")[2]}

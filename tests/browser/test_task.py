@@ -1,0 +1,152 @@
+"""The page of one task: the map of its nodes, what went wrong, and what was when."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.fixtures.browser import Windows
+from tests.fixtures.fleet import Fleet
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+WARM = "rgb(25, 166, 127)"
+FAILED = "rgb(220, 47, 61)"
+
+
+async def colour_of_first_cell(page: Page) -> str:
+    """The colour at the right edge of the first cell, away from its name."""
+    return str(
+        await page.evaluate(
+            """() => {
+              const canvas = document.querySelector("canvas");
+              const cell = document.querySelector(".heat-map .cursor").getBoundingClientRect();
+              const pixel = canvas.getContext("2d").getImageData(cell.width - 6, 8, 1, 1).data;
+              return `rgb(${pixel[0]}, ${pixel[1]}, ${pixel[2]})`;
+            }"""
+        )
+    )
+
+
+async def test_the_map_recolours_live(windows: Windows, site: Fleet) -> None:
+    """Cells go from waiting over pulling to warm, on the canvas and in the legend."""
+    images = ["registry.example/map:1", "registry.example/map:2"]
+    page = await windows.open_begun(lambda: site.post(images, batchSize=2))
+    legend = page.get_by_role("group", name="Show only")
+    await expect(legend).to_have_text(re.compile("2Pulling.*2Waiting"))
+    await expect(legend.get_by_role("button", name=re.compile("4 Warm"))).to_be_visible()
+    canvas = page.get_by_role("application", name=re.compile("Map of 4 nodes: Warm 4"))
+    await canvas.focus()
+    await page.keyboard.press("ArrowRight")
+    assert await colour_of_first_cell(page) == WARM
+
+
+async def test_a_cell_tells_everything_of_its_node(windows: Windows, site: Fleet) -> None:
+    """By pointer or by keys: node, batch, attempt, images with bytes and speed, reason."""
+    images = ["registry.example/cell:1", "registry.example/fails/disk-full:1"]
+    page = await windows.open_begun(lambda: site.post(images))
+    details = page.locator(".details")
+    canvas = page.locator("canvas")
+    await expect(page.get_by_text("4 Pulling")).to_be_visible()
+    await canvas.click(position={"x": 20, "y": 20})
+    await expect(details.get_by_role("heading", name="a-1")).to_be_visible()
+    await expect(details).to_contain_text("Batch 1 · Attempt 1")
+    await expect(details).to_contain_text(re.compile(r"B of 1\.0 MB"))
+    await expect(details).to_contain_text("DiskFull")
+    await expect(details).to_contain_text("The node's image disk is full")
+    await expect(details).to_contain_text("Pulled")
+    await details.get_by_role("button", name="Let go of this node").click()
+    await canvas.focus()
+    await page.keyboard.press("End")
+    await expect(details.get_by_role("heading", name="b-1")).to_be_visible()
+    await expect(page.get_by_text("b-1: Failed, DiskFull")).to_be_attached()
+    await page.keyboard.press("Enter")
+    await page.get_by_role("heading", name="Throughput").hover()
+    await expect(details.get_by_role("heading", name="b-1")).to_be_visible()
+    await canvas.focus()
+    await page.keyboard.press("Escape")
+    await expect(details).to_contain_text("Point at a cell")
+
+
+async def test_failures_are_grouped_by_reason_with_the_raw_message(
+    windows: Windows, site: Fleet
+) -> None:
+    """One line a reason says what it means; opened, it lists every node with its message."""
+    images = ["registry.example/fails/image-not-found:1", "registry.example/fails/rate-limited:1"]
+    task = await site.post(images, nodeSelector={"zone": "a"})
+    page = await windows.open(f"#/tasks/{task}")
+    wrong = page.get_by_role("region", name="What is wrong, and why")
+    missing = wrong.locator("details").filter(has_text="ImageNotFound")
+    await expect(missing).to_contain_text("The registry has no such image or tag")
+    await expect(missing).to_contain_text("3 given up")
+    await expect(wrong.locator("details")).to_have_count(2)
+    await missing.locator("summary").click()
+    await expect(missing).to_contain_text("A retry does not help")
+    row = missing.get_by_role("row").filter(has_text="a-2")
+    await expect(row).to_contain_text("simulated: registry.example/fails/image-not-found:1")
+    await expect(row.locator("time")).to_have_attribute("title", re.compile(r"UTC$"))
+
+
+async def test_a_retry_is_seen_to_wait_and_to_come(windows: Windows, site: Fleet) -> None:
+    """A node that waits for its retry says when it is tried again, and which attempt it is."""
+    own = {"maxRetries": 1, "retryDelay": 4, "nodeSelector": {"zone": "b"}}
+    image = "registry.example/fails/registry-unreachable:2"
+    page = await windows.open_begun(lambda: site.post([image], **own))
+    await expect(page.get_by_text("1 Retrying")).to_be_visible()
+    await page.locator("canvas").click(position={"x": 20, "y": 20})
+    await expect(page.locator(".details")).to_contain_text("next try")
+    await expect(page.locator(".details")).to_contain_text("Attempt 2")
+    await expect(page.get_by_text("1 of 1", exact=True).first).to_be_visible()
+
+
+async def test_images_batches_and_throughput(windows: Windows, site: Fleet) -> None:
+    """Per image its size, nodes and slowest node; a bar for each batch; speed over time."""
+    task = await site.post(["registry.example/sums:1", "registry.example/sums:2"], batchSize=3)
+    await site.over(task)
+    page = await windows.open(f"#/tasks/{task}")
+    row = page.get_by_role("row").filter(has_text="registry.example/sums:2")
+    await expect(row).to_contain_text("1.0 MB")
+    await expect(row).to_contain_text("4 / 4")
+    await expect(row).to_contain_text(re.compile(r"[ab]-\d · \d"))
+    batches = page.get_by_role("region", name="Batches").get_by_role("listitem")
+    await expect(batches).to_have_count(2)
+    await expect(batches.first).to_have_attribute("title", re.compile(r"3 of 3 done, 0 failed"))
+    chart = page.get_by_role("img", name=re.compile("Throughput over time"))
+    await expect(chart).to_be_visible()
+    await expect(chart).to_have_attribute("aria-label", re.compile("100 % of nodes done"))
+
+
+async def test_a_legend_lets_one_state_stand_out(windows: Windows, site: Fleet) -> None:
+    """Pressed, it dims the others; pressed again, all are shown."""
+    task = await site.post(["registry.example/legend:1"])
+    await site.over(task)
+    page = await windows.open(f"#/tasks/{task}")
+    button = page.get_by_role("button", name=re.compile("4 Warm"))
+    await button.click()
+    await expect(button).to_have_attribute("aria-pressed", "true")
+    await button.click()
+    await expect(button).to_have_attribute("aria-pressed", "false")
+
+
+async def test_an_unknown_task_is_said_to_be_gone(windows: Windows) -> None:
+    """A link to what is no longer kept leads to words and a way back."""
+    page = await windows.open("#/tasks/task-20200101-000000-00000000")
+    await expect(page.get_by_text("There is no such task.")).to_be_visible()
+    await page.get_by_role("link", name="To the list of tasks").click()
+    await expect(page.get_by_role("heading", level=1, name="Tasks")).to_be_visible()
+
+
+async def test_times_are_the_viewers_and_utc_on_hover(windows: Windows, site: Fleet) -> None:
+    """In another zone the same moment reads differently; the exact UTC does not."""
+    task = await site.post(["registry.example/times:1"])
+    seen = await site.over(task)
+    utc = seen["createdAt"].replace("T", " ").replace("Z", " UTC")
+    shown = set()
+    for zone in ("Asia/Shanghai", "America/New_York"):
+        page = await windows.open(f"#/tasks/{task}", zone=zone)
+        time = page.locator(f'time[title="{utc}"]').first
+        await expect(time).to_have_attribute("datetime", seen["createdAt"])
+        shown.add(await time.text_content())
+    assert len(shown) == 2

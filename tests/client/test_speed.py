@@ -12,8 +12,8 @@ import pytest
 from ips_client.command.board import Board
 from ips_client.decoding import decode
 from ips_client.documents import Task
+from ips_client.picture import NodesAtWork, Picture, Progress
 from ips_client.sse import Parser
-from ips_client.watching import NodesAtWork, Picture, Progress
 
 from tests.client.conftest import Ips
 

@@ -46,7 +46,8 @@ if TYPE_CHECKING:
         Unavailable,
         UnexpectedAnswer,
     )
-    from ips_client.watching import Progress, Waited
+    from ips_client.picture import Progress
+    from ips_client.watching import Waited
 
 __all__ = [
     "AsyncClient",
@@ -88,7 +89,7 @@ __all__ = [
 _HOMES = {
     "AsyncClient": "async_client",
     "Client": "client",
-    "Progress": "watching",
+    "Progress": "picture",
     "Waited": "watching",
 } | dict.fromkeys(
     (

@@ -19,9 +19,10 @@ from ips_client.documents import (
     TaskNode,
 )
 from ips_client.paging import fetch
+from ips_client.picture import Progress
 from ips_client.session import DEFAULT_SERVER, Server, Session
 from ips_client.talk import Course, Emit, LinkFailure, Talk
-from ips_client.watching import Progress, Waited
+from ips_client.watching import Waited
 
 if TYPE_CHECKING:
     from ssl import SSLContext

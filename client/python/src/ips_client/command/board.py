@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from ips_client.command.output import paint
 from ips_client.command.text import cut, size, span, transfer
 from ips_client.documents import LiveNode, Task
-from ips_client.watching import Progress
+from ips_client.picture import Progress
 
 SMALLEST_BAR: Final = 6
 LARGEST_BAR: Final = 30

@@ -29,7 +29,7 @@ async def sent(page: Page) -> dict[str, object]:
     """The body that the page sends when the button is pressed."""
     async with page.expect_request(lambda request: request.method == "POST") as caught:
         await page.get_by_role("button", name="Create task").click()
-    return dict((await caught.value).post_data_json)
+    return dict((await caught.value).post_data_json or {})
 
 
 async def test_a_task_is_created_by_the_form(windows: Windows) -> None:
@@ -221,7 +221,7 @@ async def test_keys_alone_create_and_cancel(windows: Windows, site: Fleet) -> No
 
 
 async def tab_to(page: Page, wanted: str) -> None:
-    """Press Tab until the element with this id, label or text has the focus; then select its text."""
+    """Press Tab until the element with this id, label or text has the focus."""
     seen = []
     for _ in range(60):
         await page.keyboard.press("Tab")

@@ -24,7 +24,10 @@ async def page(windows: Windows) -> AsyncIterator[Page]:
 async def call(page: Page, module: str, name: str, *arguments: Any) -> Any:
     """What a function of one of the page's modules returns."""
     return await page.evaluate(
-        """async ([module, name, values]) => (await import(`/web/js/${module}`))[name](...values)""",
+        """async ([module, name, values]) => {
+          const found = await import(`/web/js/${module}`);
+          return found[name](...values);
+        }""",
         [module, name, list(arguments)],
     )
 
@@ -120,18 +123,20 @@ async def test_events_are_cut_wherever_the_network_cuts_them(page: Page) -> None
     """Pieces of any size make the same events; comments make none."""
     text = ":\n\nevent: a\nid: 1\ndata: {}\n\n:\n\nevent: b\ndata: 1\ndata: 2\n\nevent: c\n"
     events = await page.evaluate(
-        """async ([text, size]) => {
+        """async (text) => {
           const { Parser } = await import("/web/js/event_stream.js");
           const all = [];
           for (let size = 1; size <= text.length; size += 1) {
             const parser = new Parser();
             const found = [];
-            for (let at = 0; at < text.length; at += size) found.push(...parser.push(text.slice(at, at + size)));
+            for (let at = 0; at < text.length; at += size) {
+              found.push(...parser.push(text.slice(at, at + size)));
+            }
             all.push(JSON.stringify(found));
           }
           return [...new Set(all)];
         }""",
-        [text, 1],
+        text,
     )
     assert events == ['[{"type":"a","data":"{}","id":"1"},{"type":"b","data":"1\\n2"}]']
 

@@ -72,7 +72,8 @@ async def test_the_policy_refuses_what_is_not_the_pages_own(windows: Windows) ->
     refused = await page.evaluate(
         """async () => {
           const refused = [];
-          document.addEventListener("securitypolicyviolation", (event) => refused.push(event.effectiveDirective));
+          const note = (event) => refused.push(event.effectiveDirective);
+          document.addEventListener("securitypolicyviolation", note);
           const attempt = async (what) => {
             try {
               await what();

@@ -73,7 +73,7 @@ def docs_page() -> bytes:
     shapes = dict(sorted(rest["components"]["schemas"].items()))
     page = _PAGE.format(
         request_links=_links((o["operationId"], o["summary"]) for _, _, o in operations),
-        event_links=_links((name, c["summary"]) for name, c in bus["channels"].items()),
+        event_links=_links((name, m["name"]) for name, m in bus["components"]["messages"].items()),
         shape_links=_links((_anchor(name), name) for name in shapes),
         about_requests=_words(rest["info"]["description"]),
         about_events=_words(bus["info"]["description"]),

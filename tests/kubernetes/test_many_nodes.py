@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
@@ -16,7 +16,7 @@ import pytest
 from sandbox.kubernetes.control_plane import ControlPlane
 from tests.fixtures.kubernetes import Kube
 from tests.kubernetes.conftest import Watch
-from tests.kubernetes.table import Table, equal
+from tests.kubernetes.table import equal
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(600)]
 
@@ -89,8 +89,9 @@ async def test_five_thousand_nodes_cost_little_and_never_block(
         await table.until(lambda: table.is_listed, within=120)
         listed = time.monotonic() - began
         sent = await asyncio.to_thread(lambda: asyncio.run(_changes(kube.plane, names)))
-        await table.until(lambda: all(_has(table, sent, name) for name in sent), within=60)
-    seconds = sorted(table.seen_at[name] - sent[name] for name in sent)
+        await table.until(lambda: all("changed" in table.nodes[name].labels for name in sent))
+    # An answer may be read later than the event that belongs to it.
+    seconds = sorted(max(0.0, table.seen_at[name] - sent[name]) for name in sent)
     gc.unfreeze()
     await equal(table, kube)
     await kube.clear()
@@ -108,10 +109,6 @@ async def test_five_thousand_nodes_cost_little_and_never_block(
     logging.getLogger(__name__).info("%s", figures)  # pytest --log-cli-level=info shows it
     assert turns.longest < 0.02, turns.culprit
     assert p99 < 1.0
-
-
-def _has(table: Table, sent: Mapping[str, float], name: str) -> bool:
-    return table.seen_at[name] > sent[name]
 
 
 async def _changes(plane: ControlPlane, names: Sequence[str]) -> dict[str, float]:

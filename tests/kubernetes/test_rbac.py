@@ -20,19 +20,9 @@ from coordinator.nodes.watched import NODES
 from tests.fixtures.kubernetes import Json, Kube
 from tests.kubernetes.conftest import UseConfig
 from tests.kubernetes.manifests import build
+from tests.kubernetes.roles import account, roles
 
 pytestmark = pytest.mark.kubernetes
-
-KINDS = ("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
-RBAC = "/apis/rbac.authorization.k8s.io/v1"
-PLACES = {
-    "ServiceAccount": "/api/v1/namespaces/{namespace}/serviceaccounts",
-    "ClusterRole": f"{RBAC}/clusterroles",
-    "ClusterRoleBinding": f"{RBAC}/clusterrolebindings",
-    "Role": f"{RBAC}/namespaces/{{namespace}}/roles",
-    "RoleBinding": f"{RBAC}/namespaces/{{namespace}}/rolebindings",
-}
-
 
 VERBS = [
     ("ips-coordinator", "nodes", "list"),
@@ -62,32 +52,6 @@ def without(objects: list[Json], role: str, resource: str, verb: str) -> list[Js
                     rule["verbs"].remove(verb)
             item["rules"] = [rule for rule in item["rules"] if rule["verbs"]]
     return changed
-
-
-@asynccontextmanager
-async def roles(kube: Kube, objects: list[Json]) -> AsyncIterator[None]:
-    """ServiceAccounts, roles and bindings, for as long as the block lasts."""
-    made = []
-    try:
-        for item in objects:
-            if item["kind"] in KINDS:
-                namespace = item["metadata"].get("namespace", "")
-                path = PLACES[item["kind"]].format(namespace=namespace)
-                await kube.call("POST", path, item)
-                made.append(f"{path}/{item['metadata']['name']}")
-        yield
-    finally:
-        for path in made:
-            await kube.call("DELETE", path)
-
-
-async def account(kube: Kube, name: str, folder: Path) -> Path:
-    """A kubeconfig of a ServiceAccount's, with a token by TokenRequest."""
-    path = f"/api/v1/namespaces/ips-system/serviceaccounts/{name}/token"
-    answer = await kube.call("POST", path, {"spec": {"expirationSeconds": 600}})
-    return kube.plane.access.kubeconfig(
-        folder / f"{name}.kubeconfig", {"token": answer["status"]["token"]}
-    )
 
 
 async def everything_works(kube: Kube, use: UseConfig, folder: Path) -> list[str]:

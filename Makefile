@@ -28,7 +28,7 @@ run: .venv/.ready ## Try it: three local nodes, a registry, a first task, then s
 
 .PHONY: test
 test: setup ## Run all tests, on real parts
-	@$(PYTEST) -q $(ARGS)
+	@$(PYTEST) -q -n 3 $(ARGS)
 
 .PHONY: check
 check: .venv/.ready ## The fast gate: format, lint, types, import contracts, fast tests
@@ -36,7 +36,7 @@ check: .venv/.ready ## The fast gate: format, lint, types, import contracts, fas
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(PYTEST) -q -m "not ($(SLOW))" $(ARGS)
+	@$(PYTEST) -q -n 2 -m "not ($(SLOW))" $(ARGS)
 
 .PHONY: bench
 bench: setup ## Measure speed and memory; prints ratios and CPU time

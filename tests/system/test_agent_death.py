@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sandbox.registry import Registry
     from tests.fixtures.nats import NatsServer
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 NODE = "node-1"
 MIB = 1024 * 1024

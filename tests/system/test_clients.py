@@ -11,7 +11,7 @@ import pytest
 
 from tests.fixtures.fleet import Fleet
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 
 async def create(fleet: Fleet, key: str, **body: object) -> tuple[int, str]:

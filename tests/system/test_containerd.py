@@ -14,7 +14,7 @@ from sandbox.images import make_image
 from sandbox.registry import Registry
 from tests.fixtures.fleet import Fleet, Json
 
-pytestmark = [pytest.mark.system, pytest.mark.containerd, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.system, pytest.mark.containerd, pytest.mark.timeout(300)]
 
 MIB = 1024 * 1024
 

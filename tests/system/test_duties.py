@@ -17,7 +17,7 @@ from common.subjects import parse_event
 from tests.fixtures.fleet import Fleet, Json
 from tests.fixtures.nats import NatsServer, OpenBus, StartNats
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 
 class Receiver:

@@ -11,7 +11,7 @@ from sandbox.programs import Coordinator
 from tests.fixtures.fleet import Fleet
 from tests.fixtures.nats import NatsServer, StartNats
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 
 async def refused(coordinator: Coordinator) -> str:

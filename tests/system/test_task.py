@@ -8,7 +8,7 @@ import pytest
 
 from tests.fixtures.fleet import Fleet
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
 
 
 async def test_a_task_completes_on_every_node_and_tells_of_it(fleet: Fleet) -> None:

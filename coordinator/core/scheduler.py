@@ -141,7 +141,7 @@ class Core:
                 self.fleet.clock.stop(event.since, now)
             case BusHeard():
                 self.fleet.clock.go_on(now)
-            case Settled():
+            case Settled() if self._settling:
                 self._settling = False
                 self._queue.begin_first_look(now, self.limits.first_look)
             case StoreClosed():

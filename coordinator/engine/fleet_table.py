@@ -89,5 +89,5 @@ class FleetTable:
         if self._fleet.presence(name).conflict:
             return self._fleet.why_unavailable(name)
         if node is None:
-            return self._source.trouble or f"Kubernetes knows no node of the name {name}."
+            return self._source.unknown(name)
         return "" if node.schedulable else self._fleet.why_unavailable(name)

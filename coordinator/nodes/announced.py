@@ -26,6 +26,11 @@ class AnnouncedNodes:
         """The node is no more."""
         self._sink.vanished(name)
 
+    def unknown(self, name: str) -> str:
+        """There is none: whoever speaks is a node."""
+        del name
+        return ""
+
     def pull_failed(self, failed: FailedPull) -> None:
         """There is no other place to look at a node than the service's own."""
 

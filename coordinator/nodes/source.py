@@ -48,6 +48,9 @@ class NodeSource(Protocol):
     def forgotten(self, name: str) -> None:
         """No agent has spoken for a node for long."""
 
+    def unknown(self, name: str) -> str:
+        """Why a node for which an agent speaks is no node, in one sentence."""
+
     def pull_failed(self, failed: FailedPull) -> None:
         """A pull failed on a node; whoever looks at the node may be told there."""
 

@@ -79,6 +79,10 @@ class WatchedNodes:
         if self._listed and name not in self._known:
             self._sink.vanished(name)
 
+    def unknown(self, name: str) -> str:
+        """Why a node for which an agent speaks is no node, in one sentence."""
+        return self.trouble or f"Kubernetes knows no node of the name {name}."
+
     def pull_failed(self, failed: FailedPull) -> None:
         """Make it an Event on the Node, where that is wanted."""
         if self._failures is not None:

@@ -43,15 +43,8 @@ async def test_a_coordinator_takes_the_service_account_and_reads_a_new_token(
         }
         coordinator = await fleet.add_coordinator(settings, ready=False)
         await coordinator.kill()
-        inside = [
-            "unshare",
-            "--mount",
-            "sh",
-            "-c",
-            f'{MOUNT} && shift && exec "$@"',
-            files.parent,
-            "-",
-        ]
+        script = f'{MOUNT} && shift && exec "$@"'
+        inside: list[str | Path] = ["unshare", "--mount", "sh", "-c", script, files.parent, "-"]
         coordinator._command = [*inside, *coordinator._command]
         coordinator.start()
         await coordinator.ready()

@@ -41,18 +41,8 @@ async def kill_agent(fleet: Fleet) -> None:
 
 async def kill_nats(fleet: Fleet) -> None:
     """SIGKILL the nats-server under the coordinator, which starts another."""
-    for child in children_of(fleet.coordinator.pid or 0):
-        if "nats-server" in Path(f"/proc/{child}/cmdline").read_text():
-            os.kill(child, signal.SIGKILL)
-
-
-def children_of(pid: int) -> list[int]:
-    """Direct children of a process."""
-    return [
-        int(child)
-        for thread in Path(f"/proc/{pid}/task").iterdir()
-        for child in (thread / "children").read_text().split()
-    ]
+    for child in fleet.nats_pids():
+        os.kill(child, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("kill", [kill_coordinator, kill_agent, kill_nats])
@@ -92,11 +82,7 @@ async def test_a_nats_that_is_paused_makes_nobody_lost(fleet: Fleet) -> None:
     await fleet.known_nodes(NODES)
     task = await fleet.post(IMAGES[:2])
     await fleet.until(task, lambda seen: seen["progress"]["pullingNodes"] == NODES)
-    nats = [
-        child
-        for child in children_of(fleet.coordinator.pid or 0)
-        if "nats-server" in Path(f"/proc/{child}/cmdline").read_text()
-    ]
+    nats = fleet.nats_pids()
     for child in nats:
         os.kill(child, signal.SIGSTOP)
     await asyncio.sleep(15)

@@ -387,6 +387,23 @@ def test_a_reader_that_goes(ips: Ips, client: Client, image: str) -> None:
         assert (process.returncode, said) == (0, b"")
 
 
+@pytest.mark.parametrize(("make", "code"), [(failing, 1), (lambda: unique("x"), 0)])
+def test_nobody_looks(ips: Ips, client: Client, make: Callable[[], str], code: int) -> None:
+    """Whoever read either output has gone: the exit code is right all the same."""
+    task = client.create([make()]).task_id
+    with subprocess.Popen(
+        ips.command("wait", task),
+        env=ips.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        process.stderr.close()
+        assert process.wait(30) == code
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion(ips: Ips, shell: str) -> None:
     """Is a script that its shell can read."""

@@ -14,6 +14,7 @@ from ips_client.version import __version__
 
 if TYPE_CHECKING:
     from argparse import Namespace
+    from typing import TextIO
 
     from ips_client.errors import IpsError, Refused
 
@@ -30,7 +31,8 @@ def main() -> int:
     except KeyboardInterrupt:
         return codes.INTERRUPTED
     except BrokenPipeError:
-        _leave_quietly()
+        silence(sys.stdout)
+        silence(sys.stderr)
         return codes.COMPLETED
 
 
@@ -75,13 +77,16 @@ def _faults(error: Refused) -> list[str]:
 
 
 def say(*lines: str) -> None:
-    """Say something that is no data."""
-    for line in lines:
-        sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()
+    """Say something that is no data, if anybody listens."""
+    try:
+        sys.stderr.write("".join(f"{line}\n" for line in lines))
+        sys.stderr.flush()
+    except BrokenPipeError:
+        silence(sys.stderr)
 
 
-def _leave_quietly() -> None:
-    """Whoever read the output has gone: let nothing more be written at exit either."""
+def silence(stream: TextIO) -> None:
+    """Whoever read this has gone: let all that is still written, at exit too, go nowhere."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,7 +15,7 @@ from ips_client.async_client import AsyncClient
 from ips_client.command import codes
 from ips_client.command.board import Board
 from ips_client.command.connection import settings
-from ips_client.command.main import report, say
+from ips_client.command.main import report, say, silence
 from ips_client.command.output import show
 from ips_client.command.tasks import failure_table, summary
 from ips_client.command.text import count, span
@@ -67,8 +68,12 @@ def _wait(arguments: Namespace, ids: Sequence[str], names: Sequence[str]) -> int
         return codes.INTERRUPTED
     tasks = [task for end in ends if (task := _last_seen(end)) is not None]
     lines = [line for end in ends if end.waited for line in _result(end.waited)]
-    show(arguments.output, _documents(tasks), names=names, lines=lines)
-    return codes.worst(_code(end, arguments) for end in ends)
+    code = codes.worst([_code(end, arguments) for end in ends])
+    try:
+        show(arguments.output, _documents(tasks), names=names, lines=lines)
+    except BrokenPipeError:  # nobody reads the result, but the exit code still counts
+        silence(sys.stdout)
+    return code
 
 
 async def _watch_all(arguments: Namespace, board: Board, view: View) -> list[_End]:
@@ -103,7 +108,11 @@ async def _watch(client: AsyncClient, task_id: str, limit: float | None, board: 
 
 async def _draw(view: View) -> None:
     while True:
-        view.refresh()
+        try:
+            view.refresh()
+        except BrokenPipeError:  # nobody looks, but the task is waited for all the same
+            silence(sys.stderr)
+            return
         await asyncio.sleep(DRAW_SECONDS)
 
 

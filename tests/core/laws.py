@@ -75,7 +75,10 @@ class Sight:
 class Hearsay:
     """What one core was told, in the laws' own words."""
 
-    now: float
+    look_ends: float
+    """When the first look is over."""
+    found: set[str] = field(default_factory=set)
+    """Tasks that were pending when the core began."""
     pending: dict[str, tuple[TaskHead, int]] = field(default_factory=dict)
     running: dict[str, tuple[TaskHead, int]] = field(default_factory=dict)
     members: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -141,7 +144,8 @@ class Laws:
 
     def new_leader(self, world: World) -> None:
         """A new core knows nothing."""
-        self._said = Hearsay(world.now)
+        self._first_look = world.limits.first_look
+        self._said = Hearsay(world.now + self._first_look)
         self._agent_wait = world.limits.agent_wait
 
     def judge(self, world: World, event: Event, commands: list[Command]) -> None:
@@ -150,6 +154,7 @@ class Laws:
         for command in commands:
             self._judge_command(world, command)
         self._judge_places(world, event)
+        self._judge_holds(world, event, commands)
         self._judge_store(world)
 
     # ── what the core was told ──
@@ -157,8 +162,10 @@ class Laws:
     def _take_in(self, world: World, event: Event) -> None:
         said = self._said
         match event:
-            case TaskCreated(head, order):
+            case TaskCreated(head, order, _, found):
                 if head.id not in said.running and head.id not in said.over:
+                    if found and head.id not in said.pending:
+                        said.found.add(head.id)
                     said.pending[head.id] = (head, order)
             case TaskStarted(head, order, nodes):
                 self._leaves_queue(head.id)
@@ -202,6 +209,7 @@ class Laws:
                 said.deaf_since = None
             case Settled():
                 said.settling = False
+                said.look_ends = now + self._first_look
             case StoreClosed():
                 said.store_is_open = False
             case StoreOpened():
@@ -297,9 +305,10 @@ class Laws:
         demand(task in said.pending, "only pending tasks start", command)
         demand(not said.settling and said.store_is_open, "not the time to start", command)
         starting = said.pending[task]
-        look_is_over = world.now >= said.now + world.limits.first_look
+        look_is_over = world.now >= said.look_ends
         for other, entry in said.pending.items():
-            can_start = look_is_over or self._selected(entry[0])
+            can_start = look_is_over or (self._selected(entry[0]) and other not in said.found)
+            demand(can_start or other != task, "the first look is waited for", command)
             if can_start and other != task and other not in said.starting:
                 demand(urgency(starting) < urgency(entry), "the most urgent first", command, other)
         demand(list(command.nodes) == self._selected(starting[0]), "all that match", command)
@@ -335,6 +344,7 @@ class Laws:
 
     def _judge_verdict(self, command: StoreVerdict, now: float) -> None:
         said, (task, node, attempt) = self._said, command.key
+        demand(task in said.running, "only running tasks are decided about", command)
         demand(command.key not in said.verdicts, "one verdict at a time", command)
         said.verdicts.add(command.key)
         now_is = said.standing(task, node)
@@ -352,6 +362,7 @@ class Laws:
 
     def _judge_telling(self, command: TellNode) -> None:
         key = AttemptKey(command.task, command.node, command.attempt)
+        demand(command.task in self._said.running, "only running tasks have news", command)
         demand(key not in self._said.told, "an outcome is told once", command)
         self._said.told.add(key)
         now_is = self._said.standing(command.task, command.node)
@@ -413,6 +424,18 @@ class Laws:
                 if run.spec.rollout is Rollout.BATCH:
                     self._judge_batch(run, node)
             self._begun[task].add(node.batch)
+
+    def _judge_holds(self, world: World, event: Event, commands: list[Command]) -> None:
+        """Whatever an agent holds has its place, or is stopped."""
+        if not isinstance(event, AgentHeard) or event.leaving or event.instance in self._said.left:
+            return
+        stopped = {(c.task, c.attempt) for c in commands if isinstance(c, CancelWork)}
+        for hold in event.holds:
+            run = world.core.runs.get(hold.task)
+            node = run.by_name.get(event.node) if run is not None else None
+            flies = node is not None and node.phase in IN_FLIGHT and node.attempt == hold.attempt
+            is_stopped = stopped & {(hold.task, hold.attempt), (hold.task, None)}
+            demand(flies or is_stopped, "held work is counted or stopped", event)
 
     def _judge_batch(self, run: TaskRun, node: NodeRun) -> None:
         begun = self._begun[run.head.id]

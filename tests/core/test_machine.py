@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -17,7 +17,7 @@ from hypothesis.stateful import (
 
 from common.messages import ImageOutcome, ImageState, Outcome
 from common.reasons import Reason
-from coordinator.core.events import StoreClosed, StoreOpened
+from coordinator.core.events import Event, OutcomeStored, StoreClosed, StoreOpened
 from coordinator.core.scheduler import Limits
 from coordinator.core.task import RetryStrategy, Rollout, TaskImage, TaskSpec, TaskStatus
 from tests.core.laws import Laws
@@ -25,6 +25,8 @@ from tests.core.model_agents import Agent, Held, Mood
 from tests.core.world import World
 
 pytestmark = pytest.mark.pure
+
+Option = TypeVar("Option")
 
 START = 1_000_000.0
 MOST_TASKS = 4
@@ -47,12 +49,12 @@ SPECS = st.builds(
     max_failed_nodes=st.integers(0, 1),
     node_selector=st.sampled_from([{}, {}, {"zone": "a"}, {"zone": "mars"}]),
 )
-RESULTS = st.sampled_from(
-    [None, None, Reason.REGISTRY_ERROR, Reason.TIMEOUT, Reason.IMAGE_NOT_FOUND]
-)
+RESULTS = (None, None, Reason.REGISTRY_ERROR, Reason.TIMEOUT, Reason.IMAGE_NOT_FOUND)
 """What becomes of an image: None is success."""
-FAULTS = st.sampled_from([None] * 6 + [Reason.RUNTIME_UNAVAILABLE, Reason.CANCELLED])
+FAULTS = (None, None, None, None, None, None, Reason.RUNTIME_UNAVAILABLE, Reason.CANCELLED)
 """What the node itself is to blame for."""
+PICKS = st.integers(0, 2**16)
+"""Which of several: much cheaper to draw than from what there is at the moment."""
 LIMITS = st.builds(
     Limits,
     max_concurrent_tasks=st.integers(1, 3),
@@ -60,6 +62,11 @@ LIMITS = st.builds(
     agent_wait=st.just(25.0),
     first_look=st.just(8.0),
 )
+
+
+def choose(options: Sequence[Option], pick: int) -> Option:
+    """One of several."""
+    return options[pick % len(options)]
 
 
 def image_outcome(image: TaskImage, reason: Reason | None) -> ImageOutcome:
@@ -82,16 +89,23 @@ class Machine(RuleBasedStateMachine):
         limits=LIMITS,
         nodes=st.integers(2, 5),
         dead_stay_dead=st.booleans(),
+        mood=st.sampled_from(Mood),
         specs=st.lists(SPECS, min_size=1, max_size=2),
     )
     def begin(
-        self, limits: Limits, nodes: int, dead_stay_dead: bool, specs: list[TaskSpec]
+        self,
+        limits: Limits,
+        nodes: int,
+        dead_stay_dead: bool,
+        mood: Mood,
+        specs: list[TaskSpec],
     ) -> None:
         """A leader with a few agents, all of them heard, and the first tasks."""
         labels = {f"n{number}": {"zone": "ab"[number % 2]} for number in range(nodes)}
         self.dead_stay_dead = dead_stay_dead
         self.world = World(limits, labels, START, Laws())
         self.world.settle()
+        self.living()[0].mood = mood
         for spec in specs:
             self.user_creates(spec, at_once=True)
 
@@ -106,10 +120,10 @@ class Machine(RuleBasedStateMachine):
             self.world.deliver_all()
 
     @precondition(lambda self: self.unfinished())
-    @rule(data=st.data())
-    def user_cancels(self, data: st.DataObject) -> None:
+    @rule(pick=PICKS)
+    def user_cancels(self, pick: int) -> None:
         """Whatever is not over may be cancelled at any moment."""
-        self.world.cancel(data.draw(st.sampled_from(self.unfinished())))
+        self.world.cancel(choose(self.unfinished(), pick))
 
     def unfinished(self) -> list[str]:
         """Tasks that are not over, as the store has them."""
@@ -119,10 +133,10 @@ class Machine(RuleBasedStateMachine):
     # ── letters ──
 
     @precondition(lambda self: self.world.channels())
-    @rule(data=st.data())
-    def letter_arrives(self, data: st.DataObject) -> None:
+    @rule(pick=PICKS)
+    def letter_arrives(self, pick: int) -> None:
         """Any channel may be the fastest."""
-        self.world.take_letter(data.draw(st.sampled_from(self.world.channels())))()
+        self.world.take_letter(choose(self.world.channels(), pick))()
 
     @precondition(lambda self: self.world.channels())
     @rule()
@@ -131,21 +145,39 @@ class Machine(RuleBasedStateMachine):
         self.world.deliver_all()
 
     @precondition(lambda self: self.agent_channels())
-    @rule(data=st.data())
-    def command_is_lost(self, data: st.DataObject) -> None:
+    @rule(pick=PICKS)
+    def command_is_lost(self, pick: int) -> None:
         """Core messages may vanish; whoever waits for an answer gives up in the end."""
-        self.world.take_letter(data.draw(st.sampled_from(self.agent_channels())))
+        self.world.take_letter(choose(self.agent_channels(), pick))
 
     def agent_channels(self) -> list[str]:
         """Commands to agents that are under way."""
         return [name for name in self.world.channels() if name in self.world.agents]
 
+    @precondition(lambda self: self.world.writes())
+    @rule(pick=PICKS)
+    def write_is_refused(self, pick: int) -> None:
+        """One write of the leader's, and the next one may succeed."""
+        letter = self.world.take_letter(choose(self.world.writes(), pick))
+        refused, self.world.store.refuses = self.world.store.refuses, True
+        letter()
+        self.world.store.refuses = refused
+
     @precondition(lambda self: self.world.echoes)
-    @rule(data=st.data())
-    def word_is_heard_again(self, data: st.DataObject) -> None:
+    @rule(pick=PICKS)
+    def word_is_heard_again(self, pick: int) -> None:
         """What this leader was told some time ago comes in once more."""
-        recent = self.world.echoes[-12:]
-        self.world.feed(recent[data.draw(st.integers(0, len(recent) - 1))])
+        self.world.feed(choose(self.world.echoes[-20:], pick))
+
+    @precondition(lambda self: self.outcomes_heard())
+    @rule(pick=PICKS)
+    def outcome_is_heard_again(self, pick: int) -> None:
+        """However old it is."""
+        self.world.feed(choose(self.outcomes_heard(), pick))
+
+    def outcomes_heard(self) -> list[Event]:
+        """What this leader has read."""
+        return [event for event in self.world.echoes if isinstance(event, OutcomeStored)]
 
     # ── agents ──
 
@@ -154,22 +186,31 @@ class Machine(RuleBasedStateMachine):
         return [agent for agent in self.world.agents.values() if agent.alive]
 
     @precondition(lambda self: self.busy())
-    @rule(data=st.data(), is_stored=st.booleans())
-    def attempt_ends(self, data: st.DataObject, is_stored: bool) -> None:
+    @rule(pick=PICKS, is_stored=st.booleans())
+    def attempt_ends(self, pick: int, is_stored: bool) -> None:
         """Somehow; its outcome is stored now or later, and the leader reads it in its turn."""
-        agent, task = data.draw(st.sampled_from(self.busy()))
-        self.finish(data, agent.held[task])
+        agent, task = choose(self.busy(), pick)
+        self.finish(agent.held[task], pick)
         if is_stored:
             self.world.publish(agent, task)
 
     @precondition(lambda self: self.busy())
-    @rule(data=st.data(), seconds=st.sampled_from([0.0, 1.0, 8.0]))
-    def work_goes_on(self, data: st.DataObject, seconds: float) -> None:
-        """Every attempt that is under way ends, is stored and read, and a while passes."""
-        for agent, task in self.busy():
-            self.finish(data, agent.held[task])
+    @rule(
+        pick=PICKS,
+        seconds=st.sampled_from([0.0, 1.0, 8.0]),
+        is_refused=st.sampled_from([False, False, True]),
+    )
+    def work_goes_on(self, pick: int, seconds: float, is_refused: bool) -> None:
+        """Every attempt that is under way ends, is stored and read, and a while passes.
+
+        Meanwhile the store may refuse what the leader makes of it.
+        """
+        for number, (agent, task) in enumerate(self.busy(), start=1):
+            self.finish(agent.held[task], pick // number)
             self.world.publish(agent, task)
+        refused, self.world.store.refuses = self.world.store.refuses, is_refused
         self.world.deliver_all()
+        self.world.store.refuses = refused
         self.world.pass_time(seconds)
 
     def busy(self) -> list[tuple[Agent, str]]:
@@ -177,30 +218,32 @@ class Machine(RuleBasedStateMachine):
         return [(agent, task) for agent in self.living() for task in agent.at_work()]
 
     @staticmethod
-    def finish(data: st.DataObject, held: Held) -> None:
+    def finish(held: Held, pick: int) -> None:
         """End an attempt: each image has its own fate, unless the node is to blame."""
-        fault = data.draw(FAULTS)
-        images = [] if fault else [image_outcome(i, data.draw(RESULTS)) for i in held.images]
-        held.outcome = Outcome(images=images, reason=fault, seconds=1.0)
+        fault = choose(FAULTS, pick)
+        results = [choose(RESULTS, pick // 8 // 5**place) for place in range(len(held.images))]
+        images = map(image_outcome, held.images, results)
+        held.outcome = Outcome(images=[] if fault else list(images), reason=fault, seconds=1.0)
 
     @precondition(lambda self: any(agent.with_outcome() for agent in self.living()))
-    @rule(data=st.data())
-    def outcome_is_stored(self, data: st.DataObject) -> None:
+    @rule(pick=PICKS)
+    def outcome_is_stored(self, pick: int) -> None:
         """What an agent has had ready for a while."""
         ready = [(agent, task) for agent in self.living() for task in agent.with_outcome()]
-        self.world.publish(*data.draw(st.sampled_from(ready)))
+        self.world.publish(*choose(ready, pick))
 
     @precondition(lambda self: self.living())
-    @rule(data=st.data(), mood=st.sampled_from(Mood))
-    def agent_changes_its_mood(self, data: st.DataObject, mood: Mood) -> None:
-        """From now on it takes assignments in another way."""
-        data.draw(st.sampled_from(self.living())).mood = mood
+    @rule(pick=PICKS, mood=st.sampled_from([Mood.REFUSING, Mood.SULKING, Mood.MUMBLING]))
+    def agent_changes_its_mood(self, pick: int, mood: Mood) -> None:
+        """From now on it takes assignments in another way, or as it should again."""
+        agent = choose(self.living(), pick)
+        agent.mood = mood if agent.mood is Mood.WILLING else Mood.WILLING
 
     @precondition(lambda self: self.living())
-    @rule(data=st.data(), returns=st.booleans(), spool_is_kept=st.booleans())
-    def agent_dies(self, data: st.DataObject, returns: bool, spool_is_kept: bool) -> None:
+    @rule(pick=PICKS, returns=st.booleans(), spool_is_kept=st.booleans())
+    def agent_dies(self, pick: int, returns: bool, spool_is_kept: bool) -> None:
         """Killed; its successor may find the outcomes that it left."""
-        agent = data.draw(st.sampled_from(self.living()))
+        agent = choose(self.living(), pick)
         agent.alive = False
         left = {task: agent.held[task] for task in agent.with_outcome()}
         if returns:
@@ -211,46 +254,46 @@ class Machine(RuleBasedStateMachine):
         self.world.beat(self.world.new_agent(node, spool))
 
     @precondition(lambda self: self.living())
-    @rule(data=st.data(), returns=st.booleans())
-    def agent_leaves(self, data: st.DataObject, returns: bool) -> None:
+    @rule(pick=PICKS, returns=st.booleans())
+    def agent_leaves(self, pick: int, returns: bool) -> None:
         """Stopped in order: it hands back what it holds."""
-        agent = data.draw(st.sampled_from(self.living()))
+        agent = choose(self.living(), pick)
         self.world.beat(agent, leaving=True)
         agent.alive = False
         if returns:
             left = {task: agent.held[task] for task in agent.with_outcome()}
             self.agent_is_born(agent.node, left)
 
-    @rule(data=st.data())
-    def agent_starts(self, data: st.DataObject) -> None:
+    @rule(pick=PICKS)
+    def agent_starts(self, pick: int) -> None:
         """Where one is missing, or beside another under the same name."""
-        self.agent_is_born(data.draw(st.sampled_from(sorted(self.world.nodes | {"n0"}))), {})
+        self.agent_is_born(choose(sorted(self.world.nodes | {"n0"}), pick), {})
 
     @precondition(lambda self: self.living())
-    @rule(data=st.data())
-    def agent_speaks(self, data: st.DataObject) -> None:
+    @rule(pick=PICKS)
+    def agent_speaks(self, pick: int) -> None:
         """A heartbeat out of turn."""
-        self.world.beat(data.draw(st.sampled_from(self.living())))
+        self.world.beat(choose(self.living(), pick))
 
     # ── nodes ──
 
     @precondition(lambda self: len(self.world.nodes) > 1)
-    @rule(data=st.data())
-    def node_vanishes(self, data: st.DataObject) -> None:
+    @rule(pick=PICKS)
+    def node_vanishes(self, pick: int) -> None:
         """It ceases to exist."""
-        self.world.vanish(data.draw(st.sampled_from(sorted(self.world.nodes))))
+        self.world.vanish(choose(sorted(self.world.nodes), pick))
 
     @precondition(lambda self: len(self.world.nodes) < len(self.world.labels))
-    @rule(data=st.data())
-    def node_appears(self, data: st.DataObject) -> None:
+    @rule(pick=PICKS)
+    def node_appears(self, pick: int) -> None:
         """It exists again, with a new agent."""
         missing = sorted(self.world.labels.keys() - self.world.nodes)
-        self.world.appear(data.draw(st.sampled_from(missing)))
+        self.world.appear(choose(missing, pick))
 
-    @rule(data=st.data())
-    def node_is_cut_off(self, data: st.DataObject) -> None:
+    @rule(pick=PICKS)
+    def node_is_cut_off(self, pick: int) -> None:
         """Or reached again: a partition of one."""
-        self.world.cut ^= {data.draw(st.sampled_from(sorted(self.world.labels)))}
+        self.world.cut ^= {choose(sorted(self.world.labels), pick)}
 
     # ── bus, store, leader, time ──
 
@@ -365,6 +408,3 @@ def test_pending_is_where_every_task_begins() -> None:
     world = World(Limits(), {"n0": {}}, START, Laws())
     world.create("t1", TaskSpec(images=("a",), work=(TaskImage(name="a", reference="a"),)))
     assert world.store.tasks["t1"].status is TaskStatus.PENDING
-
-
-FAST_PHASES = (Phase.generate,)

@@ -162,6 +162,15 @@ def test_while_the_first_look_lasts_a_task_without_nodes_stays_pending() -> None
     assert stage.wait(0.1) == [StartTask("t1", ())]
 
 
+def test_a_doubled_settling_does_not_prolong_the_first_look() -> None:
+    """It begins once, when agents can be heard."""
+    stage = Stage()
+    stage.create("t1")
+    stage.wait(9)
+    stage.tell(Settled())
+    assert stage.wait(1) == [StartTask("t1", ())]
+
+
 def test_a_task_that_was_put_aside_starts_as_soon_as_a_node_matches() -> None:
     """Others, and those that take no work, do not call it back."""
     stage = Stage()

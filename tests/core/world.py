@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from common.messages import Outcome
 from common.subjects import AttemptKey
 from coordinator.core.commands import (
+    AskAgent,
     Assign,
     CancelWork,
     Command,
@@ -146,7 +147,7 @@ class World:
         self._judge.new_leader(self)
         for stored in sorted(self.store.tasks.values(), key=lambda stored: stored.order):
             if stored.status is TaskStatus.PENDING:
-                self.feed(TaskCreated(stored.head, stored.order))
+                self.feed(TaskCreated(stored.head, stored.order, found=True))
             elif stored.status is TaskStatus.RUNNING:
                 self.feed(TaskStarted(stored.head, stored.order, stored.nodes))
         for event in self.store.outcomes.values():
@@ -194,6 +195,8 @@ class World:
                 self.post(command.instance, lambda: self._assign(command, number))
             case CancelWork():
                 self.post(command.instance, lambda: self._cancel(command))
+            case AskAgent():
+                self.post(command.instance, lambda: self.beat(self.agents[command.instance]))
             case StartTask() | FinishTask() | StoreVerdict():
                 self.post(f"store {next(self._numbers)}", lambda: self._write(command))
             case _:
@@ -208,6 +211,10 @@ class World:
     def channels(self) -> list[str]:
         """Channels in which something can arrive."""
         return [name for name in self.letters if self.bus_is_up or name != "reading"]
+
+    def writes(self) -> list[str]:
+        """Channels in which a write of the leader's is on its way into the store."""
+        return [name for name in self.letters if name.startswith("store")]
 
     def take_letter(self, channel: str) -> Letter:
         """The next letter of a channel, which leaves it."""

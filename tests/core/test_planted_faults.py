@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from common.messages import Outcome
+from common.subjects import AttemptKey
+from coordinator.core import queue, run, scheduler
+from coordinator.core.commands import StartTask
+from coordinator.core.fleet import Presence, SilenceClock
+from coordinator.core.flights import Flights
+from coordinator.core.queue import Queue, Urgency
+from coordinator.core.run import NodeRun, TaskRun
+from coordinator.core.scheduler import Core
+from coordinator.core.task import TaskHead
+from coordinator.core.timers import LookAround, Timer, Timers
+from tests.core.test_machine import Machine, profile
+
+pytestmark = [pytest.mark.pure, pytest.mark.deep, pytest.mark.timeout(300)]
+
+Fault = Callable[[pytest.MonkeyPatch], None]
+FAULTS: list[Fault] = []
+
+
+def planted(fault: Fault) -> Fault:
+    """A plausible bug of the core, to be found."""
+    FAULTS.append(fault)
+    return fault
+
+
+def nothing(*_arguments: Any, **_options: Any) -> None:
+    """What a forgotten line does."""
+
+
+@planted
+def one_node_more_than_a_batch(patch: pytest.MonkeyPatch) -> None:
+    """``<=`` for ``<``."""
+    place = property(lambda self: self.in_flight <= self.spec.batch_size)
+    patch.setattr(TaskRun, "has_place", place)
+
+
+@planted
+def retries_need_no_place(patch: pytest.MonkeyPatch) -> None:
+    """What is due begins beside a full batch."""
+    fill = Core._fill
+
+    def eager(self: Core, task: TaskRun, now: float) -> None:
+        while (due := task.next_retry()) is not None and due <= now:
+            node = task.candidate(now)
+            assert node is not None
+            self._flights.begin(task, node, now)
+        fill(self, task, now)
+
+    patch.setattr(Core, "_fill", eager)
+
+
+@planted
+def hopeless_images_are_tried_again(patch: pytest.MonkeyPatch) -> None:
+    """A permanent failure is taken for a passing one."""
+    patch.setattr(NodeRun, "_hope", lambda *_: True)
+
+
+@planted
+def images_that_arrived_are_asked_for_again(patch: pytest.MonkeyPatch) -> None:
+    """A retry repeats the whole attempt."""
+    patch.setattr(NodeRun, "wanted", lambda _self, work: list(work))
+
+
+@planted
+def late_outcomes_count(patch: pytest.MonkeyPatch) -> None:
+    """Whatever is read of a node is taken for its attempt in flight."""
+    take_in = TaskRun.take_in
+
+    def credulous(self: TaskRun, key: AttemptKey, outcome: Outcome, **times: Any) -> Any:
+        if node := self.by_name.get(key.node):
+            key = key._replace(attempt=node.next_attempt)
+        return take_in(self, key, outcome, **times)
+
+    patch.setattr(TaskRun, "take_in", credulous)
+
+
+@planted
+def the_least_urgent_first(patch: pytest.MonkeyPatch) -> None:
+    """A missing minus."""
+
+    def reversed_urgency(head: TaskHead, order: int) -> Urgency:
+        return head.spec.priority, order
+
+    patch.setattr(queue, "urgency", reversed_urgency)
+    patch.setattr(scheduler, "urgency", reversed_urgency)
+
+
+@planted
+def the_last_come_first(patch: pytest.MonkeyPatch) -> None:
+    """Equal priorities in the wrong order."""
+    patch.setattr(queue, "urgency", lambda head, order: (-head.spec.priority, -order))
+
+
+@planted
+def silence_counts_while_the_leader_is_deaf(patch: pytest.MonkeyPatch) -> None:
+    """The clock of silence never stands."""
+    patch.setattr(SilenceClock, "stop", nothing)
+
+
+@planted
+def silence_is_not_waited_for(patch: pytest.MonkeyPatch) -> None:
+    """Heartbeats that show the work do not move the deadline."""
+    keep = Flights._keep
+
+    def deaf(self: Flights, task: TaskRun, node: NodeRun, instance: str, now: float) -> None:
+        before = node.alive_at
+        keep(self, task, node, instance, now)
+        node.alive_at = before
+
+    patch.setattr(Flights, "_keep", deaf)
+
+
+@planted
+def a_new_leader_forgets_what_is_held(patch: pytest.MonkeyPatch) -> None:
+    """Nothing is counted before it assigns."""
+    claim = Flights._claim
+
+    def forgetful(self: Flights, *words: Any, settling: bool) -> None:
+        if not settling:
+            claim(self, *words, settling=settling)
+
+    patch.setattr(Flights, "_claim", forgetful)
+
+
+@planted
+def held_work_needs_no_place(patch: pytest.MonkeyPatch) -> None:
+    """Whatever an agent still holds is adopted."""
+    patch.setattr(TaskRun, "has_place", property(lambda self: self.in_flight < 99))
+    patch.setattr(Flights, "has_room", lambda _self, task: task.in_flight < task.spec.batch_size)
+
+
+@planted
+def batches_do_not_wait_for_one_another(patch: pytest.MonkeyPatch) -> None:
+    """Every rollout is rolling."""
+    patch.setattr(TaskRun, "_may_begin", lambda *_: True)
+
+
+@planted
+def the_newest_of_two_rivals_works(patch: pytest.MonkeyPatch) -> None:
+    """Nobody notices that both keep speaking."""
+
+    def naive(self: Presence) -> None:
+        self.instance = max(
+            self.sightings, key=lambda name: self.sightings[name].first, default=None
+        )
+
+    patch.setattr(Presence, "_elect", naive)
+
+
+@planted
+def nobody_is_woken_for_retries(patch: pytest.MonkeyPatch) -> None:
+    """They begin when something else happens by chance."""
+    at = Timers.at
+
+    def drowsy(self: Timers, when: float, timer: Timer) -> None:
+        if not isinstance(timer, LookAround):
+            at(self, when, timer)
+
+    patch.setattr(Timers, "at", drowsy)
+
+
+@planted
+def retries_do_not_wait(patch: pytest.MonkeyPatch) -> None:
+    """The delay is forgotten."""
+    patch.setattr(run, "retry_delay", lambda *_: 0)
+
+
+@planted
+def a_refused_start_is_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """The task is pending for ever, and holds a place."""
+    patch.setattr(Queue, "start_failed", nothing)
+
+
+@planted
+def a_refused_end_is_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """The task runs for ever, with nothing left to do."""
+    patch.setattr(Core, "_finish_failed", nothing)
+
+
+@planted
+def a_refused_verdict_is_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """The attempt is undecided for ever."""
+    patch.setattr(Flights, "verdict_failed", nothing)
+
+
+@planted
+def ended_tasks_come_back(patch: pytest.MonkeyPatch) -> None:
+    """A late word of their start begins them anew."""
+    patch.setattr(scheduler, "REMEMBERED_ENDS", 0)
+
+
+@planted
+def the_cap_is_not_looked_at(patch: pytest.MonkeyPatch) -> None:
+    """Every task for itself."""
+    patch.setattr(Flights, "has_room", lambda _self, task: task.has_place)
+
+
+@planted
+def one_task_too_many(patch: pytest.MonkeyPatch) -> None:
+    """Tasks whose start is being stored are not counted."""
+
+    def hasty(self: Core, now: float) -> None:
+        while len(self.runs) < self.limits.max_concurrent_tasks:
+            start: StartTask | None = self._queue.start_next(now)
+            if start is None:
+                return
+            self._out.append(start)
+
+    patch.setattr(Core, "_start_tasks", hasty)
+
+
+@planted
+def places_are_not_given_back(patch: pytest.MonkeyPatch) -> None:
+    """The count of what is in flight only grows."""
+    take_out = Flights._take_out
+
+    def greedy(self: Flights, task: TaskRun, node: NodeRun) -> bool:
+        count = self._count
+        taken = take_out(self, task, node)
+        self._count = count
+        return taken
+
+    patch.setattr(Flights, "_take_out", greedy)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+def test_the_machine_finds_it(fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each planted fault breaks a law in one of the first histories, so the laws bite."""
+    fault(monkeypatch)
+    search = settings(
+        profile(max_examples=2_000, stateful_step_count=40),
+        phases=[Phase.generate],
+        report_multiple_bugs=False,
+    )
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(Machine, settings=search)

@@ -7,12 +7,9 @@ core only for who holds a place.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
 
-from common.messages import Outcome
 from common.reasons import Reason
 from common.subjects import AttemptKey
-from coordinator.core.backoff import retry_delay
 from coordinator.core.commands import (
     Assign,
     CancelWork,
@@ -22,33 +19,14 @@ from coordinator.core.commands import (
     StoreVerdict,
     TellNode,
 )
-from coordinator.core.events import (
-    AgentHeard,
-    AssignmentUnanswered,
-    BusFellSilent,
-    BusHeard,
-    Event,
-    NodeSeen,
-    NodeVanished,
-    OutcomeStored,
-    Settled,
-    StoreClosed,
-    StoreOpened,
-    TaskCreated,
-    TaskEnded,
-    TaskStarted,
-    VerdictFailed,
-)
+from coordinator.core.events import AgentHeard, Event
 from coordinator.core.flights import DECIDE_AGAIN_SECONDS
 from coordinator.core.run import IN_FLIGHT, UNSETTLED, NodePhase, NodeRun, TaskRun
 from coordinator.core.task import Rollout, TaskHead, TaskStatus
-from tests.core.model_agents import HEARTBEAT_SECONDS
-from tests.core.reference import Standing, standing
+from tests.core.hearsay import Hearsay
 from tests.core.world import World
 
 SAME_MOMENT = 1e-6
-RESTART_GRACE = 1.0
-CONNECTED_SECONDS = 3 * HEARTBEAT_SECONDS
 
 
 class LawBrokenError(AssertionError):
@@ -59,73 +37,6 @@ def demand(kept: object, law: str, *evidence: object) -> None:
     """A law is kept, or this is the end."""
     if not kept:
         raise LawBrokenError(f"{law}: {evidence}")
-
-
-@dataclass
-class Sight:
-    """When an instance was first and last heard, in audible time."""
-
-    first: float
-    last: float
-    at: float
-    """The last time by the engine's clock, so that nobody passes for present who is not."""
-
-
-@dataclass
-class Hearsay:
-    """What one core was told, in the laws' own words."""
-
-    look_ends: float
-    """When the first look is over."""
-    found: set[str] = field(default_factory=set)
-    """Tasks that were pending when the core began."""
-    pending: dict[str, tuple[TaskHead, int]] = field(default_factory=dict)
-    running: dict[str, tuple[TaskHead, int]] = field(default_factory=dict)
-    members: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    over: set[str] = field(default_factory=set)
-    starting: set[str] = field(default_factory=set)
-    outcomes: defaultdict[tuple[str, str], dict[int, Outcome]] = field(
-        default_factory=lambda: defaultdict(dict)
-    )
-    due: dict[AttemptKey, float] = field(default_factory=dict)
-    """When an attempt may begin at the earliest."""
-    highest: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
-    """The highest sequence of a task's outcomes that count."""
-    told: set[AttemptKey] = field(default_factory=set)
-    verdicts: set[AttemptKey] = field(default_factory=set)
-    """Verdicts on their way into the store."""
-    nodes: dict[str, dict[str, str]] = field(default_factory=dict)
-    sights: defaultdict[str, dict[str, Sight]] = field(default_factory=lambda: defaultdict(dict))
-    ever_heard: set[str] = field(default_factory=set)
-    left: set[str] = field(default_factory=set)
-    excused: set[tuple[str, str, int | None]] = field(default_factory=set)
-    """Work (instance, task, attempt) that the core has ordered to stop."""
-    flying: dict[tuple[str, str], float] = field(default_factory=dict)
-    """Nodes that hold a place, and since when in audible time."""
-    shown: dict[AttemptKey, float] = field(default_factory=dict)
-    """When the only agent of a node last listed an attempt, in audible time."""
-    deaf_since: float | None = None
-    deaf_total: float = 0.0
-    settling: bool = True
-    store_is_open: bool = True
-
-    def audible(self, now: float) -> float:
-        """Seconds during which the leader could hear somebody."""
-        return (now if self.deaf_since is None else self.deaf_since) - self.deaf_total
-
-    def standing(self, task: str, node: str) -> Standing:
-        """A node by the outcomes that were read."""
-        head, _ = self.running[task]
-        return standing(head.spec, self.outcomes[task, node])
-
-    def conflict(self, node: str, now: float) -> bool:
-        """Whether two instances have spoken in turns, and neither is silent by now."""
-        heard = [s for s in self.sights[node].values() if now <= s.at + CONNECTED_SECONDS]
-        return any(
-            a is not b and a.last > b.first + RESTART_GRACE and b.last > a.first + RESTART_GRACE
-            for a in heard
-            for b in heard
-        )
 
 
 def urgency(entry: tuple[TaskHead, int]) -> tuple[int, int]:
@@ -144,114 +55,17 @@ class Laws:
 
     def new_leader(self, world: World) -> None:
         """A new core knows nothing."""
-        self._first_look = world.limits.first_look
-        self._said = Hearsay(world.now + self._first_look)
+        self._said = Hearsay(world.limits.first_look)
         self._agent_wait = world.limits.agent_wait
 
     def judge(self, world: World, event: Event, commands: list[Command]) -> None:
         """Take the event in, then judge every command and what is so afterwards."""
-        self._take_in(world, event)
+        self._said.take_in(event, world.now)
         for command in commands:
             self._judge_command(world, command)
         self._judge_places(world, event)
         self._judge_holds(world, event, commands)
         self._judge_store(world)
-
-    # ── what the core was told ──
-
-    def _take_in(self, world: World, event: Event) -> None:
-        said = self._said
-        match event:
-            case TaskCreated(head, order, _, found):
-                if head.id not in said.running and head.id not in said.over:
-                    if found and head.id not in said.pending:
-                        said.found.add(head.id)
-                    said.pending[head.id] = (head, order)
-            case TaskStarted(head, order, nodes):
-                self._leaves_queue(head.id)
-                if head.id not in said.over:
-                    said.running[head.id] = (head, order)
-                    said.members[head.id] = nodes
-            case TaskEnded(head):
-                self._leaves_queue(head.id)
-                said.running.pop(head.id, None)
-                said.over.add(head.id)
-            case OutcomeStored():
-                self._take_outcome(event, world.now)
-            case VerdictFailed(key):
-                said.verdicts.discard(key)
-            case _:
-                self._take_in_fleet(event, world.now)
-                self._take_in_circumstance(event, world.now)
-
-    def _take_in_fleet(self, event: Event, now: float) -> None:
-        said = self._said
-        match event:
-            case AgentHeard():
-                self._hear(event, now)
-            case AssignmentUnanswered(key, instance, True):
-                said.sights[key.node].pop(instance, None)
-            case NodeSeen(name, labels):
-                said.nodes[name] = dict(labels)
-            case NodeVanished(name):
-                said.nodes.pop(name, None)
-                said.sights.pop(name, None)
-            case _:
-                pass
-
-    def _take_in_circumstance(self, event: Event, now: float) -> None:
-        said = self._said
-        match event:
-            case BusFellSilent(since):
-                said.deaf_since = since
-            case BusHeard() if said.deaf_since is not None:
-                said.deaf_total += now - said.deaf_since
-                said.deaf_since = None
-            case Settled():
-                said.settling = False
-                said.look_ends = now + self._first_look
-            case StoreClosed():
-                said.store_is_open = False
-            case StoreOpened():
-                said.store_is_open = True
-            case _:
-                pass
-
-    def _leaves_queue(self, task: str) -> None:
-        self._said.pending.pop(task, None)
-        self._said.starting.discard(task)
-
-    def _take_outcome(self, event: OutcomeStored, now: float) -> None:
-        said, (task, node, attempt) = self._said, event.key
-        said.verdicts.discard(event.key)
-        if task not in said.running or attempt in said.outcomes[task, node]:
-            return
-        before = said.standing(task, node)
-        said.outcomes[task, node][attempt] = event.outcome
-        after = said.standing(task, node)
-        if after.attempts > before.attempts:
-            said.highest[task] = max(said.highest[task], event.seq)
-            delay = retry_delay(said.running[task][0].spec, attempt)
-            said.due[AttemptKey(task, node, attempt + 1)] = min(event.stored_at, now) + delay
-
-    def _hear(self, event: AgentHeard, now: float) -> None:
-        said, sights = self._said, self._said.sights[event.node]
-        if event.instance in said.left:
-            return
-        if event.leaving:
-            said.left.add(event.instance)
-            sights.pop(event.instance, None)
-            return
-        said.ever_heard.add(event.instance)
-        sight = sights.get(event.instance)
-        time = said.audible(now)
-        if sight is None or now > sight.at + CONNECTED_SECONDS:
-            sight = sights[event.instance] = Sight(time, time, now)
-        sight.last, sight.at = time, now
-        if len(sights) == 1:
-            for hold in event.holds:
-                key = AttemptKey(hold.task, event.node, hold.attempt)
-                said.shown[key] = time
 
     # ── commands ──
 

@@ -6,10 +6,9 @@ program that only talks synchronously must not pay for asyncio.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ips_client.version import __version__
 
+TYPE_CHECKING = False  # as typing has it, and without its cost
 if TYPE_CHECKING:
     from ips_client.async_client import AsyncClient
     from ips_client.client import Client

@@ -7,8 +7,8 @@ from argparse import Namespace
 
 from ips_client.command import codes
 from ips_client.command.connection import connect
-from ips_client.command.main import say
 from ips_client.command.output import as_yaml, write
+from ips_client.command.program import say
 from ips_client.command.text import count
 from ips_client.documents import Event, Reset, Task, TaskNode
 

@@ -13,8 +13,8 @@ from ips_client import requests
 from ips_client.client import Client
 from ips_client.command import codes
 from ips_client.command.connection import connect
-from ips_client.command.main import report, say
 from ips_client.command.output import show
+from ips_client.command.program import report, say
 from ips_client.command.text import count
 from ips_client.documents import Task
 from ips_client.errors import IpsError

@@ -10,10 +10,10 @@ from ips_client import requests
 from ips_client.client import Client
 from ips_client.command import codes
 from ips_client.command.connection import connect
-from ips_client.command.main import report
 from ips_client.command.output import facts, table
 from ips_client.command.output import show as show_data
 from ips_client.command.pages import all_pages
+from ips_client.command.program import report
 from ips_client.command.text import age, count, size, span, stamp, transfer
 from ips_client.documents import FailedImage, Task, TaskNode
 from ips_client.errors import IpsError

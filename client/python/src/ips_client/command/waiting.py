@@ -15,8 +15,8 @@ from ips_client.async_client import AsyncClient
 from ips_client.command import codes
 from ips_client.command.board import Board
 from ips_client.command.connection import settings
-from ips_client.command.main import report, say, silence
 from ips_client.command.output import show
+from ips_client.command.program import report, say, silence
 from ips_client.command.tasks import failure_table, summary
 from ips_client.command.text import count, span
 from ips_client.command.views import DRAW_SECONDS, View, view_of

@@ -1,0 +1,76 @@
+"""From a command line to an exit code, and from errors to words."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from typing import TextIO
+
+from ips_client import errors
+from ips_client.command import codes
+from ips_client.command.arguments import OPTIONS, parse
+from ips_client.errors import IpsError, Refused
+
+
+def run(words: Sequence[str]) -> int:
+    """Run a command line; its exit code."""
+    try:
+        return _run(parse(words))
+    except KeyboardInterrupt:
+        return codes.INTERRUPTED
+    except BrokenPipeError:
+        silence(sys.stdout)
+        silence(sys.stderr)
+        return codes.COMPLETED
+
+
+def _run(arguments: Namespace) -> int:
+    try:
+        code: int = arguments.handler()(arguments)
+        sys.stdout.flush()
+    except IpsError as error:
+        return report(error)
+    except ValueError as why:
+        say(*(f"ips: {line}" for line in str(why).splitlines()))
+        return codes.WRONG_USE
+    return code
+
+
+def report(error: IpsError, about: str = "") -> int:
+    """Tell a user about an error; the exit code that goes with it."""
+    say(f"ips: {about}{error}")
+    if isinstance(error, errors.TimeLimit):
+        return codes.TIME_LIMIT
+    if isinstance(error, errors.Unauthorized):
+        say("ips: credentials go into the address: --server https://user:password@host")
+    if isinstance(error, errors.Refused):
+        say(*_faults(error))
+    wrong = (errors.BadRequest, errors.NotFound, errors.Conflict)
+    return codes.WRONG_USE if isinstance(error, wrong) else codes.NO_ANSWER
+
+
+def _faults(error: Refused) -> list[str]:
+    shown = []
+    for fault in error.problem.errors:
+        root = fault.field.split("/")[1] if fault.field.startswith("/") else fault.field
+        where = OPTIONS.get(root, fault.field)
+        shown.append(f"  {where}: {fault.message}")
+    return shown
+
+
+def say(*lines: str) -> None:
+    """Say something that is no data, if anybody listens."""
+    try:
+        sys.stderr.write("".join(f"{line}\n" for line in lines))
+        sys.stderr.flush()
+    except BrokenPipeError:
+        silence(sys.stderr)
+
+
+def silence(stream: TextIO) -> None:
+    """Whoever read this has gone: let all that is still written, at exit too, go nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)

@@ -60,6 +60,7 @@ proto: ## Generate the runtime's protobuf messages anew (after a change of a .pr
 .PHONY: build
 build: .venv/.ready ## Build the distributions into dist/
 	@$(BIN)/python -m build --outdir dist .
+	@$(BIN)/python -m build --outdir dist client/python
 
 # ── images, Docker, Kubernetes ──
 

@@ -116,6 +116,7 @@ class Session(Client):
         """
         session = cls(server)
         session._demands_tls = server.tls or settings.ca is not None
+        cancellations = _cancellations()
         try:
             async with asyncio.timeout(DIAL_SECONDS):
                 await session._shake_hands(settings, server)
@@ -124,8 +125,11 @@ class Session(Client):
         except (OSError, nats.errors.Error, ValueError) as error:
             raise _explained(error, server) from error
         finally:
-            if not session.is_connected:
+            swallowed = _cancellations() > cancellations
+            if swallowed or not session.is_connected:
                 session._tear()
+            if swallowed:
+                raise asyncio.CancelledError
         session._watch_tasks()
         return session
 
@@ -197,24 +201,18 @@ class Session(Client):
             parsed = await self._process_headers(headers) if headers else None
             handler(Delivery(subject.decode(), data, reply.decode(), parsed))
 
-    async def _close(self, status: int, do_cbs: bool = True) -> None:
-        # Every end that nats-py knows of comes by here.
-        self._tear()
-        await super()._close(status, do_cbs)
-
     # ── the end ──────────────────────────────────────────────────────────────────────────────
 
     def _tear(self) -> None:
-        self._pending.clear()
-        self._pending_data_size = 0
         self._handlers.clear()
         self._wire.close()
         if not self.ended.done():
             self.ended.set_result(words(self.last_error) if self.last_error else "it was closed")
 
     def _watch_tasks(self) -> None:
-        # An unexpected exception ends nats-py's loops one by one and leaves a client that
-        # looks connected (PR #914): the end of any of them is the end of all.
+        # Whatever ends a connection ends at least one of nats-py's loops. It may be no more than
+        # that, for an unexpected exception leaves a client that looks connected (PR #914), and
+        # closing waits for bytes that nobody takes (#671): the end of any is the end of all.
         for task in (self._reading_task, self._flusher_task, self._ping_interval_task):
             assert task is not None  # noqa: S101 -- set by connect()
             task.add_done_callback(self._task_ended)
@@ -230,6 +228,16 @@ class Session(Client):
             log.warning("the bus does not permit it", why=words(error))
         else:
             log.debug("nats-py notes", why=words(error))
+
+
+def _cancellations() -> int:
+    """Count the wishes to cancel this task that were not heeded yet.
+
+    ``wait_for`` of Python 3.11, by which nats-py connects, forgets one that comes at the very
+    moment of its result; who waits for the task to end then waits for ever.
+    """
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
 
 
 def publish_command(

@@ -41,14 +41,15 @@ async def test_a_server_that_is_not_there_yet_is_waited_for_and_told_of(
     assert (bus.connected, bus.state_text) == told[-1]
 
 
-async def test_tries_do_not_spin(nats_server: NatsServer, open_bus: OpenBus) -> None:
-    """Full jitter up to 2 s: a second of waiting is no more than a dozen tries."""
+async def test_pauses_between_tries_grow(
+    nats_server: NatsServer, open_bus: OpenBus, pauses: list[float]
+) -> None:
+    """From none at all up to two seconds, each drawn from zero up."""
     await nats_server.kill()
-    tries: list[str] = []
-    opening = asyncio.create_task(open_bus(nats_server, lambda _, why: tries.append(why)))
-    await asyncio.sleep(1)
+    opening = asyncio.create_task(open_bus(nats_server))
+    await eventually(lambda: len(pauses) >= 6)
     opening.cancel()
-    assert 2 <= len(tries) <= 12
+    assert pauses[:6] == [0, 0.25, 0.5, 1, 2, 2]
 
 
 @pytest.mark.parametrize("token", [None, "wrong"])

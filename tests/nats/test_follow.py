@@ -151,7 +151,8 @@ async def test_each_record_comes_once_in_order_whatever_happens_to_the_server(
     harm: Callable[[NatsServer], Awaitable[None]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Four times in a row, while another program stores (design D4)."""
+    """Four times in a row, while another program stores (design D4); noticed without waiting."""
+    monkeypatch.setattr(bus_reading, "SILENCE_SECONDS", 1000)
     monkeypatch.setattr(bus_session, "PING_SECONDS", 0.2)
     publisher = Publisher(bus)
     follower = Follower(await open_bus(nats_server))
@@ -166,8 +167,9 @@ async def test_each_record_comes_once_in_order_whatever_happens_to_the_server(
     await follower.stop()
 
 
-async def test_a_deleted_consumer_is_made_again(bus: Bus) -> None:
-    """An administrator, or the server itself, removed it."""
+async def test_a_deleted_consumer_is_made_again(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An administrator, or the server itself, removed it and says so."""
+    monkeypatch.setattr(bus_reading, "SILENCE_SECONDS", 1000)
     follower = Follower(bus)
     for n in range(5):
         await bus.store(result(n), b"", expect_last=0)

@@ -59,9 +59,15 @@ async def test_one_leads_and_the_other_learns_who(bus: Bus, other_bus: Bus) -> N
 async def test_a_leader_that_dies_is_followed_by_another_with_a_higher_epoch(
     bus: Bus, other_bus: Bus
 ) -> None:
-    """Nobody renews: it ends by itself, and not before its time."""
+    """Nobody renews any more: it ends by itself, and not before its time."""
+    first = lease(bus, "a")
+    epoch = await first.acquire()
+    keeping = asyncio.create_task(first.lost())
+    async with asyncio.timeout(5):
+        while await holder(bus) < epoch + 3:
+            await asyncio.sleep(0.02)
+    keeping.cancel()
     began = time.monotonic()
-    epoch = await lease(bus, "a").acquire()
     second = lease(other_bus, "b")
     assert await second.acquire() > epoch
     assert TIMES.fence < time.monotonic() - began < TIMES.ttl + 2

@@ -17,7 +17,6 @@ help: ## List all targets
 setup: .venv/.ready ## Make .venv and get everything that running and testing needs
 	@scripts/fetch-containerds
 	@scripts/fetch-browser
-	@scripts/fetch-kubernetes
 
 .venv/.ready: pyproject.toml constraints.txt scripts/make-venv $(wildcard client/python/pyproject.toml)
 	@PYTHON=$(PYTHON) scripts/make-venv
@@ -28,7 +27,12 @@ run: .venv/.ready ## Try it: three local nodes, a registry, a first task, then s
 
 .PHONY: test
 test: setup ## Run all tests, on real parts
-	@$(PYTEST) -q -n 3 $(ARGS)
+	@$(PYTEST) -q -n 3 -m "not kubernetes" $(ARGS)
+
+.PHONY: test-kubernetes
+test-kubernetes: setup ## Run the tests against a real API server, which is built once (8 minutes)
+	@scripts/fetch-kubernetes
+	@$(PYTEST) -q tests/kubernetes $(ARGS)
 
 .PHONY: check
 check: .venv/.ready ## The fast gate: format, lint, types, import contracts, fast tests

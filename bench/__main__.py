@@ -6,13 +6,14 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 
-from bench import fleet, latency, memory, pulls
+from bench import client, fleet, latency, memory, pulls
 
 BENCHES: dict[str, Callable[[], Awaitable[None]]] = {
     "pulls": pulls.run,
     "fleet": fleet.run,
     "latency": latency.run,
     "memory": memory.run,
+    "client": client.run,
 }
 
 

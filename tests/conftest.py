@@ -1,5 +1,11 @@
 """Fixtures of all rings, one module for each thing that they start."""
 
+from hypothesis import settings
+
+# On shared cores a deadline of a property would measure the neighbours.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
+
 pytest_plugins = [
     "tests.fixtures.browser",
     "tests.fixtures.containerd",

@@ -393,7 +393,7 @@ def profile(**fields: Any) -> settings:
 LONG_SEARCH = os.environ.get("IPS_TEST_HYPOTHESIS") == "deep"
 
 
-@pytest.mark.timeout(3600 if LONG_SEARCH else 60)
+@pytest.mark.timeout(7200 if LONG_SEARCH else 300)
 def test_the_laws_hold_in_every_history() -> None:
     """Whatever users, agents, bus, store, leaders and time do, no law is broken and all ends."""
     if LONG_SEARCH:

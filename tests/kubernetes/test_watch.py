@@ -253,10 +253,12 @@ async def test_a_token_that_was_rotated_on_disk_is_read_again(
         await asyncio.sleep(0.05)
     file.write_text(kube.plane.admin_token)
     await table.until(lambda: table.is_listed)
+    await kube.create_node("n1")
+    await table.until(lambda: "n1" in table.nodes)  # by the watch: what is cut now is that
     file.write_text("of-tomorrow")
     wire.cut()
     while "401" not in nodes.trouble:
         await asyncio.sleep(0.05)
-    await kube.create_node("n1")
+    await kube.create_node("n2")
     file.write_text(kube.plane.admin_token)
-    await table.until(lambda: "n1" in table.nodes)
+    await table.until(lambda: "n2" in table.nodes)

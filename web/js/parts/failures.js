@@ -86,8 +86,9 @@ class Group {
 
   update({ entries }) {
     this.#entries = entries;
-    const given = entries.filter(({ node }) => node.state === "failed").length;
-    const retrying = entries.length - given;
+    const nodes = [...new Set(entries.map(({ node }) => node))];
+    const given = nodes.filter(({ state }) => state === "failed").length;
+    const retrying = nodes.length - given;
     const words = [];
     if (given) words.push(t("why.given.up", { n: given }));
     if (retrying) words.push(t("why.retrying", { n: retrying }));

@@ -15,12 +15,13 @@ export class Figures {
     for (const [key, row] of this.#rows) {
       row.element.hidden = !wanted.has(key);
     }
-    for (const [key, name, value, state = ""] of figures) {
+    figures.forEach(([key, name, value, state = ""], index) => {
       const row = this.#row(key, value);
+      row.element.style.order = String(index); // one that comes later need not stand last
       setText(row.name, name);
       if (typeof value === "string") setText(row.value, value);
       row.element.dataset.state = state;
-    }
+    });
   }
 
   #row(key, value) {

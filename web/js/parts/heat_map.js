@@ -130,10 +130,12 @@ export class HeatMap {
 
   #boxOf(place) {
     const { columns, width, height, gap } = this.#grid;
+    const column = place % columns;
+    const x = Math.round(column * width); // on whole pixels, so that edges are sharp
     return {
-      x: (place % columns) * width,
+      x,
       y: Math.floor(place / columns) * height,
-      width: width - gap,
+      width: Math.round((column + 1) * width) - x - gap,
       height: height - gap,
     };
   }
@@ -311,7 +313,7 @@ function gridFor(count, width) {
   const side = Math.max(SMALLEST, Math.min(ideal, LARGEST));
   const gap = side >= 14 ? 3 : side >= 8 ? 2 : 1;
   const columns = Math.max(1, Math.floor(width / side));
-  return { columns, width: side, height: side, gap, named: false, noted: false };
+  return { columns, width: width / columns, height: side, gap, named: false, noted: false };
 }
 
 function namedGrid(width, { width: least, height, gap }) {

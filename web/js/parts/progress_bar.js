@@ -36,7 +36,7 @@ export class ProgressBar {
     const { progress } = task;
     PARTS.forEach(([, count], index) => this.#size(index, count(progress), progress.totalNodes));
     setText(this.#share, task.status === "pending" ? "" : percent(progress.percentage));
-    const words = task.status === "pending" ? [["", t("progress.pending")]] : inWords(progress);
+    const words = task.status === "pending" ? whyPending(task) : inWords(progress);
     showWords(this.#words, words);
     setAttribute(this.#bar, "aria-label", t("progress.label"));
     setAttribute(this.#bar, "aria-valuenow", progress.percentage);
@@ -50,6 +50,9 @@ export class ProgressBar {
     if (part.style.width !== width) part.style.width = width;
   }
 }
+
+/** The service may say why; that stands beside the bar already. */
+const whyPending = ({ message }) => [["", message ? "" : t("progress.pending")]];
 
 /** @returns {[string, string][]} a state, for its colour, and words; what is zero is left out */
 function inWords(progress) {

@@ -182,7 +182,7 @@ async def test_a_restart_takes_its_own_lease_back_at_once(fleet: Fleet) -> None:
     coordinator = await fleet.add_coordinator()
     await coordinator.kill()
     coordinator.start()
-    await coordinator.ready(within=8)
+    await coordinator.ready(within=13)
 
 
 async def test_a_second_coordinator_on_the_same_folder_is_refused(fleet: Fleet) -> None:

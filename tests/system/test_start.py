@@ -105,4 +105,4 @@ async def test_a_stop_is_in_order_and_gives_the_lease_back(fleet: Fleet) -> None
     await coordinator.terminate(within=15)
     assert coordinator.exit_code == 0
     coordinator.start()
-    await coordinator.ready(within=8)
+    await coordinator.ready(within=13)

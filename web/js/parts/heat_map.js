@@ -15,6 +15,8 @@ const SMALLEST = 4;
 const LARGEST = 26;
 /** Pixels that the whole map may be high before cells shrink. */
 const HEIGHT = 360;
+/** Pixels below which a level in a cell is only noise. */
+const TINY = 10;
 const REPAINT = 100;
 
 /**
@@ -193,8 +195,8 @@ export class HeatMap {
   }
 
   #clear(box) {
-    if (!this.#only && !this.#grid.named) return; // a full colour covers what was there
     this.#paper.globalAlpha = 1;
+    if (!this.#only && !this.#grid.named) return; // a full colour covers what was there
     this.#paper.fillStyle = this.#colours.background;
     this.#paper.fillRect(box.x, box.y, box.width, box.height);
   }
@@ -210,10 +212,15 @@ export class HeatMap {
     this.#paper.fill();
   }
 
-  /** A cell fills up as its bytes come: upwards where it is small, to the right where it is wide. */
+  /** A cell fills up as its bytes come: to the right, upwards, or in strength where it is tiny. */
   #paintMoving(item, box, state) {
     const share = this.nature.share(item);
     this.#fill(box, this.#colours.back);
+    if (box.height < TINY) {
+      this.#paper.globalAlpha *= 0.3 + 0.7 * share;
+      this.#fill(box, this.#colours[state]);
+      return;
+    }
     this.#paper.fillStyle = this.#colours[state];
     const { named } = this.#grid;
     const width = named ? box.width * share : box.width;

@@ -37,7 +37,6 @@ async def refused(coordinator: Coordinator) -> str:
         ("IPS_TASK_RETENTION_HOURS", "nan"),
         ("IPS_NODE_FORGET_SECONDS", "-1"),
         ("IPS_NODE_SOURCE", "etcd"),
-        ("IPS_NODE_SOURCE", "kubernetes"),
         ("IPS_NATS_LISTEN", "everywhere"),
         ("IPS_NATS_URL", "http://example"),
         ("IPS_NATS_SERVER", "/nonexistent/nats-server"),

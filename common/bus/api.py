@@ -105,10 +105,3 @@ class ConsumerCreated(Answer, frozen=True):
     """A fresh consumer and how many records wait for it."""
 
     num_pending: int = 0
-
-
-def parse_headers(block: bytes) -> dict[str, str]:
-    """Read a block as it is stored: ``NATS/1.0``, then a line ``Name: value`` for each header."""
-    lines = block.decode(errors="replace").split("\r\n")[1:]
-    pairs = (line.partition(":") for line in lines if ":" in line)
-    return {name.strip(): value.strip() for name, _, value in pairs}

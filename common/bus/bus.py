@@ -20,6 +20,7 @@ from common.bus.errors import (
     StoreUnavailable,
     TimedOut,
 )
+from common.bus.headers import decode as decode_headers
 from common.bus.reading import Reading
 from common.bus.records import Draft, Record, StreamConfig, StreamState
 
@@ -153,7 +154,7 @@ class Bus(Connection):
             data=found.data,
             seq=found.seq,
             time=found.time.timestamp(),
-            headers=api.parse_headers(found.hdrs),
+            headers=decode_headers(found.hdrs),
         )
 
     def replay(

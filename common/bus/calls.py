@@ -36,9 +36,7 @@ class PendingCalls:
     def expect(self, within: float, on_answer: OnAnswer) -> str:
         """Await an answer for so many seconds; the reply subject that it shall come to."""
         reply = f"{self.inbox}.{next(self._numbers)}"
-        deadline = asyncio.get_running_loop().call_later(
-            within, self._settle, reply, TimedOut(f"no answer within {within:g} s")
-        )
+        deadline = asyncio.get_running_loop().call_later(within, self._expire, reply, within)
         self._waiting[reply] = (on_answer, deadline)
         return reply
 
@@ -59,6 +57,9 @@ class PendingCalls:
         """Answer every call with an error: the connection that it was sent on is no more."""
         for reply in list(self._waiting):
             self._settle(reply, error)
+
+    def _expire(self, reply: str, within: float) -> None:
+        self._settle(reply, TimedOut(f"no answer within {within:g} s"))
 
     def _settle(self, reply: str, answer: Answer) -> None:
         call = self._waiting.pop(reply, None)

@@ -151,7 +151,7 @@ class _Consumer:
         elif status == _PULL_EXPIRED:
             self._wanted -= int(headers.get("Nats-Pending-Messages", self._wanted))
         else:  # 409: deleted, moved or shut down; 503: not there
-            self._amiss = f"status {status}"
+            self._amiss = f"status {status} {headers.get('Description', '')}"
 
     def _session_ended(self, ended: asyncio.Future[str]) -> None:
         self._amiss = ended.result()

@@ -21,6 +21,8 @@ from nats.protocol import command as protocol
 
 from common.bus.credentials import credentials
 from common.bus.errors import BusRefused, NotConnected
+from common.bus.headers import decode as decode_headers
+from common.bus.headers import encode as encode_headers
 from common.logs import Log
 from common.subjects import MAX_MESSAGE_BYTES
 
@@ -198,7 +200,7 @@ class Session(Client):
     ) -> None:
         handler = self._handlers.get(sid)
         if handler is not None:
-            parsed = await self._process_headers(headers) if headers else None
+            parsed = decode_headers(headers) if headers else None
             handler(Delivery(subject.decode(), data, reply.decode(), parsed))
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────
@@ -249,10 +251,7 @@ def publish_command(
     check_subject(subject)
     if not headers:
         return b"PUB %b %b %d\r\n%b\r\n" % (subject.encode(), reply.encode(), len(payload), payload)
-    if any("\n" in value or "\r" in value for value in headers.values()):
-        raise ValueError(f"a header for {subject} holds a line break")
-    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    block = b"NATS/1.0\r\n%b\r\n" % lines.encode()
+    block = encode_headers(headers)
     return b"HPUB %b %b %d %d\r\n%b%b\r\n" % (
         subject.encode(),
         reply.encode(),

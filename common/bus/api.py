@@ -13,7 +13,6 @@ WRONG_LAST_SEQUENCE = 10071
 WRONG_LAST_SEQUENCE_CONSTANT = 10164
 DUPLICATE_IN_BATCH = 10201
 NO_MESSAGE = 10037
-STREAM_NOT_FOUND = 10059
 STREAM_NAME_IN_USE = 10058
 OFF_FOR_ACCOUNT = 10039
 OFF_FOR_SERVER = 10076
@@ -36,7 +35,6 @@ class Electing(BusError):  # noqa: N818 -- named as in ``errors``
 class Fault(msgspec.Struct, frozen=True):
     """An error as the API words it."""
 
-    code: int = 0
     err_code: int = 0
     description: str = ""
 

@@ -169,8 +169,8 @@ class Bus(Connection):
         """Everything stored from ``start`` to ``upto`` (default: the end at the call), in order.
 
         Lists are never empty; no list at all when nothing matches. ``last_per_subject``: only the
-        newest of each subject (``start`` must be 1). Continues over restarts of the server; waits
-        while it is away.
+        newest of each subject, none left out because it was overwritten meanwhile, and so without
+        ``upto``. Continues over restarts of the server; waits while it is away.
         """
         reading = Reading(self, stream, subjects, start, last_per_subject=last_per_subject)
         return reading.replay(upto)

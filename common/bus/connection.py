@@ -114,6 +114,8 @@ class Connection:
         except TimeoutError:
             if not self._closed:
                 raise
+        finally:
+            self._running = None
 
     async def close(self) -> None:
         """Send what was published (at most a second), then disconnect; ``run`` returns."""

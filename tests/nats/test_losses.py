@@ -240,6 +240,17 @@ async def test_run_returns_after_close(nats_server: NatsServer) -> None:
         bus.publish("a", b"")
 
 
+async def test_close_after_run_was_cancelled(nats_server: NatsServer) -> None:
+    """The order in which a program ends: its jobs first, then what they stood on."""
+    bus = await Bus.connect(BusSettings(servers=(nats_server.url,)))
+    running = asyncio.create_task(bus.run())
+    await bus.ping(2)
+    running.cancel()
+    await asyncio.wait([running])
+    await bus.close()
+    assert not bus.connected
+
+
 async def test_a_cancellation_is_heeded_whenever_it_comes(
     nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -200,7 +200,8 @@ class Store:
         """Tasks of which any list is stored."""
         head = f"$KV.{subjects.LISTS_BUCKET}."
         stored = await self._bus.subjects(f"KV_{subjects.LISTS_BUCKET}")
-        return {subject.removeprefix(head).partition(".")[0] for subject in stored}
+        tasks = {subject.removeprefix(head).partition(".")[0] for subject in stored}
+        return set(filter(subjects.is_task_id, tasks))  # a probe, or a stranger, may be there too
 
     # ── removal ──
 

@@ -45,7 +45,7 @@ LOADING_SECONDS = 10.0
 """How often the log says that the server is still loading its store."""
 LOOK_SECONDS = 5.0
 """How often the server's own log is read for a write that failed."""
-ROOM_BYTES = 64 * 1024 * 1024
+ROOM_BYTES = 16 * 1024 * 1024
 """So much must be free before a server that could not write is started again."""
 
 _LOOK_AGAIN_SECONDS = 0.01

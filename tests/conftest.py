@@ -9,6 +9,7 @@ settings.load_profile("no deadline")
 pytest_plugins = [
     "tests.fixtures.browser",
     "tests.fixtures.containerd",
+    "tests.fixtures.disk",
     "tests.fixtures.fleet",
     "tests.fixtures.kubernetes",
     "tests.fixtures.nats",

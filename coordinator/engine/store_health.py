@@ -1,4 +1,4 @@
-"""Whether the store takes writes: known by those that fail, healed by a probe that works.
+"""Whether the store takes writes: known by those that fail, and by a probe now and then.
 
 A stream can refuse while the bus is fine and the lease is renewed: a full disk stops one stream
 after the other. While it does, nothing new is assigned and users are told so at once (design D11).
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 from common.bus import BusError, Conflict
 from common.logs import Log
@@ -17,6 +18,10 @@ from coordinator.store import Store
 log = Log(__name__)
 
 PROBE_SECONDS = 1.0
+"""Between two probes while there is trouble."""
+LOOK_SECONDS = 10.0
+"""Between two probes while all is well: outcomes are written by agents, so that a stream that
+refuses them alone is not noticed by any write of this program."""
 
 
 class StoreHealth:
@@ -40,16 +45,23 @@ class StoreHealth:
         self._failed.set()
 
     async def watch(self) -> None:
-        """Probe while there is trouble; runs without end."""
+        """Probe now and then, and often while there is trouble; runs without end."""
         while True:
-            await self._failed.wait()
-            await asyncio.sleep(PROBE_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._failed.wait()
+            if self.trouble is not None:
+                await asyncio.sleep(PROBE_SECONDS)
             try:
                 await self._store.probe()
             except BusError as why:
-                self.trouble = str(why)
+                self.failed(why)
             else:
-                self.trouble = None
-                self._failed.clear()
-                log.info("the store takes writes again")
-                self._feed(StoreOpened())
+                self._healed()
+
+    def _healed(self) -> None:
+        self._failed.clear()
+        if self.trouble is not None:
+            self.trouble = None
+            log.info("the store takes writes again")
+            self._feed(StoreOpened())

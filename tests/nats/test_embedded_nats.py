@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import socket
-import subprocess
 import sys
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
@@ -23,10 +22,11 @@ from coordinator import embedded_nats
 from coordinator.data_dir import DataDir
 from coordinator.embedded_nats import EmbeddedNats, EmbeddedSettings
 from coordinator.nats_program import find_program
+from tests.fixtures.disk import MakeDisk
 from tests.fixtures.nats import PROGRAM, OpenBus, eventually, heard
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
 pytestmark = pytest.mark.nats
 
@@ -280,27 +280,14 @@ async def test_path_comes_before_the_package_unless_it_is_too_old(
 # ── a full disk ──
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Mount a file system of 8 MiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", folder], check=False, capture_output=True
-    )
-    if mounted.returncode != 0:
-        pytest.skip(f"cannot mount a small disk: {mounted.stderr.decode().strip()}")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
-
-
 async def test_a_full_disk_is_survived(
-    small_disk: Path, open_bus: OpenBus, monkeypatch: pytest.MonkeyPatch
+    make_disk: MakeDisk, open_bus: OpenBus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Writes fail while it is full, and work again when there is room; nothing stored is lost."""
     monkeypatch.setattr(embedded_nats, "LOOK_SECONDS", 0.1)
     monkeypatch.setattr(embedded_nats, "ROOM_BYTES", 2 * 1024 * 1024)
     monkeypatch.setattr(bus_module, "ANSWER_SECONDS", 0.5)
+    small_disk = make_disk("8m")
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(5 * 1024 * 1024))
     async with embedded(small_disk / "data") as server:

@@ -16,6 +16,8 @@ from aiohttp import web
 from common import subjects
 from common.bus import Bus
 from common.subjects import parse_event
+from sandbox.programs import Coordinator
+from tests.fixtures.disk import MakeDisk
 from tests.fixtures.fleet import Fleet, Json
 from tests.fixtures.nats import NatsServer, OpenBus, StartNats
 
@@ -298,3 +300,32 @@ async def fill(fleet: Fleet) -> list[str]:
                     return tasks
                 assert answer.status == 201
                 tasks.append((await answer.json())["taskId"])
+
+
+async def test_a_full_disk_is_noticed_and_healed_without_any_request(
+    fleet: Fleet, make_disk: MakeDisk
+) -> None:
+    """Outcomes alone would be written; the node's work is kept and counts when there is room."""
+    disk = make_disk("64m")
+    settings = {"IPS_DATA_DIR": str(disk), "IPS_EVENTS_MAX_BYTES": "1000000"}
+    coordinator = await fleet.add_coordinator(settings)
+    await fleet.add_agents(1, {"IPS_SIMULATED_SECONDS": "6"})
+    await fleet.known_nodes(1)
+    task = await fleet.post(["nginx"])
+    await fleet.until(task, lambda seen: seen["progress"]["pullingNodes"] == 1)
+    ballast = disk / "ballast"
+    with suppress(OSError), ballast.open("wb", buffering=0) as file:
+        while True:
+            file.write(b"x" * 4096)
+    async with asyncio.timeout(60):
+        while await is_ready(fleet, coordinator):
+            await asyncio.sleep(0.1)
+    ballast.unlink()
+    assert (await fleet.over(task, within=90))["status"] == "completed"
+    await coordinator.ready()
+
+
+async def is_ready(fleet: Fleet, coordinator: Coordinator) -> bool:
+    """Ask as Kubernetes does."""
+    async with fleet.http.get(f"{coordinator.url}/readyz") as answer:
+        return answer.status == 200

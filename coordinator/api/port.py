@@ -170,7 +170,7 @@ class Engine(Protocol):
         """
 
     def waiting_for(self, task_id: str) -> str | None:
-        """Why a pending task is not running yet, in one sentence, where there is a reason."""
+        """Why a task that is not over does not go on, in one sentence, where there is a reason."""
 
     async def named_nodes(self, task_id: str) -> Sequence[str] | None:
         """The ``nodeNames`` that a task was created with; None where none were given."""

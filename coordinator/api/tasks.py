@@ -180,7 +180,8 @@ class Tasks:
                 return Snapshot(head, now, waiting_for=self._engine.waiting_for(head.id))
             case TaskStatus.RUNNING:
                 run, transfer = self._engine.run(head.id), self._engine.transfer(head.id)
-                return Snapshot(head, now, run=run, transfer=transfer)
+                waits = self._engine.waiting_for(head.id)
+                return Snapshot(head, now, run=run, transfer=transfer, waiting_for=waits)
             case _:
                 return Snapshot(head, now)
 

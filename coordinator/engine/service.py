@@ -159,17 +159,8 @@ class Service:
         return self._readable_term().heads.newest_first(status)
 
     def waiting_for(self, task_id: str) -> str | None:
-        """Why a pending task is not running yet."""
-        term = self._readable_term()
-        core = term.core
-        if task_id not in core.waiting:
-            return None
-        if term.source.trouble:
-            return term.source.trouble
-        most = core.limits.max_concurrent_tasks
-        if len(core.runs) >= most:
-            return f"Waits for a place: {len(core.runs)} tasks are running, at most {most} may."
-        return "Waits for a node that matches, or for its start to be stored."
+        """Why a task does not go on."""
+        return self._readable_term().waiting_for(task_id)
 
     async def named_nodes(self, task_id: str) -> Sequence[str] | None:
         """The ``nodeNames`` that a task was created with. Raises StoreAway."""

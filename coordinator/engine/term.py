@@ -44,7 +44,7 @@ from coordinator.core.events import (
     TaskEnded,
     TaskStarted,
 )
-from coordinator.core.run import IN_FLIGHT, Change, TaskRun
+from coordinator.core.run import IN_FLIGHT, Change, NodePhase, TaskRun
 from coordinator.core.scheduler import Core, Limits
 from coordinator.core.task import Duty, TaskHead, TaskSpec, TaskStatus
 from coordinator.engine.agent_table import AgentTable
@@ -519,6 +519,33 @@ class Term:
         run.close()
         return run
 
+    def waiting_for(self, task: str) -> str | None:
+        """Why a task does not go on, in one sentence; None where it does."""
+        run = self.core.runs.get(task)
+        if run is not None:
+            return self._awaited(run)
+        if task not in self.core.waiting:
+            return None
+        if self.source.trouble:
+            return self.source.trouble
+        running, most = len(self.core.runs), self.core.limits.max_concurrent_tasks
+        if running >= most:
+            return f"Waits for a place: {running} tasks are running, at most {most} may."
+        return "Waits for its nodes to be known and its start to be stored."
+
+    def _awaited(self, run: TaskRun) -> str | None:
+        """What keeps the first node from its work that has a place and no agent."""
+        if not run.in_phase[NodePhase.ASSIGNED]:
+            return None
+        now = self.clock()
+        for node in run.nodes:
+            if (
+                node.phase is NodePhase.ASSIGNED
+                and self.core.fleet.agent_for(node.name, now) is None
+            ):
+                return self.core.fleet.why_unavailable(node.name)
+        return None
+
     def snapshot(self, task: str) -> Snapshot | None:
         """What is known of a task from memory alone."""
         stored = self.heads.get(task)
@@ -526,7 +553,13 @@ class Term:
             return None
         run = self.core.runs.get(task)
         transfer = Transfer() if run is None else self._board.transfer(run)
-        return Snapshot(stored.head, int(self.clock() * 1000), run=run, transfer=transfer)
+        return Snapshot(
+            stored.head,
+            int(self.clock() * 1000),
+            run=run,
+            transfer=transfer,
+            waiting_for=self.waiting_for(task),
+        )
 
     def pulls(self, task: str, node: str) -> Pulls:
         """What is known of a node's attempt in flight, by the image's spelling."""

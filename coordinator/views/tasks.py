@@ -34,7 +34,7 @@ class Snapshot:
     """Of a running task; of a finished one only where its failed nodes are to be shown."""
     transfer: Transfer = UNKNOWN_TRANSFER
     waiting_for: str | None = None
-    """Why it is still pending."""
+    """Why it does not go on."""
 
 
 def task(shot: Snapshot) -> Task:
@@ -89,7 +89,7 @@ def _requirement(entry: Requirement) -> LabelRequirement:
 
 
 def _message(shot: Snapshot) -> str | UnsetType:
-    text = shot.waiting_for if shot.head.status is TaskStatus.PENDING else shot.head.message
+    text = shot.head.message if shot.head.status.is_final else shot.waiting_for
     return clip(text) if text else UNSET
 
 

@@ -138,6 +138,8 @@ async def test_two_agents_under_one_name_take_no_work(fleet: Fleet, tmp_path: Pa
         await asyncio.sleep(2)
         (node,) = await fleet.nodes(task)
         assert node["state"] == "assigned"
+        said = (await fleet.get(f"/tasks/{task}"))["message"]
+        assert said.startswith("Two agents run under the node name node-1")
     finally:
         await twin.kill()
     assert (await fleet.over(task))["status"] == "completed"

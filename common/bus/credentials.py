@@ -49,7 +49,10 @@ def _checked_creds(creds: Path) -> str:
     if not all(part in text for part in _CREDS_PARTS):
         raise BusRefused(f"IPS_NATS_CREDS: {creds} is no credentials file of NATS")
     if find_spec("nkeys") is None:
-        raise BusRefused("IPS_NATS_CREDS needs the Python package nkeys: pip install nkeys")
+        raise BusRefused(
+            "IPS_NATS_CREDS needs the Python package nkeys: "
+            "pip install 'image-prewarm-service[creds]'"
+        )
     return str(creds)
 
 

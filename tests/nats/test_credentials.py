@@ -10,6 +10,7 @@ from common.bus import (
 from sandbox.certificates import self_signed
 from tests.fixtures.nats import NatsServer, OpenBus, StartNats, eventually
 from tests.fixtures.scripted_nats import Peer, scripted_nats
+from tests.nats.operator_mode import operator_mode
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,6 +56,29 @@ async def test_a_file_that_is_not_there_is_named(
     """The setting and the file stand in the line."""
     with pytest.raises(BusRefused, match=f"IPS_NATS_{setting.upper()}.*{tmp_path}/none"):
         await open_bus(nats_server, None, **{setting: tmp_path / "none"})
+
+
+async def test_a_creds_file_lets_us_in_over_restarts(
+    start_nats: StartNats, open_bus: OpenBus, tmp_path: Path
+) -> None:
+    """A server of the operator mode: user and seed in one file, as `nsc` writes it."""
+    made = operator_mode()
+    (tmp_path / "creds").write_text(made.creds)
+    server = await start_nats(**made.settings)
+    bus = await open_bus(server, creds=tmp_path / "creds")
+    assert await bus.ping(2) < 2
+    await server.restart()
+    await eventually(lambda: bus.connected)
+
+
+async def test_a_creds_file_of_another_operator_is_refused(
+    start_nats: StartNats, open_bus: OpenBus, tmp_path: Path
+) -> None:
+    """Its signatures are right, and not those that this server trusts."""
+    (tmp_path / "creds").write_text(operator_mode().creds)
+    server = await start_nats(**operator_mode().settings)
+    with pytest.raises(BusRefused, match="does not accept"):
+        await open_bus(server, creds=tmp_path / "creds")
 
 
 async def test_a_creds_file_that_is_none_is_named(

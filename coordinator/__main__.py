@@ -1,8 +1,18 @@
 """``python -m coordinator``."""
 
+from __future__ import annotations
+
 import sys
 
+from common import command_line
 from common.lifecycle import run
 from coordinator.main import main
+from coordinator.settings import CoordinatorSettings
 
+command_line.read(
+    "coordinator",
+    "Decides which node pulls which image and when; serves the REST interface and the page.",
+    CoordinatorSettings,
+    sys.argv[1:],
+)
 sys.exit(run(main))

@@ -51,6 +51,7 @@ export class Shell {
   start() {
     const skip = h("a", { class: "skip", href: "#main", onclick: (event) => this.#skip(event) });
     skip.dataset.words = "app.skip";
+    this.body.querySelector("#first")?.remove();
     this.body.append(skip, this.#header, this.#banner, this.#main, this.#toasts.element, this.#speaker);
     addEventListener("hashchange", () => this.#show());
     this.#show();

@@ -94,32 +94,45 @@ export class TaskList {
     if (this.#asked < 0) return;
     const asked = ++this.#asked;
     try {
-      const answers = await Promise.all([
-        get(`/tasks?${pageQuery(this.query)}`),
+      const page = get(`/tasks?${pageQuery(this.query)}`);
+      const others = Promise.all([
         get("/tasks?status=running&limit=100"),
         get("/nodes?limit=1"),
         ...["", ...STATUSES].map((status) => get(`/tasks?limit=1&status=${status}`)),
       ]);
-      if (asked === this.#asked) this.#show(asked, ...answers);
+      others.catch(() => {}); // told below, if the page itself does not fail first
+      const first = await page;
+      if (asked === this.#asked && this.tasks === null) this.#showPage(asked, first);
+      const all = await others;
+      if (asked === this.#asked) this.#showAll(asked, first, ...all);
     } catch (problem) {
       if (asked === this.#asked) this.listener.onProblem(problem);
     }
   }
 
-  #show(asked, page, running, nodes, ...counts) {
+  #showPage(asked, page) {
     this.total = page.total;
+    this.#learnAll(asked, page.tasks);
+    this.tasks = page.tasks;
+    this.#renew();
+    this.listener.onChange();
+  }
+
+  #showAll(asked, page, running, nodes, ...counts) {
     this.nodes = nodes.total;
     this.counts = Object.fromEntries(
       ["", ...STATUSES].map((status, index) => [status, counts[index].total]),
     );
     this.#forget([...page.tasks, ...running.tasks]);
-    for (const task of [...page.tasks, ...running.tasks]) {
-      // An event that came after the question may be newer, and is never older by much.
+    this.#learnAll(asked, running.tasks);
+    this.#showPage(asked, page);
+  }
+
+  /** An event that came after the question may be newer, and is never older by much. */
+  #learnAll(asked, tasks) {
+    for (const task of tasks) {
       if ((this.#touched.get(task.taskId) ?? -1) < asked || isOver(task)) this.#learn(task);
     }
-    this.tasks = page.tasks;
-    this.#renew();
-    this.listener.onChange();
   }
 
   /** Keeps what is on the page or runs, so that memory stays flat however many tasks pass by. */

@@ -51,6 +51,7 @@ export class TaskWatch {
 
   start() {
     this.#stream.start();
+    this.#loadHead();
   }
 
   stop() {
@@ -124,6 +125,14 @@ export class TaskWatch {
   }
 
   // ── the lists ──
+
+  /** Shown at once, while the stream is still being opened; that has everything loaded after it. */
+  async #loadHead() {
+    const task = await get(this.path).catch(() => null);
+    if (task === null || this.#stopped || this.task !== null) return;
+    this.task = task;
+    this.listener.onChange();
+  }
 
   async #load() {
     if (this.#stopped) return;

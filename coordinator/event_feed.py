@@ -20,8 +20,8 @@ from common import subjects
 from common.bus import BusError, Record, StoreUnavailable, StoreWentBack, StreamState
 from common.documents import FINAL_EVENT_TYPES
 from common.logs import Log, Sparing
-from coordinator.api.port import StoreAway
 from coordinator.core.task import Duty, TaskHead
+from coordinator.port import StoreAway
 
 QUEUE_BYTES: Final = 16 * 1024 * 1024
 """What may wait for one slow reader; the payloads are shared between all of them."""
@@ -137,16 +137,16 @@ class Reading:
 class EventFeed:
     """The one reader of ``IPS_EVENTS``; ``run`` it for as long as readings shall live."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_poison: Callable[[str], None]) -> None:
+        """``on_poison`` is called with the kind, ``event``, of each new record that is no event."""
         self._events: EventLog | None = None
+        self._on_poison = on_poison
         self._readings: defaultdict[str | None, list[Reading]] = defaultdict(list)
         self.running = asyncio.Event()
         """Set while events are being handed out."""
         self._sparing = Sparing(log)
         self.position = 0
         """Everything up to here has been handed out."""
-        self.undecodable = 0
-        """Records met that are no events."""
 
     async def run(self, events: EventLog) -> None:
         """Hand out events until cancelled; then, or when the store loses data, readings end."""
@@ -173,10 +173,12 @@ class EventFeed:
     def _tell(self, record: Record) -> None:
         self.position = record.seq
         event = self._decode(record)
-        if event is not None:
-            for key in (None, event.task):
-                for reading in self._readings.get(key, ()):
-                    reading.offer(event)
+        if event is None:
+            self._on_poison("event")
+            return
+        for key in (None, event.task):
+            for reading in self._readings.get(key, ()):
+                reading.offer(event)
 
     def end_all(self) -> None:
         """End every reading: the clients come back and resume, maybe elsewhere."""
@@ -252,7 +254,6 @@ class EventFeed:
         except (msgspec.MsgspecError, UnicodeDecodeError):
             envelope = None
         if key is None or envelope is None or envelope.type != key.type:
-            self.undecodable += 1
             self._sparing.warning("event", "a record is no event", subject=record.subject)
             return None
         data = record.data.replace(b"\r", b" ").replace(b"\n", b" ")

@@ -50,9 +50,10 @@ async def main(stop: Stop) -> None:
     configure(settings.log_level, settings.log_format)
     _check(settings)
     async with await DataDir.claim(settings.state_dir) as folder:
-        service, feed, registry = Service(LiveChanges()), EventFeed(), CollectorRegistry()
+        service, registry = Service(LiveChanges()), CollectorRegistry()
         ProcessCollector(registry=registry)
         metrics = Metrics(registry, service.active_tasks)
+        feed = EventFeed(metrics.poison)
         program = Program(settings, folder, service, feed, metrics)
         app = make_app(service, feed, registry)
         async with _serving(app, settings.server_port), Jobs(stop) as jobs:

@@ -67,7 +67,6 @@ class Bus(Connection):
         payload: bytes,
         *,
         expect_last: int | None,
-        msg_id: str | None = None,
         ttl: int | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> int:
@@ -79,8 +78,6 @@ class Bus(Connection):
         Raises Conflict (10071), StoreRefused, or StoreUnavailable, after which it MAY have landed.
         """
         sent = _expecting(headers, expect_last)
-        if msg_id is not None:
-            sent["Nats-Msg-Id"] = msg_id
         if ttl is not None:
             sent["Nats-TTL"] = f"{ttl}s"
         stored = await self.request(subject, payload, api.Stored, sent)

@@ -19,12 +19,12 @@ from coordinator.api.docs_page import docs_page
 from coordinator.api.nodes import Nodes
 from coordinator.api.observation import HttpMetrics, endpoint
 from coordinator.api.openapi import openapi_document
-from coordinator.api.port import Engine
 from coordinator.api.problems import Handler, answer_problems, unavailable
 from coordinator.api.streams import DEFAULT_PACE, Pace, Streams
 from coordinator.api.tasks import Tasks
 from coordinator.api.web_files import FOLDER, HEADERS, WebFiles
 from coordinator.event_feed import EventFeed
+from coordinator.port import Engine
 
 API: Final = "/api/v1"
 _READS: Final = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})

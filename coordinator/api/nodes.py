@@ -8,10 +8,10 @@ from aiohttp import web
 
 from common import documents
 from coordinator.api.answers import json_answer
-from coordinator.api.port import Engine
 from coordinator.api.problems import Refusal
 from coordinator.api.queries import NODES, Reader
 from coordinator.core.selection import satisfies
+from coordinator.port import Engine
 from coordinator.views.nodes import fleet_node
 
 

@@ -12,7 +12,7 @@ from msgspec import UNSET
 from common import documents
 from common.documents import Fault
 from common.logs import Log
-from coordinator.api.port import StoreAway
+from coordinator.port import StoreAway
 
 CONTENT_TYPE: Final = "application/problem+json"
 RETRY_AFTER_SECONDS: Final = 2

@@ -18,7 +18,12 @@ from coordinator.api.answers import json_answer
 from coordinator.api.bodies import read_json, read_json_if_any
 from coordinator.api.create_body import read_order
 from coordinator.api.faults import faults, rule
-from coordinator.api.port import (
+from coordinator.api.problems import Refusal, bad_request
+from coordinator.api.queries import NODES, TASKS, Reader
+from coordinator.core.node_run import NodePhase
+from coordinator.core.run import TaskRun
+from coordinator.core.task import TaskHead, TaskSpec, TaskStatus
+from coordinator.port import (
     AlreadyOver,
     Created,
     Engine,
@@ -26,10 +31,6 @@ from coordinator.api.port import (
     KeyReused,
     NoSuchTask,
 )
-from coordinator.api.problems import Refusal, bad_request
-from coordinator.api.queries import NODES, TASKS, Reader
-from coordinator.core.run import NodePhase, TaskRun
-from coordinator.core.task import TaskHead, TaskSpec, TaskStatus
 from coordinator.views import nodes as node_views
 from coordinator.views import tasks as views
 from coordinator.views.tasks import Snapshot

@@ -20,7 +20,8 @@ from coordinator.core.events import (
     VerdictFailed,
 )
 from coordinator.core.fleet import Fleet
-from coordinator.core.run import IN_FLIGHT, OVER, NodePhase, NodeRun, TaskRun
+from coordinator.core.node_run import IN_FLIGHT, OVER, NodePhase, NodeRun
+from coordinator.core.run import TaskRun
 from coordinator.core.timers import Judge, SendAgain, Timers
 
 SEND_AGAIN_SECONDS = 2.0

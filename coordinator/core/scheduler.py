@@ -38,8 +38,9 @@ from coordinator.core.events import (
 )
 from coordinator.core.fleet import Fleet, Node
 from coordinator.core.flights import Flights
+from coordinator.core.node_run import NodePhase
 from coordinator.core.queue import Queue, Urgency, urgency
-from coordinator.core.run import NodePhase, TaskRun
+from coordinator.core.run import TaskRun
 from coordinator.core.selection import describe
 from coordinator.core.task import TaskStatus
 from coordinator.core.timers import Judge, LookAround, SendAgain, StartAgain, Timers

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 
-from coordinator.api.port import KnownNode
 from coordinator.core.events import Event, NodeSeen, NodesListed, NodeVanished
 from coordinator.core.fleet import Fleet, Node
 from coordinator.engine.agent_table import AgentTable, Heard
 from coordinator.nodes.source import NodeSource
+from coordinator.port import KnownNode
 
 
 class SourceFeed:

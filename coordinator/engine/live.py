@@ -8,8 +8,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from msgspec.structs import replace
 
 from common.messages import AttemptProgress, ImageProgress
-from coordinator.api.port import Transfer, Wake
-from coordinator.core.run import IN_FLIGHT, NodeRun, TaskRun
+from coordinator.core.node_run import IN_FLIGHT, NodeRun
+from coordinator.core.run import TaskRun
+from coordinator.port import Transfer, Wake
 
 
 class NameChanges:

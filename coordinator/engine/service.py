@@ -9,18 +9,18 @@ from typing import NoReturn, Protocol
 from common.bus import Bus, BusError
 from common.lifecycle import leaves
 from common.logs import Log
-from coordinator.api.port import (
+from coordinator.core.run import TaskRun
+from coordinator.core.task import TaskHead, TaskSpec, TaskStatus
+from coordinator.engine.live import LiveChanges, Pulls
+from coordinator.engine.term import DeposedError, Term
+from coordinator.engine.transitions import store_needed
+from coordinator.port import (
     Created,
     IdempotencyKey,
     KnownNode,
     StoreAway,
     Transfer,
 )
-from coordinator.core.run import TaskRun
-from coordinator.core.task import TaskHead, TaskSpec, TaskStatus
-from coordinator.engine.live import LiveChanges, Pulls
-from coordinator.engine.term import DeposedError, Term
-from coordinator.engine.transitions import store_needed
 
 log = Log(__name__)
 

@@ -21,7 +21,6 @@ from common import subjects
 from common.bus import Bus, BusError, NotConnected, Received
 from common.logs import Log, Sparing
 from common.messages import Progress
-from coordinator.api.port import Created, IdempotencyKey, NoSuchTask, Transfer
 from coordinator.core.commands import (
     AskAgent,
     Assign,
@@ -44,7 +43,8 @@ from coordinator.core.events import (
     TaskEnded,
     TaskStarted,
 )
-from coordinator.core.run import IN_FLIGHT, Change, NodePhase, TaskRun
+from coordinator.core.node_run import IN_FLIGHT, NodePhase
+from coordinator.core.run import Change, TaskRun
 from coordinator.core.scheduler import Core, Limits
 from coordinator.core.task import Duty, TaskHead, TaskSpec, TaskStatus
 from coordinator.engine.agent_table import AgentTable
@@ -60,6 +60,7 @@ from coordinator.engine.store_health import StoreHealth
 from coordinator.engine.transitions import Transitions
 from coordinator.engine.webhooks import Webhooks
 from coordinator.nodes.source import NewSource
+from coordinator.port import Created, IdempotencyKey, NoSuchTask, Transfer
 from coordinator.store import NAMED, Gone, Store, StoredHead
 from coordinator.views.tasks import Snapshot
 

@@ -17,14 +17,6 @@ from msgspec.structs import replace
 
 from common.bus import BusError, Conflict
 from common.logs import Log
-from coordinator.api.port import (
-    AlreadyOver,
-    Created,
-    IdempotencyKey,
-    KeyReused,
-    NoSuchTask,
-    StoreAway,
-)
 from coordinator.core.commands import FinishTask, StartTask, StoreVerdict
 from coordinator.core.events import (
     Event,
@@ -35,6 +27,14 @@ from coordinator.core.events import (
 from coordinator.core.run import TaskRun
 from coordinator.core.task import Duty, TaskCounts, TaskHead, TaskSpec, TaskStatus
 from coordinator.engine.heads import Heads
+from coordinator.port import (
+    AlreadyOver,
+    Created,
+    IdempotencyKey,
+    KeyReused,
+    NoSuchTask,
+    StoreAway,
+)
 from coordinator.store import NAMED, KeyRecord, Store, StoredHead
 
 log = Log(__name__)

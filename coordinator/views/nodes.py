@@ -11,9 +11,9 @@ from common import documents
 from common.documents import LiveImage, LiveNode, Node, NodeImage, TaskNode
 from common.messages import ImageOutcome, ImageProgress, ImageState
 from common.reasons import Reason, clip
-from coordinator.api.port import KnownNode
-from coordinator.core.run import IN_FLIGHT, OVER, NodePhase, NodeRun
+from coordinator.core.node_run import IN_FLIGHT, OVER, NodePhase, NodeRun
 from coordinator.core.task import TaskHead
+from coordinator.port import KnownNode
 from coordinator.views.times import milliseconds_if_known
 
 Pulls = Mapping[str, ImageProgress]

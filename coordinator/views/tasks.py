@@ -13,9 +13,10 @@ from msgspec import UNSET, UnsetType
 
 from common.documents import FailedNodeDetail, LabelRequirement, Task, TaskProgress, encode
 from common.reasons import Reason, clip
-from coordinator.api.port import UNKNOWN_TRANSFER, Transfer
-from coordinator.core.run import NodePhase, NodeRun, TaskRun
+from coordinator.core.node_run import NodePhase, NodeRun
+from coordinator.core.run import TaskRun
 from coordinator.core.task import Requirement, TaskCounts, TaskHead, TaskStatus
+from coordinator.port import UNKNOWN_TRANSFER, Transfer
 from coordinator.views.times import seconds, seconds_if_known
 
 DETAILS_SHOWN: Final = 100

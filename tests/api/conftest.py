@@ -15,7 +15,7 @@ from coordinator.api.app import make_app
 from coordinator.api.streams import Pace
 from coordinator.event_feed import EventFeed
 from tests.api.fake_engine import NOW, FakeEngine
-from tests.api.fake_event_log import FakeEventLog
+from tests.api.fake_event_log import FakeEventLog, unexpected
 
 Client = TestClient[web.Request, web.Application]
 PACE = Pace(comment=0.2, live=0.05, patience=5.0)
@@ -36,7 +36,7 @@ def event_log() -> FakeEventLog:
 @pytest.fixture
 async def feed(event_log: FakeEventLog) -> AsyncIterator[EventFeed]:
     """A feed that runs."""
-    feed = EventFeed()
+    feed = EventFeed(unexpected)
     running = asyncio.create_task(feed.run(event_log))
     await feed.running.wait()
     yield feed

@@ -11,7 +11,10 @@ from msgspec.structs import replace
 from common.messages import ImageOutcome, ImageProgress, ImageState, Outcome
 from common.reasons import Reason
 from common.subjects import AttemptKey
-from coordinator.api.port import (
+from coordinator.core.node_run import NodePhase
+from coordinator.core.run import TaskRun
+from coordinator.core.task import Duty, TaskHead, TaskSpec, TaskStatus
+from coordinator.port import (
     UNKNOWN_TRANSFER,
     AlreadyOver,
     Changes,
@@ -25,8 +28,6 @@ from coordinator.api.port import (
     Transfer,
     Wake,
 )
-from coordinator.core.run import NodePhase, TaskRun
-from coordinator.core.task import Duty, TaskHead, TaskSpec, TaskStatus
 
 NOW = 1_768_576_354_567
 """2026-01-16T15:12:34.567Z, in milliseconds."""

@@ -96,3 +96,8 @@ def away() -> StoreUnavailable:
 
 def _matches(pattern: str, subject: str) -> bool:
     return fnmatch.fnmatchcase(subject, pattern.replace(">", "*"))
+
+
+def unexpected(kind: str) -> None:
+    """Fail: what is sent here is understood."""
+    raise AssertionError(kind)

@@ -18,6 +18,7 @@ from coordinator.api.app import make_app
 from coordinator.api.create_body import CreateTask
 from coordinator.event_feed import EventFeed
 from tests.api.fake_engine import FakeEngine
+from tests.api.fake_event_log import unexpected
 
 TASK = "task-20260116-151234-00000000"
 FIELDS = [field.encode_name for field in msgspec.structs.fields(CreateTask)]
@@ -59,7 +60,7 @@ class Loop:
         self._client: TestClient[web.Request, web.Application] = self._runner.run(self._start())
 
     async def _start(self) -> TestClient[web.Request, web.Application]:
-        app = make_app(self.engine, EventFeed(), CollectorRegistry())
+        app = make_app(self.engine, EventFeed(unexpected), CollectorRegistry())
         client = TestClient(TestServer(app, skip_url_asserts=True))
         await client.start_server()
         return client

@@ -13,6 +13,7 @@ from coordinator.api.app import make_app
 from coordinator.api.server import make_runner
 from coordinator.event_feed import EventFeed
 from tests.api.fake_engine import FakeEngine
+from tests.api.fake_event_log import unexpected
 
 HEAD = b"POST /api/v1/tasks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 CUT_SHORT = HEAD + b"Content-Length: 100\r\n\r\n{"
@@ -21,7 +22,7 @@ CUT_SHORT = HEAD + b"Content-Length: 100\r\n\r\n{"
 @pytest.fixture
 async def send() -> AsyncIterator[Callable[[bytes], Awaitable[bytes]]]:
     """Send bytes to a server, as somebody might who does not speak HTTP; its answer."""
-    app = make_app(FakeEngine(), EventFeed(), CollectorRegistry())
+    app = make_app(FakeEngine(), EventFeed(unexpected), CollectorRegistry())
     runner = make_runner(app, shutdown_timeout=1.0)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -13,10 +13,10 @@ from prometheus_client import CollectorRegistry
 from common.messages import ImageProgress, ImageState
 from coordinator.api import streams
 from coordinator.api.app import make_app
-from coordinator.api.port import KnownNode
 from coordinator.api.streams import Pace
 from coordinator.core.task import TaskStatus
 from coordinator.event_feed import EventFeed
+from coordinator.port import KnownNode
 from tests.api.conftest import Client
 from tests.api.fake_engine import FakeChanges, FakeEngine, begin, pulled
 from tests.api.fake_event_log import FakeEventLog, event

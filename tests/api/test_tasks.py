@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from coordinator.api.port import KnownNode, StoreAway
 from coordinator.core.task import TaskHead, TaskStatus
+from coordinator.port import KnownNode, StoreAway
 from tests.api.conftest import Client
 from tests.api.fake_engine import FakeEngine, begin, not_found, pulled
 

@@ -13,9 +13,10 @@ from common.messages import ImageDisk, ImageOutcome, ImageProgress, ImageState, 
 from common.reasons import Reason
 from common.subjects import MAX_MESSAGE_BYTES
 from coordinator.api.create_body import read_order
-from coordinator.api.port import KnownNode, Transfer
-from coordinator.core.run import NodePhase, Step, TaskRun
+from coordinator.core.node_run import NodePhase
+from coordinator.core.run import Step, TaskRun
 from coordinator.core.task import TaskHead, TaskStatus
+from coordinator.port import KnownNode, Transfer
 from coordinator.views import nodes as node_views
 from coordinator.views import tasks as views
 from coordinator.views.events import node_event, task_event

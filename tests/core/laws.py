@@ -21,7 +21,8 @@ from coordinator.core.commands import (
 )
 from coordinator.core.events import AgentHeard, Event
 from coordinator.core.flights import DECIDE_AGAIN_SECONDS
-from coordinator.core.run import IN_FLIGHT, UNSETTLED, NodePhase, NodeRun, TaskRun
+from coordinator.core.node_run import IN_FLIGHT, UNSETTLED, NodePhase, NodeRun
+from coordinator.core.run import TaskRun
 from coordinator.core.task import Rollout, TaskHead, TaskStatus
 from tests.core.hearsay import Hearsay
 from tests.core.world import World

@@ -30,7 +30,8 @@ from coordinator.core.events import (
     TaskStarted,
     Woken,
 )
-from coordinator.core.run import NodePhase, NodeRun, Step, TaskRun
+from coordinator.core.node_run import NodePhase, NodeRun
+from coordinator.core.run import Step, TaskRun
 from coordinator.core.scheduler import Core, Limits
 from coordinator.core.task import TaskHead, TaskImage, TaskSpec, TaskStatus
 

@@ -11,7 +11,7 @@ from coordinator.core.events import (
     Event,
     NodeSeen,
 )
-from coordinator.core.run import NodePhase
+from coordinator.core.node_run import NodePhase
 from tests.core.stage import (
     FLAKY,
     Stage,

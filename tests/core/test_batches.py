@@ -4,7 +4,8 @@ import pytest
 
 from coordinator.core.commands import TellBatch
 from coordinator.core.events import NodeSeen, NodeVanished
-from coordinator.core.run import NodePhase, Step
+from coordinator.core.node_run import NodePhase
+from coordinator.core.run import Step
 from coordinator.core.task import Rollout
 from tests.core.stage import (
     FLAKY,

@@ -6,7 +6,8 @@ from common.messages import ImageOutcome, ImageState, Outcome
 from common.reasons import Reason
 from coordinator.core.commands import FinishTask, StartTask
 from coordinator.core.events import FinishFailed
-from coordinator.core.run import NodePhase, TaskRun
+from coordinator.core.node_run import NodePhase
+from coordinator.core.run import TaskRun
 from coordinator.core.task import TaskCounts, TaskStatus
 from tests.core.stage import (
     FLAKY,

@@ -7,7 +7,8 @@ from common.reasons import Reason
 from common.subjects import AttemptKey
 from coordinator.core.commands import FinishTask, StoreVerdict
 from coordinator.core.events import AgentHeard, NodeSeen, NodeVanished, VerdictFailed
-from coordinator.core.run import NodePhase, Step
+from coordinator.core.node_run import NodePhase
+from coordinator.core.run import Step
 from coordinator.core.task import TaskStatus
 from tests.core.stage import (
     FLAKY,

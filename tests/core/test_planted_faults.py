@@ -13,8 +13,9 @@ from coordinator.core import queue, run, scheduler
 from coordinator.core.commands import StartTask
 from coordinator.core.fleet import Presence, SilenceClock
 from coordinator.core.flights import Flights
+from coordinator.core.node_run import NodeRun
 from coordinator.core.queue import Queue, Urgency
-from coordinator.core.run import NodeRun, TaskRun
+from coordinator.core.run import TaskRun
 from coordinator.core.scheduler import Core
 from coordinator.core.task import TaskHead
 from coordinator.core.timers import LookAround, Timer, Timers

@@ -5,7 +5,8 @@ import pytest
 from common.messages import Hold
 from coordinator.core.commands import FinishTask, StartTask
 from coordinator.core.events import AgentHeard, NodeSeen, Settled
-from coordinator.core.run import NodePhase, Step
+from coordinator.core.node_run import NodePhase
+from coordinator.core.run import Step
 from coordinator.core.task import TaskStatus
 from tests.core.stage import (
     FLAKY,

@@ -6,7 +6,8 @@ from common.messages import ImageOutcome, ImageState, Outcome
 from common.reasons import Reason
 from coordinator.core.commands import FinishTask, TellBatch, WakeAt
 from coordinator.core.events import Woken
-from coordinator.core.run import UNDECODABLE, NodePhase, Step
+from coordinator.core.node_run import NodePhase
+from coordinator.core.run import UNDECODABLE, Step
 from coordinator.core.task import RetryStrategy, TaskStatus
 from tests.core.stage import (
     FLAKY,

@@ -14,7 +14,8 @@ from coordinator.core.events import (
     VerdictFailed,
     Woken,
 )
-from coordinator.core.run import NodePhase, Step
+from coordinator.core.node_run import NodePhase
+from coordinator.core.run import Step
 from tests.core.stage import Stage, instance_of, places, spec, stop, told, verdicts
 
 pytestmark = pytest.mark.pure

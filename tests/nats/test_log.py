@@ -84,13 +84,6 @@ async def test_an_expectation_is_about_its_own_subject(bus: Bus) -> None:
     await bus.store(result(1), b"", expect_last=None)
 
 
-async def test_a_repeated_message_id_is_stored_once(bus: Bus) -> None:
-    """The second is acknowledged with the sequence of the first."""
-    first = await bus.store(EVENT, b"", expect_last=None, msg_id="a")
-    assert await bus.store(EVENT, b"", expect_last=None, msg_id="a") == first
-    assert (await bus.stream_state(subjects.EVENTS)).messages == 1
-
-
 async def test_a_store_that_is_away_is_said_at_once_and_nothing_lands_later(
     nats_server: NatsServer, bus: Bus
 ) -> None:

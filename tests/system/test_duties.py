@@ -175,7 +175,9 @@ async def test_poison_on_every_subject_is_survived(
     assert seen["status"] == "completed"
     assert coordinator.pid is not None
     assert all(agent.pid is not None for agent in fleet.agents.values())
-    assert await metric(fleet, 'ips_undecodable_messages_total{kind="heartbeat"}') >= len(POISON)
+    for kind in ("heartbeat", "event"):
+        counted = await metric(fleet, f'ips_undecodable_messages_total{{kind="{kind}"}}')
+        assert counted >= len(POISON), kind
     said = [line for line in coordinator.log.splitlines() if "cannot be understood" in line]
     assert 1 <= len(said) <= 2
     await fleet.over(await fleet.post(["redis"]))

@@ -1,4 +1,4 @@
-"""What the API needs of the engine, and nothing else.
+"""What the API needs of the engine, and nothing else; each side knows only this.
 
 Everything that is not ``async`` answers from memory at once and never fails. Whatever is ``async``
 may raise ``StoreAway``. Times are whole milliseconds since 1970, UTC, by the store's clock.

@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTHON ?= python3
 PYTEST := $(BIN)/python -m pytest
 # What `make check` leaves to `make test`: everything that starts a program or takes long.
-SLOW := browser or nats or containerd or crictl or kubernetes or system or deep
+SLOW := browser or nats or containerd or crictl or kubernetes or e2e or system or deep
 SOURCES := common coordinator agent sandbox tests bench
 
 .DEFAULT_GOAL := help
@@ -27,12 +27,17 @@ run: .venv/.ready ## Try it: three local nodes, a registry, a first task, then s
 
 .PHONY: test
 test: setup ## Run all tests, on real parts
-	@$(PYTEST) -q -n 3 -m "not kubernetes" $(ARGS)
+	@$(PYTEST) -q -n 3 -m "not kubernetes and not e2e" $(ARGS)
 
 .PHONY: test-kubernetes
 test-kubernetes: setup ## Run the tests against a real API server, which is built once (8 minutes)
 	@scripts/fetch-kubernetes
 	@$(PYTEST) -q tests/kubernetes $(ARGS)
+
+.PHONY: e2e
+e2e: setup ## Run the tests on a whole real cluster, whose parts are built once (12 minutes; needs root)
+	@scripts/fetch-kubernetes cluster
+	@$(PYTEST) -q tests/e2e $(ARGS)
 
 .PHONY: check
 check: .venv/.ready ## The fast gate: format, lint, types, import contracts, fast tests

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -110,6 +111,18 @@ def make_layer(size: int, *, seed: int | str) -> Layer:
     return Layer(Blob(LAYER, _stored(buffer.getvalue())), diff_id=sha256(buffer.getvalue()))
 
 
+def make_program_layer(programs: Mapping[str, Path]) -> Layer:
+    """Make a layer of programs of this machine, each under a path of its own in the image."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, path in programs.items():
+            content = path.read_bytes()
+            file = tarfile.TarInfo(name)
+            file.size, file.mode = len(content), 0o755
+            archive.addfile(file, io.BytesIO(content))
+    return Layer(Blob(LAYER, _stored(buffer.getvalue())), diff_id=sha256(buffer.getvalue()))
+
+
 def make_wrong_layer(size: int, *, seed: int | str) -> Layer:
     """Make a layer whose ``diff_id`` is not its content's: it downloads well and never unpacks."""
     return Layer(make_layer(size, seed=seed).blob, diff_id=sha256(b"something else"))
@@ -121,15 +134,20 @@ def make_garbage_layer(size: int, *, seed: int | str) -> Layer:
     return Layer(Blob(LAYER, _stored(content)), diff_id=sha256(content))
 
 
-def assemble(layers: Sequence[Layer], *, platform: str = "linux/amd64") -> Image:
-    """Make an image of given layers, lowest first."""
+def assemble(
+    layers: Sequence[Layer],
+    *,
+    platform: str = "linux/amd64",
+    entrypoint: Sequence[str] = ("/data",),
+) -> Image:
+    """Make an image of given layers, lowest first. ``entrypoint`` is the program that it runs."""
     system, architecture = platform.split("/", 1)
     config = _document(
         CONFIG,
         {
             "architecture": architecture,
             "os": system,
-            "config": {"Cmd": ["/data"]},
+            "config": {"Entrypoint": list(entrypoint)},
             "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]},
         },
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import socket
 from contextlib import contextmanager
 from threading import Thread
 from typing import TYPE_CHECKING, Self
@@ -33,17 +34,24 @@ class Registry:
     """Serves what is put into it, on loopback; ``async with`` starts and stops it.
 
     ``port`` 0 takes a free one, which is kept when the registry is stopped and started again.
-    ``tls`` makes it serve https (see ``sandbox.certificates``).
+    ``tls`` makes it serve https (see ``sandbox.certificates``). ``socket_factory`` makes the socket
+    that it listens on, in another network perhaps.
     """
 
     def __init__(
-        self, *, address: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
+        self,
+        *,
+        address: str = "127.0.0.1",
+        port: int = 0,
+        tls: ssl.SSLContext | None = None,
+        socket_factory: Callable[[], socket.socket] = socket.socket,
     ) -> None:
         self.hits: list[Hit] = []
         """Every request for a manifest or blob, oldest first."""
         self._address = address
         self._port = port
         self._tls = tls
+        self._make_socket = socket_factory
         self._runner: web.AppRunner | None = None
         self._stores: dict[Kind, dict[tuple[str, str], Blob]] = {kind: {} for kind in Kind}
         self._credentials: dict[str, str] = {}
@@ -72,8 +80,15 @@ class Registry:
             shutdown_timeout=_SHUTDOWN_SECONDS,
         )
         await self._runner.setup()
-        await web.TCPSite(self._runner, self._address, self._port, ssl_context=self._tls).start()
-        self._port = self._runner.addresses[0][1]
+        listener = self._make_socket()
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((self._address, self._port))
+            await web.SockSite(self._runner, listener, ssl_context=self._tls).start()
+        except BaseException:
+            listener.close()
+            raise
+        self._port = listener.getsockname()[1]
 
     async def stop(self) -> None:
         """Refuse connections and cut the open ones; images, switches and hits stay."""

@@ -1,7 +1,8 @@
-"""etcd and a real kube-apiserver on loopback, as envtest runs them: an API without controllers.
+"""etcd and a real kube-apiserver: on loopback, as envtest runs them, or at the head of a cluster.
 
-There is no controller-manager: no ServiceAccount appears by itself, nothing is collected, and no
-workload makes pods. Tokens for ServiceAccounts are to be had by TokenRequest all the same.
+On loopback they are alone: without a controller-manager no ServiceAccount appears by itself,
+nothing is collected, and no workload makes pods. Tokens for ServiceAccounts are to be had by
+TokenRequest all the same.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import secrets
 import ssl
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -19,11 +21,19 @@ import aiohttp
 from sandbox.certificates import self_signed
 from sandbox.child import Child
 from sandbox.kubernetes.kubeconfig import Access
+from sandbox.kubernetes.machines import Loopback, Place
+from sandbox.kubernetes.networks import API_SERVICE, SERVICES
 from sandbox.kubernetes.parts import find
-from sandbox.programs import free_port
 
 START_SECONDS: Final = 120.0
 _PROBE_SECONDS: Final = 0.05
+ALONE: Final = (
+    # With an address on loopback the start fails otherwise.
+    "--endpoint-reconciler-type=none",
+    # Nobody would make the ServiceAccount that pods get, nor take finalizers off.
+    "--disable-admission-plugins=ServiceAccount,StorageObjectInUseProtection",
+)
+"""Options of an API server without controllers."""
 
 
 class ControlPlaneError(Exception):
@@ -33,30 +43,48 @@ class ControlPlaneError(Exception):
 class ControlPlane:
     """One etcd and one API server in a folder, on ports that they keep over all their restarts."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, place: Place | None = None, options: Sequence[str] = ALONE
+    ) -> None:
         self.folder = folder
-        self.admin_token = secrets.token_hex(16)
-        self.etcd_url = f"http://127.0.0.1:{free_port()}"
-        self._port = free_port()
-        certificate = self_signed(folder)
-        self.access = Access(f"https://127.0.0.1:{self._port}", certificate.certificate)
-        self.admin_config = self.access.kubeconfig(
-            folder / "admin.kubeconfig", {"token": self.admin_token}
-        )
-        self._key = folder / "service-accounts.key"
+        self.place = place or Loopback()
+        self.etcd_url = self._url("http", 2379)
+        self.certificate = self_signed(folder, (self.place.address, API_SERVICE))
+        self.access = Access(self._url("https", 6443), self.certificate.certificate)
+        self.service_account_key = folder / "service-accounts.key"
         subprocess.run(
-            ["openssl", "genrsa", "-out", self._key, "2048"], check=True, capture_output=True
+            ["openssl", "genrsa", "-out", self.service_account_key, "2048"],
+            check=True,
+            capture_output=True,
         )
-        tokens = folder / "tokens.csv"
-        tokens.write_text(f'{self.admin_token},admin,admin,"system:masters"\n')
-        self.etcd = Child(self._etcd_command(), folder / "etcd.log")
+        self._tokens = folder / "tokens.csv"
+        self.admin_token = self._add_token("admin", "system:masters")
+        self.admin_config = self._config("admin", self.admin_token)
+        self.etcd = Child(self.place.inside(self._etcd_command()), folder / "etcd.log")
         self.api_server = Child(
-            self._api_server_command(certificate.certificate, certificate.key, tokens),
+            self.place.inside([*self._api_server_command(), *options]),
             folder / "kube-apiserver.log",
         )
 
+    def _url(self, scheme: str, usual_port: int) -> str:
+        return f"{scheme}://{self.place.address}:{self.place.port(usual_port)}"
+
+    def add_user(self, name: str, *groups: str) -> Path:
+        """Let somebody in from the next start on; a kubeconfig of theirs."""
+        return self._config(name, self._add_token(name, *groups))
+
+    def _config(self, name: str, token: str) -> Path:
+        file = self.folder / f"{name.replace(':', '-')}.kubeconfig"
+        return self.access.kubeconfig(file, {"token": token})
+
+    def _add_token(self, name: str, *groups: str) -> str:
+        token = secrets.token_hex(16)
+        with self._tokens.open("a") as file:
+            file.write(f'{token},{name},{name},"{",".join(groups)}"\n')
+        return token
+
     def _etcd_command(self) -> list[str | Path]:
-        peers = f"http://127.0.0.1:{free_port()}"
+        peers = self._url("http", 2380)
         return [
             find("etcd"),
             "--unsafe-no-fsync",
@@ -68,25 +96,22 @@ class ControlPlane:
             f"--initial-cluster=default={peers}",
         ]
 
-    def _api_server_command(self, certificate: Path, key: Path, tokens: Path) -> list[str | Path]:
+    def _api_server_command(self) -> list[str | Path]:
+        key = self.service_account_key
         return [
             find("kube-apiserver"),
             f"--etcd-servers={self.etcd_url}",
-            "--bind-address=127.0.0.1",
-            "--advertise-address=127.0.0.1",
-            f"--secure-port={self._port}",
-            f"--tls-cert-file={certificate}",
-            f"--tls-private-key-file={key}",
+            f"--bind-address={self.place.address}",
+            f"--advertise-address={self.place.address}",
+            f"--secure-port={self.access.url.rpartition(':')[2]}",
+            f"--tls-cert-file={self.certificate.certificate}",
+            f"--tls-private-key-file={self.certificate.key}",
             f"--service-account-issuer={self.access.url}",
-            f"--service-account-key-file={self._key}",
-            f"--service-account-signing-key-file={self._key}",
+            f"--service-account-key-file={key}",
+            f"--service-account-signing-key-file={key}",
             "--authorization-mode=Node,RBAC",
-            f"--token-auth-file={tokens}",
-            "--service-cluster-ip-range=10.96.0.0/16",
-            # With an address on loopback the start fails otherwise.
-            "--endpoint-reconciler-type=none",
-            # Nobody would make the ServiceAccount that pods get, nor take finalizers off.
-            "--disable-admission-plugins=ServiceAccount,StorageObjectInUseProtection",
+            f"--token-auth-file={self._tokens}",
+            f"--service-cluster-ip-range={SERVICES}",
         ]
 
     async def start(self) -> None:
@@ -109,7 +134,10 @@ class ControlPlane:
 
     async def compact(self) -> None:
         """Drop etcd's history: versions of the past can be asked for no longer."""
-        async with aiohttp.ClientSession(self.etcd_url, raise_for_status=True) as http:
+        connector = aiohttp.TCPConnector(socket_factory=self.place.socket)
+        async with aiohttp.ClientSession(
+            self.etcd_url, connector=connector, raise_for_status=True
+        ) as http:
             async with http.post("/v3/kv/range", json={"key": "AA=="}) as answer:
                 revision = (await answer.json())["header"]["revision"]
             async with http.post("/v3/kv/compaction", json={"revision": revision}):
@@ -119,7 +147,7 @@ class ControlPlane:
         """Open a session of the admin's, or of whoever has the token."""
         context = ssl.create_default_context(cafile=str(self.access.authority))
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=context, limit=32),
+            connector=aiohttp.TCPConnector(ssl=context, limit=32, socket_factory=self.place.socket),
             headers={"Authorization": f"Bearer {token or self.admin_token}"},
         )
 

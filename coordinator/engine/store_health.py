@@ -41,7 +41,7 @@ class StoreHealth:
         if self.trouble is None:
             log.warning("the store does not take writes", why=str(why))
             self._feed(StoreClosed())
-        self.trouble = str(why)
+        self.trouble = why.cause
         self._failed.set()
 
     async def watch(self) -> None:

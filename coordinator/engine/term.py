@@ -7,8 +7,7 @@ taken over from the term before but the stored truth. When it ends, what runs on
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -44,11 +43,12 @@ from coordinator.core.events import (
     TaskStarted,
 )
 from coordinator.core.node_run import IN_FLIGHT, NodePhase
-from coordinator.core.run import Change, TaskRun
+from coordinator.core.run import TaskRun
 from coordinator.core.scheduler import Core, Limits
 from coordinator.core.task import Duty, TaskHead, TaskSpec, TaskStatus
 from coordinator.engine.agent_table import AgentTable
 from coordinator.engine.dispatch import Dispatcher
+from coordinator.engine.endings import Endings
 from coordinator.engine.failed_pulls import FailedPulls
 from coordinator.engine.fleet_table import FleetTable, SourceFeed
 from coordinator.engine.heads import Heads
@@ -60,7 +60,7 @@ from coordinator.engine.store_health import StoreHealth
 from coordinator.engine.transitions import Transitions
 from coordinator.engine.webhooks import Webhooks
 from coordinator.nodes.source import NewSource
-from coordinator.port import Created, IdempotencyKey, NoSuchTask, Transfer
+from coordinator.port import Created, IdempotencyKey, Transfer
 from coordinator.store import NAMED, Gone, Store, StoredHead
 from coordinator.views.tasks import Snapshot
 
@@ -73,9 +73,6 @@ SETTLE_SECONDS = 2.0
 PING_SECONDS = 1.0
 PING_ANSWER_SECONDS = 2.0
 OUTCOMES_AT_A_TIME = 100
-FINISHED_REMEMBERED = 2
-ENDS_AT_A_TIME = 4
-"""Tasks whose end is read from the store at once, after a start with many untold ones."""
 STORE_AGAIN_SECONDS = 1.0
 
 _decode_progress = msgspec.json.Decoder(Progress).decode
@@ -124,10 +121,7 @@ class Term:
         self._board = Board()
         self._jobs = asyncio.TaskGroup()
         self._deposition: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._lookers = asyncio.Semaphore(ENDS_AT_A_TIME)
         self.loaded = asyncio.Event()
-        self._finished: OrderedDict[tuple[str, int | None], TaskRun] = OrderedDict()
-        """The finished tasks that were looked at last: their folds never change."""
         self._closing: dict[str, list[OutcomeStored]] = {}
         self._cancels: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._publisher = Publisher(
@@ -162,7 +156,14 @@ class Term:
             settings.forget_seconds,
         )
         self.fleet = FleetTable(self.core.fleet, self._agents, self.source)
-        self._webhooks = Webhooks(around.http, self.clock, self._told)
+        self._endings = Endings(
+            self._store,
+            self.heads,
+            self._publisher,
+            Webhooks(around.http, self.clock, self._told),
+            self.clock,
+            self._told,
+        )
         self._janitor = Janitor(
             self._store, self.heads, self.clock, self._forget, settings.retention_seconds
         )
@@ -207,7 +208,7 @@ class Term:
             if not stored.head.status.is_final:
                 await self._load_unfinished(stored, outcomes_end)
             elif stored.head.notify:
-                self._spawn(self._tell_end_again(stored.head))
+                self._spawn(self._endings.tell_again(stored.head))
         log.info("state loaded", tasks=len(self.heads), running=len(self.core.runs))
         return heads_end, outcomes_end
 
@@ -313,7 +314,8 @@ class Term:
         if head.status.is_final:
             self._loop.feed(TaskEnded(head))
             self._board.drop_task(head.id)
-            self._announce_end(head)
+            if head.notify:
+                self._spawn(self._endings.tell(head))
         elif nodes is not None:
             self._loop.feed(TaskStarted(head, stored.order, tuple(nodes)))
         elif head.status is TaskStatus.PENDING and (named is not None or not head.spec.names_nodes):
@@ -353,57 +355,6 @@ class Term:
         stored = self.heads.get(task)
         if stored is not None and self.heads.remove(task) and not stored.head.status.is_final:
             self._loop.feed(TaskEnded(stored.head))  # removed by hand: nothing of it goes on
-
-    def _announce_end(self, head: TaskHead) -> None:
-        if head.notify:
-            self._spawn(self._tell_end(head))
-
-    async def _tell_end(self, head: TaskHead) -> None:
-        """Let the world know how a task ended; both duties are remembered by its head."""
-
-        async def look() -> Snapshot:
-            run = await self.finished_run(head.id)
-            return Snapshot(head, int(self.clock() * 1000), run=run)
-
-        try:
-            if Duty.EVENT in head.notify:
-                self._publisher.ended(await self._persist(look))
-            if Duty.WEBHOOK in head.notify:
-                await self._webhooks.deliver(head, look)
-        except NoSuchTask:
-            log.info("a task was removed before the world was told of its end", task=head.id)
-
-    async def _tell_end_again(self, head: TaskHead) -> None:
-        """A term before this one did not get to say how a task ended, nor maybe how it went."""
-        if Duty.EVENT in head.notify:
-            try:
-                await self._persist(lambda: self._retell(head))
-            except NoSuchTask:
-                return
-            if self._publisher.knows_end(head):
-                await self._persist(lambda: self._told(head.id, Duty.EVENT))
-        stored = self.heads.get(head.id)
-        if stored is not None:
-            await self._tell_end(stored.head)
-
-    async def _retell(self, head: TaskHead) -> None:
-        """Publish what is missing of a finished task, all but its end."""
-        await self._publisher.read_kept(head.id)
-        if self._publisher.knows_end(head):
-            return
-        self._publisher.created(head)
-        if head.started_at is not None:
-            self._publisher.started(head)
-        await self._fold(head, self._publisher.changed)
-
-    async def _persist(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Do something that needs the store, as often as it takes."""
-        while True:
-            try:
-                async with self._lookers:
-                    return await work()
-            except BusError:
-                await asyncio.sleep(STORE_AGAIN_SECONDS)
 
     async def _told(self, task: str, duty: Duty) -> None:
         await self._transitions.discharge(task, duty)
@@ -496,29 +447,7 @@ class Term:
 
     async def finished_run(self, task: str) -> TaskRun:
         """The fold of a finished task, read from the store. Raises NoSuchTask, BusError."""
-        stored = self.heads.get(task)
-        if stored is None:
-            raise NoSuchTask(task)
-        key = task, stored.head.results_seq
-        if key not in self._finished:
-            self._finished[key] = await self._fold(stored.head, lambda *_: None)
-            while len(self._finished) > FINISHED_REMEMBERED:
-                self._finished.popitem(last=False)
-        self._finished.move_to_end(key)
-        return self._finished[key]
-
-    async def _fold(
-        self, head: TaskHead, on_change: Callable[[TaskRun, str, Change, float], None]
-    ) -> TaskRun:
-        nodes = await self._store.load_list(head.id, head.node_list) if head.node_list else []
-        run = TaskRun(head, nodes)
-        async for event in self._store.load_outcomes(head.id, head.results_seq or 0):
-            for change in run.take_in(
-                event.key, event.outcome, seq=event.seq, stored_at=event.stored_at, now=0.0
-            ):
-                on_change(run, event.key.node, change, event.stored_at)
-        run.close()
-        return run
+        return await self._endings.finished_run(task)
 
     def waiting_for(self, task: str) -> str | None:
         """Why a task does not go on, in one sentence; None where it does."""

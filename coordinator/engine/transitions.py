@@ -108,7 +108,7 @@ class Transitions:
                     continue  # an id drawn twice, or another request completed the same key
                 self._learn(stored, named=names)
                 return Created(head, is_new=True)
-        raise StoreAway("the task that this key stands for cannot be read")
+        raise StoreAway("The task that this key stands for cannot be read.")
 
     def _new_head(
         self, spec: TaskSpec, key: IdempotencyKey | None, retry_of: str | None
@@ -141,7 +141,7 @@ class Transitions:
             except Conflict:
                 continue  # another request with this key was faster
             return new_id
-        raise StoreAway("what this key stands for cannot be read")
+        raise StoreAway("What this key stands for cannot be read.")
 
     # ── started ──
 
@@ -277,4 +277,4 @@ async def store_needed(
         yield
     except BusError as why:
         failed(why)
-        raise StoreAway(str(why)) from why
+        raise StoreAway(f"The store cannot be used: {why.cause}.") from why

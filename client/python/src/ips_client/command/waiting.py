@@ -17,7 +17,7 @@ from ips_client.command.board import Board
 from ips_client.command.connection import settings
 from ips_client.command.output import show
 from ips_client.command.program import report, say, silence
-from ips_client.command.tasks import failure_table, summary
+from ips_client.command.task_text import failure_table, summary
 from ips_client.command.text import count, span
 from ips_client.command.views import DRAW_SECONDS, View, view_of
 from ips_client.documents import Task

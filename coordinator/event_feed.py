@@ -202,7 +202,7 @@ class EventFeed:
             await self._find_start(self._events, reading, head, after)
         except BusError as why:
             reading.close()
-            raise StoreAway(f"The event stream cannot be read: {why}") from why
+            raise StoreAway(f"The event stream cannot be read: {why.cause}.") from why
         except BaseException:
             reading.close()
             raise

@@ -17,7 +17,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.process_collector import ProcessCollector
 
-from common.bus import Bus, BusError, BusSettings
+from common.bus import Bus, BusError, BusSettings, StoreRefused
 from common.lifecycle import Jobs, StartupError, Stop
 from common.logs import Log, configure
 from common.streams import definitions
@@ -40,6 +40,8 @@ from coordinator.settings import CoordinatorSettings, NodeSource
 log = Log(__name__)
 
 STORE_AGAIN_SECONDS = 1.0
+STORE_FULL = 10047
+"""NATS: insufficient storage resources available."""
 SHUTDOWN_SECONDS = 5.0
 """For requests that are being answered when the program stops."""
 
@@ -110,6 +112,15 @@ def _port_trouble(port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return f"port {port} is in use: stop what listens there, or set SERVER_PORT"
     return f"port {port} cannot be listened on ({error.strerror}): set SERVER_PORT"
+
+
+def _store_trouble(why: BusError) -> str:
+    if isinstance(why, StoreRefused) and why.code == STORE_FULL:
+        return (
+            f"The store has no room for what is to be kept: {why.cause}. "
+            "Make room, or lower IPS_EVENTS_MAX_BYTES, which is set aside at once."
+        )
+    return f"The store cannot be prepared: {why.cause}."
 
 
 class Program:
@@ -219,6 +230,6 @@ class Program:
                     await bus.ensure_stream(config)
                     break
                 except BusError as why:
-                    self._service.say_starting(f"The store cannot be prepared: {why}.")
+                    self._service.say_starting(_store_trouble(why))
                     log.warning("the store cannot be prepared yet", stream=config.name, why=why)
                     await asyncio.sleep(STORE_AGAIN_SECONDS)

@@ -41,10 +41,11 @@ class Fault(msgspec.Struct, frozen=True):
     def as_error(self, what: str) -> BusError:
         """Turn it into what a caller can act upon."""
         if self.err_code in _CONFLICTS:
-            return Conflict(f"{what}: {self.description}")
+            return Conflict(self.description, about=what)
         if self.err_code in _PASSING:
-            return Electing(f"{what}: {self.description}")
-        return StoreRefused(f"{what}: {self.description} ({self.err_code})", code=self.err_code)
+            return Electing(self.description, about=what)
+        cause = f"{self.description} ({self.err_code})"
+        return StoreRefused(cause, about=what, code=self.err_code)
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):

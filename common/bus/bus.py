@@ -230,9 +230,9 @@ class Bus(Connection):
         try:
             reply = await self.call(subject, payload, ANSWER_SECONDS, headers)
         except NoResponders:
-            raise api.Electing(f"{subject}: no stream takes it at this moment") from None
+            raise api.Electing("no stream takes it at this moment", about=subject) from None
         except (TimedOut, NotConnected) as error:
-            raise StoreUnavailable(f"{subject}: {error}") from error
+            raise StoreUnavailable(error.cause, about=subject) from error
         answer = msgspec.json.decode(reply, type=answer_type)
         if answer.error is not None:
             raise answer.error.as_error(subject)
@@ -246,7 +246,7 @@ class Bus(Connection):
                 return await attempt()
             except api.Electing as error:
                 if time.monotonic() > give_up:
-                    raise StoreUnavailable(str(error)) from error
+                    raise StoreUnavailable(error.cause, about=error.about) from error
             await asyncio.sleep(backoff.next())
 
 

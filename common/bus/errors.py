@@ -8,7 +8,16 @@ from common.lifecycle import StartupError
 
 
 class BusError(Exception):
-    """Anything that goes wrong on the bus; its text is one line for a log or a user."""
+    """Anything that goes wrong on the bus; its text is one line for a log.
+
+    ``cause`` is the same without the subject that it was about, which is ours and says nothing to
+    a user.
+    """
+
+    def __init__(self, cause: str, *, about: str = "") -> None:
+        super().__init__(f"{about}: {cause}" if about else cause)
+        self.cause = cause
+        self.about = about
 
 
 class BusRefused(BusError, StartupError):
@@ -41,8 +50,8 @@ class StoreRefused(BusError):
     Nothing was stored. ``code`` is the server's own number (10047: storage is full).
     """
 
-    def __init__(self, text: str, *, code: int = 0) -> None:
-        super().__init__(text)
+    def __init__(self, cause: str, *, about: str = "", code: int = 0) -> None:
+        super().__init__(cause, about=about)
         self.code = code
 
 

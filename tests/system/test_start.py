@@ -98,6 +98,23 @@ async def test_a_nats_that_is_not_there_yet_is_waited_for(
     await coordinator.ready()
 
 
+async def test_a_store_without_the_room_that_is_set_aside_names_the_setting(fleet: Fleet) -> None:
+    """Alive and not ready; what is said is for admins, who know none of the store's subjects."""
+    coordinator = await fleet.add_coordinator({"IPS_EVENTS_MAX_BYTES": str(2**50)}, ready=False)
+    await coordinator.answers(f"{coordinator.url}/healthz")
+    async with asyncio.timeout(30):
+        while "IPS_EVENTS_MAX_BYTES" not in (why := await why_not_ready(fleet, coordinator)):
+            await asyncio.sleep(0.1)
+    assert "insufficient storage" in why
+    assert "$" not in why
+
+
+async def why_not_ready(fleet: Fleet, coordinator: Coordinator) -> str:
+    """What the probe is told; "" where all is well."""
+    async with fleet.http.get(f"{coordinator.url}/readyz") as answer:
+        return "" if answer.status == 200 else str((await answer.json())["detail"])
+
+
 async def test_a_stop_is_in_order_and_gives_the_lease_back(fleet: Fleet) -> None:
     """Exit code 0, soon, and the next start leads at once."""
     coordinator = await fleet.add_coordinator()

@@ -97,7 +97,12 @@ class Reading:
         """Read from this position on; from now on where it is None."""
         self._start = self._upto + 1 if start is None else start
         if reset:
-            self.reset_to = self._start - 1
+            self.reset_to = self.after
+
+    @property
+    def after(self) -> int:
+        """The position after which this reading begins."""
+        return self._start - 1
 
     def end(self) -> None:
         """Nothing comes any more: the term is over, the reader too slow, or the task done."""

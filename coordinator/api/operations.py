@@ -207,7 +207,8 @@ OPERATIONS: Final = (
         (
             Answer(
                 HTTPStatus.OK,
-                "CloudEvents of all tasks; with live frames `agents`.",
+                "CloudEvents of all tasks, first an `id` without data: the position where they "
+                "begin; with live frames `agents`.",
                 documents.TaskEvent,
                 _STREAM,
             ),

@@ -185,6 +185,9 @@ class _Connection:
     async def _send_kept(self, reading: Reading, wake: asyncio.Event) -> None:
         if reading.reset_to is not None:
             await self._write(frame("reset", b"{}", reading.reset_to))
+        elif reading.task is None:
+            # An id without data is no event: it only tells where to go on, from the first moment.
+            await self._write(b"id: %d\n\n" % reading.after)
         async with aclosing(reading.kept()) as batches:
             async for events in batches:
                 if await self._send(reading, events):

@@ -69,8 +69,8 @@ class Stream:
         return Frame(fields.get("event"), fields.get("id"), data)
 
     async def next(self) -> Frame | None:
-        """The next frame that is no comment; None at the end."""
-        while (frame := await self.frame()) is not None and frame.is_comment:
+        """The next event; None at the end."""
+        while (frame := await self.frame()) is not None and frame.event is None:
             pass
         return frame
 
@@ -150,6 +150,20 @@ async def test_the_stream_of_all_begins_now_and_resumes(
         assert await opened.ids(1) == ["4"]
 
 
+async def test_the_stream_of_all_tells_at_once_where_to_go_on(
+    stream: Any, event_log: FakeEventLog, create: Create
+) -> None:
+    """A client whose connection breaks before the first event misses nothing."""
+    task = (await create())["taskId"]
+    await event_log.publish("task.created", task)
+    async with stream(ALL) as opened:
+        assert await opened.frame() == (None, "1", None)
+    await event_log.publish("task.started", task)
+    async with stream(f"{ALL}?lastEventId=1") as opened:
+        assert await opened.frame() == (None, "1", None)
+        assert await opened.ids(1) == ["2"]
+
+
 @pytest.mark.parametrize("position", ["0", "999", "-1", "x", "9" * 5000, "\u00e9"])
 async def test_a_position_that_is_not_kept_says_reset_first(
     stream: Any, event_log: FakeEventLog, create: Create, position: str
@@ -183,6 +197,7 @@ async def test_nothing_left_is_204(
 async def test_comments_keep_proxies_awake(stream: Any) -> None:
     """They come by themselves, in time."""
     async with stream(ALL) as opened:
+        assert (await opened.frame()).id == "0"
         assert (await opened.frame()).is_comment
         assert (await opened.frame()).is_comment
 
@@ -287,7 +302,9 @@ async def test_what_comes_while_a_write_waits_is_sent_before_the_end(
     reading = await feed.open(None, 0, wake.set)
     connection = streams._Connection(None, Slow(), Pace())  # type: ignore[arg-type]
     await connection._send_kept(reading, wake)
-    assert [data.split(b"\n")[0] for data in sent] == [
+    blocks = b"".join(sent).removesuffix(b"\n\n").split(b"\n\n")
+    assert [block.split(b"\n")[0] for block in blocks] == [
+        b"id: 0",
         b"event: task.created",
         b"event: task.started",
     ]

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser
 
-from tests.fixtures.browser import PATIENCE_MS, Windows
+from tests.fixtures.browser import Windows
 from tests.fixtures.fleet import Fleet
 
 ZONE_A, ZONE_B = 3, 1
@@ -20,7 +20,6 @@ SECONDS = "3"
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fleet]:
     """A coordinator with agents ``a-1`` to ``a-3`` in zone a and ``b-1`` in zone b."""
-    expect.set_options(timeout=PATIENCE_MS)
     fleet = Fleet(tmp_path_factory.mktemp("site"))
     try:
         await fleet.add_coordinator({"IPS_MAX_CONCURRENT_TASKS": "20"})

@@ -35,14 +35,35 @@ def test_the_page_is_small() -> None:
 def test_every_module_is_asked_for_at_once() -> None:
     """The page names them all, so that none is found out only when another has come."""
     page = (FOLDER / "index.html").read_text()
-    named = re.findall(r'<link rel="modulepreload" href="/web/([^"]+)">', page)
+    named = re.findall(
+        r'<link rel="modulepreload" (?:fetchpriority="low" )?href="/web/([^"]+)">', page
+    )
     assert sorted([*named, "js/appearance.js", "js/main.js"]) == MODULES
 
 
 def imports_of(path: Path) -> Iterator[Path]:
     """The modules that a module imports."""
-    for found in re.finditer(r'from "(\.[^"]+)"', path.read_text()):
+    for found in re.finditer(r'(?:from |import\()"(\.[^"]+)"', path.read_text()):
         yield (path.parent / found[1]).resolve()
+
+
+def needed_by(name: str) -> set[str]:
+    """A module and all that must have come before it runs; what it may load later is left out."""
+    found, left = set(), [FOLDER / name]
+    while left:
+        path = left.pop().resolve()
+        if path not in found:
+            found.add(path)
+            static = re.findall(r'from "(\.[^"]+)"', path.read_text())
+            left += [path.parent / target for target in static]
+    return {path.relative_to(FOLDER.resolve()).as_posix() for path in found}
+
+
+def test_what_the_list_needs_comes_first() -> None:
+    """The other views' code does not hold up the first content."""
+    page = (FOLDER / "index.html").read_text()
+    first = set(re.findall(r'<link rel="modulepreload" href="/web/([^"]+)">', page))
+    assert first == needed_by("js/app.js") | needed_by("js/views/tasks_view.js")
 
 
 def test_every_import_is_a_file_and_every_file_is_imported() -> None:

@@ -6,10 +6,12 @@ import asyncio
 import json
 import re
 import shlex
+from typing import Any
 
 import pytest
 from playwright.async_api import Page, expect
 
+from coordinator.api.openapi import openapi_document
 from tests.fixtures.browser import Windows
 from tests.fixtures.fleet import Fleet
 
@@ -45,8 +47,29 @@ async def test_a_task_is_created_by_the_form(windows: Windows) -> None:
     await expect(page.get_by_text("2 of 2", exact=True)).to_be_visible()
 
 
+def fields_of_a_create() -> dict[str, Any]:
+    """Every field that the service takes, as its own description tells them."""
+    described = json.loads(openapi_document())["components"]["schemas"]["CreateTask"]
+    return dict(described["properties"])
+
+
+async def test_every_default_is_shown(windows: Windows) -> None:
+    """Nothing has to be filled in but the images; the fields say what then holds."""
+    page = await windows.open("#/new")
+    defaults = {
+        name: str(field["default"])
+        for name, field in fields_of_a_create().items()
+        if field.get("default") not in (None, {}, [])
+    }
+    assert len(defaults) == 9
+    for name, value in defaults.items():
+        field = page.locator(f"#{name}")
+        await expect(field).to_be_visible()
+        await expect(field).to_have_value(value)
+
+
 async def test_every_field_is_sent(windows: Windows) -> None:
-    """What is chosen is in the body; what is left at its default is not."""
+    """What is chosen is in the body, in any field there is; what is left at its default is not."""
     page = await windows.open("#/new")
     await page.get_by_role("textbox", name="Images").fill("registry.example/fields:1")
     await add_label(page, "zone", "is", "b")
@@ -63,11 +86,13 @@ async def test_every_field_is_sent(windows: Windows) -> None:
         "Webhook": "http://127.0.0.1:9/hook",
     }.items():
         await page.get_by_label(label).fill(value)
-    await page.get_by_label("Time between them").select_option("exponential")
+    await page.get_by_label("Time between retries").select_option("exponential")
     await page.get_by_label("Roll-out").select_option("rolling")
     await page.get_by_label("Images that are there").select_option("Always")
     await expect(page.get_by_text("Tries again after 5 s, 10 s")).to_be_visible()
-    assert await sent(page) == {
+    body = await sent(page)
+    assert set(body) == set(fields_of_a_create())
+    assert body == {
         "images": ["registry.example/fields:1"],
         "batchSize": 7,
         "priority": 9,

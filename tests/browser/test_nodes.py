@@ -21,10 +21,53 @@ async def test_nodes_show_what_they_are_and_what_they_do(windows: Windows, site:
     await expect(row).to_contain_text("zone=b")
     await expect(row).to_contain_text("simulated")
     await expect(row).to_contain_text("1.0.0")
+    await expect(row).to_contain_text("just now")
     await site.post(["registry.example/busy:1"], nodeSelector={"zone": "b"})
     await expect(row).to_contain_text("registry.example/busy:1")
     await expect(row.get_by_text("Pulling")).to_be_visible()
     await expect(row.get_by_text("Ready")).to_be_visible()
+
+
+async def test_a_frame_before_the_list_is_not_taken_for_the_fleet(windows: Windows) -> None:
+    """A node that moved while all are being asked for is not shown as the only one there is.
+
+    Then the one whose disk is nearly full comes first.
+    """
+    page = await windows.open("#/new")
+    shown = await page.evaluate(
+        """async () => {
+          const { NodesView } = await import("/web/js/views/nodes_view.js");
+          const node = { name: "n-1", labels: {}, schedulable: true, connected: true, pulling: [] };
+          const frame = `event: agents\ndata: ${JSON.stringify({ nodes: [node], gone: [] })}\n\n`;
+          let answer;
+          const list = new Promise((resolve) => { answer = resolve; });
+          const bytes = new TextEncoder().encode(frame);
+          const stream = new ReadableStream({ start: (to) => to.enqueue(bytes) });
+          window.fetch = async (url) => (url.includes("/events") ? new Response(stream) : list);
+          let heard = () => {};
+          const nothing = () => {};
+          const shell = { title: nothing, connection: nothing, heard: () => heard() };
+          const view = new NodesView({}, shell);
+          document.querySelector("main").replaceChildren(view.element);
+          const first = new Promise((resolve) => { heard = resolve; });
+          view.start();
+          await first;
+          const until = async (isDone) => {
+            while (!isDone()) await new Promise(requestAnimationFrame);
+          };
+          const text = () => view.element.querySelector("h1").textContent;
+          await new Promise((resolve) => setTimeout(resolve, 600)); // longer than between paintings
+          const before = [text(), view.element.querySelectorAll("[aria-rowindex]").length];
+          const imageDisk = { freeBytes: 9e9, totalBytes: 1e11 };
+          answer(Response.json({ nodes: [node, { ...node, name: "n-2", imageDisk }], total: 2 }));
+          await until(() => /2$/.test(text()));
+          view.stop();
+          const row = view.element.querySelector("[aria-rowindex]");
+          const [, state, , , disk] = [...row.cells].map((cell) => cell.textContent);
+          return [before, text(), state, disk];
+        }"""
+    )
+    assert shown == [["NodesLoading…", 0], "Nodes2", "Disk nearly full", "9.0 GB"]
 
 
 async def test_nodes_are_found_by_name_or_label(windows: Windows) -> None:

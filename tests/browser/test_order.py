@@ -95,6 +95,22 @@ async def test_of_two_states_of_a_node_the_newer_is_known(
     assert framed == newer
 
 
+async def test_a_page_tells_one_number_of_a_thing(page: Page) -> None:
+    """A running task's bar counts the nodes of its map; the task's own numbers come later."""
+    told = task(done=1, failed=0, pullingNodes=2, waitingNodes=1, totalNodes=4, percentage=25)
+    nodes = [node("succeeded"), node("succeeded"), node("failed"), node("assigned")]
+    watch = {"nodes": nodes, "loading": None}
+    seen = await call(page, "state/node_counts.js", "progressSeen", told, watch)
+    assert (seen["completedNodes"], seen["failedNodes"], seen["assignedNodes"]) == (2, 1, 1)
+    assert (seen["pullingNodes"], seen["waitingNodes"], seen["percentage"]) == (0, 0, 50)
+    for status, known in (("completed", watch), ("running", {"nodes": nodes, "loading": 9})):
+        same = {**told, "status": status}
+        assert (
+            await call(page, "state/node_counts.js", "progressSeen", same, known)
+            == told["progress"]
+        )
+
+
 async def test_an_event_overtaken_by_an_answer_is_not_shown(windows: Windows, site: Fleet) -> None:
     """Events of the past, replayed after the list has been read, leave a finished task alone."""
     made = await site.post(["registry.example/order:1"])

@@ -29,6 +29,14 @@ def poisoned(value: Any, key: str = "") -> Any:
     return f"{value}{EVIL}" if isinstance(value, str) and key in TEXTS else value
 
 
+def poisoned_stream(text: str) -> str:
+    """The same with every event of a stream."""
+    return "\n".join(
+        f"data: {json.dumps(poisoned(json.loads(line[5:])))}" if line.startswith("data:") else line
+        for line in text.split("\n")
+    )
+
+
 async def poison(page: Page) -> None:
     """Have every answer of the API poisoned on its way."""
 
@@ -39,8 +47,13 @@ async def poison(page: Page) -> None:
     async def leave(route: Route) -> None:
         await route.continue_()
 
+    async def change_stream(route: Route) -> None:
+        answer = await route.fetch()
+        await route.fulfill(response=answer, body=poisoned_stream(await answer.text()))
+
     await page.route("**/api/v1/**", change)
-    await page.route("**/events?*", leave)
+    await page.route("**/api/v1/events?*", leave)  # has no end to be waited for
+    await page.route("**/tasks/*/events?*", change_stream)
 
 
 @pytest.mark.parametrize(
@@ -62,6 +75,21 @@ async def test_markup_from_the_api_is_shown_as_text(
         )
     else:
         await expect(page.get_by_text("<img src=x").first).to_be_visible()
+    assert await page.evaluate("window.hacked") is None
+    assert await page.locator("main img, main script").count() == 0
+
+
+async def test_markup_that_is_typed_stays_text(windows: Windows) -> None:
+    """In the verdict on a line, in the preview's words, in the command, and in the server's."""
+    page = await windows.open("#/new")
+    await page.locator("#images").fill(f"a/{EVIL.replace(' ', '')}\nnginx")
+    await expect(page.locator(".verdicts")).to_contain_text("<imgsrc")
+    await page.locator("#images").fill("nginx")
+    await page.locator("#names").fill(EVIL.replace(" ", ""))
+    await expect(page.locator(".preview")).to_contain_text("<imgsrc")
+    await expect(page.locator(".command pre")).to_contain_text("<imgsrc")
+    await page.get_by_role("button", name="Create task").click()
+    await expect(page.locator("#names-fault")).to_contain_text("<imgsrc")
     assert await page.evaluate("window.hacked") is None
     assert await page.locator("main img, main script").count() == 0
 

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from bench.crowd import Crowd, Node, Pull
 from bench.nodes import connected
-from common.messages import ImageDisk
+from common import subjects
+from common.bus import Bus
+from common.messages import Heartbeat, ImageDisk
 from common.reasons import Reason
 from tests.fixtures.browser import DESKTOP, PHONE, Windows
 from tests.fixtures.fleet import Fleet
@@ -31,6 +35,10 @@ pytestmark = [
 
 FOLDER = Path(__file__).parents[2] / "docs" / "screenshots"
 NODES = 240
+FULL = 7
+"""The number of a node whose disk is full: its cell is the one that is pointed at."""
+LEFT = (12, 33)
+"""Nodes whose agents go when their part is done."""
 IMAGES = ["ghcr.io/acme/shop/frontend:2.14.0", "ghcr.io/acme/shop/checkout:2.14.0", "redis:7.4"]
 SIZES = dict(zip(IMAGES, (412_000_000, 268_000_000, 46_000_000), strict=True))
 MISSING = "ghcr.io/acme/ml/embedder:0.9-cuda"
@@ -89,13 +97,34 @@ async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene
     try:
         coordinator = await fleet.add_coordinator()
         async with connected(coordinator.agent_settings()) as bus:
-            crowd = Crowd(bus, make_nodes(), plan)
+            nodes = make_nodes()
+            crowd = Crowd(bus, nodes, plan)
             speaking = asyncio.create_task(crowd.run())
             await fleet.known_nodes(NODES)
-            yield await set_scene(fleet)
+            made = await set_scene(fleet)
+            for number in LEFT:
+                crowd.silence(nodes[number].name)
+                leave(bus, nodes[number])
+            yield made
             speaking.cancel()
     finally:
         await fleet.stop()
+
+
+def leave(bus: Bus, node: Node) -> None:
+    """An agent's last word, as it is shut down."""
+    last = Heartbeat(
+        agent_version="1.0.0",
+        driver="cri",
+        labels=dict(node.labels),
+        runtime=node.runtime,
+        platform="linux/amd64",
+        image_disk=node.disk,
+        pulling=[],
+        holds=[],
+        leaving=True,
+    )
+    bus.publish(subjects.heartbeat(node.name, node.instance), msgspec.json.encode(last))
 
 
 async def set_scene(fleet: Fleet) -> Scene:
@@ -118,10 +147,12 @@ async def set_scene(fleet: Fleet) -> Scene:
 
 
 async def shoot(page: Page, name: str, folder: Path) -> None:
-    """Write one picture."""
+    """Write one picture: of the whole page on a desktop, of the first screen of a phone."""
     folder.mkdir(parents=True, exist_ok=True)
+    await page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
     await page.wait_for_function("document.fonts.status === 'loaded'")
-    picture = await page.screenshot(path=folder / f"{name}.png")
+    full = "desktop" in name
+    picture = await page.screenshot(path=folder / f"{name}.png", full_page=full)
     assert len(picture) > 10_000
 
 
@@ -129,7 +160,16 @@ async def arrange(page: Page, view: str) -> None:
     """Bring a view to what its picture is to show."""
     await expect(page.get_by_role("heading", level=1)).to_be_visible()
     if view == "task":
-        await expect(page.locator(".legend button:visible").first).to_be_visible()
+        await expect(page.locator("#map-title")).to_have_text(re.compile(rf"{NODES}$"))
+        await expect(page.locator(".chart .line[d]")).to_be_attached()
+        await page.locator("canvas").focus()
+        for key in ("Home", *["ArrowRight"] * FULL, "Enter"):
+            await page.keyboard.press(key)
+        await expect(page.locator(".details")).to_contain_text("DiskFull")
+    if view == "nodes":
+        await expect(page.get_by_role("heading", level=1)).to_have_text(re.compile(rf"{NODES}$"))
+        away = page.locator("tbody tr[data-state=away]")
+        await expect(away).to_have_count(len(LEFT))
     if view in {"nodes", "tasks"}:
         await expect(page.locator("tbody tr:visible").first).to_be_visible()
     if view == "new":
@@ -152,7 +192,7 @@ async def test_pictures_of_every_view(
     windows = Windows(browser, scene.fleet.coordinator.url)
     place = f"#/tasks/{scene.running}" if view == "task" else f"#/{view}"
     for device, size, language in (
-        ("desktop", (DESKTOP[0], 1180), "en-GB"),
+        ("desktop", DESKTOP, "en-GB"),
         ("phone", PHONE, "zh-CN"),
     ):
         page = await windows.open(place, theme=theme, size=size, language=language)

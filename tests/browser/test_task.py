@@ -55,7 +55,7 @@ async def test_a_cell_tells_everything_of_its_node(browser: Browser, fleet_apart
     await canvas.click(position={"x": 20, "y": 20})
     await expect(details.get_by_role("heading", name="node-1")).to_be_visible()
     await expect(details).to_contain_text("Batch 1 · Attempt 1")
-    await expect(details).to_contain_text(re.compile(r"% · \d+ kB of 1\.0 MB"))
+    await expect(details).to_contain_text(re.compile(r"% · \d+ kB of 1\.0 MB · \d+ kB/s"))
     await expect(details).to_contain_text("DiskFull")
     await expect(details).to_contain_text("The node's image disk is full")
     await expect(details).to_contain_text("Pulled")
@@ -132,6 +132,52 @@ async def test_a_legend_lets_one_state_stand_out(windows: Windows, site: Fleet) 
     await expect(button).to_have_attribute("aria-pressed", "true")
     await button.click()
     await expect(button).to_have_attribute("aria-pressed", "false")
+
+
+async def test_ten_thousand_nodes_have_a_cell_each(windows: Windows) -> None:
+    """All on one screen; the last is reached by pointer and by key, and a change is seen in it."""
+    page = await windows.open("#/new")
+    seen = await page.evaluate(
+        """async () => {
+          const { HeatMap } = await import("/web/js/parts/heat_map.js");
+          const chosen = [];
+          const states = ["waiting", "succeeded"];
+          const nature = { name: (one) => one.name, state: (one) => one.state, states };
+          const map = new HeatMap(nature, (one) => chosen.push(one?.name));
+          document.querySelector("main").replaceChildren(map.element);
+          const nodes = Array.from({ length: 10000 }, (_, n) => ({ name: n, state: "waiting" }));
+          map.start();
+          map.show(nodes, null);
+          const canvas = map.element.querySelector("canvas");
+          const paper = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
+          const key = (name) => canvas.dispatchEvent(new KeyboardEvent("keydown", { key: name }));
+          key("End");
+          const cell = map.element.querySelector(".cursor").getBoundingClientRect();
+          const box = canvas.getBoundingClientRect();
+          const [x, y] = [cell.left - box.left + 1, cell.top - box.top + 1];
+          const colour = () => {
+            paper.drawImage(canvas, x * devicePixelRatio, y * devicePixelRatio, 1, 1, 0, 0, 1, 1);
+            return [...paper.getImageData(0, 0, 1, 1).data].join();
+          };
+          const painted = async (text) => {
+            while (colour() === text) await new Promise(requestAnimationFrame);
+            return colour();
+          };
+          const before = await painted("0,0,0,255");
+          nodes[9999] = { name: 9999, state: "succeeded" };
+          map.show(nodes, new Set([9999]));
+          const after = await painted(before);
+          key("Escape");
+          const at = { clientX: cell.left + 1, clientY: cell.top + 1, pointerType: "mouse" };
+          canvas.dispatchEvent(new PointerEvent("pointermove", at));
+          map.stop();
+          return { chosen: chosen.filter((name) => name !== undefined), after, height: box.height };
+        }"""
+    )
+    assert set(seen["chosen"]) == {9999}
+    assert len(seen["chosen"]) >= 2
+    assert f"rgb({', '.join(seen['after'].split(',')[:3])})" == WARM
+    assert seen["height"] <= 450
 
 
 async def test_an_unknown_task_is_said_to_be_gone(windows: Windows) -> None:

@@ -103,6 +103,22 @@ async def test_failed_nodes_are_retried_by_a_click(windows: Windows, site: Fleet
     await expect(page.get_by_text("of 1 node").first).to_be_visible()
 
 
+async def test_the_newest_is_on_top(windows: Windows, site: Fleet) -> None:
+    """Those that are there in the order of their making, and a new one above them at once."""
+    older, newer, newest = (fresh_image("order") for _ in range(3))
+    for image in (older, newer):
+        await site.post([image], nodeSelector={"zone": "nowhere"})
+    page = await windows.open()
+    names = page.locator("tbody tr a.images")
+    await expect(names.nth(0)).to_have_text(newer)
+    await expect(names.nth(1)).to_have_text(older)
+    await site.post([newest], nodeSelector={"zone": "nowhere"})
+    await expect(names.nth(0)).to_have_text(newest)
+    await expect(names.nth(1)).to_have_text(newer)
+    created = page.get_by_role("columnheader", name="Created")
+    await expect(created).to_have_attribute("aria-sort", "descending")
+
+
 async def test_many_tasks_are_paged(windows: Windows, site: Fleet) -> None:
     """Pages follow one another, and the number of rows can be chosen."""
     for _ in range(23):

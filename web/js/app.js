@@ -7,17 +7,19 @@ import { h, replace, setAttribute, setText } from "./dom.js";
 import { clockTime } from "./format.js";
 import { t } from "./language.js";
 import { icon } from "./parts/icons.js";
-import { iconButton, linkButton } from "./parts/buttons.js";
+import { button, iconButton, linkButton } from "./parts/buttons.js";
 import { Toasts } from "./parts/toasts.js";
 import { language, LANGUAGES, setLanguage, setTheme, theme, THEMES } from "./preferences.js";
 import { link, parseRoute } from "./router.js";
 import { now } from "./server.js";
-import { NewTaskView } from "./views/new_task_view.js";
-import { NodesView } from "./views/nodes_view.js";
-import { TaskView } from "./views/task_view.js";
-import { TasksView } from "./views/tasks_view.js";
 
-const VIEWS = { tasks: TasksView, task: TaskView, new: NewTaskView, nodes: NodesView };
+/** Each is loaded when it is wanted: the list is shown before the code of the others has come. */
+const VIEWS = {
+  tasks: async () => (await import("./views/tasks_view.js")).TasksView,
+  task: async () => (await import("./views/task_view.js")).TaskView,
+  new: async () => (await import("./views/new_task_view.js")).NewTaskView,
+  nodes: async () => (await import("./views/nodes_view.js")).NodesView,
+};
 const THEME_ICONS = { system: "system", light: "sun", dark: "moon" };
 /** A restart is over before anybody need know of it. */
 const BANNER_AFTER = 1_500;
@@ -41,6 +43,8 @@ export class Shell {
   /** @type {View | null} */
   #view = null;
   #place = "";
+  /** How often a view was asked for: what comes late belongs to an earlier one. */
+  #turn = 0;
   #connected = { state: "", at: 0, timer: 0 };
 
   /** @param {HTMLElement} body */
@@ -99,20 +103,36 @@ export class Shell {
 
   // ── views ──
 
-  #show() {
+  async #show() {
     if (location.hash === "#main") return; // the skip link, where scripts came late
     const route = parseRoute(location.hash);
     const place = `${route.name}/${route.id}`;
     const isArrival = this.#place !== "" && place !== this.#place;
     this.#place = place;
     this.#view?.stop();
+    this.#view = null;
     this.connection("");
     this.#connected.at = 0;
     this.#drawHeader(route.name);
-    this.#view = new VIEWS[route.name](route, this);
+    const turn = ++this.#turn;
+    const View = await this.#load(route.name);
+    if (View === null || turn !== this.#turn) return; // or the viewer has gone on
+    this.#view = new View(route, this);
     this.#main.replaceChildren(this.#view.element);
     this.#view.start();
     if (isArrival) this.#arrive();
+  }
+
+  /** Code that does not come is asked for again by loading the page: a browser keeps the failure. */
+  async #load(name) {
+    try {
+      return await VIEWS[name]();
+    } catch {
+      const again = button({ text: t("problem.reload"), onclick: () => location.reload() });
+      const words = h("p", {}, t("problem.away"));
+      this.#main.replaceChildren(h("div", { class: "card empty", role: "alert" }, words, again));
+      return null;
+    }
   }
 
   /** A link leads to the heading of its place, for eyes and for screen readers. */

@@ -12,7 +12,7 @@ import { onTheme } from "../preferences.js";
 const NAMED = { width: 150, height: 34, gap: 4, most: 60 };
 const NOTED = { width: 158, height: 50, gap: 5, most: 24 };
 const SMALLEST = 4;
-const LARGEST = 26;
+const LARGEST = 32;
 /** Pixels that the whole map may be high before cells shrink. */
 const HEIGHT = 360;
 /** Pixels below which a level in a cell is only noise. */
@@ -260,7 +260,8 @@ export class HeatMap {
     canvas.addEventListener("click", (event) => {
       const place = this.#placeAt(event);
       this.#pinned = place >= 0 && !(this.#pinned && place === this.#at);
-      this.#choose(place, false);
+      if (place === this.#at) this.#tell(false);
+      else this.#choose(place, false);
     });
     canvas.addEventListener("keydown", (event) => this.#onKey(event));
     canvas.addEventListener("blur", () => {

@@ -35,8 +35,9 @@ export class ProgressBar {
   update(task) {
     const { progress } = task;
     PARTS.forEach(([, count], index) => this.#size(index, count(progress), progress.totalNodes));
-    setText(this.#share, task.status === "pending" ? "" : percent(progress.percentage));
-    const words = task.status === "pending" ? whyPending(task) : inWords(progress);
+    const hasNodes = progress.totalNodes > 0;
+    setText(this.#share, hasNodes ? percent(progress.percentage) : "");
+    const words = hasNodes ? inWords(progress) : whyNone(task);
     showWords(this.#words, words);
     setAttribute(this.#bar, "aria-label", t("progress.label"));
     setAttribute(this.#bar, "aria-valuenow", progress.percentage);
@@ -52,7 +53,8 @@ export class ProgressBar {
 }
 
 /** The service may say why; that stands beside the bar already. */
-const whyPending = ({ message }) => [["", message ? "" : t("progress.pending")]];
+const whyNone = ({ status, message }) =>
+  [["", message || status !== "pending" ? "" : t("progress.pending")]];
 
 /** @returns {[string, string][]} a state, for its colour, and words; what is zero is left out */
 function inWords(progress) {

@@ -3,6 +3,7 @@
 import { h, setText } from "../dom.js";
 import { number, percent, speed } from "../format.js";
 import { t } from "../language.js";
+import { countStates } from "../state/node_counts.js";
 import { shareDone } from "../state/node_order.js";
 import { isOver } from "../state/task_order.js";
 import { wordOf } from "./chips.js";
@@ -87,13 +88,6 @@ export class TaskMap {
 function noteOf(count, loading) {
   if (loading !== null) return t("map.loading", { n: count, total: loading });
   return count ? number(count) : "";
-}
-
-/** @returns {Record<string, number>} */
-export function countStates(nodes) {
-  const counts = {};
-  for (const { state } of nodes) counts[state] = (counts[state] ?? 0) + 1;
-  return counts;
 }
 
 function labelOf(count, counts) {

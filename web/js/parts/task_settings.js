@@ -32,7 +32,7 @@ function settings(task) {
     [t("form.batchSize"), number(task.batchSize)],
     [t("form.rollout"), t(`form.rollout.${task.rollout}`)],
     [t("form.imagePullPolicy"), t(`form.imagePullPolicy.${task.imagePullPolicy}`)],
-    [t("form.pullTimeoutSeconds"), duration(task.pullTimeoutSeconds)],
+    [t("task.timeout"), duration(task.pullTimeoutSeconds)],
     [t("form.maxRetries"), number(task.maxRetries)],
     [t("form.retryStrategy"), task.maxRetries ? pauses(task) : ""],
     [t("form.maxFailedNodes"), String(task.maxFailedNodes)],

@@ -23,7 +23,7 @@ export function condition(node) {
 export class Fleet {
   /** @type {Map<string, object>} */
   nodes = new Map();
-  /** @type {number | null} how many are being loaded; null when all are there */
+  /** @type {number | null} how many are being loaded, 0 while nobody knows; null when all are there */
   loading = 0;
   #clock = 0;
   #touched = new Map();

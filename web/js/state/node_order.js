@@ -18,7 +18,10 @@ export function isOlderNode(seen, known) {
 
 /** A node as `/nodes` and `node.…` events show it, in place of what was known. */
 export function withRecord(known, record) {
-  return known !== undefined && isOlderNode(record, known) ? known : record;
+  if (known !== undefined && isOlderNode(record, known)) return known;
+  // Shown nowhere, and 71 characters for every image of 10,000 nodes.
+  for (const image of record.images) image.digest = undefined;
+  return record;
 }
 
 /**

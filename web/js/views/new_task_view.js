@@ -159,7 +159,7 @@ export class NewTaskView {
       this.shell.kept.template = this.from;
       Object.assign(this.#draft, draftOf(task));
       this.#showDraft();
-      const words = [t("form.template", { task: this.from })];
+      const words = [t("form.template", { task: this.from }), t("form.template.names")];
       if (task.webhookUrl) words.push(t("form.template.webhook"));
       setText(this.#note, words.join(" "));
       this.#note.hidden = false;
@@ -181,8 +181,6 @@ export class NewTaskView {
     const times = pauses(this.#draft).map(duration).join(", ");
     setText(this.#retries, times ? t("form.retries.preview", { times }) : t("form.retries.none"));
     this.#preview.ask(this.#draft);
-    this.#fields.get("retryDelay").element.hidden = this.#draft.maxRetries === "0";
-    this.#fields.get("retryStrategy").element.hidden = this.#draft.maxRetries === "0";
     // A viewer who has not finished typing is not told off; one who tried to send is helped.
     if (this.#tried) this.#showFaults(this.#ownFaults());
   }

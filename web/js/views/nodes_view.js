@@ -11,6 +11,7 @@ import { NodeRow } from "../parts/node_row.js";
 import { VirtualRows } from "../parts/virtual_rows.js";
 import { wordOf } from "../parts/chips.js";
 import { CONDITIONS, condition, Fleet } from "../state/fleet.js";
+import { countStates } from "../state/node_counts.js";
 
 const REPAINT = 500;
 const COLUMNS = ["node", "state", "pulling", "labels", "disk", "runtime", "agent", "seen"];
@@ -90,11 +91,11 @@ export class NodesView {
   }
 
   #draw() {
-    const nodes = inOrder(this.#fleet.nodes.values());
-    const counts = {};
-    for (const { state } of nodes) counts[state] = (counts[state] ?? 0) + 1;
     const { loading } = this.#fleet;
-    setText(this.#note, loading === null ? number(nodes.length) : t("nodes.loading", { n: nodes.length, total: loading }));
+    // A live frame may come before the list: a few nodes that just moved are not the fleet.
+    const nodes = loading === 0 ? [] : inOrder(this.#fleet.nodes.values());
+    const counts = countStates(nodes);
+    setText(this.#note, noteOf(nodes.length, loading));
     this.#legend.update(counts);
     this.#drawMap(nodes, counts);
     const shown = nodes.filter((entry) => this.#isWanted(entry)).map(({ node }) => node);
@@ -120,6 +121,11 @@ export class NodesView {
     const text = this.#find.value.trim().toLowerCase();
     return !text || searchable(node).includes(text);
   }
+}
+
+function noteOf(count, loading) {
+  if (loading === null) return number(count);
+  return loading === 0 ? t("tasks.loading") : t("nodes.loading", { n: count, total: loading });
 }
 
 const searchable = ({ name, labels }) =>

@@ -27,6 +27,7 @@ import { TaskSettings } from "../parts/task_settings.js";
 import { ThroughputChart } from "../parts/throughput_chart.js";
 import { link } from "../router.js";
 import { now } from "../server.js";
+import { progressSeen } from "../state/node_counts.js";
 import { isOver } from "../state/task_order.js";
 import { TaskWatch } from "../state/task_watch.js";
 
@@ -137,9 +138,9 @@ export class TaskView {
   // ── painting ──
 
   #paint() {
-    const { task } = this.#watch;
-    if (task === null) return;
+    if (this.#watch.task === null) return;
     this.element.classList.remove("loading");
+    const task = { ...this.#watch.task, progress: progressSeen(this.#watch.task, this.#watch) };
     setText(this.#heading, imagesInShort(task.images));
     this.#heading.title = task.images.join("\n");
     this.#chip.show(task.status);

@@ -180,6 +180,7 @@ class TaskRow {
     this.#chip.show(task.status);
     this.#bar.update(task);
     setText(this.#why, task.message ?? "");
+    this.#why.title = task.message ?? "";
     this.#why.hidden = !task.message;
     this.#why.dataset.state = task.status;
     const { bytesPerSecond } = task.progress;

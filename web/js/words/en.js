@@ -74,7 +74,6 @@ export const WORDS = {
   "tasks.overview.of": "of {n} in running tasks",
   "tasks.overview.failed": "{failed} failed, {retrying} retrying",
   "tasks.overview.none": "nothing failed",
-  "tasks.copies": { one: "{n} image", other: "{n} images" },
 
   "page.range": "{from}–{to} of {total}",
   "page.previous": "Previous page",
@@ -112,6 +111,7 @@ export const WORDS = {
   "problem.title": "That did not work",
   "problem.back": "To the list of tasks",
   "problem.close": "Close",
+  "problem.reload": "Load the page again",
 
   "task.title": "Task",
   "task.again.of": "Repeats",
@@ -129,11 +129,9 @@ export const WORDS = {
   "task.batch.of": "{current} of {total}",
   "task.retries": "Retries used",
   "task.retries.of": "{used} of {most}",
-  "task.failed.most": "May fail",
   "task.priority": "Priority",
   "task.settings": "Settings",
-  "task.images": "Images",
-  "task.warm": "warm",
+  "task.timeout": "Time for an image",
   "task.id.copy": "Copy the task's id",
 
   "map.title": "Nodes",
@@ -153,7 +151,6 @@ export const WORDS = {
   "map.close": "Let go of this node",
 
   "why.title": "What is wrong, and why",
-  "why.none": "Nothing is wrong.",
   "why.nodes": { one: "{n} node", other: "{n} nodes" },
   "why.given.up": { one: "{n} given up", other: "{n} given up" },
   "why.retrying": { one: "{n} retrying", other: "{n} retrying" },
@@ -193,7 +190,6 @@ export const WORDS = {
   "form.title": "New task",
   "form.images": "Images",
   "form.images.hint": "One a line: a tag or a digest. Short names are completed.",
-  "form.images.count": { one: "{n} image", other: "{n} images" },
   "form.images.double": "the same image as line {n}",
   "form.images.empty": "At least one image is needed.",
   "form.images.many": "At most 50 images.",
@@ -220,7 +216,6 @@ export const WORDS = {
   "form.preview": { one: "{n} node matches now", other: "{n} nodes match now" },
   "form.preview.none": "No node matches now",
   "form.preview.more": "and {n} more",
-  "form.preview.away": "{n} away",
   "form.preview.asking": "Counting…",
   "form.pace": "Pace",
   "form.batchSize": "Batch size",
@@ -237,7 +232,7 @@ export const WORDS = {
   "form.trouble": "When something fails",
   "form.maxRetries": "Retries of a node",
   "form.maxRetries.hint": "0 to 5.",
-  "form.retryStrategy": "Time between them",
+  "form.retryStrategy": "Time between retries",
   "form.retryStrategy.linear": "Always the same",
   "form.retryStrategy.exponential": "Doubling, at most 10 min",
   "form.retryDelay": "First pause, seconds",
@@ -264,7 +259,7 @@ export const WORDS = {
   "form.share": "A whole number, or a percentage from 0% to 100%.",
   "form.url": "An http or https address.",
   "form.template": "Taken from {task}.",
-  "form.template.names": "The names of its nodes are not part of it.",
+  "form.template.names": "If it named its nodes, give their names again.",
   "form.template.webhook": "Its webhook's path is secret and must be given again.",
 
   "reference.space": "white space inside",
@@ -280,8 +275,6 @@ export const WORDS = {
 
   "nodes.title": "Nodes",
   "nodes.find": "Find by name or label",
-  "nodes.filter": "Filter by state",
-  "nodes.all": "All",
   "nodes.idle": "Ready",
   "nodes.busy": "Pulling",
   "nodes.away": "Away",
@@ -301,7 +294,6 @@ export const WORDS = {
   "nodes.none.hint": "Nodes appear here as soon as an agent on them connects.",
   "nodes.none.match": "No node matches.",
   "nodes.loading": "Loading nodes: {n} of {total}",
-  "nodes.summary": { one: "{n} node", other: "{n} nodes" },
   "nodes.map": "Map of {n} nodes: {parts}",
   "nodes.order": "Trouble first, then by name",
 

@@ -74,7 +74,6 @@ export const WORDS = {
   "tasks.overview.of": "运行中的任务共 {n} 个节点",
   "tasks.overview.failed": "{failed} 个失败，{retrying} 个待重试",
   "tasks.overview.none": "没有失败",
-  "tasks.copies": { other: "{n} 个镜像" },
 
   "page.range": "第 {from}–{to} 条，共 {total} 条",
   "page.previous": "上一页",
@@ -111,6 +110,7 @@ export const WORDS = {
   "problem.title": "操作未成功",
   "problem.back": "返回任务列表",
   "problem.close": "关闭",
+  "problem.reload": "重新加载页面",
 
   "task.title": "任务",
   "task.again.of": "重复自",
@@ -128,11 +128,9 @@ export const WORDS = {
   "task.batch.of": "{current} / {total}",
   "task.retries": "已用重试",
   "task.retries.of": "{used} / {most}",
-  "task.failed.most": "允许失败",
   "task.priority": "优先级",
   "task.settings": "设置",
-  "task.images": "镜像",
-  "task.warm": "已预热",
+  "task.timeout": "单个镜像时限",
   "task.id.copy": "复制任务编号",
 
   "map.title": "节点",
@@ -151,7 +149,6 @@ export const WORDS = {
   "map.close": "取消固定该节点",
 
   "why.title": "异常及原因",
-  "why.none": "一切正常。",
   "why.nodes": { other: "{n} 个节点" },
   "why.given.up": { other: "{n} 个已放弃" },
   "why.retrying": { other: "{n} 个待重试" },
@@ -191,7 +188,6 @@ export const WORDS = {
   "form.title": "新建任务",
   "form.images": "镜像",
   "form.images.hint": "每行一个，可带标签或摘要；短名称会自动补全。",
-  "form.images.count": { other: "{n} 个镜像" },
   "form.images.double": "与第 {n} 行是同一镜像",
   "form.images.empty": "至少需要一个镜像。",
   "form.images.many": "最多 50 个镜像。",
@@ -218,7 +214,6 @@ export const WORDS = {
   "form.preview": { other: "当前匹配 {n} 个节点" },
   "form.preview.none": "当前没有匹配的节点",
   "form.preview.more": "以及另外 {n} 个",
-  "form.preview.away": "{n} 个离线",
   "form.preview.asking": "正在统计…",
   "form.pace": "节奏",
   "form.batchSize": "每批节点数",
@@ -259,7 +254,7 @@ export const WORDS = {
   "form.share": "应为整数，或 0% 到 100% 的百分比。",
   "form.url": "应为 http 或 https 地址。",
   "form.template": "取自 {task}。",
-  "form.template.names": "其中指定的节点名未包含在内。",
+  "form.template.names": "如曾指定节点名，需重新填写。",
   "form.template.webhook": "其 Webhook 的路径属于机密，需重新填写。",
 
   "reference.space": "中间有空白字符",
@@ -275,8 +270,6 @@ export const WORDS = {
 
   "nodes.title": "节点",
   "nodes.find": "按名称或标签查找",
-  "nodes.filter": "按状态筛选",
-  "nodes.all": "全部",
   "nodes.idle": "就绪",
   "nodes.busy": "拉取中",
   "nodes.away": "离线",
@@ -296,7 +289,6 @@ export const WORDS = {
   "nodes.none.hint": "节点上的代理程序连接后，节点就会出现在这里。",
   "nodes.none.match": "没有匹配的节点。",
   "nodes.loading": "正在加载节点：{n} / {total}",
-  "nodes.summary": { other: "{n} 个节点" },
   "nodes.map": "{n} 个节点的分布图：{parts}",
   "nodes.order": "异常的在前，其余按名称排列",
 

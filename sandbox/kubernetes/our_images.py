@@ -23,6 +23,7 @@ PROGRAMS: Final = ("coordinator", "agent")
 _BASE: Final = re.compile(r"^ARG PYTHON=(\S+:\S+-(\w+))$", re.MULTILINE)
 _PACKAGES: Final = "python3-minimal,python3-venv,ca-certificates"
 _UNNEEDED: Final = ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/locale")
+_MOST_STEPS: Final = 150
 # Whom to trust when packages are fetched is this machine's knowledge.
 _TRUST: Final = "/etc/ssl/certs:/etc/ssl/certs:ro"
 
@@ -65,10 +66,12 @@ def make_base() -> str:
 def build(program: str, version: str, arguments: Mapping[str, str] | None = None) -> Image:
     """Build the image of one of our programs as an admin would. Raises BuildError."""
     tag = f"ips-{program}:{version}"
+    _bound_the_store()
     settings = [f"--build-arg={key}={value}" for key, value in (arguments or {}).items()]
     _buildah(
         "build",
         "--quiet",
+        "--layers",  # a step whose input is known need not be done again
         "--isolation=oci",
         "--runtime=runc",
         "--network=host",
@@ -82,6 +85,13 @@ def build(program: str, version: str, arguments: Mapping[str, str] | None = None
     with tempfile.TemporaryDirectory() as folder:
         _buildah("push", "--quiet", "--disable-compression", tag, f"oci:{folder}:{version}")
         return read_layout(Path(folder))
+
+
+def _bound_the_store() -> None:
+    """Forget the steps of former builds when they have become many. Raises BuildError."""
+    steps = _buildah("images", "--all", "--quiet", "--filter", "dangling=true").split()
+    if len(steps) > _MOST_STEPS:
+        _buildah("rmi", "--prune")
 
 
 def put_our_images(registry: Registry, version: str) -> None:

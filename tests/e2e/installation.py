@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import aiohttp
 
 from sandbox.images import make_layer
-from sandbox.kubernetes.cluster import Cluster
+from sandbox.kubernetes.cluster import Cluster, KubectlError
 from sandbox.kubernetes.node_images import runnable
 from tests.fixtures.user import Json, User
 
@@ -19,6 +19,7 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 NAMESPACE = "ips-system"
 _SIZE = 4_000_000
 _HELD_AT = 1_000_000
+_PATIENCE_SECONDS = 180.0
 _ROLLOUT = "--timeout=300s"
 _COORDINATOR = "deployment/ips-coordinator"
 _AGENTS = "daemonset/ips-agent"
@@ -72,6 +73,34 @@ class Installation(User):
         )
         [pod] = [item for item in found["items"] if "deletionTimestamp" not in item["metadata"]]
         return dict(pod)
+
+    def coordinator(self) -> str:
+        """The name of the coordinator's pod."""
+        found = self.get_object("pods", "--selector=app.kubernetes.io/name=ips-coordinator")
+        [pod] = [item for item in found["items"] if "deletionTimestamp" not in item["metadata"]]
+        return str(pod["metadata"]["name"])
+
+    async def replaced(self, pod: str, uid: str) -> None:
+        """Wait until a pod of the same name, but not of this uid, is ready."""
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            while True:
+                with suppress(KubectlError):
+                    found = await asyncio.to_thread(self.get_object, "pod", pod)
+                    if found["metadata"]["uid"] != uid and _is_ready(found):
+                        return
+                await asyncio.sleep(0.2)
+
+    async def until_node(self, name: str, **facts: bool) -> None:
+        """Wait until the service says so of a node: ``schedulable``, ``connected``."""
+        seen: Json = {}
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                while {key: seen.get(key) for key in facts} != facts:
+                    with suppress(aiohttp.ClientError):
+                        seen = await self.get(f"/nodes/{name}")
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            raise AssertionError(f"never {facts}: {seen}") from None
 
     def kill_pod(self, name: str) -> None:
         """Delete a pod without any grace, and do not wait for its end."""
@@ -145,6 +174,13 @@ def installed(cluster: Cluster, overlay: Path, *, servers: int) -> Iterator[Inst
         yield Installation(cluster, [*workloads, _COORDINATOR, _AGENTS])
     finally:
         cluster.kubectl("delete", "-k", overlay, "--ignore-not-found")
+
+
+def _is_ready(pod: Json) -> bool:
+    return any(
+        condition["type"] == "Ready" and condition["status"] == "True"
+        for condition in pod["status"].get("conditions", [])
+    )
 
 
 def _repository(image: str) -> str:

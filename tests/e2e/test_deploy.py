@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from sandbox.kubernetes.cluster import Cluster
+from sandbox.kubernetes.node import Node
 from tests.e2e.installation import DEPLOY, Installation, installed
 from tests.e2e.pods import run_pod
 
@@ -46,3 +47,163 @@ async def test_a_task_warms_both_nodes_and_a_pod_starts_without_a_pull(
         assert [text for text in said if "already present on machine" in text], said
         assert not [text for text in said if text.startswith("Pulling")], said
     assert service.requests(image) == asked
+
+
+async def test_a_node_that_joins_is_in_the_next_task_and_gone_from_those_after_it_left(
+    service: Installation, third_node: Node
+) -> None:
+    """Its agent comes with it; it leaves a running task without a failure, and counts no more."""
+    await service.rolled_out()
+    await service.known_nodes(3)
+    image = service.add_image()
+    await service.ended_right(await service.post([image]), [*BOTH, third_node.name])
+
+    held = service.add_image(held=True)
+    task = await service.post([held])
+    await service.pulling(task, 3)
+    await service.cluster.remove_node(third_node)
+    seen = await service.until(task, lambda seen: seen["progress"]["totalNodes"] == 2)
+    assert seen["progress"]["failedNodes"] == 0
+    service.release(held)
+    await service.ended_right(task, BOTH)
+    assert [e["type"] for e in await service.events(task)].count("node.removed") == 1
+
+
+async def test_a_cordoned_node_is_in_no_new_task_until_it_is_uncordoned(
+    service: Installation,
+) -> None:
+    """As kubectl cordon and uncordon say it; the other node is warm meanwhile."""
+    service.kubectl("cordon", "node-2")
+    try:
+        await service.until_node("node-2", schedulable=False)
+        await service.ended_right(await service.post([service.add_image()]), ["node-1"])
+    finally:
+        service.kubectl("uncordon", "node-2")
+    await service.until_node("node-2", schedulable=True)
+    await service.ended_right(await service.post([service.add_image()]), BOTH)
+
+
+async def test_a_kubelet_that_is_killed_in_the_middle_of_a_task_costs_nothing(
+    service: Installation,
+) -> None:
+    """The node becomes NotReady; what has begun there goes on, and it takes no new work."""
+    node = service.cluster.nodes["node-2"]
+    image = service.add_image(held=True)
+    task = await service.post([image])
+    await service.pulling(task, 2)
+    await node.kubelet.kill()
+    try:
+        await service.until_node("node-2", schedulable=False)
+        service.release(image)
+        await service.ended_right(task, BOTH)
+        await service.ended_right(await service.post([service.add_image()]), ["node-1"])
+    finally:
+        node.kubelet.start()
+    await service.until_node("node-2", schedulable=True)
+    await service.ended_right(await service.post([service.add_image()]), BOTH)
+
+
+async def test_a_containerd_that_is_killed_in_the_middle_of_a_task_costs_one_attempt(
+    service: Installation,
+) -> None:
+    """The agent finds it again, without a restart of its own: it has the folder of the socket."""
+    node = service.cluster.nodes["node-2"]
+    pod = service.agent_on("node-2")
+    image = service.add_image(held=True)
+    task = await service.post([image], maxRetries=5, retryDelay=3)
+    await service.pulling(task, 2)
+    await node.containerd.kill()
+    await service.until(task, lambda seen: seen["progress"]["retryingNodes"] == 1)
+    node.containerd.start()
+    service.release(image)
+    await service.ended_right(task, BOTH, attempt=6)
+    after = service.agent_on("node-2")
+    assert after["metadata"]["uid"] == pod["metadata"]["uid"]
+    assert after["status"]["containerStatuses"][0]["restartCount"] == 0
+
+
+async def test_an_agent_pod_that_is_killed_in_the_middle_of_a_task_costs_no_attempt(
+    service: Installation,
+) -> None:
+    """Its successor is given the work again."""
+    image = service.add_image(held=True)
+    task = await service.post([image])
+    await service.pulling(task, 2)
+    before = service.agent_on("node-2")["metadata"]["name"]
+    service.kill_pod(before)
+    await service.rolled_out()
+    assert service.agent_on("node-2")["metadata"]["name"] != before
+    service.release(image)
+    await service.ended_right(task, BOTH)
+
+
+async def test_a_coordinator_pod_that_is_killed_in_the_middle_of_a_task_loses_nothing(
+    service: Installation,
+) -> None:
+    """A task that is created, one that runs and one that is over: all are there again."""
+    over = await service.post([service.add_image()])
+    await service.ended_right(over, BOTH)
+    image = service.add_image(held=True)
+    running = await service.post([image])
+    await service.pulling(running, 2)
+    before = service.coordinator()
+    service.kill_pod(before)
+    await service.rolled_out()
+    assert service.coordinator() != before
+    await service.pulling(running, 2)
+    service.release(image)
+    await service.ended_right(running, BOTH)
+    await service.ended_right(over, BOTH)
+
+
+async def test_nats_pods_that_are_killed_in_the_middle_of_a_task_lose_nothing(
+    service: Installation,
+) -> None:
+    """One after the other, each when the one before is back: two of three are always there."""
+    image = service.add_image(held=True)
+    task = await service.post([image])
+    await service.pulling(task, 2)
+    for number in range(3):
+        pod = f"ips-nats-{number}"
+        before = service.get_object("pod", pod)["metadata"]["uid"]
+        service.kill_pod(pod)
+        await service.replaced(pod, before)
+        second = service.add_image()
+        await service.ended_right(await service.post([second]), BOTH)
+    service.release(image)
+    await service.ended_right(task, BOTH)
+
+
+async def test_agents_that_are_rolled_in_the_middle_of_a_task_cost_no_attempt(
+    service: Installation,
+) -> None:
+    """One after the other, as the DaemonSet's strategy says; every pull is taken up again."""
+    image = service.add_image(held=True)
+    task = await service.post([image])
+    await service.pulling(task, 2)
+    before = {service.agent_on(node)["metadata"]["name"] for node in BOTH}
+    service.kubectl("rollout", "restart", "daemonset/ips-agent")
+    await service.rolled_out()
+    assert not before & {service.agent_on(node)["metadata"]["name"] for node in BOTH}
+    await service.pulling(task, 2)
+    service.release(image)
+    await service.ended_right(task, BOTH)
+
+
+async def test_a_cut_between_a_node_and_nats_is_waited_for(service: Installation) -> None:
+    """What was pulled meanwhile is told afterwards, and counts once."""
+    node = service.cluster.nodes["node-2"].machine
+    image = service.add_image(held=True)
+    task = await service.post([image])
+    await service.pulling(task, 2)
+    agent = service.agent_on("node-2")["status"]["podIP"]
+    cut = ["FORWARD", "--source", agent, "--protocol", "tcp", "--dport", "4222", "--jump", "DROP"]
+    node.run("iptables", "--wait", "--insert", *cut)
+    try:
+        await service.until_node("node-2", connected=False)
+        service.release(image)
+        seen = await service.until(task, lambda seen: seen["progress"]["completedNodes"] == 1)
+        assert seen["status"] == "running"
+    finally:
+        node.run("iptables", "--wait", "--delete", *cut)
+    await service.ended_right(task, BOTH)

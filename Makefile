@@ -39,6 +39,11 @@ e2e: setup ## Run the tests on a whole real cluster, whose parts are built once 
 	@scripts/fetch-kubernetes cluster
 	@$(PYTEST) -q tests/e2e $(ARGS)
 
+.PHONY: cluster
+cluster: setup ## Run a whole real cluster to try deploy/ on, until Ctrl-C (ARGS=--nodes=3; needs root)
+	@scripts/fetch-kubernetes cluster
+	@$(BIN)/python -m sandbox.kubernetes $(ARGS)
+
 .PHONY: check
 check: .venv/.ready ## The fast gate: format, lint, types, import contracts, fast tests
 	@$(BIN)/ruff format --check --quiet .

@@ -26,6 +26,7 @@ from sandbox.kubernetes.parts import find
 from sandbox.registry import Registry, in_thread
 
 MOST_NODES: Final = 8
+NODE_SILENCE: Final = 20
 _REGISTRY_PORT: Final = 5000
 _READY_SECONDS: Final = 180
 _VOLUME: Final = "10Gi"
@@ -40,13 +41,15 @@ class KubectlError(Exception):
 class Cluster:
     """A cluster that runs; see ``running_cluster``."""
 
-    def __init__(self, folder: Path, router: Machine, registry: Registry) -> None:
+    def __init__(
+        self, folder: Path, router: Machine, registry: Registry, *, node_silence: int
+    ) -> None:
         self.folder = folder
         self.router = router
         self.registry = registry
         """Every image that a node can pull is in it, whatever registry it is said to be of."""
         self.nodes: dict[str, Node] = {}
-        self._make_plane()
+        self._make_plane(node_silence)
         self._users = {
             f"node-{number}": {
                 "kubelet": self.plane.add_user(f"system:node:node-{number}", "system:nodes"),
@@ -57,12 +60,12 @@ class Cluster:
         }
         self._volumes = 0
 
-    def _make_plane(self) -> None:
+    def _make_plane(self, node_silence: int) -> None:
         folder = self.folder / "control-plane"
         folder.mkdir(exist_ok=True)
         options = api_server_options(folder / "certificate.pem", folder / "key.pem")
         self.plane = ControlPlane(folder, self.router, options)
-        self._controllers = controllers(self.plane)
+        self._controllers = controllers(self.plane, node_silence=node_silence)
 
     async def start(self) -> None:
         """Start the control plane. Raises ControlPlaneError."""
@@ -180,8 +183,13 @@ class Cluster:
 
 
 @asynccontextmanager
-async def running_cluster(nodes: int = 2) -> AsyncIterator[Cluster]:
-    """A cluster with so many nodes that are Ready. Raises ControlPlaneError, KubectlError."""
+async def running_cluster(
+    nodes: int = 2, *, node_silence: int = NODE_SILENCE
+) -> AsyncIterator[Cluster]:
+    """A cluster with so many nodes that are Ready. Raises ControlPlaneError, KubectlError.
+
+    A node becomes NotReady when its kubelet has been silent for ``node_silence`` seconds.
+    """
     remove_leftovers()
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(cluster_folder())
@@ -191,7 +199,7 @@ async def running_cluster(nodes: int = 2) -> AsyncIterator[Cluster]:
         make_router(router)
         registry = Registry(address=ROUTER, port=_REGISTRY_PORT, socket_factory=router.socket)
         stack.enter_context(in_thread(registry))
-        cluster = Cluster(folder, router, registry)
+        cluster = Cluster(folder, router, registry, node_silence=node_silence)
         stack.push_async_callback(cluster.stop)
         await cluster.start()
         await cluster.add_nodes(*range(1, nodes + 1))

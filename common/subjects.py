@@ -15,7 +15,11 @@ MAX_MESSAGE_BYTES = 256 * 1024
 
 _NODE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _NODE_NAME_LIMIT = 253
-_TASK_ID = re.compile(r"task-[0-9]{8}-[0-9]{6}-[0-9a-f]{8}")
+TASK_ID = "task-[0-9]{8}-[0-9]{6}-[0-9a-f]{8}"
+"""The form of a task's id, as a regular expression."""
+ATTEMPTS = 999_999_999
+"""The highest number that an attempt can have."""
+_TASK_ID = re.compile(TASK_ID)
 _INSTANCE = re.compile(r"[0-9a-f]{16}")
 _EVENT_TYPE = re.compile(r"[a-z]+\.[a-z]+")
 _ATTEMPT = re.compile(r"[1-9][0-9]{0,8}")
@@ -24,9 +28,9 @@ _ATTEMPT = re.compile(r"[1-9][0-9]{0,8}")
 _HEAD = re.escape(PREFIX)
 _AGENT_SUBJECT = re.compile(rf"{_HEAD}\.([a-z]+)\.([^.]+)\.({_INSTANCE.pattern})")
 _RESULT_SUBJECT = re.compile(
-    rf"{_HEAD}\.result\.({_TASK_ID.pattern})\.([^.]+)\.({_ATTEMPT.pattern})"
+    rf"{_HEAD}\.result\.({TASK_ID})\.([^.]+)\.({_ATTEMPT.pattern})"
 )
-_EVENT_SUBJECT = re.compile(rf"{_HEAD}\.event\.({_EVENT_TYPE.pattern})\.({_TASK_ID.pattern})")
+_EVENT_SUBJECT = re.compile(rf"{_HEAD}\.event\.({_EVENT_TYPE.pattern})\.({TASK_ID})")
 
 
 def is_node_name(name: str) -> bool:

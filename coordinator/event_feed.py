@@ -20,6 +20,7 @@ from common import subjects
 from common.bus import BusError, Record, StoreUnavailable, StoreWentBack, StreamState
 from common.documents import FINAL_EVENT_TYPES
 from common.logs import Log, Sparing
+from common.messages import NOT_DECODABLE
 from coordinator.core.task import Duty, TaskHead
 from coordinator.port import StoreAway
 
@@ -256,7 +257,7 @@ class EventFeed:
         key = subjects.parse_event(record.subject)
         try:
             envelope = _decode_envelope(record.data)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except NOT_DECODABLE:
             envelope = None
         if key is None or envelope is None or envelope.type != key.type:
             self._sparing.warning("event", "a record is no event", subject=record.subject)

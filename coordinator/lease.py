@@ -22,6 +22,7 @@ import msgspec
 from common import subjects
 from common.bus import BusError, Conflict, KeyValue
 from common.logs import Log
+from common.messages import NOT_DECODABLE
 
 if TYPE_CHECKING:
     from common.bus import Bus, Entry
@@ -190,5 +191,5 @@ def _read(entry: Entry) -> Claim:
     """Read the key's value; one that nobody understands is held by somebody unknown."""
     try:
         return msgspec.json.decode(entry.value or b"", type=Claim)
-    except msgspec.MsgspecError:
+    except NOT_DECODABLE:
         return Claim(owner="", process="", name="an unknown coordinator")

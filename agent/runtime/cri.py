@@ -22,6 +22,7 @@ from agent.runtime.node import runtime_facts
 from agent.runtime.proto import cri_pb2 as api
 from agent.runtime.protocol import PresentImage, PullFailed, RuntimeAway
 from common.image_reference import DOCKER_HUB
+from common.messages import NOT_DECODABLE
 from common.reasons import Reason
 
 if TYPE_CHECKING:
@@ -211,7 +212,7 @@ def _why_no_cri(url: str, error: CallFailed) -> str:
 def _platform(info: str) -> str:
     try:
         return msgspec.json.decode(info, type=VerboseInfo).platform
-    except msgspec.DecodeError:
+    except NOT_DECODABLE:
         return ""
 
 

@@ -23,6 +23,7 @@ from agent.runtime.failures import UNAVAILABLE, classify, presentable
 from agent.runtime.image_status import ImageStatus, VerboseInfo, pulled
 from agent.runtime.node import runtime_facts
 from agent.runtime.protocol import PresentImage, PullFailed, RuntimeAway
+from common.messages import NOT_DECODABLE
 from common.reasons import Reason
 
 if TYPE_CHECKING:
@@ -269,6 +270,6 @@ def _mountpoint(output: bytes) -> str:
     """Find where images are in what imagefsinfo says; empty if it does not."""
     try:
         disks = msgspec.json.decode(output, type=_ImageFsInfo).status.image_filesystems
-    except msgspec.DecodeError:
+    except NOT_DECODABLE:
         return ""
     return disks[0].fs_id.mountpoint if disks else ""

@@ -15,6 +15,7 @@ import msgspec
 from agent.runtime.containerd import CONTENT, NOT_FOUND
 from agent.runtime.endpoint import CallFailed
 from agent.runtime.protocol import Bytes, RuntimeAway
+from common.messages import NOT_DECODABLE
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping
@@ -188,6 +189,6 @@ def _sizes_in(manifest: bytes) -> dict[str, int]:
     """Read what a manifest names; nothing where it is not readable, which the pull will say."""
     try:
         content = msgspec.json.decode(manifest, type=_Manifest)
-    except msgspec.DecodeError:
+    except NOT_DECODABLE:
         return {}
     return {blob.digest: blob.size for blob in (content.config, *content.layers)}

@@ -19,7 +19,7 @@ import msgspec
 from common import subjects
 from common.bus import Bus, BusError, NotConnected, Received
 from common.logs import Log, Sparing
-from common.messages import Progress
+from common.messages import NOT_DECODABLE, Progress
 from coordinator.core.commands import (
     AskAgent,
     Assign,
@@ -250,7 +250,7 @@ class Term:
         def guarded(received: Received) -> None:
             try:
                 handle(received)
-            except (msgspec.MsgspecError, ValueError) as why:
+            except (*NOT_DECODABLE, ValueError) as why:
                 self._around.on_poison(kind)
                 poison.warning(
                     kind, "a message cannot be understood", subject=received.subject, why=str(why)

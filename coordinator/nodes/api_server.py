@@ -13,11 +13,11 @@ from http import HTTPStatus
 from typing import Any, Final
 
 import aiohttp
-import msgspec
 from kubernetes.aio import config
 from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 
+from common.messages import NOT_DECODABLE
 from coordinator.nodes.node_object import read_failure
 
 CONNECT_SECONDS: Final = 10.0
@@ -137,7 +137,7 @@ async def _configuration(context: str | None) -> Configuration:
 def _refusal(status: int, body: bytes) -> ApiServerError:
     try:
         message = read_failure(body).message
-    except msgspec.MsgspecError:
+    except NOT_DECODABLE:
         message = body[:200].decode(errors="replace")
     return failure(status, message)
 

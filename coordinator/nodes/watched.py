@@ -12,10 +12,9 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final, NamedTuple, NoReturn
 
-import msgspec
-
 from common.bus.backoff import Backoff
 from common.logs import Log
+from common.messages import NOT_DECODABLE
 from coordinator.core.fleet import Node
 from coordinator.nodes.api_server import ApiServer, ApiServerError, ExpiredError, failure
 from coordinator.nodes.failure_events import FailureEvents
@@ -107,7 +106,7 @@ class WatchedNodes:
             except ExpiredError as why:
                 log.info("the watch of nodes is too far behind: listing anew", why=str(why))
                 self._version = None
-            except (ApiServerError, msgspec.MsgspecError) as why:
+            except (ApiServerError, *NOT_DECODABLE) as why:
                 self._why_not = str(why).rstrip(".")
                 log.warning("the API server cannot be asked for its nodes", why=self._why_not)
             await asyncio.sleep(self._pause.next())

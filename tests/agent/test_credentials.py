@@ -159,6 +159,15 @@ def test_unusable_credentials_are_a_failure_that_says_why(
     assert "t0ken" not in failed.value.message
 
 
+def test_an_entry_in_another_encoding_is_unusable(path: Path) -> None:
+    """A password in Latin-1 is no JSON; it spoils its own entry and nothing else."""
+    path.write_bytes(
+        b'{"auths": {"registry.example.com:5000": {"username": "p", "password": "\xe4"}}}'
+    )
+    with pytest.raises(PullFailed, match="form"):
+        Keyring(path).lookup(IMAGE)
+
+
 def test_what_is_usable_beside_it_is_used(path: Path) -> None:
     """One bad entry spoils no other."""
     bad = {"identitytoken": "t0ken"}
@@ -176,12 +185,14 @@ def test_without_a_file_there_are_none() -> None:
     assert Keyring(None).lookup(IMAGE) == []
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"auths": 5}', "\x00"])
+@pytest.mark.parametrize(
+    "data", [b"", b"{", b"[]", b'{"auths": 5}', b"\x00", b'{"auths": {"r\xe4": {}}}']
+)
 def test_a_broken_file_is_logged_once_and_taken_for_none(
-    path: Path, text: str, caplog: pytest.LogCaptureFixture
+    path: Path, data: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Public images can be pulled all the same."""
-    path.write_text(text)
+    path.write_bytes(data)
     keyring = Keyring(path)
     assert keyring.lookup(IMAGE) == keyring.lookup(IMAGE) == []
     assert [record.levelno for record in caplog.records] == [logging.ERROR]

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.runtime import downloads
 from agent.runtime.containerd import CONTENT, Blob, Resource
 from agent.runtime.downloads import Download, Downloads
 from agent.runtime.endpoint import CallFailed
@@ -161,3 +162,9 @@ async def test_a_look_that_fails_is_made_up_for() -> None:
     node.faults = [CallFailed("NOT_FOUND", "lease"), RuntimeAway("gone")]
     seen = await watch(Downloads(node, interval=0.001), "lease", 2)
     assert seen[0] == Bytes(131, 330)
+
+
+@pytest.mark.parametrize("manifest", [b"", b"{", b'{"config": {"digest": "\xe4", "size": 1}}'])
+def test_a_manifest_that_is_none_tells_no_sizes(manifest: bytes) -> None:
+    """The pull itself will say what is wrong with it."""
+    assert downloads._sizes_in(manifest) == {}

@@ -83,13 +83,14 @@ async def test_a_webhook_is_delivered_over_refusals_and_restarts(
     assert len(receiver.got) == before + 1
 
 
-async def metric(fleet: Fleet, name: str) -> float:
-    """One sample of the coordinator's metrics."""
+async def metric(fleet: Fleet, name: str, *, missing: float | None = None) -> float:
+    """One sample of the coordinator's metrics; it must be there, unless it may be ``missing``."""
     async with fleet.http.get(f"{fleet.coordinator.url}/metrics") as answer:
         for line in (await answer.text()).splitlines():
             if line.startswith(f"{name} "):
                 return float(line.rpartition(" ")[2])
-    raise AssertionError(f"no sample {name}")
+    assert missing is not None, f"no sample {name}"
+    return missing
 
 
 async def test_metrics_count_what_happened_once(fleet: Fleet) -> None:
@@ -181,6 +182,28 @@ async def test_poison_on_every_subject_is_survived(
     said = [line for line in coordinator.log.splitlines() if "cannot be understood" in line]
     assert 1 <= len(said) <= 2
     await fleet.over(await fleet.post(["redis"]))
+
+
+async def test_a_heartbeat_that_no_command_can_answer_is_poison(
+    fleet: Fleet, nats_server: NatsServer, open_bus: OpenBus
+) -> None:
+    """What an agent says that it holds goes back to it; a name too long for that is no hold."""
+    fleet.nats_settings = {"IPS_NATS_URL": nats_server.url}
+    coordinator = await fleet.add_coordinator()
+    bus = await open_bus(nats_server)
+    holds = [
+        [{"task": "x" * 200_000, "attempt": 1}],
+        [{"task": "task-20260101-000000-00000000", "attempt": 10**12}],
+        [{"task": "task-20260101-000000-00000000\n", "attempt": 1}],
+    ]
+    for hold in holds:
+        said = {"agentVersion": "1", "driver": "cri", "labels": {}, "holds": hold}
+        bus.publish(subjects.heartbeat("node-1", "0" * 16), msgspec.json.encode(said))
+    counted = 'ips_undecodable_messages_total{kind="heartbeat"}'
+    async with asyncio.timeout(10):
+        while await metric(fleet, counted, missing=0.0) < len(holds):
+            await asyncio.sleep(0.1)
+    assert coordinator.pid is not None
 
 
 async def spray(bus: Bus, task: str) -> None:

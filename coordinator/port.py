@@ -118,7 +118,7 @@ class Live(Protocol):
         """Nodes of one task whose state, or an image's bytes, changed."""
 
     def of_fleet(self, wake: Wake) -> Changes:
-        """Nodes that changed in ``nodes()``; a name that ``node`` no longer knows is gone."""
+        """Nodes that changed as ``node`` tells them; one that it no longer knows is gone."""
 
 
 class Engine(Protocol):
@@ -194,8 +194,8 @@ class Engine(Protocol):
 
     # ── nodes ────────────────────────────────────────────────────────────────────────────────
 
-    def nodes(self) -> Iterable[KnownNode]:
-        """Every known node, ordered by name."""
+    def node_labels(self) -> Iterable[tuple[str, Mapping[str, str]]]:
+        """Name and labels of every known node, ordered by name: cheap for 10,000 of them."""
 
     def node(self, name: str) -> KnownNode | None:
         """One node; None for an unknown one."""

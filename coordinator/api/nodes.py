@@ -26,15 +26,16 @@ class Nodes:
         query = Reader(request.query)
         page, selector = query.page(NODES), query.selector()
         query.done()
-        nodes = [
-            node
-            for node in self._engine.nodes()
-            if all(satisfies(requirement, node.labels) for requirement in selector)
+        names = [
+            name
+            for name, labels in self._engine.node_labels()
+            if all(satisfies(requirement, labels) for requirement in selector)
         ]
+        nodes = map(self._engine.node, names[page.of(len(names))])
         return json_answer(
             documents.NodeList(
-                nodes=[fleet_node(node) for node in nodes[page.of(len(nodes))]],
-                total=len(nodes),
+                nodes=[fleet_node(node) for node in nodes if node is not None],
+                total=len(names),
                 limit=page.limit,
                 offset=page.offset,
             )

@@ -48,19 +48,24 @@ class FleetTable:
         self._agents = agents
         self._source = source
 
-    def __iter__(self) -> Iterator[KnownNode]:
+    def labels(self) -> Iterator[tuple[str, Mapping[str, str]]]:
+        """Name and labels of every node, ordered by name; the rest is made for those asked for."""
         names = set(chain(self._fleet.nodes, self._agents.heard))
-        return (self._known(name) for name in sorted(names))
+        return ((name, self._labels(self._fleet.nodes.get(name))) for name in sorted(names))
 
     def get(self, name: str) -> KnownNode | None:
         """One node; None for an unknown one."""
         known = name in self._fleet.nodes or name in self._agents.heard
         return self._known(name) if known else None
 
+    @staticmethod
+    def _labels(node: Node | None) -> Mapping[str, str]:
+        return {} if node is None else node.labels
+
     def _known(self, name: str) -> KnownNode:
         node, heard = self._fleet.nodes.get(name), self._agents.heard.get(name)
         problem = self._problem(name, node)
-        labels = {} if node is None else node.labels
+        labels = self._labels(node)
         if heard is None:
             return KnownNode(name, labels, schedulable=not problem, problem=problem)
         return self._with_agent(name, labels, problem, heard)

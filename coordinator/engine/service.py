@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NoReturn, Protocol
 
 from common.bus import Bus, BusError
@@ -189,9 +189,9 @@ class Service:
 
     # ── nodes ──
 
-    def nodes(self) -> Iterable[KnownNode]:
-        """Every known node, ordered by name."""
-        return self._readable_term().fleet
+    def node_labels(self) -> Iterable[tuple[str, Mapping[str, str]]]:
+        """Name and labels of every known node, ordered by name."""
+        return self._readable_term().fleet.labels()
 
     def node(self, name: str) -> KnownNode | None:
         """One node; None for an unknown one."""

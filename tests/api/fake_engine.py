@@ -203,8 +203,8 @@ class FakeEngine:
     def transfer(self, task_id: str) -> Transfer:
         return self.bytes.get(task_id, UNKNOWN_TRANSFER)
 
-    def nodes(self) -> Iterable[KnownNode]:
-        return [self.known[name] for name in sorted(self.known)]
+    def node_labels(self) -> Iterable[tuple[str, Mapping[str, str]]]:
+        return [(name, self.known[name].labels) for name in sorted(self.known)]
 
     def node(self, name: str) -> KnownNode | None:
         return self.known.get(name)

@@ -53,7 +53,8 @@ check: .venv/.ready ## The fast gate: format, lint, types, import contracts, fas
 	@$(PYTEST) -q -n 2 -m "not ($(SLOW))" $(ARGS)
 
 .PHONY: bench
-bench: setup ## Measure speed and memory; prints ratios and CPU time
+bench: setup ## Measure speed and memory; prints ratios and CPU time (ARGS=fleet: only that)
+	@case "$(ARGS)" in ""|*jobs*|*watch*) scripts/fetch-kubernetes cluster;; esac
 	@$(BIN)/python -m bench $(ARGS)
 
 .PHONY: fmt

@@ -6,7 +6,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 
-from bench import client, fleet, latency, memory, pulls
+from bench import client, fleet, jobs, latency, memory, pulls, watch
 
 BENCHES: dict[str, Callable[[], Awaitable[None]]] = {
     "pulls": pulls.run,
@@ -14,6 +14,8 @@ BENCHES: dict[str, Callable[[], Awaitable[None]]] = {
     "latency": latency.run,
     "memory": memory.run,
     "client": client.run,
+    "watch": watch.run,
+    "jobs": jobs.run,
 }
 
 

@@ -40,7 +40,8 @@ async def _measure(coordinator: Coordinator, nodes: int) -> None:
     settings = coordinator.agent_settings()
     async with connected(settings) as bus, connected(settings) as other:
         bare = min([await _bare_bus_work(bus, other, nodes) for _ in range(3)])
-        async with simulated_nodes(bus, coordinator, nodes, seconds=0.0):
+        names = [f"node-{number:05}" for number in range(1, nodes + 1)]
+        async with simulated_nodes(bus, settings, names, seconds=0.0):
             await all_known(coordinator, nodes)
             pid = coordinator.pid or 0
             walls, cpus = [], []

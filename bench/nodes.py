@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from prometheus_client import CollectorRegistry
@@ -14,7 +14,6 @@ from agent.metrics import Metrics
 from agent.runtime.simulated import SimulatedRuntime
 from agent.settings import AgentSettings
 from common.bus import Bus, BusSettings
-from sandbox.programs import Coordinator
 
 
 @asynccontextmanager
@@ -33,18 +32,23 @@ async def connected(settings: Mapping[str, str]) -> AsyncIterator[Bus]:
 
 @asynccontextmanager
 async def simulated_nodes(
-    bus: Bus, coordinator: Coordinator, count: int, *, seconds: float, size: int = 1_000_000
+    bus: Bus,
+    settings: Mapping[str, str],
+    names: Sequence[str],
+    *,
+    seconds: float,
+    size: int = 1_000_000,
 ) -> AsyncIterator[list[Agent]]:
-    """So many nodes ``node-0001``…, each pull of which takes so many seconds."""
+    """Agents for nodes of these names, each pull of which takes so many seconds."""
     metrics = Metrics(CollectorRegistry())
     agents = []
-    for number in range(1, count + 1):
-        own = {"IPS_NODE_NAME": f"node-{number:05}", "IPS_RUNTIME": "simulated"}
+    for name in names:
+        own = {"IPS_NODE_NAME": name, "IPS_RUNTIME": "simulated"}
         agents.append(
             Agent(
-                settings=AgentSettings.load({**coordinator.agent_settings(), **own}),
+                settings=AgentSettings.load({**settings, **own}),
                 bus=bus,
-                runtime=SimulatedRuntime(seconds=seconds, size=size, seed=str(number)),
+                runtime=SimulatedRuntime(seconds=seconds, size=size, seed=name),
                 keyring=Keyring(None),
                 metrics=metrics,
             )

@@ -11,7 +11,6 @@ import time
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -22,7 +21,6 @@ from tests.kubernetes.table import equal
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(600)]
 
-CHANGER = Path(__file__).with_name("change_nodes.py")
 COUNT = 5_000
 LABELS = {f"example.com/label-{number}": f"value-{number}" for number in range(20)}
 PADDING = 18_000
@@ -123,7 +121,8 @@ async def _changes(plane: ControlPlane, names: Sequence[str]) -> dict[str, float
     access = plane.access
     program = await asyncio.create_subprocess_exec(
         sys.executable,
-        CHANGER,
+        "-m",
+        "sandbox.kubernetes.change_nodes",
         access.url,
         access.authority,
         plane.admin_token,

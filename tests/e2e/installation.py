@@ -113,6 +113,20 @@ class Installation(User):
                         return str(event["message"])
                 await asyncio.sleep(0.2)
 
+    def python_in(self, pod: str, code: str) -> str:
+        """What some Python prints in a pod's container. Blocks."""
+        return self.kubectl("exec", pod, "--", "python3", "-c", code)
+
+    async def ended_once(self, pod: str) -> Json:
+        """Wait until a pod's container was started again; how it had ended."""
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            while True:
+                found = await asyncio.to_thread(self.get_object, "pod", pod)
+                [container] = found["status"]["containerStatuses"]
+                if container["restartCount"]:
+                    return dict(container["lastState"]["terminated"])
+                await asyncio.sleep(0.2)
+
     def kill_pod(self, name: str) -> None:
         """Delete a pod without any grace, and do not wait for its end."""
         self.kubectl("delete", "pod", name, "--grace-period=0", "--force", "--wait=false")

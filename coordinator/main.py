@@ -30,6 +30,7 @@ from coordinator.engine.live import LiveChanges
 from coordinator.engine.loop import Clock
 from coordinator.engine.service import Service
 from coordinator.engine.term import Surroundings, Term, TermSettings
+from coordinator.engine.webhooks import new_http_session
 from coordinator.event_feed import EventFeed
 from coordinator.lease import Lease
 from coordinator.metrics import Metrics
@@ -144,7 +145,7 @@ class Program:
         """Connect, then lead whenever the lease is held; gives everything back when cancelled."""
         async with self._bus_settings() as bus_settings:
             bus = await Bus.connect(bus_settings, on_state=self._tell_state)
-            async with asyncio.TaskGroup() as group, aiohttp.ClientSession() as http:
+            async with asyncio.TaskGroup() as group, new_http_session() as http:
                 group.create_task(bus.run())
                 try:
                     await self._prepare_store(bus)

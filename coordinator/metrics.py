@@ -92,7 +92,7 @@ class Metrics:
         match event:
             case OutcomeStored():
                 self._outcome(event, commands)
-            case TaskEnded(head=head):
+            case TaskEnded(head=head) if head.status.is_final:
                 self._ended(head)
             case Settled():
                 self._first_load = False
@@ -107,7 +107,7 @@ class Metrics:
         if not told or event.seq <= self._counted.get(task, 0):
             return  # of no effect, or counted in a term before this one
         self._counted[task] = event.seq
-        if self._first_load:
+        if self._first_load and not event.live:
             return  # what happened before this process lived, somebody else counted
         for command in commands:
             if isinstance(command, TellNode):

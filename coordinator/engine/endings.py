@@ -10,13 +10,14 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
+from weakref import WeakValueDictionary
 
-from common.bus import BusError
 from common.logs import Log
 from coordinator.core.run import Change, TaskRun
 from coordinator.core.task import Duty, TaskHead
 from coordinator.engine.heads import Heads
 from coordinator.engine.publisher import Publisher
+from coordinator.engine.store_health import persist
 from coordinator.engine.webhooks import Webhooks
 from coordinator.port import NoSuchTask
 from coordinator.store import Store
@@ -28,7 +29,6 @@ log = Log(__name__)
 FINISHED_REMEMBERED = 2
 AT_A_TIME = 4
 """Tasks whose end is read from the store at once, after a start with many untold ones."""
-STORE_AGAIN_SECONDS = 1.0
 
 
 class Endings:
@@ -53,6 +53,7 @@ class Endings:
         self._lookers = asyncio.Semaphore(AT_A_TIME)
         self._finished: OrderedDict[tuple[str, int | None], TaskRun] = OrderedDict()
         """The finished tasks that were looked at last: their folds never change."""
+        self._folding: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def finished_run(self, task: str) -> TaskRun:
         """The fold of a finished task, read from the store. Raises NoSuchTask, BusError."""
@@ -60,12 +61,16 @@ class Endings:
         if stored is None:
             raise NoSuchTask(task)
         key = task, stored.head.results_seq
-        if key not in self._finished:
-            self._finished[key] = await self._fold(stored.head, lambda *_: None)
+        # When a large task has failed, every page that is open on it asks at the same moment.
+        async with self._folding.setdefault(task, asyncio.Lock()):
+            run = self._finished.get(key)
+            if run is None:
+                run = await self._fold(stored.head, lambda *_: None)
+                self._finished[key] = run
+            self._finished.move_to_end(key)
             while len(self._finished) > FINISHED_REMEMBERED:
                 self._finished.popitem(last=False)
-        self._finished.move_to_end(key)
-        return self._finished[key]
+            return run
 
     async def _fold(
         self, head: TaskHead, on_change: Callable[[TaskRun, str, Change, float], None]
@@ -84,12 +89,15 @@ class Endings:
         """Let the world know how a task ended; both duties are remembered by its head."""
 
         async def look() -> Snapshot:
-            run = await self.finished_run(head.id)
+            if self._heads.get(head.id) is None:
+                raise NoSuchTask(head.id)
+            has_failures = head.counts is not None and head.counts.failed_details > 0
+            run = await self.finished_run(head.id) if has_failures else None
             return Snapshot(head, int(self._clock() * 1000), run=run)
 
         try:
             if Duty.EVENT in head.notify:
-                self._publisher.ended(await self._persist(look))
+                self._publisher.ended(await self._look(look))
             if Duty.WEBHOOK in head.notify:
                 await self._webhooks.deliver(head, look)
         except NoSuchTask:
@@ -99,11 +107,11 @@ class Endings:
         """A term before this one did not get to say how a task ended, nor maybe how it went."""
         if Duty.EVENT in head.notify:
             try:
-                await self._persist(lambda: self._retell(head))
+                await self._look(lambda: self._retell(head))
             except NoSuchTask:
                 return
             if self._publisher.knows_end(head):
-                await self._persist(lambda: self._told(head.id, Duty.EVENT))
+                await persist(lambda: self._told(head.id, Duty.EVENT))
         stored = self._heads.get(head.id)
         if stored is not None:
             await self.tell(stored.head)
@@ -118,11 +126,7 @@ class Endings:
             self._publisher.started(head)
         await self._fold(head, self._publisher.changed)
 
-    async def _persist(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Do something that needs the store, as often as it takes."""
-        while True:
-            try:
-                async with self._lookers:
-                    return await work()
-            except BusError:
-                await asyncio.sleep(STORE_AGAIN_SECONDS)
+    async def _look(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Read a whole task from the store, as often as it takes, and not too many at once."""
+        async with self._lookers:
+            return await persist(work)

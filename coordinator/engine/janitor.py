@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from common.bus import BusError, Conflict
+from common.bus import Conflict
 from common.logs import Log
 from coordinator.core.task import TaskHead
 from coordinator.engine.heads import Heads
+from coordinator.engine.store_health import persist
 from coordinator.engine.webhooks import GIVE_UP_SECONDS
 from coordinator.store import Store, StoredHead
 
@@ -39,7 +40,8 @@ class Janitor:
         self._retention = retention_seconds
         self._changed = asyncio.Event()
         self._left: dict[str, str | None] = {}
-        """Tasks without a head whose other records are still there, with their keys."""
+        """Tasks whose head is deleted, or was about to be, and whose other records are still
+        there; with their keys."""
 
     def wake(self) -> None:
         """A task is over, or the world has been told of it: something may expire sooner now."""
@@ -47,9 +49,9 @@ class Janitor:
 
     async def run(self) -> None:
         """Sweep what crashes left, then remove tasks as their time comes; runs without end."""
-        await self._persist(self._sweep)
+        await persist(self._sweep)
         while True:
-            await self._persist(self._remove_expired)
+            await persist(self._remove_expired)
             self._changed.clear()
             await self._next_due(min(map(self._expires, self._heads), default=math.inf))
 
@@ -59,13 +61,6 @@ class Janitor:
         with suppress(TimeoutError):
             async with asyncio.timeout(None if due == math.inf else due - self._clock()):
                 await self._changed.wait()
-
-    async def _persist(self, chore: Callable[[], Awaitable[None]]) -> None:
-        """Do a chore; where the store is away, that is no reason to die but to come again."""
-        try:
-            await chore()
-        except BusError as why:
-            log.warning("clean-up waits for the store", why=str(why))
 
     def _expires(self, stored: StoredHead) -> float:
         head: TaskHead = stored.head
@@ -80,12 +75,14 @@ class Janitor:
         for stored in self._heads:
             if self._expires(stored) > now:
                 continue
+            self._left[stored.head.id] = stored.head.key
             try:
                 await self._store.delete_head(stored)
             except Conflict:
-                continue  # somebody has rewritten it: seen anew at the next round
+                if await self._store.exists(stored.head.id):
+                    del self._left[stored.head.id]
+                    continue  # somebody has rewritten it: seen anew at the next round
             self._forget(stored.head.id)
-            self._left[stored.head.id] = stored.head.key
             log.info("task removed after its retention", task=stored.head.id)
         for task, key in list(self._left.items()):
             await self._store.purge_task(task, key)

@@ -7,14 +7,16 @@ after the other. While it does, nothing new is assigned and users are told so at
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import TypeVar
 
 from common.bus import BusError, Conflict
 from common.logs import Log
 from coordinator.core.events import Event, StoreClosed, StoreOpened
 from coordinator.store import Store
 
+T = TypeVar("T")
 log = Log(__name__)
 
 PROBE_SECONDS = 1.0
@@ -22,6 +24,16 @@ PROBE_SECONDS = 1.0
 LOOK_SECONDS = 10.0
 """Between two probes while all is well: outcomes are written by agents, so that a stream that
 refuses them alone is not noticed by any write of this program."""
+
+
+async def persist(work: Callable[[], Awaitable[T]]) -> T:
+    """Do something that needs the store, as often as it takes."""
+    while True:
+        try:
+            return await work()
+        except BusError as why:
+            log.info("the store is waited for", why=str(why))
+            await asyncio.sleep(PROBE_SECONDS)
 
 
 class StoreHealth:

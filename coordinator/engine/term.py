@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 from weakref import WeakValueDictionary
 
 import aiohttp
@@ -36,22 +36,19 @@ from coordinator.core.events import (
     BusFellSilent,
     BusHeard,
     Event,
-    OutcomeStored,
     Settled,
-    TaskCreated,
-    TaskEnded,
-    TaskStarted,
 )
 from coordinator.core.node_run import IN_FLIGHT, NodePhase
 from coordinator.core.run import TaskRun
 from coordinator.core.scheduler import Core, Limits
-from coordinator.core.task import Duty, TaskHead, TaskSpec, TaskStatus
+from coordinator.core.task import TaskHead, TaskSpec
 from coordinator.engine.agent_table import AgentTable
 from coordinator.engine.dispatch import Dispatcher
 from coordinator.engine.endings import Endings
 from coordinator.engine.failed_pulls import FailedPulls
 from coordinator.engine.fleet_table import FleetTable, SourceFeed
 from coordinator.engine.heads import Heads
+from coordinator.engine.intake import Intake
 from coordinator.engine.janitor import Janitor
 from coordinator.engine.live import Board, LiveChanges, Pulls
 from coordinator.engine.loop import Loop, Observe
@@ -60,11 +57,10 @@ from coordinator.engine.store_health import StoreHealth
 from coordinator.engine.transitions import Transitions
 from coordinator.engine.webhooks import Webhooks
 from coordinator.nodes.source import NewSource
-from coordinator.port import Created, IdempotencyKey, Transfer
-from coordinator.store import NAMED, Gone, Store, StoredHead
+from coordinator.port import Created, IdempotencyKey, StoreAway, Transfer
+from coordinator.store import NAMED, Store, StoredHead
 from coordinator.views.tasks import Snapshot
 
-T = TypeVar("T")
 log = Log(__name__)
 poison = Sparing(log)
 
@@ -122,8 +118,16 @@ class Term:
         self._jobs = asyncio.TaskGroup()
         self._deposition: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.loaded = asyncio.Event()
-        self._closing: dict[str, list[OutcomeStored]] = {}
         self._cancels: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._loop = Loop(self.core, self.clock, self._perform)
+        feed = self._loop.feed
+        self.source = around.new_source(SourceFeed(feed, around.live.fleet_changed))
+        self._dispatcher = Dispatcher(around.bus, epoch, feed, self._in_flight, self._deposed)
+        self.health = StoreHealth(self._store, feed)
+        self._transitions = Transitions(
+            self._store, self.heads, epoch, self.clock, feed, self._learn, self.health.failed
+        )
+        told = self._transitions.discharge
         self._publisher = Publisher(
             around.bus,
             source=settings.source,
@@ -131,21 +135,13 @@ class Term:
             clock=self.clock,
             snapshot=self.snapshot,
             runs=self.core.runs,
-            told=self._told,
+            told=told,
         )
-        self._loop = Loop(self.core, self.clock, self._perform)
-        feed = self._loop.feed
-        self.source = around.new_source(SourceFeed(feed, around.live.fleet_changed))
         self._loop.observe(
             self._publisher.observe,
             self._note_changes,
             FailedPulls(self.core.runs, self.source).observe,
             *around.observers,
-        )
-        self._dispatcher = Dispatcher(around.bus, epoch, feed, self._in_flight, self._deposed)
-        self.health = StoreHealth(self._store, feed)
-        self._transitions = Transitions(
-            self._store, self.heads, epoch, self.clock, feed, self._learn, self.health.failed
         )
         self._agents = AgentTable(
             self.core.fleet,
@@ -156,29 +152,51 @@ class Term:
             settings.forget_seconds,
         )
         self.fleet = FleetTable(self.core.fleet, self._agents, self.source)
+        webhooks = Webhooks(around.http, self.clock, told)
         self._endings = Endings(
-            self._store,
-            self.heads,
-            self._publisher,
-            Webhooks(around.http, self.clock, self._told),
-            self.clock,
-            self._told,
+            self._store, self.heads, self._publisher, webhooks, self.clock, told
         )
         self._janitor = Janitor(
             self._store, self.heads, self.clock, self._forget, settings.retention_seconds
         )
+        self._intake = Intake(
+            self._store,
+            self.heads,
+            feed,
+            self._spawn,
+            self._publisher,
+            self._endings,
+            self._task_over,
+        )
+
+    def _learn(
+        self,
+        stored: StoredHead,
+        *,
+        named: Sequence[str] | None = None,
+        nodes: Sequence[str] | None = None,
+    ) -> None:
+        self._intake.learn(stored, named=named, nodes=nodes)
+
+    def _forget(self, task: str) -> None:
+        self._intake.forget(task)
+
+    def _task_over(self, task: str) -> None:
+        self._board.drop_task(task)
+        self._janitor.wake()
 
     # ── the course of a term ──
 
     async def run(self) -> None:
         """Work until cancelled; whatever dies takes the term, and the program, with it."""
         async with self._jobs:
-            heads_end, outcomes_end = await self._load()
+            heads_end, outcomes_end = await self._intake.load()
+            log.info("state loaded", tasks=len(self.heads), running=len(self.core.runs))
             self._spawn(self._loop.run())
             self._spawn(self._publisher.run())
             self._spawn(self._publisher.report_progress())
-            self._spawn(self._watch_heads(heads_end + 1))
-            self._spawn(self._watch_outcomes(outcomes_end + 1))
+            self._spawn(self._intake.watch_heads(heads_end + 1))
+            self._spawn(self._intake.watch_outcomes(outcomes_end + 1))
             self._spawn(self._watch_bus())
             self._spawn(self.source.run())
             self._spawn(self._agents.watch_silence())
@@ -195,34 +213,6 @@ class Term:
             self._jobs.create_task(job)
         except RuntimeError:
             job.close()
-
-    async def _load(self) -> tuple[int, int]:
-        """Feed the core with everything that is not over; the ends of what was read."""
-        heads_end = 0
-        outcomes_end = await self._store.outcomes_end()
-        async for stored in self._store.load_heads():
-            heads_end = max(heads_end, stored.revision)
-            if not isinstance(stored, Gone):
-                self.heads.apply(stored)
-        for stored in sorted(self.heads, key=lambda stored: stored.order):
-            if not stored.head.status.is_final:
-                await self._load_unfinished(stored, outcomes_end)
-            elif stored.head.notify:
-                self._spawn(self._endings.tell_again(stored.head))
-        log.info("state loaded", tasks=len(self.heads), running=len(self.core.runs))
-        return heads_end, outcomes_end
-
-    async def _load_unfinished(self, stored: StoredHead, outcomes_end: int) -> None:
-        head = stored.head
-        if head.status is TaskStatus.RUNNING:
-            await self._publisher.read_kept(head.id)
-            self._publisher.created(head)
-            nodes = await self._store.load_list(head.id, head.node_list or "")
-            self._loop.feed(TaskStarted(head, stored.order, tuple(nodes)))
-            async for event in self._store.load_outcomes(head.id, outcomes_end):
-                self._loop.feed(event)
-        else:
-            await self._introduce(stored, found=True)
 
     @asynccontextmanager
     async def _hearing(self) -> AsyncIterator[None]:
@@ -272,92 +262,6 @@ class Term:
                 if self.core.fleet.clock.stands:
                     self._loop.feed(BusHeard())
             await asyncio.sleep(max(0.0, PING_SECONDS - (self.clock() - began)))
-
-    # ── what is stored comes in ──
-
-    async def _watch_heads(self, start: int) -> None:
-        async for stored in self._store.watch_heads(start):
-            if isinstance(stored, Gone):
-                self._forget(stored.task)
-            else:
-                self._learn(stored)
-
-    async def _watch_outcomes(self, start: int) -> None:
-        async for events in self._store.watch_outcomes(start):
-            for number, event in enumerate(events, start=1):
-                self._take_outcome(event)
-                if number % OUTCOMES_AT_A_TIME == 0:
-                    await asyncio.sleep(0)
-
-    def _take_outcome(self, event: OutcomeStored) -> None:
-        if event.key.task in self._closing:
-            self._closing[event.key.task].append(event)
-        else:
-            self._loop.feed(event)
-
-    def _learn(
-        self,
-        stored: StoredHead,
-        *,
-        named: Sequence[str] | None = None,
-        nodes: Sequence[str] | None = None,
-    ) -> None:
-        """Take a stored head in, and let the core know what is new about it."""
-        before = self.heads.get(stored.head.id)
-        if not self.heads.apply(stored):
-            return
-        head = stored.head
-        if head.status.is_final:
-            self._janitor.wake()
-        if before is not None and before.head.status is head.status:
-            return
-        if head.status.is_final:
-            self._loop.feed(TaskEnded(head))
-            self._board.drop_task(head.id)
-            if head.notify:
-                self._spawn(self._endings.tell(head))
-        elif nodes is not None:
-            self._loop.feed(TaskStarted(head, stored.order, tuple(nodes)))
-        elif head.status is TaskStatus.PENDING and (named is not None or not head.spec.names_nodes):
-            self._loop.feed(
-                TaskCreated(head, stored.order, None if named is None else tuple(named))
-            )
-        else:
-            self._spawn(self._introduce(stored))
-
-    async def _introduce(self, stored: StoredHead, *, found: bool = False) -> None:
-        """A head that somebody else wrote, or that landed without an answer: load its list.
-
-        ``found``: it was there when the term began.
-        """
-        head = stored.head
-        while True:
-            try:
-                if head.status is TaskStatus.RUNNING:
-                    nodes = await self._store.load_list(head.id, head.node_list or "")
-                elif head.spec.names_nodes:
-                    nodes = await self._store.load_list(head.id, NAMED)
-                else:
-                    nodes = None
-                break
-            except BusError:
-                await asyncio.sleep(STORE_AGAIN_SECONDS)
-        current = self.heads.get(head.id)
-        if current is None or current.head.status is not head.status:
-            return
-        if head.status is TaskStatus.RUNNING:
-            self._loop.feed(TaskStarted(head, stored.order, tuple(nodes or ())))
-        else:
-            named = None if nodes is None else tuple(nodes)
-            self._loop.feed(TaskCreated(head, stored.order, named, found))
-
-    def _forget(self, task: str) -> None:
-        stored = self.heads.get(task)
-        if stored is not None and self.heads.remove(task) and not stored.head.status.is_final:
-            self._loop.feed(TaskEnded(stored.head))  # removed by hand: nothing of it goes on
-
-    async def _told(self, task: str, duty: Duty) -> None:
-        await self._transitions.discharge(task, duty)
 
     # ── what agents say ──
 
@@ -426,17 +330,16 @@ class Term:
         """Cancel a task. Raises NoSuchTask, AlreadyOver, StoreAway.
 
         Outcomes that come in while the head is being swapped wait: they either count for all or
-        for nobody.
+        for nobody. Where the swap is not answered, they wait until the head can be read again.
         """
-        lock = self._cancels.setdefault(task, asyncio.Lock())
-        async with lock:
-            held = self._closing.setdefault(task, [])
-            try:
-                return await self._transitions.cancel(task, lambda: self.core.runs.get(task))
-            finally:
-                del self._closing[task]
-                for event in held:
-                    self._loop.feed(event)
+        async with self._cancels.setdefault(task, asyncio.Lock()):
+            with ExitStack() as stack:
+                stack.enter_context(self._intake.withholding(task))
+                try:
+                    return await self._transitions.cancel(task, lambda: self.core.runs.get(task))
+                except StoreAway:
+                    self._spawn(self._intake.read_anew(task, stack.pop_all()))
+                    raise
 
     async def named_nodes(self, task: str) -> Sequence[str] | None:
         """The ``nodeNames`` of a task. Raises BusError."""

@@ -11,6 +11,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from itertools import count
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -78,6 +79,7 @@ class Transitions:
         self._learn = learn
         self._failed = failed
         self._verdicts = asyncio.Semaphore(VERDICTS_AT_A_TIME)
+        self._lists = count(1)
 
     def _now_ms(self) -> int:
         return int(self._clock() * 1000)
@@ -150,6 +152,9 @@ class Transitions:
         stored = self._heads.get(command.task)
         if stored is None or stored.head.status is not TaskStatus.PENDING:
             return  # its end or start is on its way to the core already
+        # Never a name that was written before: a leader that was deposed while writing must not
+        # touch the list that counts, and of a longer list some chunks would stay.
+        name = f"nodes-{self._epoch}-{next(self._lists)}"
         size = stored.head.spec.batch_size
         running = replace(
             stored.head,
@@ -157,11 +162,10 @@ class Transitions:
             started_at=self._now_ms(),
             nodes=len(command.nodes),
             batches=-(-len(command.nodes) // size),
-            # A leader that was deposed while writing must not overwrite the list that counts.
-            node_list=f"nodes-{self._epoch}",
+            node_list=name,
         )
         try:
-            await self._store.save_list(command.task, f"nodes-{self._epoch}", command.nodes)
+            await self._store.save_list(command.task, name, command.nodes)
             swapped = await self._store.swap_head(stored, running)
         except Conflict:
             await self._read_again(command.task, StartFailed(command.task))

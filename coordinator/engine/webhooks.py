@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
+from weakref import WeakValueDictionary
 
 import aiohttp
 
@@ -18,6 +18,7 @@ from common.bus import BusError
 from common.documents import Webhook, encode
 from common.logs import Log
 from coordinator.core.task import Duty, TaskHead
+from coordinator.engine.store_health import persist
 from coordinator.views import tasks as views
 from coordinator.views.tasks import Snapshot
 from coordinator.views.times import seconds
@@ -35,6 +36,13 @@ Look = Callable[[], Awaitable[Snapshot]]
 """Reads how a task ended; may raise BusError."""
 
 
+def new_http_session() -> aiohttp.ClientSession:
+    """A session in which no receiver waits for another's connections, nor gets its cookies."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
+    )
+
+
 class Webhooks:
     """Tells receivers how their tasks ended."""
 
@@ -47,9 +55,7 @@ class Webhooks:
         self._http = http
         self._clock = clock
         self._told = told
-        self._places: defaultdict[str, asyncio.Semaphore] = defaultdict(
-            lambda: asyncio.Semaphore(AT_ONCE)
-        )
+        self._places: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     async def deliver(self, head: TaskHead, look: Look) -> None:
         """Bring one delivery to its end: taken (2xx), or given up after a day.
@@ -68,10 +74,11 @@ class Webhooks:
             await asyncio.sleep(pause)
         else:
             log.warning("webhook given up", task=head.id)
-        await self._discharge(head.id)
+        await persist(lambda: self._told(head.id, Duty.WEBHOOK))
 
     async def _try(self, head: TaskHead, look: Look) -> str | None:
-        async with self._places[views.scheme_and_host(head.spec.webhook_url or "")]:
+        receiver = views.scheme_and_host(head.spec.webhook_url or "")
+        async with self._places.setdefault(receiver, asyncio.Semaphore(AT_ONCE)):
             try:
                 shot = await look()
             except BusError:
@@ -108,12 +115,3 @@ class Webhooks:
                 return None if ok else f"status {answer.status}"
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             return type(error).__name__
-
-    async def _discharge(self, task: str) -> None:
-        while True:
-            try:
-                await self._told(task, Duty.WEBHOOK)
-            except BusError:
-                await asyncio.sleep(1.0)
-            else:
-                return

@@ -91,6 +91,33 @@ async def test_a_nats_that_is_paused_makes_nobody_lost(fleet: Fleet) -> None:
     assert_right_end(await fleet.over(task, within=90), await fleet.nodes(task))
 
 
+async def test_a_cancel_that_is_not_answered_tells_one_story(fleet: Fleet) -> None:
+    """The nodes end while it is unknown whether the task does: events say what the nodes say."""
+    await fleet.add_coordinator()
+    await fleet.add_agents(NODES, {"IPS_SIMULATED_SECONDS": "3"})
+    await fleet.known_nodes(NODES)
+    task = await fleet.post(IMAGES[:1])
+    await fleet.until(task, lambda seen: seen["progress"]["pullingNodes"] == NODES)
+    nats = fleet.nats_pids()
+    for child in nats:
+        os.kill(child, signal.SIGSTOP)
+    async with fleet.http.delete(f"{fleet.api}/tasks/{task}") as answer:
+        assert answer.status == 503
+    for child in nats:
+        os.kill(child, signal.SIGCONT)
+    seen = await fleet.over(task, within=60)
+    states = Counter(node["state"] for node in await fleet.nodes(task))
+    last = f"task.{seen['status']}"
+    events: list[Json] = []
+    async with asyncio.timeout(30):
+        while last not in [event["type"] for event in events]:
+            events = await fleet.events(task)
+            await asyncio.sleep(0.1)
+    types = Counter(event["type"] for event in events)
+    assert types["node.succeeded"] == states["succeeded"]
+    assert states["succeeded"] == (NODES if seen["status"] == "completed" else 0)
+
+
 async def test_an_agent_that_never_returns_is_a_failed_attempt(fleet: Fleet) -> None:
     """After acceptance it is AgentLost; the retry finds nobody and is AgentUnavailable."""
     await fleet.add_coordinator({"IPS_AGENT_WAIT_SECONDS": "2"})

@@ -1,0 +1,64 @@
+"""What is counted, and what somebody else has counted already."""
+
+from __future__ import annotations
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from common.subjects import AttemptKey
+from coordinator.core.events import OutcomeStored, Settled, TaskEnded
+from coordinator.core.task import TaskStatus
+from coordinator.metrics import Metrics
+from tests.core.stage import START, Stage, head, pulled
+
+TASK = "task-20260101-000000-00000001"
+
+
+class Counted:
+    """Metrics that look at a core on its stage."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.metrics = Metrics(self.registry, lambda: 0)
+        self.stage = Stage("n1", "n2")
+        self.stage.start(TASK, "n1 n2")
+        self._seq = 0
+
+    def outcome(self, node: str, *, live: bool) -> None:
+        """An outcome is read, one of a start's or one that is stored now."""
+        self._seq += 1
+        event = OutcomeStored(AttemptKey(TASK, node, 1), pulled("a"), self._seq, START, live)
+        self.metrics.observe(event, self.stage.tell(event))
+
+    def value(self, name: str, **labels: str) -> float | None:
+        """One sample."""
+        return self.registry.get_sample_value(name, labels)
+
+
+@pytest.fixture
+def counted() -> Counted:
+    """A coordinator that has just started."""
+    return Counted()
+
+
+def test_what_is_stored_while_a_start_settles_counts(counted: Counted) -> None:
+    """That is when agents hand over what they kept while no coordinator was there."""
+    counted.outcome("n1", live=False)
+    counted.outcome("n2", live=True)
+    assert counted.value("ips_nodes_processed_total", status="succeeded") == 1
+    assert counted.value("ips_images_pulled_total") == 1
+
+
+def test_what_a_later_term_reads_first_counts(counted: Counted) -> None:
+    """Between two terms of one process nobody else counts."""
+    counted.metrics.observe(Settled(), [])
+    counted.outcome("n1", live=False)
+    assert counted.value("ips_nodes_processed_total", status="succeeded") == 1
+
+
+def test_only_ends_count_as_ends(counted: Counted) -> None:
+    """A head that was removed by hand did not end in any way."""
+    counted.metrics.observe(TaskEnded(head(TASK, status=TaskStatus.RUNNING)), [])
+    assert counted.value("ips_tasks_total", status="running") is None
+    counted.metrics.observe(TaskEnded(head(TASK, status=TaskStatus.CANCELLED)), [])
+    assert counted.value("ips_tasks_total", status="cancelled") == 1

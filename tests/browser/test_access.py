@@ -38,6 +38,7 @@ async def unfold(page: Page, view: str) -> None:
     if view == "new":
         await page.locator("[aria-labelledby=labels-label] button").last.click()
         await page.locator("#images").fill("Wrong Image\nnginx")
+        await page.locator("#batchSize").fill("0")
         await page.locator("button[type=submit]").click()
         await expect(page.get_by_role("alert")).to_be_visible()
     if view == "nodes":

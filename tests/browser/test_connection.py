@@ -29,7 +29,9 @@ async def test_a_restart_of_the_coordinator_is_told_and_healed(
     for page in (one, everything):
         await expect(page.get_by_text("1 pulling")).to_be_visible()
     await coordinator.kill()
+    resumed = set()
     for page in (one, everything):
+        page.on("request", lambda asked: resumed.update(re.findall(r"lastEventId=\w+", asked.url)))
         lost = page.get_by_role("alert").get_by_text(re.compile("Connection lost"))
         await expect(lost).to_be_visible()
         await expect(page.get_by_text("Reconnecting")).to_be_visible()
@@ -43,6 +45,7 @@ async def test_a_restart_of_the_coordinator_is_told_and_healed(
         await expect(page.get_by_text("2 of 2 nodes")).to_be_visible()
         await expect(page.get_by_text("Completed").last).to_be_visible()
     await expect(one.get_by_role("img", name=re.compile("100 % of nodes done"))).to_be_visible()
+    assert resumed
     await windows.close()
     assert windows.complaints == []
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, Route, expect
+from playwright.async_api import Error, Page, Route, expect
 
 from tests.fixtures.browser import Windows
 from tests.fixtures.fleet import Fleet
@@ -41,15 +42,17 @@ async def poison(page: Page) -> None:
     """Have every answer of the API poisoned on its way."""
 
     async def change(route: Route) -> None:
-        answer = await route.fetch()
-        await route.fulfill(response=answer, body=json.dumps(poisoned(await answer.json())))
+        with suppress(Error):  # the page has gone on, and wants no answer
+            answer = await route.fetch()
+            await route.fulfill(response=answer, body=json.dumps(poisoned(await answer.json())))
 
     async def leave(route: Route) -> None:
         await route.continue_()
 
     async def change_stream(route: Route) -> None:
-        answer = await route.fetch()
-        await route.fulfill(response=answer, body=poisoned_stream(await answer.text()))
+        with suppress(Error):
+            answer = await route.fetch()
+            await route.fulfill(response=answer, body=poisoned_stream(await answer.text()))
 
     await page.route("**/api/v1/**", change)
     await page.route("**/api/v1/events?*", leave)  # has no end to be waited for

@@ -73,12 +73,12 @@ def plan(node: str, image: str, attempt: int) -> Pull:
         return Pull(2.0, size, Reason.IMAGE_NOT_FOUND, text)
     if image in SIZES and number % 41 == 7:
         text = "write /var/lib/containerd/…/data: no space left on device"
-        return Pull(6.0, size, Reason.DISK_FULL, text)
+        return Pull(4.0, size, Reason.DISK_FULL, text)
     if image in SIZES and number % 19 == 4 and attempt == 1:
         text = "pull QPS exceeded: 429 Too Many Requests"
         return Pull(4.0, size, Reason.RATE_LIMITED, text)
     slowness = 5 + (number * 7919) % 11
-    return Pull(2 + 2 * slowness * size / SIZES[IMAGES[0]], size)
+    return Pull(1 + 1.2 * slowness * size / SIZES[IMAGES[0]], size)
 
 
 @dataclass
@@ -137,7 +137,7 @@ async def set_scene(fleet: Fleet) -> Scene:
     failed = await fleet.post([MISSING], batchSize=60, nodeSelector={"gpu": "l4"})
     await fleet.over(failed)
     await fleet.over(await fleet.post(["registry.k8s.io/pause:3.10"], nodeSelector={"gpu": "h100"}))
-    more = {"batchSize": 60, "maxRetries": 2, "retryDelay": 20, "priority": 8}
+    more = {"batchSize": 60, "maxRetries": 2, "retryDelay": 10, "priority": 8}
     running = await fleet.post(IMAGES, maxFailedNodes="10%", **more)
     for name in ("grafana/grafana:11.2.0", "quay.io/argoproj/argocd:v2.12.3"):
         await fleet.post([name], batchSize=3)
@@ -162,6 +162,7 @@ async def arrange(page: Page, view: str) -> None:
     if view == "task":
         await expect(page.locator("#map-title")).to_have_text(re.compile(rf"{NODES}$"))
         await expect(page.locator(".chart .line[d]")).to_be_attached()
+        await expect(page.locator(".batches li").first).to_be_visible()
         await page.locator("canvas").focus()
         for key in ("Home", *["ArrowRight"] * FULL, "Enter"):
             await page.keyboard.press(key)

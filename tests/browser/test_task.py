@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, Route, expect
 
 from tests.fixtures.browser import Windows
 from tests.fixtures.fleet import Fleet
@@ -178,6 +179,33 @@ async def test_ten_thousand_nodes_have_a_cell_each(windows: Windows) -> None:
     assert len(seen["chosen"]) >= 2
     assert f"rgb({', '.join(seen['after'].split(',')[:3])})" == WARM
     assert seen["height"] <= 450
+
+
+async def test_nothing_is_summed_up_before_the_nodes_are_there(
+    windows: Windows, site: Fleet
+) -> None:
+    """While they are asked for, the page does not say that no batch has begun."""
+    task = await site.post(["registry.example/later:1"])
+    await site.over(task)
+    page = await windows.open("#/new")
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        asked.set()
+        await answered.wait()
+        await route.continue_()
+
+    await page.route("**/nodes?*", hold)
+    await page.goto(f"{windows.url}/web/#/tasks/{task}")
+    await asked.wait()
+    await expect(page.get_by_role("region", name="Settings")).to_contain_text("Batch size")
+    batches = page.get_by_role("region", name="Batches")
+    await expect(batches).to_be_visible()
+    await expect(batches.get_by_text("No batch has begun.")).to_be_hidden()
+    await expect(page.locator("table.images tbody tr")).to_have_count(0)
+    answered.set()
+    await expect(batches.get_by_role("listitem")).to_have_count(1)
+    await expect(page.locator("table.images tbody tr")).to_have_count(1)
 
 
 async def test_an_unknown_task_is_said_to_be_gone(windows: Windows) -> None:

@@ -33,10 +33,15 @@ export class EventStream {
   #seen = () => this.#visibilityChanged();
   #online = () => this.#wait.end();
 
-  /** @param {string} path of the stream, below the API @param {Listener} listener */
-  constructor(path, listener) {
+  /**
+   * @param {string} path of the stream, below the API
+   * @param {Listener} listener
+   * @param {boolean} [live] whether frames of what changes between events are wanted
+   */
+  constructor(path, listener, live = true) {
     this.path = path;
     this.listener = listener;
+    this.live = live;
   }
 
   /** Opens it, and keeps it open until `stop`. */
@@ -89,7 +94,7 @@ export class EventStream {
 
   #url() {
     const after = this.#position && `&lastEventId=${encodeURIComponent(this.#position)}`;
-    return `${API}${this.path}?live=true${after}`;
+    return `${API}${this.path}?live=${this.live}${after}`;
   }
 
   /** @param {ReadableStreamDefaultReader<Uint8Array>} reader */

@@ -9,7 +9,7 @@ const MOST_ROWS = 24;
 const PARTS = ["succeeded", "pulling", "retrying", "failed", "cancelled"];
 
 export class BatchTimeline {
-  #none = h("p", { class: "hint" }, t("batches.none"));
+  #none = h("p", { class: "hint", hidden: true }, t("batches.none"));
   #rows = h("ol", { class: "batches" });
   #list = new KeyedList(this.#rows, ({ from }) => String(from), () => new Row());
   element = h(

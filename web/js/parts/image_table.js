@@ -87,7 +87,7 @@ const blank = (image) =>
 
 function count(sum, image, node) {
   if (image.totalBytes > sum.size) sum.size = image.totalBytes;
-  if (image.state === "failed") sum.failed += 1;
+  if (image.state === "failed" && node.state === "failed") sum.failed += 1; // or it is tried again
   if (image.state === "present") sum.present += 1;
   if (image.state === "present" || image.state === "pulled") sum.done += 1;
   if (image.state !== "pulled" || image.seconds === undefined) return;

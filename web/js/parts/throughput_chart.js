@@ -14,7 +14,7 @@ export class ThroughputChart {
   #pointer = svg("line", { class: "pointer", y1: 0, y2: HEIGHT, x1: -9, x2: -9 });
   #plot = svg(
     "svg",
-    { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img" },
+    { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": t("chart.title") },
     [1, 2, 3].map((quarter) => grid((quarter * HEIGHT) / 4)),
     this.#area,
     this.#line,
@@ -55,6 +55,7 @@ export class ThroughputChart {
 
   #clear() {
     for (const path of [this.#area, this.#line, this.#done]) path.removeAttribute("d");
+    setAttribute(this.#plot, "aria-label", this.#none.textContent);
     replace(this.#ends);
   }
 

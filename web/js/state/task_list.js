@@ -42,11 +42,12 @@ export class TaskList {
   constructor(query, listener) {
     this.query = query;
     this.listener = listener;
-    this.#stream = new EventStream("/events", {
+    const news = {
       onEvent: (type, data) => this.#take(type, data),
       onOpen: () => this.#refresh.request(),
       onState: (state) => listener.onState(state),
-    });
+    };
+    this.#stream = new EventStream("/events", news, false);
   }
 
   start() {

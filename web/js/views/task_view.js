@@ -121,7 +121,13 @@ export class TaskView {
   #changed() {
     this.shell.heard();
     this.#painter.request();
-    this.#summarizer.request();
+    if (this.#areNodesKnown()) this.#summarizer.request();
+  }
+
+  /** Before that, sums over nodes would say that nothing has begun. */
+  #areNodesKnown() {
+    const { task, nodes, loading } = this.#watch;
+    return loading === null && (nodes.length > 0 || task?.progress.totalNodes === 0);
   }
 
   #complain(problem) {
@@ -150,18 +156,17 @@ export class TaskView {
     this.#bar.update(task);
     this.#actions.update(task);
     this.#showFigures(task);
+    this.#settings.update(task);
+    this.#failures.update(this.#watch.nodes);
     this.#map.update(task, this.#watch);
     this.shell.title(titleOf(task));
   }
 
   #summarize() {
     const { task, nodes, history, begun } = this.#watch;
-    if (task === null) return;
-    this.#failures.update(nodes);
     this.#images.update(task.images, nodes);
     this.#chart.update(history.points, isOver(task));
     this.#batches.update(task, nodes, begun);
-    this.#settings.update(task);
   }
 
   #showFigures(task) {

@@ -52,6 +52,7 @@ export class TasksView {
 
   start() {
     this.shell.title(t("tasks.title"));
+    this.#drawFilters({});
     this.#list.start();
   }
 
@@ -62,7 +63,8 @@ export class TasksView {
 
   #changed() {
     this.shell.heard();
-    this.#painter.request();
+    // An event that comes before the page would only put off its painting.
+    if (this.#list.tasks !== null) this.#painter.request();
   }
 
   #table() {
@@ -89,7 +91,6 @@ export class TasksView {
     const { tasks, total, counts } = this.#list;
     this.#overview.update(this.#list);
     this.#drawFilters(counts);
-    if (tasks === null) return;
     this.#rows.show(tasks);
     this.#empty.hidden = tasks.length > 0;
     if (tasks.length === 0) this.#drawEmpty();
@@ -208,8 +209,7 @@ class Overview {
   element = h("dl", { class: "overview", "aria-label": t("tasks.overview") });
 
   /** @param {TaskList} list */
-  update({ running, counts, nodes, tasks }) {
-    if (tasks === null) return;
+  update({ running, counts, nodes }) {
     const sums = sumOf(running.values());
     const trouble = sums.failed + sums.retrying;
     this.#show("running", number(running.size), waiting(counts.pending), "running");

@@ -19,8 +19,11 @@ from agent.metrics import Metrics
 from agent.runtime.protocol import Runtime, RuntimeAway, RuntimeFacts
 from common import subjects
 from common.bus import NotConnected
+from common.logs import Log
 from common.messages import Heartbeat
 from common.subjects import AgentAddress
+
+log = Log(__name__)
 
 VERSION = "1.0.0"
 JITTER = 0.2
@@ -63,6 +66,7 @@ class Heart:
         self._interval = interval
         self._facts: RuntimeFacts | None = None
         self._why_away = "the container runtime has not answered yet"
+        self._said = ""
         self._doubt = asyncio.Event()
         self._spoken = False
         self._left = False
@@ -109,8 +113,19 @@ class Heart:
         except TimeoutError:
             self._facts = None
             self._why_away = f"the container runtime did not answer for {RUNTIME_SECONDS:g} s"
+        self._say_what_changed()
         if self._facts is not None and self._facts.image_disk is not None:
             self._metrics.show_disk(self._facts.image_disk)
+
+    def _say_what_changed(self) -> None:
+        """Tell whoever reads the log once: a probe that fails does not show them why."""
+        said, self._said = self._said, self.why_no_runtime or "answers"
+        if self._said == said:
+            return
+        if self._facts is None:
+            log.warning("the container runtime is away", why=self._why_away)
+        else:
+            log.info("the container runtime answers", runtime=self._facts.runtime)
 
     def _beat(self, *, leaving: bool = False) -> None:
         self._spoken = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -220,3 +221,19 @@ def test_last_word() -> None:
     bench = Bench()
     bench.run(script)
     assert [heartbeat.leaving for _, heartbeat in bench.heard] == [False, True]
+
+
+def test_a_log_says_once_why_the_runtime_is_away(caplog: pytest.LogCaptureFixture) -> None:
+    """A probe that fails shows an admin no reason."""
+
+    async def script(bench: Bench) -> None:
+        await asyncio.sleep(60)
+        bench.runtime.away = ""
+        await asyncio.sleep(60)
+
+    caplog.set_level(logging.INFO, "agent.heartbeat")
+    bench = Bench()
+    bench.runtime.away = "no socket"
+    bench.run(script)
+    said = [record.getMessage() for record in caplog.records]
+    assert said == ["the container runtime is away", "the container runtime answers"]

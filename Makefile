@@ -5,7 +5,6 @@ PYTHON ?= python3
 PYTEST := $(BIN)/python -m pytest
 # What `make check` leaves to `make test`: everything that starts a program or takes long.
 SLOW := browser or nats or containerd or crictl or kubernetes or e2e or system or deep
-SOURCES := common coordinator agent sandbox tests bench
 
 .DEFAULT_GOAL := help
 

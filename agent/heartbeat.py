@@ -37,7 +37,7 @@ LOOK_AGAIN_SECONDS = 2.0
 
 
 class Speaker(Protocol):
-    """What the heart needs of the bus."""
+    """What those need of the bus who say something that nobody waits for."""
 
     def publish(self, subject: str, payload: bytes) -> None:
         """Send now. Raises NotConnected."""

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import Protocol
 
 import msgspec
 
+from agent.heartbeat import Speaker
 from agent.ledger import Ledger
 from common import subjects
 from common.bus import NotConnected
@@ -20,13 +20,6 @@ from common.subjects import AgentAddress
 
 ATTEMPTS_IN_ONE = 4
 """Attempts of 50 images each, of the longest names, that stay well below the limit of a message."""
-
-
-class Speaker(Protocol):
-    """What the reporter needs of the bus."""
-
-    def publish(self, subject: str, payload: bytes) -> None:
-        """Send now. Raises NotConnected."""
 
 
 class Reporter:

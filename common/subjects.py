@@ -27,9 +27,7 @@ _ATTEMPT = re.compile(r"[1-9][0-9]{0,8}")
 # The node's token is checked where it is decoded.
 _HEAD = re.escape(PREFIX)
 _AGENT_SUBJECT = re.compile(rf"{_HEAD}\.([a-z]+)\.([^.]+)\.({_INSTANCE.pattern})")
-_RESULT_SUBJECT = re.compile(
-    rf"{_HEAD}\.result\.({TASK_ID})\.([^.]+)\.({_ATTEMPT.pattern})"
-)
+_RESULT_SUBJECT = re.compile(rf"{_HEAD}\.result\.({TASK_ID})\.([^.]+)\.({_ATTEMPT.pattern})")
 _EVENT_SUBJECT = re.compile(rf"{_HEAD}\.event\.({_EVENT_TYPE.pattern})\.({TASK_ID})")
 
 

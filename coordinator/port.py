@@ -1,7 +1,9 @@
 """What the API needs of the engine, and nothing else; each side knows only this.
 
-Everything that is not ``async`` answers from memory at once and never fails. Whatever is ``async``
-may raise ``StoreAway``. Times are whole milliseconds since 1970, UTC, by the store's clock.
+Everything that is not ``async`` answers from memory at once. All but ``live`` and the questions of
+readiness raise ``StoreAway`` where ``unreadable`` has something to say, and whatever is ``async``
+where the store cannot be asked. Times are whole milliseconds since 1970, UTC: those of nodes by the
+store's clock, those of tasks by the coordinator's.
 """
 
 # ruff: noqa: N818 -- an exception here is named by what happened, as its callers speak of it
@@ -68,7 +70,7 @@ class Transfer:
     """Compressed bytes of a whole task, over all nodes and images; None is unknown."""
 
     bytes: int | None = None
-    """There now: finished images, and what the running pulls have. Never falls within a run."""
+    """There now: finished images, and what the running pulls have. Falls where a pull fails."""
     total_bytes: int | None = None
     """Of every image whose size is known by now."""
     bytes_per_second: int | None = None

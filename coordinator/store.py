@@ -28,6 +28,8 @@ poison = Sparing(Log(__name__))
 SUBJECTS_AT_A_TIME = 500
 LIST_CHUNK_BYTES = 192 * 1024
 """Names in one stored chunk; with JSON's quotes and commas it stays below the message limit."""
+KEY_UNUSED_SECONDS = 86_400
+"""After so long nobody completes the create of a key's task, and a removed key's tombstone goes."""
 NAMED = "named"
 """The list of a task's ``nodeNames``; a started task's own list is named by its head."""
 
@@ -121,7 +123,11 @@ class Store:
         await self._heads.delete(stored.head.id, stored.revision)
 
     async def probe(self) -> None:
-        """Write something without meaning into everything that is stored. Raises BusError."""
+        """Write something without meaning into all that the truth is derived from.
+
+        Not into the events' stream, where everybody would read it: their publisher tries again by
+        itself. Raises BusError.
+        """
         for bucket in (self._heads, self._lists, self._keys):
             await bucket.delete("probe")
         subject = f"{subjects.PREFIX}.result.probe.probe.probe"  # nobody reads it as an outcome
@@ -222,16 +228,21 @@ class Store:
         found = await self.load_key(key)
         if found is not None and found[0].task == task:
             with suppress(Conflict):
-                await self._keys.delete(key, found[1])
+                await self._keys.delete(key, found[1], ttl=KEY_UNUSED_SECONDS)
 
-    async def release_keys(self, is_known: Callable[[str], bool]) -> None:
-        """Remove the key records of tasks that were deleted; a crash may have left some."""
+    async def release_keys(self, is_known: Callable[[str], bool], now: float) -> None:
+        """Remove key records of tasks that were deleted, or that never came to be for a day.
+
+        A crash may have left some. ``now`` is in seconds since 1970.
+        """
         async for entries in self._keys.entries("idem.*"):
             for entry in entries:
                 record = _key_of(entry)
                 if record is None or is_known(record.task):
                     continue
-                if await self.was_deleted(record.task):
+                if await self.was_deleted(record.task) or (
+                    now - entry.time > KEY_UNUSED_SECONDS and not await self.exists(record.task)
+                ):
                     await self._release_key(entry.key, record.task)
 
 

@@ -67,13 +67,13 @@ class KeyValue:
         """
         return await self._bus.store(self._prefix + key, value, expect_last=revision, ttl=ttl)
 
-    async def delete(self, key: str, revision: int | None = None) -> int:
+    async def delete(self, key: str, revision: int | None = None, *, ttl: int | None = None) -> int:
         """Leave a tombstone (of exactly this revision, where given); its revision.
 
-        Raises Conflict.
+        ``ttl``: whole seconds until the tombstone, too, is gone. Raises Conflict.
         """
         return await self._bus.store(
-            self._prefix + key, b"", expect_last=revision, headers=_DELETED
+            self._prefix + key, b"", expect_last=revision, headers=_DELETED, ttl=ttl
         )
 
     async def entries(self, keys: str = ">") -> AsyncGenerator[list[Entry], None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import Final
 
@@ -11,8 +10,7 @@ from aiohttp.abc import AbstractAccessLogger
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from common.logs import Log
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+from coordinator.api.problems import Handler
 
 UNMATCHED: Final = "unmatched"
 OTHER_METHOD: Final = "other"

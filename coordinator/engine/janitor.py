@@ -97,7 +97,9 @@ class Janitor:
             if self._heads.get(task) is None and not await self._store.exists(task):
                 await self._store.purge_task(task)
                 log.info("purged what was left of a removed task", task=task)
-        await self._store.release_keys(lambda task: self._heads.get(task) is not None)
+        await self._store.release_keys(
+            lambda task: self._heads.get(task) is not None, self._clock()
+        )
 
 
 def _drawn_at(task: str) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 
 from msgspec.structs import replace
 
@@ -11,6 +11,7 @@ from common.messages import AttemptProgress, ImageProgress
 from coordinator.core.node_run import IN_FLIGHT, NodeRun
 from coordinator.core.run import TaskRun
 from coordinator.port import Transfer, Wake
+from coordinator.views.nodes import Pulls
 
 
 class NameChanges:
@@ -71,9 +72,6 @@ class LiveChanges:
         self._tasks[task].remove(changes)
         if not self._tasks[task]:
             del self._tasks[task]
-
-
-Pulls = Mapping[str, ImageProgress]
 
 
 class Board:

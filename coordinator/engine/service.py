@@ -11,7 +11,7 @@ from common.lifecycle import leaves
 from common.logs import Log
 from coordinator.core.run import TaskRun
 from coordinator.core.task import TaskHead, TaskSpec, TaskStatus
-from coordinator.engine.live import LiveChanges, Pulls
+from coordinator.engine.live import LiveChanges
 from coordinator.engine.term import DeposedError, Term
 from coordinator.engine.transitions import store_needed
 from coordinator.port import (
@@ -21,6 +21,7 @@ from coordinator.port import (
     StoreAway,
     Transfer,
 )
+from coordinator.views.nodes import Pulls
 
 log = Log(__name__)
 
@@ -44,8 +45,8 @@ class Leadership(Protocol):
 class Service:
     """Readiness, and every question handed to the term that can answer it.
 
-    The last term's memory still answers reads while the store is away; it is dropped as soon as
-    somebody else is known to lead.
+    The last term's memory still answers reads while the store is away; once somebody else is
+    known to lead, they are refused.
     """
 
     def __init__(self, live: LiveChanges) -> None:

@@ -50,7 +50,7 @@ from coordinator.engine.fleet_table import FleetTable, SourceFeed
 from coordinator.engine.heads import Heads
 from coordinator.engine.intake import Intake
 from coordinator.engine.janitor import Janitor
-from coordinator.engine.live import Board, LiveChanges, Pulls
+from coordinator.engine.live import Board, LiveChanges
 from coordinator.engine.loop import Loop, Observe
 from coordinator.engine.publisher import Publisher
 from coordinator.engine.store_health import StoreHealth
@@ -59,6 +59,7 @@ from coordinator.engine.webhooks import Webhooks
 from coordinator.nodes.source import NewSource
 from coordinator.port import Created, IdempotencyKey, StoreAway, Transfer
 from coordinator.store import NAMED, Store, StoredHead
+from coordinator.views.nodes import Pulls
 from coordinator.views.tasks import Snapshot
 
 log = Log(__name__)

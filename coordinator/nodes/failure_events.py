@@ -68,7 +68,7 @@ class FailureEvents:
                 async with ApiServer.connected(self._context) as api:
                     await self._tell_all(api)
             except ApiServerError as why:
-                sparing.warning("refused", "a failed pull is not told as an Event", why=str(why))
+                sparing.warning("refused", "failed pulls are not told as Events yet", why=str(why))
             await asyncio.sleep(self._pause.next())
 
     async def _tell_all(self, api: ApiServer) -> None:
@@ -76,8 +76,13 @@ class FailureEvents:
             name, failed = self._waiting.popitem(last=False)
             uid = self._uid(failed.node)
             if uid is not None:  # a node that is gone has nobody who looks at it
-                with suppress(ExistsError):  # told before this coordinator was started
-                    await api.post(EVENTS, event_body(name, failed, uid, datetime.now(UTC)))
+                body = event_body(name, failed, uid, datetime.now(UTC))
+                try:
+                    with suppress(ExistsError):  # told before this coordinator was started
+                        await api.post(EVENTS, body)
+                except ApiServerError:
+                    self._waiting[name] = failed
+                    raise
             self._pause.reset()
             await asyncio.sleep(SECONDS_BETWEEN)
         self._stirred.clear()

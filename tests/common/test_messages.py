@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from common import messages
 from common.messages import Assign, AssignedImage, Cancel, Command, Heartbeat, Message, Outcome
+from common.subjects import ATTEMPTS, TASK_ID
 
 EVERY = [
     kind
@@ -20,6 +21,16 @@ TASK = "task-20260116-151234-a1b2c3d4"
 # What is counted and measured is never negative, and nothing takes a billion seconds.
 st.register_type_strategy(float, st.floats(0, 1e9))
 st.register_type_strategy(int, st.integers(0, 2**62))
+BY_NAME = {"task": st.from_regex(TASK_ID, fullmatch=True), "attempt": st.integers(1, ATTEMPTS)}
+
+
+def fields_of(kind: type[Message]) -> dict[str, Any]:
+    """What each field is drawn from: its type, where its name does not say more."""
+    return {field.name: BY_NAME.get(field.name, ...) for field in msgspec.structs.fields(kind)}
+
+
+for part in (messages.Hold, messages.AttemptProgress):
+    st.register_type_strategy(part, st.builds(part, **fields_of(part)))
 
 
 @pytest.mark.parametrize("kind", EVERY)
@@ -27,8 +38,7 @@ st.register_type_strategy(int, st.integers(0, 2**62))
 @given(data=st.data())
 def test_round_trip(kind: type[Message], data: st.DataObject) -> None:
     """What is encoded is decoded to the same."""
-    every_field: dict[str, Any] = {field.name: ... for field in msgspec.structs.fields(kind)}
-    message = data.draw(st.builds(kind, **every_field))
+    message = data.draw(st.builds(kind, **fields_of(kind)))
     assert msgspec.json.decode(msgspec.json.encode(message), type=kind) == message
 
 
@@ -50,6 +60,8 @@ def example_of(kind: Any) -> Any:
         str: "a",
         int: 1,
         bool: True,
+        messages.TaskId: TASK,
+        messages.AttemptNumber: 1,
         messages.ImageState: "pulled",
     }
     return examples.get(kind, [])

@@ -24,7 +24,7 @@ from coordinator.engine.janitor import Janitor
 from coordinator.engine.store_health import persist
 from coordinator.engine.transitions import Transitions
 from coordinator.engine.webhooks import AT_ONCE, Webhooks, new_http_session
-from coordinator.store import Store, StoredHead
+from coordinator.store import KEY_UNUSED_SECONDS, KeyRecord, Store, StoredHead
 from coordinator.views.tasks import Snapshot
 from tests.core.stage import head as pending
 from tests.core.stage import spec
@@ -99,6 +99,21 @@ async def test_what_is_to_be_removed_is_removed_when_the_store_is_back(
     assert await store.load_list(TASK, "nodes") == []
     working.cancel()
     await asyncio.wait([working])
+
+
+async def test_keys_go_with_their_tasks(bus: Bus) -> None:
+    """Those of removed tasks, and those whose create nobody completed within a day."""
+    store, now = Store(bus), time.time()
+    kept, removed = failed(TASK), failed(OTHER)
+    await store.create_head(kept)
+    await store.delete_head(await store.create_head(removed))
+    tasks = {"idem.kept": TASK, "idem.removed": OTHER, "idem.underway": _numbered(9)}
+    for key, task in tasks.items():
+        await store.claim_key(key, KeyRecord(task=task, body=""))
+    await store.release_keys({TASK}.__contains__, now)
+    assert [key for key in tasks if await store.load_key(key)] == ["idem.kept", "idem.underway"]
+    await store.release_keys({TASK}.__contains__, now + KEY_UNUSED_SECONDS + 60)
+    assert [key for key in tasks if await store.load_key(key)] == ["idem.kept"]
 
 
 async def anything_is_left(store: Store) -> bool:

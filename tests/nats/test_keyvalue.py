@@ -93,6 +93,17 @@ async def test_an_expired_key_can_be_created_again(bucket: KeyValue) -> None:
     await bucket.create("a", b"2", ttl=1)
 
 
+async def test_a_tombstone_can_vanish_too(bucket: KeyValue) -> None:
+    """Of keys that come and go all day nothing stays."""
+    revision = await bucket.create("a", b"1")
+    await bucket.delete("a", revision, ttl=1)
+    assert [entry.value for entry in await entries(bucket)] == [None]
+    async with asyncio.timeout(5):
+        while await entries(bucket):
+            await asyncio.sleep(0.05)
+    await bucket.create("a", b"2")
+
+
 async def test_an_update_without_a_time_to_live_stays(bucket: KeyValue) -> None:
     """Each write says how long it lives."""
     revision = await bucket.create("a", b"1", ttl=1)

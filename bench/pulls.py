@@ -11,6 +11,7 @@ import secrets
 import statistics
 import tempfile
 import time
+from datetime import datetime
 from pathlib import Path
 
 import aiohttp
@@ -127,8 +128,7 @@ async def _through_agent(
 
 
 def _seconds(time_text: str) -> float:
-    minutes, seconds = time_text.removesuffix("Z").split(":")[1:]
-    return int(minutes) * 60 + float(seconds)
+    return datetime.fromisoformat(time_text).timestamp()
 
 
 if __name__ == "__main__":

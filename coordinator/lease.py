@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import random
 import secrets
-import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ import msgspec
 
 from common import subjects
 from common.bus import BusError, Conflict, KeyValue
+from common.clock import elapsed
 from common.logs import Log
 from common.messages import NOT_DECODABLE
 
@@ -75,12 +75,12 @@ class Lease:
         self._times = times or LeaseTimes()
         self._revision = 0
         self._held_since = -float("inf")
-        """When the renewal that is known to have worked was begun, by the monotonic clock."""
+        """When the renewal that is known to have worked was begun, by ``elapsed``."""
 
     @property
     def held(self) -> bool:
         """Whether this process may act as the leader at this moment."""
-        return time.monotonic() - self._held_since < self._times.fence
+        return elapsed() - self._held_since < self._times.fence
 
     async def acquire(self) -> int:
         """Wait until this one leads; the epoch, which grows with each change of leader.
@@ -89,7 +89,7 @@ class Lease:
         for.
         """
         while True:
-            began = time.monotonic()
+            began = elapsed()
             try:
                 async with asyncio.timeout(self._times.answer):
                     revision = await self._try()
@@ -135,7 +135,7 @@ class Lease:
         """Renew once, trying again until it works. Raises LeaseLost."""
         fence = self._held_since + self._times.fence
         while True:
-            began = time.monotonic()
+            began = elapsed()
             if began >= fence:
                 raise LeaseLost(f"no renewal has worked for {self._times.fence:g} s")
             try:
@@ -145,7 +145,7 @@ class Lease:
                 await self._look(fence)
             except (BusError, TimeoutError) as error:
                 log.info("the lease is not renewed yet", why=str(error) or "no answer")
-                await asyncio.sleep(max(0.0, min(self._times.retry, fence - time.monotonic())))
+                await asyncio.sleep(max(0.0, min(self._times.retry, fence - elapsed())))
             else:
                 self._held_since = began
                 return
@@ -153,7 +153,7 @@ class Lease:
     async def _look(self, fence: float) -> None:
         """Find out who was faster: a renewal of our own that was not answered, or another one."""
         try:
-            async with asyncio.timeout(min(self._times.answer, fence - time.monotonic())):
+            async with asyncio.timeout(min(self._times.answer, fence - elapsed())):
                 entry = await self._bucket.get(KEY)
         except (BusError, TimeoutError):
             return

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
+from common.clock import elapsed
 from coordinator.core.commands import Command, WakeAt
 from coordinator.core.events import Event, Woken
 from coordinator.core.scheduler import Core
@@ -17,17 +18,17 @@ Observe = Callable[[Event, Sequence[Command]], None]
 
 
 class Clock:
-    """Seconds since 1970 that never fall: the wall clock at the start, then the monotonic one.
+    """Seconds since 1970 that never fall: the wall clock at the start, then what has passed.
 
     Retries and silence are measured with it; a wall clock that is set later does not move them.
     """
 
     def __init__(self) -> None:
-        self._offset = time.time() - time.monotonic()
+        self._offset = time.time() - elapsed()
 
     def __call__(self) -> float:
         """Now."""
-        return time.monotonic() + self._offset
+        return elapsed() + self._offset
 
 
 class Loop:

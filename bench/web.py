@@ -35,6 +35,16 @@ WATCH_SECONDS = 30.0
 HEAP_EVERY_SECONDS = 20.0
 LONG_MS = 100.0
 
+_NOTE_SHOWN = """
+window.shown = new Promise((resolve) => {{
+  new MutationObserver((_, observer) => {{
+    if (!document.querySelector({selector})) return;
+    requestAnimationFrame(() => resolve(performance.now()));
+    observer.disconnect();
+  }}).observe(document, {{ childList: true, subtree: true, attributes: true }});
+}});
+"""
+"""When that is there which was asked for, by the page's own clock: since it was asked for."""
 _CATEGORIES = ["toplevel", "disabled-by-default-cpu_profiler.debug", "__metadata"]
 
 
@@ -111,15 +121,14 @@ async def _measure(browser: Browser, url: str, task: str, minutes: float) -> Non
 async def _open(browser: Browser, url: str, ready: str, name: str) -> Page:
     context = await browser.new_context(viewport={"width": 1440, "height": 900})
     page = await context.new_page()
-    began = monotonic()
-    await page.goto(url)
-    await page.wait_for_selector(ready)
-    shown = monotonic() - began
+    await page.add_init_script(_NOTE_SHOWN.format(selector=json.dumps(ready)))
+    await page.goto(url, wait_until="commit")
+    shown = await page.evaluate("window.shown")
     painted = await page.evaluate(
         "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
     )
     show(f"{name}: first contentful paint", f"{painted:.0f} ms", "at most 1,000 ms")
-    show(f"{name}: what was asked for is there", f"{1000 * shown:.0f} ms", "at most 1,000 ms")
+    show(f"{name}: what was asked for is there", f"{shown:.0f} ms", "at most 1,000 ms")
     return page
 
 

@@ -32,17 +32,21 @@ _NEW_NAMESPACES: Final = (
     "--kill-child=KILL",
     "--mount-proc",
 )
-# The machine's own folders lie over this one's; containers need mounts that they can share. The
-# loop is an init's work: it takes leave of every orphan that ends.
+# Containers need mounts that can be shared. What a node keeps is in memory: to delete the tens of
+# thousands of files of its images from a disk takes a minute. The loop is an init's work: it takes
+# leave of every orphan that ends.
 _FIRST_PROCESS: Final = """\
 set -eu
 mount --make-rshared /
 mount -t tmpfs -o mode=755 tmpfs /run
-{mounts}
+mount -t tmpfs -o mode=755,size={memory} tmpfs /var/lib
+mount --bind {log} /var/log
 ip link set lo up
 : > {ready}
 while :; do sleep 3600 & wait $!; done
 """
+_MEMORY: Final = "8g"
+"""What a node may keep; it takes what it uses."""
 _CLONE_NEWNET: Final = 0x40000000
 _START_SECONDS: Final = 20.0
 _PROBE_SECONDS: Final = 0.02
@@ -91,8 +95,8 @@ class Loopback:
 class Machine:
     """Namespaces with a network, mounts and processes of their own.
 
-    ``folder`` is where what is the machine's own is kept: ``lib`` and ``log`` lie over ``/var/lib``
-    and ``/var/log`` there. ``/run`` is empty and in memory. All else is this machine's.
+    ``/run`` and ``/var/lib`` are empty and in memory there; ``/var/log`` is ``log`` in ``folder``,
+    where its programs may keep other files. All else is this machine's.
     """
 
     def __init__(self, name: str, folder: Path, address: str) -> None:
@@ -100,13 +104,11 @@ class Machine:
         self.folder = folder
         self.address = address
         self._ready = folder / "ready"
-        own = {"/var/lib": folder / "lib", "/var/log": folder / "log"}
-        for path in own.values():
-            path.mkdir(parents=True, exist_ok=True)
-        mounts = "\n".join(
-            f"mount --bind {shlex.quote(str(path))} {there}" for there, path in own.items()
+        log = folder / "log"
+        log.mkdir(parents=True, exist_ok=True)
+        script = _FIRST_PROCESS.format(
+            memory=_MEMORY, log=shlex.quote(str(log)), ready=shlex.quote(str(self._ready))
         )
-        script = _FIRST_PROCESS.format(mounts=mounts, ready=shlex.quote(str(self._ready)))
         self._holder = Child([*_NEW_NAMESPACES, "sh", "-c", script], folder / "machine.log")
         self._first = 0
 

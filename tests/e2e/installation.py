@@ -80,6 +80,10 @@ class Installation(User):
                         return name
                 await asyncio.sleep(0.2)
 
+    async def node_of(self, app: str) -> str:
+        """The node of the pod of a workload that is ready."""
+        return str(self.get_object("pod", await self.pod(app))["spec"]["nodeName"])
+
     async def replaced(self, pod: str, uid: str) -> None:
         """Wait until a pod of the same name, but not of this uid, is ready."""
         async with asyncio.timeout(_PATIENCE_SECONDS):

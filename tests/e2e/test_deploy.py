@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
@@ -84,20 +85,44 @@ async def test_a_kubelet_that_is_killed_in_the_middle_of_a_task_costs_nothing(
     service: Installation,
 ) -> None:
     """The node becomes NotReady; what has begun there goes on, and it takes no new work."""
-    node = service.cluster.nodes["node-2"]
+    [away] = set(BOTH) - {await service.node_of("ips-coordinator")}
+    [other] = set(BOTH) - {away}
+    kubelet = service.cluster.nodes[away].kubelet
+    image = service.add_image(held=True)
+    task = await service.post([image])
+    await service.pulling(task, 2)
+    await kubelet.kill()
+    try:
+        await service.until_node(away, schedulable=False)
+        service.release(image)
+        await service.ended_right(task, BOTH)
+        await service.ended_right(await service.post([service.add_image()]), [other])
+    finally:
+        kubelet.start()
+    await service.until_node(away, schedulable=True)
+    await service.ended_right(await service.post([service.add_image()]), BOTH)
+
+
+async def test_under_a_kubelet_that_is_away_the_coordinator_goes_on(service: Installation) -> None:
+    """Kubernetes takes it out of its Service, and users wait; tasks do not."""
+    node = service.cluster.nodes[await service.node_of("ips-coordinator")]
     image = service.add_image(held=True)
     task = await service.post([image])
     await service.pulling(task, 2)
     await node.kubelet.kill()
     try:
-        await service.until_node("node-2", schedulable=False)
+        await asyncio.to_thread(
+            service.kubectl,
+            "wait",
+            f"node/{node.name}",
+            "--for=condition=Ready=Unknown",
+            "--timeout=120s",
+        )
         service.release(image)
-        await service.ended_right(task, BOTH)
-        await service.ended_right(await service.post([service.add_image()]), ["node-1"])
     finally:
         node.kubelet.start()
-    await service.until_node("node-2", schedulable=True)
-    await service.ended_right(await service.post([service.add_image()]), BOTH)
+    await service.cluster.until_ready(node)
+    await service.ended_right(task, BOTH)
 
 
 async def test_a_containerd_that_is_killed_in_the_middle_of_a_task_costs_one_attempt(

@@ -45,7 +45,7 @@ async def test_a_coordinator_that_is_killed_in_the_middle_of_a_task_finds_all_on
 async def test_deleted_nothing_of_it_is_left(service: Installation) -> None:
     """Neither in its namespace nor beside it."""
     cluster = service.cluster
-    cluster.kubectl("delete", "-k", OVERLAY)
+    cluster.kubectl("delete", "-k", OVERLAY, "--ignore-not-found")  # as make k8s-delete does
     with pytest.raises(KubectlError, match="not found"):
         cluster.kubectl("get", "namespace", NAMESPACE)
     kinds = "clusterroles,clusterrolebindings,priorityclasses,roles,rolebindings"

@@ -25,7 +25,10 @@ run: .venv/.ready ## Try it: three local nodes, a registry, a first task, then s
 	@$(BIN)/python -m sandbox $(ARGS)
 
 .PHONY: test
-test: setup ## Run all tests, on real parts
+test: test-parts test-kubernetes ## Run all tests, on real parts (but for e2e)
+
+.PHONY: test-parts
+test-parts: setup ## Run all tests that need no Kubernetes
 	@$(PYTEST) -q -n 3 -m "not kubernetes and not e2e" $(ARGS)
 
 .PHONY: test-kubernetes

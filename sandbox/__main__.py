@@ -12,6 +12,7 @@ import asyncio
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -62,7 +63,7 @@ async def _demonstrate(*, once: bool, simulated: bool) -> int:
             registry.put(name, "1.0", make_image(*([MIB * size // 2] * 2), seed=name))
             for name, size in IMAGES.items()
         ]
-        coordinator = Coordinator(folder, port=int(os.environ.get("SERVER_PORT", PORT)))
+        coordinator = Coordinator(folder, port=_free(int(os.environ.get("SERVER_PORT", PORT))))
         await stack.enter_async_context(_running(coordinator))
         await coordinator.ready()
         for agent in await _agents(stack, coordinator, folder, simulated=simulated):
@@ -75,6 +76,20 @@ async def _demonstrate(*, once: bool, simulated: bool) -> int:
             await stop.wait()
     print("Stopped; nothing is left running.")
     return code
+
+
+def _free(port: int) -> int:
+    """The port itself, or ProgramError: what listens there would be taken for ours."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))
+        except OSError as error:
+            raise ProgramError(
+                f"port {port}: {error.strerror}; stop what listens there, or name another port: "
+                f"SERVER_PORT={port + 1} make run"
+            ) from error
+    return port
 
 
 @asynccontextmanager

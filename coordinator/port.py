@@ -72,7 +72,8 @@ class Transfer:
     bytes: int | None = None
     """There now: finished images, and what the running pulls have. Falls where a pull fails."""
     total_bytes: int | None = None
-    """Of every image whose size is known by now."""
+    """What ``bytes`` will come to, as every image is as large everywhere as where it was largest;
+    unknown until each has been seen on some node. Less where a node has layers already."""
     bytes_per_second: int | None = None
     """All running pulls together."""
 

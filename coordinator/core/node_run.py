@@ -135,19 +135,19 @@ class NodeRun:
         """Entries that this node has in ``failedNodeDetails`` once it is given up."""
         return sum(1 for _ in self.failed_images()) + (self.reason is not None)
 
-    def absorb(self, outcome: Outcome, work: Sequence[TaskImage]) -> int | None:
+    def absorb(self, outcome: Outcome, work: Sequence[TaskImage]) -> list[ImageOutcome]:
         """Take in the images of an outcome; what arrived earlier stays arrived.
 
-        The bytes that have arrived with it, None where no size is known.
+        The images that have arrived with it.
         """
         names = {image.name for image in work}
-        sizes = []
+        arrived = []
         for image in outcome.images:
             if image.image in names and not self.arrived(image.image):
                 self.images[image.image] = image
-                if image.state in _ARRIVED and image.bytes is not None:
-                    sizes.append(image.bytes)
+                if image.state in _ARRIVED:
+                    arrived.append(image)
         self.reason, self.message = outcome.reason, outcome.message
         if outcome.reason is None and any(i.name not in self.images for i in work):
             self.reason, self.message = Reason.UNKNOWN, "The outcome does not name every image."
-        return sum(sizes) if sizes else None
+        return arrived

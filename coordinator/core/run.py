@@ -61,6 +61,10 @@ class TaskRun:
         """Nodes whose phase has changed since somebody last looked and cleared this."""
         self.arrived_bytes: int | None = None
         """Compressed bytes of all images that have arrived; None while none is known."""
+        self.sizes: dict[str, int] = {}
+        """Compressed bytes of each image that has arrived anywhere, by its name in the task."""
+        self.missing = {image.name: len(self.nodes) for image in head.spec.work}
+        """Nodes on which an image is still to arrive, by its name."""
         self.finishing = False
         """Whether the end is on its way into the store."""
         self.finish_at = 0.0
@@ -173,9 +177,11 @@ class TaskRun:
             return Step.REMOVED
         self.current_batch = max(self.current_batch, node.batch)
         self.retry_count = max(self.retry_count, attempt - 1)
-        arrived = node.absorb(outcome, self.spec.work)
-        if arrived is not None:
-            self.arrived_bytes = (self.arrived_bytes or 0) + arrived
+        for image in node.absorb(outcome, self.spec.work):
+            self.missing[image.image] -= 1
+            if image.bytes is not None:
+                self.arrived_bytes = (self.arrived_bytes or 0) + image.bytes
+                self.sizes[image.image] = max(self.sizes.get(image.image, 0), image.bytes)
         if all(node.arrived(image.name) for image in self.spec.work):
             node.reason = node.message = None
             self.move(node, NodePhase.SUCCEEDED)
@@ -207,6 +213,10 @@ class TaskRun:
         self.in_phase[phase] += 1
         self._open += (node.phase in OVER) - (phase in OVER)
         self._unsettled[node.batch] += (phase in UNSETTLED) - (node.phase in UNSETTLED)
+        if phase in OVER and node.phase not in OVER:
+            for image in self.spec.work:
+                if not node.arrived(image.name):
+                    self.missing[image.name] -= 1
         node.phase = phase
         node.retry_at = None
 

@@ -117,13 +117,24 @@ class Board:
             for image in images.values()
         ]
         now = [image.bytes for image in pulls if image.bytes is not None]
-        total = [image.total_bytes for image in pulls if image.total_bytes is not None]
         speed = [image.bytes_per_second for image in pulls if image.bytes_per_second is not None]
         return Transfer(
             bytes=(arrived or 0) + sum(now) if now or arrived is not None else None,
-            total_bytes=(arrived or 0) + sum(total) if total or arrived is not None else None,
+            total_bytes=_total(run, pulls),
             bytes_per_second=sum(speed) if speed else None,
         )
+
+
+def _total(run: TaskRun, pulls: Iterable[ImageProgress]) -> int | None:
+    """What a task's bytes will come to; None until the size of every image has been seen once."""
+    sizes = dict(run.sizes)
+    for image in pulls:
+        if image.total_bytes is not None:
+            sizes[image.image] = max(sizes.get(image.image, 0), image.total_bytes)
+    missing = {image: nodes for image, nodes in run.missing.items() if nodes}
+    if not sizes or missing.keys() - sizes.keys():
+        return None
+    return (run.arrived_bytes or 0) + sum(sizes[image] * nodes for image, nodes in missing.items())
 
 
 def _rising(known: ImageProgress | None, new: ImageProgress) -> ImageProgress:

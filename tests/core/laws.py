@@ -21,7 +21,7 @@ from coordinator.core.commands import (
 )
 from coordinator.core.events import AgentHeard, Event
 from coordinator.core.flights import DECIDE_AGAIN_SECONDS
-from coordinator.core.node_run import IN_FLIGHT, UNSETTLED, NodePhase, NodeRun
+from coordinator.core.node_run import IN_FLIGHT, OVER, UNSETTLED, NodePhase, NodeRun
 from coordinator.core.run import TaskRun
 from coordinator.core.task import Rollout, TaskHead, TaskStatus
 from tests.core.hearsay import Hearsay
@@ -281,6 +281,13 @@ class Laws:
             )
             counted[node.phase] += 1
         demand(counted == run.in_phase, "counters count", run.head.id, counted, world.now)
+        missing = {
+            image.name: sum(
+                node.phase not in OVER and not node.arrived(image.name) for node in run.nodes
+            )
+            for image in run.spec.work
+        }
+        demand(missing == run.missing, "what is missing is counted", run.head.id, run.missing)
 
     # ── nothing is forgotten ──
 

@@ -25,10 +25,10 @@ _NAME_PART: Final = 0.3
 
 
 class Row(NamedTuple):
-    """A bar between a label and words, the most important ones first."""
+    """A bar between a label and words, most important first; no bar for an unknown part."""
 
     label: str
-    part: float
+    part: float | None
     words: Sequence[str]
 
 
@@ -104,7 +104,9 @@ class Board:
             words.pop()
         return f"{row.label:<{label}} {self._bar(row.part, bar)} {'  '.join(words)}".rstrip()
 
-    def _bar(self, part: float, width: int) -> str:
+    def _bar(self, part: float | None, width: int) -> str:
+        if part is None:
+            return " " * width
         full = int(max(0.0, min(1.0, part)) * width)
         done, left = ("━", "─") if self.unicode else ("#", "-")
         return paint(done * full, "completed") + paint(left * (width - full), "dim")
@@ -124,7 +126,7 @@ def _task_rows(task: Task) -> Iterator[Row]:
     if now.total_nodes:
         yield Row("nodes", _node_part(task), _node_words(task))
     if now.bytes is not None:
-        part = now.bytes / now.total_bytes if now.total_bytes else 0.0
+        part = now.bytes / now.total_bytes if now.total_bytes else None
         yield Row("bytes", part, _byte_words(task))
 
 

@@ -1,21 +1,19 @@
-"""A program: a watch on the nodes of the API server of ``KUBECONFIG``, and a clock.
+"""A program: the node source of the coordinator on the API server of ``KUBECONFIG``, and a clock.
 
-``python -m bench.watcher table|wire COUNT LABEL``: the coordinator's node source with its table, or
-somebody who only looks for the label in the bytes. It says "listed" when it is there, and when each
-of COUNT nodes first had the label, as JSON, on the monotonic clock that all processes share.
+``python -m bench.watcher COUNT LABEL``. It says "listed" when it knows the nodes, and when each of
+COUNT nodes first had the label, as JSON, on the monotonic clock that all processes share; and how
+many seconds of CPU it has used since it said so.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import re
 import sys
 import time
 
 from coordinator.core.fleet import Node
-from coordinator.nodes.api_server import ApiServer
-from coordinator.nodes.watched import NODES, WatchedNodes
+from coordinator.nodes.watched import WatchedNodes
 
 
 class Clock:
@@ -26,6 +24,8 @@ class Clock:
         self._missing = count
         self.seen_at: dict[str, float] = {}
         self.complete = asyncio.Event()
+        self.listed_after = 0.0
+        """Seconds of CPU that had been used when all nodes were known."""
 
     def seen(self, name: str, node: Node) -> None:
         """A node exists, and this is what it is like now."""
@@ -39,36 +39,20 @@ class Clock:
 
     def listed(self) -> None:
         """Every node that exists has been named."""
+        self.listed_after = time.process_time()
         print("listed", flush=True)
 
 
-async def table(count: int, label: str) -> dict[str, float]:
-    """Watch by the node source until all have the label."""
+async def main(count: int, label: str) -> None:
+    """Watch until all have the label."""
     clock = Clock(count, label)
     watching = asyncio.create_task(WatchedNodes(clock).run())
     await clock.complete.wait()
+    cpu = time.process_time() - clock.listed_after
     watching.cancel()
     await asyncio.wait([watching])
-    return clock.seen_at
-
-
-async def wire(count: int, label: str) -> dict[str, float]:
-    """Watch the bytes until all have the label."""
-    seen_at: dict[str, float] = {}
-    mark, name = f'"{label}":'.encode(), re.compile(rb'"name":"([^"]+)"')
-    async with ApiServer.connected() as api:
-        version = json.loads(await api.get(NODES, limit="1"))["metadata"]["resourceVersion"]
-        async with api.streamed(NODES, 60.0, watch="true", resourceVersion=version) as lines:
-            print("listed", flush=True)
-            async for line in lines:
-                found = name.search(line)
-                if mark in line and found is not None:
-                    seen_at.setdefault(found[1].decode(), time.monotonic())
-                    if len(seen_at) == count:
-                        break
-    return seen_at
+    print(json.dumps({"seen": clock.seen_at, "cpu": cpu}))
 
 
 if __name__ == "__main__":
-    _, by, how_many, which = sys.argv
-    print(json.dumps(asyncio.run({"table": table, "wire": wire}[by](int(how_many), which))))
+    asyncio.run(main(int(sys.argv[1]), sys.argv[2]))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -94,8 +95,12 @@ class Cluster:
         group = f"{self.folder.name}/{name}"
         cgroups.make(group)
         machine = Machine(name, self.folder / name, addresses.node)
-        await machine.start()
-        plug_in(self.router, machine, addresses)
+        try:
+            await machine.start()
+            plug_in(self.router, machine, addresses)
+        except BaseException:
+            await machine.stop()
+            raise
         node = Node(
             machine,
             addresses,
@@ -124,6 +129,7 @@ class Cluster:
         del self.nodes[node.name]
         self.kubectl("delete", "node", node.name, "--ignore-not-found")
         cgroups.remove(node.group)
+        await asyncio.to_thread(shutil.rmtree, node.machine.folder)
 
     def add_volumes(self, count: int) -> None:
         """Make PersistentVolumes of 10 GiB without a class, reached from each node."""

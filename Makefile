@@ -34,7 +34,7 @@ test-parts: setup ## Run all tests that need no Kubernetes
 .PHONY: test-kubernetes
 test-kubernetes: setup ## Run the tests against a real API server, which is built once (8 minutes)
 	@scripts/fetch-kubernetes
-	@$(PYTEST) -q tests/kubernetes $(ARGS)
+	@$(PYTEST) -q -n 2 tests/kubernetes $(ARGS)
 
 .PHONY: e2e
 e2e: setup ## Run the tests on a whole real cluster, whose parts are built once (12 minutes; needs root)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
@@ -60,6 +61,8 @@ def make_app(
             web.get("/openapi.json", _openapi),
             web.get("/asyncapi.json", _asyncapi),
             web.get("/docs", _docs),
+            web.get("/docs/", _moved("/docs")),
+            web.get("/web", _moved("/web/")),
             web.get("/", files.get),
             web.get("/web/{path:.*}", files.get),
         ]
@@ -137,6 +140,13 @@ async def _openapi(_: web.Request) -> web.Response:
 async def _asyncapi(_: web.Request) -> web.Response:
     """``GET /asyncapi.json``."""
     return web.Response(body=asyncapi_document(), content_type=JSON)
+
+
+def _moved(path: str) -> Handler:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(status=HTTPStatus.PERMANENT_REDIRECT, headers={hdrs.LOCATION: path})
+
+    return answer
 
 
 async def _docs(_: web.Request) -> web.Response:

@@ -29,7 +29,7 @@ COMMENT: Final = b":\n\n"
 NODES_IN_A_FRAME: Final = 1000
 """The rest is in the next frame, a second later."""
 
-_POSITION: Final = re.compile(r"[0-9]{1,18}")
+_POSITION: Final = re.compile(r"[0-9]{1,40}")
 _UNKNOWN_POSITION: Final = -1
 """What no event has: leads to a reset."""
 

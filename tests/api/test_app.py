@@ -251,6 +251,14 @@ async def test_requests_are_counted_by_pattern(
 # ── the web UI ───────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.parametrize(("typed", "meant"), [("/web", "/web/"), ("/docs/", "/docs")])
+async def test_what_people_type_leads_there(client: Client, typed: str, meant: str) -> None:
+    """With the slash or without it."""
+    answer = await client.get(typed, allow_redirects=False)
+    assert (answer.status, answer.headers["Location"]) == (308, meant)
+    assert (await client.get(typed)).status == 200
+
+
 @pytest.mark.parametrize("path", ["/", "/web/", "/web/index.html"])
 async def test_the_page(client: Client, path: str) -> None:
     """A page that may load nothing from elsewhere, with a validator."""

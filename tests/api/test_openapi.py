@@ -47,7 +47,8 @@ def _routes(client: Client) -> Iterator[tuple[str, str]]:
 async def test_the_document_tells_of_every_route(document: Any, client: Client) -> None:
     """Neither a route without a word about it, nor a word about no route."""
     told = {(method, path) for path, item in document["paths"].items() for method in item}
-    unsaid = {("get", path) for path in ("/web/{path}", "/openapi.json", "/asyncapi.json", "/docs")}
+    pages = ("/web/{path}", "/web", "/docs", "/docs/", "/openapi.json", "/asyncapi.json")
+    unsaid = {("get", path) for path in pages}
     assert told == set(_routes(client)) - unsaid
 
 

@@ -90,7 +90,8 @@ class Row {
   update(row) {
     const hasBegun = Number.isFinite(row.start);
     const name = nameOf(row);
-    const time = hasBegun ? duration((row.end - row.start) / 1000) : t("batches.waiting");
+    const idle = row.counts.cancelled ? "status.cancelled" : "batches.waiting";
+    const time = hasBegun ? duration((row.end - row.start) / 1000) : t(idle);
     setText(this.#name, name);
     setText(this.#time, time);
     this.#bar.hidden = !hasBegun;

@@ -23,23 +23,23 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 KILLS = 10
 NODES = 4
 IMAGES = [f"shop/image-{n}:1" for n in range(6)]
-Kill = Callable[[Fleet], Awaitable[None]]
+Kill = Callable[[Fleet, int], Awaitable[None]]
 
 
-async def kill_coordinator(fleet: Fleet) -> None:
+async def kill_coordinator(fleet: Fleet, _: int) -> None:
     """SIGKILL; its nats-server, a child of it, dies with it."""
     await fleet.coordinator.kill()
     fleet.coordinator.start()
 
 
-async def kill_agent(fleet: Fleet) -> None:
-    """SIGKILL any one agent and start it again."""
-    agent = random.choice(list(fleet.agents.values()))
+async def kill_agent(fleet: Fleet, number: int) -> None:
+    """SIGKILL one agent after the other and start it again: five losses of one are a verdict."""
+    agent = list(fleet.agents.values())[number % NODES]
     await agent.kill()
     agent.start()
 
 
-async def kill_nats(fleet: Fleet) -> None:
+async def kill_nats(fleet: Fleet, _: int) -> None:
     """SIGKILL the nats-server under the coordinator, which starts another."""
     for child in fleet.nats_pids():
         os.kill(child, signal.SIGKILL)
@@ -53,8 +53,8 @@ async def test_ten_kills_in_a_row_do_no_harm(fleet: Fleet, kill: Kill) -> None:
     await fleet.known_nodes(NODES)
     task = await fleet.post(IMAGES, batchSize=2)
     await fleet.until(task, lambda seen: seen["progress"]["pullingNodes"] == 2)
-    for _ in range(KILLS):
-        await kill(fleet)
+    for number in range(KILLS):
+        await kill(fleet, number)
         await asyncio.sleep(random.uniform(0.3, 1.5))
     seen = await fleet.over(task, within=200)
     assert_right_end(seen, await fleet.nodes(task))

@@ -38,7 +38,8 @@ class Clock:
         """A node has ceased to exist."""
 
     def listed(self) -> None:
-        """Every node that exists has been named."""
+        """Every node that exists has been named; what has the label already does not count."""
+        self.seen_at.clear()
         self.listed_after = time.process_time()
         print("listed", flush=True)
 

@@ -16,6 +16,7 @@ help: ## List all targets
 setup: .venv/.ready ## Make .venv and get everything that running and testing needs
 	@scripts/fetch-containerds
 	@scripts/fetch-browser
+	@scripts/fetch-shells
 
 .venv/.ready: pyproject.toml constraints.txt scripts/make-venv $(wildcard client/python/pyproject.toml)
 	@PYTHON=$(PYTHON) scripts/make-venv

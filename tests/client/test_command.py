@@ -16,6 +16,7 @@ from sandbox.programs import free_port
 from tests.client.between import Between
 from tests.client.conftest import NODES, Ips, Service
 from tests.client.images import failing, unique
+from tests.fixtures.parts import lacking
 
 pytestmark = pytest.mark.system
 
@@ -410,7 +411,7 @@ def test_completion(ips: Ips, shell: str) -> None:
     script = ips("completion", shell).stdout
     assert "cancel" in script
     if shutil.which(shell) is None:
-        pytest.skip(f"no {shell} here")
+        lacking(f"no {shell} here")
     subprocess.run([shell, "-n"], input=script, text=True, check=True)
 
 

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from common.bus import BusError, Conflict
+from common.bus.backoff import Backoff
 from common.logs import Log
 from coordinator.core.events import Event, StoreClosed, StoreOpened
 from coordinator.store import Store
@@ -21,6 +22,8 @@ log = Log(__name__)
 
 PROBE_SECONDS = 1.0
 """Between two probes while there is trouble."""
+LONGEST_PAUSE_SECONDS = 4.0
+"""Between two tries of what is done as soon as the store is back."""
 LOOK_SECONDS = 10.0
 """Between two probes while all is well: outcomes are written by agents, so that a stream that
 refuses them alone is not noticed by any write of this program."""
@@ -28,12 +31,13 @@ refuses them alone is not noticed by any write of this program."""
 
 async def persist(work: Callable[[], Awaitable[T]]) -> T:
     """Do something that needs the store, as often as it takes."""
+    pause = Backoff(LONGEST_PAUSE_SECONDS)
     while True:
         try:
             return await work()
         except BusError as why:
-            log.info("the store is waited for", why=str(why))
-            await asyncio.sleep(PROBE_SECONDS)
+            log.debug("the store is waited for", why=str(why))
+            await asyncio.sleep(pause.next())
 
 
 class StoreHealth:

@@ -69,8 +69,6 @@ SETTLE_SECONDS = 2.0
 """A starting leader hears so long what agents hold before it assigns."""
 PING_SECONDS = 1.0
 PING_ANSWER_SECONDS = 2.0
-OUTCOMES_AT_A_TIME = 100
-STORE_AGAIN_SECONDS = 1.0
 
 _decode_progress = msgspec.json.Decoder(Progress).decode
 
@@ -161,13 +159,7 @@ class Term:
             self._store, self.heads, self.clock, self._forget, settings.retention_seconds
         )
         self._intake = Intake(
-            self._store,
-            self.heads,
-            feed,
-            self._spawn,
-            self._publisher,
-            self._endings,
-            self._task_over,
+            self._store, self.heads, feed, self._spawn, self._publisher, self._endings, self._over
         )
 
     def _learn(
@@ -182,7 +174,7 @@ class Term:
     def _forget(self, task: str) -> None:
         self._intake.forget(task)
 
-    def _task_over(self, task: str) -> None:
+    def _over(self, task: str) -> None:
         self._board.drop_task(task)
         self._janitor.wake()
 

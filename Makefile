@@ -33,7 +33,7 @@ test-parts: setup ## Run all tests that need no Kubernetes
 	@$(PYTEST) -q -n 3 -m "not kubernetes and not e2e" $(ARGS)
 
 .PHONY: test-kubernetes
-test-kubernetes: setup ## Run the tests against a real API server, which is built once (8 minutes)
+test-kubernetes: setup ## Run the tests against a real API server, which is built once (10 minutes)
 	@scripts/fetch-kubernetes
 	@$(PYTEST) -q -n 2 tests/kubernetes $(ARGS)
 

@@ -7,8 +7,8 @@ import os
 import random
 import signal
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import aiohttp
@@ -75,6 +75,19 @@ def assert_right_end(seen: Json, nodes: list[Json]) -> None:
     assert {(node["state"], node["attempt"]) for node in nodes} == {("succeeded", 1)}
 
 
+@contextmanager
+def paused_nats(fleet: Fleet) -> Iterator[None]:
+    """SIGSTOP for the nats-server under the coordinator, then SIGCONT."""
+    nats = fleet.nats_pids()
+    for child in nats:
+        os.kill(child, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for child in nats:
+            os.kill(child, signal.SIGCONT)
+
+
 async def test_a_nats_that_is_paused_makes_nobody_lost(fleet: Fleet) -> None:
     """SIGSTOP for 15 s, five times the agents' waiting time: no attempt is spent."""
     await fleet.add_coordinator({"IPS_AGENT_WAIT_SECONDS": "3"})
@@ -82,12 +95,8 @@ async def test_a_nats_that_is_paused_makes_nobody_lost(fleet: Fleet) -> None:
     await fleet.known_nodes(NODES)
     task = await fleet.post(IMAGES[:2])
     await fleet.until(task, lambda seen: seen["progress"]["pullingNodes"] == NODES)
-    nats = fleet.nats_pids()
-    for child in nats:
-        os.kill(child, signal.SIGSTOP)
-    await asyncio.sleep(15)
-    for child in nats:
-        os.kill(child, signal.SIGCONT)
+    with paused_nats(fleet):
+        await asyncio.sleep(15)
     assert_right_end(await fleet.over(task, within=90), await fleet.nodes(task))
 
 
@@ -98,13 +107,9 @@ async def test_a_cancel_that_is_not_answered_tells_one_story(fleet: Fleet) -> No
     await fleet.known_nodes(NODES)
     task = await fleet.post(IMAGES[:1])
     await fleet.until(task, lambda seen: seen["progress"]["pullingNodes"] == NODES)
-    nats = fleet.nats_pids()
-    for child in nats:
-        os.kill(child, signal.SIGSTOP)
-    async with fleet.http.delete(f"{fleet.api}/tasks/{task}") as answer:
-        assert answer.status == 503
-    for child in nats:
-        os.kill(child, signal.SIGCONT)
+    with paused_nats(fleet):
+        async with fleet.http.delete(f"{fleet.api}/tasks/{task}") as answer:
+            assert answer.status == 503
     seen = await fleet.over(task, within=60)
     states = Counter(node["state"] for node in await fleet.nodes(task))
     last = f"task.{seen['status']}"

@@ -22,10 +22,10 @@ from common.bus import NotConnected
 from common.logs import Log
 from common.messages import Heartbeat
 from common.subjects import AgentAddress
+from common.version import VERSION
 
 log = Log(__name__)
 
-VERSION = "1.0.0"
 JITTER = 0.2
 """Part of the interval by which heartbeats vary, so that a fleet does not beat as one."""
 ANNOUNCE_WITHIN = 0.5

@@ -15,7 +15,7 @@ from agent.events import CommandReceived
 from agent.metrics import Metrics
 from common import subjects
 from common.bus import NotConnected, Received, Subscription
-from common.logs import Log, Sparing
+from common.logs import Log, RateLimitedLog
 from common.messages import NOT_DECODABLE, Command, Reply, Report
 from common.subjects import AgentAddress
 
@@ -48,7 +48,7 @@ class Inbox:
         self._metrics = metrics
         self._tell = tell
         self._decode: Callable[[bytes], Command] = msgspec.json.Decoder(Command).decode
-        self._complaints = Sparing(log)
+        self._complaints = RateLimitedLog(log)
         self._subscriptions: list[Subscription] = []
 
     async def open(self) -> None:

@@ -93,7 +93,7 @@ class _Seen:
     unsaid: int = 0
 
 
-class Sparing:
+class RateLimitedLog:
     """Warns once of each kind of trouble, then at most once an interval, with a count.
 
     For what a stranger can repeat at will, such as undecodable messages. Kinds are remembered for

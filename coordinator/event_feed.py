@@ -18,10 +18,10 @@ import msgspec
 
 from common import subjects
 from common.bus import BusError, Record, StoreUnavailable, StoreWentBack, StreamState
-from common.documents import FINAL_EVENT_TYPES
-from common.logs import Log, Sparing
+from common.logs import Log, RateLimitedLog
 from common.messages import NOT_DECODABLE
 from coordinator.core.task import Duty, TaskHead
+from coordinator.documents import FINAL_EVENT_TYPES
 from coordinator.port import StoreAway
 
 QUEUE_BYTES: Final = 16 * 1024 * 1024
@@ -150,7 +150,7 @@ class EventFeed:
         self._readings: defaultdict[str | None, list[Reading]] = defaultdict(list)
         self.running = asyncio.Event()
         """Set while events are being handed out."""
-        self._sparing = Sparing(log)
+        self._sparing = RateLimitedLog(log)
         self.position = 0
         """Everything up to here has been handed out."""
 

@@ -20,7 +20,6 @@ from prometheus_client.process_collector import ProcessCollector
 from common.bus import Bus, BusError, BusSettings, StoreRefused
 from common.lifecycle import Jobs, StartupError, Stop
 from common.logs import Log, configure
-from common.streams import definitions
 from coordinator.api.app import make_app
 from coordinator.api.server import make_runner
 from coordinator.core.scheduler import FIRST_LOOK_SECONDS, Limits
@@ -37,6 +36,7 @@ from coordinator.metrics import Metrics
 from coordinator.nodes.announced import AnnouncedNodes
 from coordinator.nodes.source import NewSource
 from coordinator.settings import CoordinatorSettings, NodeSource
+from coordinator.streams import definitions
 
 log = Log(__name__)
 

@@ -16,14 +16,14 @@ import msgspec
 
 from common import subjects
 from common.bus import Bus, Conflict, Entry, KeyValue, Record
-from common.logs import Log, Sparing
+from common.logs import Log, RateLimitedLog
 from common.messages import NOT_DECODABLE, Outcome
 from common.subjects import AttemptKey
 from coordinator.core.events import OutcomeStored
 from coordinator.core.run import UNDECODABLE
 from coordinator.core.task import TaskHead
 
-poison = Sparing(Log(__name__))
+poison = RateLimitedLog(Log(__name__))
 
 SUBJECTS_AT_A_TIME = 500
 LIST_CHUNK_BYTES = 192 * 1024

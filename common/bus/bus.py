@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
+from common.backoff import Backoff
 from common.bus import api
-from common.bus.backoff import Backoff
 from common.bus.connection import Connection
 from common.bus.errors import (
     NoJetStream,

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from common.bus.backoff import Backoff
+from common.backoff import Backoff
 from common.bus.calls import Answer, OnAnswer, PendingCalls
 from common.bus.errors import BusError, BusRefused, NotConnected, TimedOut
 from common.bus.session import Delivery, Session, check_subject, publish_command

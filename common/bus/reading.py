@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from common.backoff import Backoff
 from common.bus import api
-from common.bus.backoff import Backoff
 from common.bus.errors import NotConnected, StoreRefused, StoreUnavailable, StoreWentBack
 from common.bus.records import Record, delivered
 from common.bus.session import publish_command

@@ -7,7 +7,7 @@ from typing import Final
 
 from aiohttp import web
 
-from common.documents import Document, encode
+from coordinator.documents import Document, encode
 
 JSON: Final = "application/json"
 

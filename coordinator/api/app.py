@@ -12,7 +12,6 @@ from aiohttp import hdrs, web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
-from common.documents import Health
 from coordinator.api.answers import JSON, json_answer
 from coordinator.api.asyncapi import asyncapi_document
 from coordinator.api.bodies import LIMIT_BYTES
@@ -24,6 +23,7 @@ from coordinator.api.problems import Handler, answer_problems, unavailable
 from coordinator.api.streams import DEFAULT_PACE, Pace, Streams
 from coordinator.api.tasks import Tasks
 from coordinator.api.web_files import FOLDER, HEADERS, WebFiles
+from coordinator.documents import Health
 from coordinator.event_feed import EventFeed
 from coordinator.port import Engine
 

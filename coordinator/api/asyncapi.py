@@ -11,9 +11,10 @@ from typing import Any, Final
 
 import msgspec
 
-from common.documents import EVENT_TYPES, FINAL_EVENT_TYPES
 from common.subjects import PREFIX
-from coordinator.api.openapi import VERSION, openapi_document
+from common.version import VERSION
+from coordinator.api.openapi import openapi_document
+from coordinator.documents import EVENT_TYPES, FINAL_EVENT_TYPES
 
 Schema = dict[str, Any]
 

@@ -8,9 +8,9 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-from common.documents import Fault
 from coordinator.api.answers import JSON
 from coordinator.api.problems import Refusal, bad_request
+from coordinator.documents import Fault
 
 LIMIT_BYTES: Final = 3 * 1024 * 1024
 

@@ -16,7 +16,6 @@ from urllib.parse import SplitResult, urlsplit
 import msgspec
 from msgspec import UNSET, UnsetType, inspect
 
-from common.documents import Fault
 from common.image_reference import ImageReference, InvalidReference
 from common.labels import is_label_key, is_label_value
 from common.subjects import is_node_name
@@ -31,6 +30,7 @@ from coordinator.core.task import (
     TaskImage,
     TaskSpec,
 )
+from coordinator.documents import Fault
 
 SPEC_BYTES: Final = 64 * 1024
 """Of the stored form of everything but ``nodeNames``: a head must fit into one message."""

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from msgspec import Meta, inspect
 
-from common.documents import Fault
+from coordinator.documents import Fault
 
 Check = Callable[[Any], Iterable[tuple[str, str]]]
 """What is wrong with a value of the right type: pointers from it on ("" is itself), messages."""

@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from common import documents
+from coordinator import documents
 from coordinator.api.answers import json_answer
 from coordinator.api.problems import Refusal
 from coordinator.api.queries import NODES, Reader

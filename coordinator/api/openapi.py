@@ -10,12 +10,12 @@ from typing import Final
 import msgspec
 from msgspec import UNSET
 
-from common import documents
+from common.version import VERSION
+from coordinator import documents
 from coordinator.api.answers import JSON
 from coordinator.api.operations import OPERATIONS, Answer, Operation, Schema
 from coordinator.api.problems import CONTENT_TYPE as PROBLEM
 
-VERSION: Final = "1.0.0"
 _ABOUT: Final = (
     "Pulls container images onto nodes before they are needed. Every error is RFC 9457 "
     "`application/problem+json`; one about the request names every fault at once."

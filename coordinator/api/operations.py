@@ -9,12 +9,12 @@ from typing import Any, Final
 
 import msgspec
 
-from common import documents
-from common.documents import NODE_STATES, TASK_STATUSES
+from coordinator import documents
 from coordinator.api.answers import JSON
 from coordinator.api.create_body import CreateTask
 from coordinator.api.queries import LARGEST_OFFSET, NODES, TASKS, PageSizes
 from coordinator.api.tasks import IDEMPOTENCY_KEY, KEY_CHARACTERS, RetryTask
+from coordinator.documents import NODE_STATES, TASK_STATUSES
 
 _STREAM: Final = "text/event-stream"
 _TEXT: Final = "text/plain"

@@ -9,9 +9,9 @@ from typing import Final
 from aiohttp import web
 from msgspec import UNSET
 
-from common import documents
-from common.documents import Fault
 from common.logs import Log
+from coordinator import documents
+from coordinator.documents import Fault
 from coordinator.port import StoreAway
 
 CONTENT_TYPE: Final = "application/problem+json"

@@ -7,11 +7,11 @@ from typing import Final, NamedTuple
 
 from multidict import MultiMapping
 
-from common.documents import NODE_STATES, TASK_STATUSES, Fault
 from coordinator.api.faults import clipped
+from coordinator.api.label_selector import parse_selector
 from coordinator.api.problems import bad_request
-from coordinator.core.label_selector import parse_selector
 from coordinator.core.task import Requirement, TaskStatus
+from coordinator.documents import NODE_STATES, TASK_STATUSES, Fault
 
 Query = MultiMapping[str]
 

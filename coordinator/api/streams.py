@@ -15,11 +15,11 @@ from typing import Final
 from aiohttp import hdrs, web
 
 from common.bus import BusError
-from common.documents import LiveAgents, LiveNodes, encode
 from common.logs import Log
 from coordinator.api.problems import Refusal
 from coordinator.api.queries import Reader
 from coordinator.core.task import TaskHead
+from coordinator.documents import LiveAgents, LiveNodes, encode
 from coordinator.event_feed import EventFeed, KeptEvent, NothingLeft, Reading
 from coordinator.port import Changes, Engine, StoreAway
 from coordinator.views import nodes as views

@@ -12,8 +12,7 @@ import msgspec
 from aiohttp import web
 from msgspec import inspect
 
-from common import documents
-from common.documents import Fault
+from coordinator import documents
 from coordinator.api.answers import json_answer
 from coordinator.api.bodies import read_json, read_json_if_any
 from coordinator.api.create_body import read_order
@@ -23,6 +22,7 @@ from coordinator.api.queries import NODES, TASKS, Reader
 from coordinator.core.node_run import NodePhase
 from coordinator.core.run import TaskRun
 from coordinator.core.task import TaskHead, TaskSpec, TaskStatus
+from coordinator.documents import Fault
 from coordinator.port import (
     AlreadyOver,
     Created,

@@ -16,13 +16,13 @@ import msgspec
 
 from common import subjects
 from common.bus import Bus, BusError, Conflict, Draft
-from common.documents import CloudEvent, Task, encode
 from common.logs import Log
 from common.messages import NOT_DECODABLE
 from coordinator.core.commands import Command, TellNode
 from coordinator.core.events import Event, OutcomeStored, TaskCreated, TaskStarted
 from coordinator.core.run import Change, TaskRun
 from coordinator.core.task import Duty, TaskHead, TaskStatus
+from coordinator.documents import CloudEvent, Task, encode
 from coordinator.views import tasks as views
 from coordinator.views.events import node_event, task_event
 from coordinator.views.nodes import task_node

@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TypeVar
 
+from common.backoff import Backoff
 from common.bus import BusError, Conflict
-from common.bus.backoff import Backoff
 from common.logs import Log
 from coordinator.core.events import Event, StoreClosed, StoreOpened
 from coordinator.store import Store

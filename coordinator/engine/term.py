@@ -18,7 +18,7 @@ import msgspec
 
 from common import subjects
 from common.bus import Bus, BusError, NotConnected, Received
-from common.logs import Log, Sparing
+from common.logs import Log, RateLimitedLog
 from common.messages import NOT_DECODABLE, Progress
 from coordinator.core.commands import (
     AskAgent,
@@ -63,7 +63,7 @@ from coordinator.views.nodes import Pulls
 from coordinator.views.tasks import Snapshot
 
 log = Log(__name__)
-poison = Sparing(log)
+poison = RateLimitedLog(log)
 
 SETTLE_SECONDS = 2.0
 """A starting leader hears so long what agents hold before it assigns."""

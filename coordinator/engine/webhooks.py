@@ -15,9 +15,9 @@ from weakref import WeakValueDictionary
 import aiohttp
 
 from common.bus import BusError
-from common.documents import Webhook, encode
 from common.logs import Log
 from coordinator.core.task import Duty, TaskHead
+from coordinator.documents import Webhook, encode
 from coordinator.engine.store_health import persist
 from coordinator.views import tasks as views
 from coordinator.views.tasks import Snapshot

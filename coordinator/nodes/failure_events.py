@@ -16,13 +16,13 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final, NoReturn
 
-from common.bus.backoff import Backoff
-from common.logs import Log, Sparing
+from common.backoff import Backoff
+from common.logs import Log, RateLimitedLog
 from coordinator.nodes.api_server import ApiServer, ApiServerError, ExistsError
 from coordinator.nodes.source import FailedPull
 
 log = Log(__name__)
-sparing = Sparing(log)
+sparing = RateLimitedLog(log)
 
 NAMESPACE: Final = "default"
 """Where Events about what is in no namespace are kept."""

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final, NamedTuple, NoReturn
 
-from common.bus.backoff import Backoff
+from common.backoff import Backoff
 from common.logs import Log
 from common.messages import NOT_DECODABLE
 from coordinator.core.fleet import Node

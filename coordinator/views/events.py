@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common.documents import NodeEvent, Task, TaskEvent, TaskNode
+from coordinator.documents import NodeEvent, Task, TaskEvent, TaskNode
 from coordinator.views.times import milliseconds
 
 

@@ -7,12 +7,12 @@ from typing import Final
 
 from msgspec import UNSET, UnsetType
 
-from common import documents
-from common.documents import LiveImage, LiveNode, Node, NodeImage, TaskNode
 from common.messages import ImageOutcome, ImageProgress, ImageState
 from common.reasons import Reason, clip
+from coordinator import documents
 from coordinator.core.node_run import IN_FLIGHT, OVER, NodePhase, NodeRun
 from coordinator.core.task import TaskHead
+from coordinator.documents import LiveImage, LiveNode, Node, NodeImage, TaskNode
 from coordinator.port import KnownNode
 from coordinator.views.times import milliseconds_if_known
 

@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from common.documents import FailedNodeDetail, LabelRequirement, Task, TaskProgress, encode
 from common.reasons import Reason, clip
 from coordinator.core.node_run import NodePhase, NodeRun
 from coordinator.core.run import TaskRun
 from coordinator.core.task import Requirement, TaskCounts, TaskHead, TaskStatus
+from coordinator.documents import FailedNodeDetail, LabelRequirement, Task, TaskProgress, encode
 from coordinator.port import UNKNOWN_TRANSFER, Transfer
 from coordinator.views.times import seconds, seconds_if_known
 

@@ -15,12 +15,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from common.version import VERSION
 from sandbox.images import Blob, Image
 from sandbox.kubernetes.parts import PROJECT, cache
 from sandbox.registry import Registry
 
 PROGRAMS: Final = ("coordinator", "agent")
-OUR_VERSION: Final = "1.0.0"
 """The version that the manifests name."""
 _BASE: Final = re.compile(r"^ARG PYTHON=(\S+:\S+-(\w+))$", re.MULTILINE)
 _PACKAGES: Final = "python3-minimal,python3-venv,ca-certificates"
@@ -101,8 +101,8 @@ def put_our_images(registry: Registry) -> None:
     make_base()
     for program in PROGRAMS:
         arguments = {"CRICTL": "none"} if program == "agent" else {}
-        image = build(program, OUR_VERSION, arguments)
-        registry.put(f"library/ips-{program}", OUR_VERSION, image)
+        image = build(program, VERSION, arguments)
+        registry.put(f"library/ips-{program}", VERSION, image)
 
 
 def read_layout(folder: Path) -> Image:

@@ -15,7 +15,7 @@ import pytest
 from jsonschema import Draft7Validator  # type: ignore[import-untyped]
 
 from common import subjects
-from common.documents import EVENT_TYPES, TaskNode
+from coordinator.documents import EVENT_TYPES, TaskNode
 from coordinator.views.events import node_event
 from tests.api.conftest import Client
 

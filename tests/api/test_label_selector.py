@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coordinator.core.label_selector import parse_selector
+from coordinator.api.label_selector import parse_selector
 from coordinator.core.selection import satisfies
 
 pytestmark = pytest.mark.pure

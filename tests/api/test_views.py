@@ -7,15 +7,15 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from common import documents
-from common.documents import encode
 from common.messages import ImageDisk, ImageOutcome, ImageProgress, ImageState, Outcome
 from common.reasons import Reason
 from common.subjects import MAX_MESSAGE_BYTES
+from coordinator import documents
 from coordinator.api.create_body import read_order
 from coordinator.core.node_run import NodePhase
 from coordinator.core.run import Step, TaskRun
 from coordinator.core.task import TaskHead, TaskStatus
+from coordinator.documents import encode
 from coordinator.port import KnownNode, Transfer
 from coordinator.views import nodes as node_views
 from coordinator.views import tasks as views

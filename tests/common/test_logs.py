@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.logs import JsonFormatter, Log, LogFormat, Sparing, TextFormatter, configure
+from common.logs import JsonFormatter, Log, LogFormat, RateLimitedLog, TextFormatter, configure
 
 log = Log("agent.puller")
 
@@ -259,7 +259,7 @@ def test_sparing() -> None:
     now = 0.0
     stream = io.StringIO()
     configure(logging.INFO, LogFormat.JSON, stream)
-    sparing = Sparing(log, interval_seconds=60, clock=lambda: now)
+    sparing = RateLimitedLog(log, interval_seconds=60, clock=lambda: now)
     for second, kind in [(0, "a"), (1, "a"), (2, "b"), (59, "a"), (60, "a"), (61, "a"), (120, "a")]:
         now = float(second)
         sparing.warning(kind, "cannot be read", at=second)

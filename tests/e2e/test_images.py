@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from sandbox.kubernetes.cluster import Cluster
-from sandbox.kubernetes.our_images import OUR_VERSION, PROGRAMS, build
+from sandbox.kubernetes.our_images import PROGRAMS, build
 from tests.e2e.installation import DEPLOY, Installation, installed
 from tests.e2e.smoke import BOTH, warms_both_nodes
 
@@ -28,7 +28,7 @@ def installation(cluster: Cluster) -> Iterator[Installation]:
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_an_image_says_what_it_is(program: str) -> None:
     """Labels of OCI; the program itself as its entrypoint, without a shell before it."""
-    image = build(program, OUR_VERSION, {"CRICTL": "none"} if program == "agent" else {})
+    image = build(program, VERSION, {"CRICTL": "none"} if program == "agent" else {})
     config = json.loads(image.blobs[0].content)["config"]
     labels = {
         key.removeprefix("org.opencontainers.image."): value
@@ -36,7 +36,7 @@ def test_an_image_says_what_it_is(program: str) -> None:
         if key.startswith("org.opencontainers.image.")
     }
     assert labels["title"] == f"Image Prewarm Service, {program}"
-    assert labels["version"] == OUR_VERSION
+    assert labels["version"] == VERSION
     assert labels["licenses"] == "MIT"
     assert labels["description"]
     assert config["Entrypoint"] == ["python3", "-m", program]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from coordinator.core.label_selector import parse_selector
+from coordinator.api.label_selector import parse_selector
 from coordinator.core.selection import satisfies
 from coordinator.nodes import failure_events
 from tests.fixtures.fleet import Fleet

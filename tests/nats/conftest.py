@@ -14,5 +14,5 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         drawn.append(longest)
         return 0.01
 
-    monkeypatch.setattr("common.bus.backoff.random.uniform", draw)
+    monkeypatch.setattr("common.backoff.random.uniform", draw)
     return drawn

@@ -17,11 +17,11 @@ from common.bus import Bus, BusRefused, KeyValue, StoreUnavailable
 from common.bus import bus as bus_module
 from common.lifecycle import StartupError
 from common.setting_kinds import Listen
-from common.streams import definitions
-from coordinator import embedded_nats
 from coordinator.data_dir import DataDir
 from coordinator.embedded_nats import EmbeddedNats, EmbeddedSettings
-from coordinator.nats_program import find_program
+from coordinator.embedded_nats import server as embedded_nats
+from coordinator.embedded_nats.program import find_program
+from coordinator.streams import definitions
 from tests.fixtures.disk import MakeDisk
 from tests.fixtures.nats import PROGRAM, OpenBus, eventually, heard
 

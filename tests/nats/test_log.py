@@ -19,7 +19,7 @@ from common.bus import (
     StreamConfig,
 )
 from common.bus import bus as bus_module
-from common.streams import definitions
+from coordinator.streams import definitions
 from tests.fixtures.nats import NatsServer, OpenBus, StartNats, eventually, heard
 
 pytestmark = pytest.mark.nats

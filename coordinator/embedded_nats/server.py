@@ -24,12 +24,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from common.bus.backoff import Backoff
+from common.backoff import Backoff
 from common.lifecycle import StartupError
 from common.logs import Log
-from coordinator import dies_with_parent
 from coordinator.data_dir import write_private
-from coordinator.nats_program import find_program
+from coordinator.embedded_nats import dies_with_parent
+from coordinator.embedded_nats.program import find_program
 
 if TYPE_CHECKING:
     from common.setting_kinds import Listen

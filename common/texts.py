@@ -1,0 +1,102 @@
+"""Every sentence that the service says to people, as a code with parameters and as English.
+
+Whoever shows a sentence may word it anew from the code, in another language; whoever does not know
+the code shows the English. What others said (a registry, a runtime) is a ``Text`` without a code.
+A code, once published, keeps its meaning and its parameters.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from string import Formatter
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+Param = str | int | float
+"""What a sentence can hold. Lists are joined by whoever makes the text."""
+Code = Annotated[str, Meta(max_length=64)]
+
+_CODE: Final = re.compile(r"[a-z][a-zA-Z]*(\.[a-z][a-zA-Z]*)*")
+
+
+class Text(msgspec.Struct, frozen=True):
+    """One sentence."""
+
+    message: str
+    """In English."""
+    code: str = ""
+    """Which sentence it is, for example ``node.unknown``; empty for what others said."""
+    params: Mapping[str, Param] = {}
+    """What stands in it, by name."""
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class Template:
+    """A sentence with places: ``template(node="a")`` makes the text.
+
+    ``english`` is a format string; its fields are the parameters.
+    """
+
+    def __init__(self, code: str, english: str) -> None:
+        if _CODE.fullmatch(code) is None or code in _ALL:
+            raise ValueError(f"{code} is no code, or there is one already")
+        self.code = code
+        self.english = english
+        self.fields = frozenset(name for _, name, _, _ in Formatter().parse(english) if name)
+        _ALL[code] = self
+
+    def __call__(self, **params: Param) -> Text:
+        """Fill it in. Raises KeyError where a parameter is missing."""
+        return Text(self.english.format_map(params), self.code, params)
+
+
+_ALL: Final[dict[str, Template]] = {}
+
+
+def templates() -> Iterator[Template]:
+    """Every sentence there is, for documents and for tests."""
+    return iter(_ALL.values())
+
+
+# ── nodes: why one takes no work, or was given up ────────────────────────────────────────────
+
+NODE_UNKNOWN = Template("node.unknown", "Node {node} is unknown.")
+NODE_CONFLICT = Template("node.conflict", "Two agents run under the node name {node}: {instances}.")
+NODE_UNSCHEDULABLE = Template(
+    "node.unschedulable", "Node {node} is not ready or takes no new work."
+)
+NODE_NO_AGENT = Template("node.noAgent", "The agent on node {node} does not respond.")
+AGENT_SILENT = Template(
+    "agent.silent", "The agent of node {node} has not been heard for {seconds:g} s."
+)
+AGENT_DIED = Template("agent.died", "{times} runs of the agent ended while they were at it.")
+AGENT_AWAITED = Template("agent.awaited", "{why} Waited for {seconds:g} s.")
+
+# ── outcomes that say nothing by themselves ──────────────────────────────────────────────────
+
+OUTCOME_UNDECODABLE = Template("outcome.undecodable", "The stored outcome cannot be decoded.")
+OUTCOME_INCOMPLETE = Template("outcome.incomplete", "The outcome does not name every image.")
+
+# ── tasks: why one waits, or ended as it did ─────────────────────────────────────────────────
+
+TASK_QUEUED = Template("task.queued", "Queued: all {most} task slots are in use.")
+TASK_STARTING = Template(
+    "task.starting", "Waits for its nodes to be known and its start to be stored."
+)
+TASK_NO_MATCH = Template("task.noMatch", "No node matches {selection}.")
+TASK_NO_NODES = Template("task.noNodes", "There are no nodes.")
+TASK_NODES_GONE = Template(
+    "task.nodesGone", "Every node of the task ceased to exist before it was done."
+)
+TASK_SOME_FAILED = Template(
+    "task.someFailed", "{failed} of {total} nodes failed (limit {allowed})."
+)
+TASK_TOO_MANY_FAILED = Template(
+    "task.tooManyFailed",
+    "{failed} of {total} nodes failed (limit {allowed}), mostly {reason}.",
+)

@@ -65,17 +65,16 @@ def templates() -> Iterator[Template]:
 
 # ── nodes: why one takes no work, or was given up ────────────────────────────────────────────
 
-NODE_UNKNOWN = Template("node.unknown", "Node {node} is unknown.")
+NODE_UNKNOWN = Template("node.unknown", "No node of the name {node} is known.")
 NODE_CONFLICT = Template("node.conflict", "Two agents run under the node name {node}: {instances}.")
 NODE_UNSCHEDULABLE = Template(
     "node.unschedulable", "Node {node} is not ready or takes no new work."
 )
-NODE_NO_AGENT = Template("node.noAgent", "The agent on node {node} does not respond.")
+NODE_NO_AGENT = Template("node.noAgent", "No agent of node {node} takes the work.")
 AGENT_SILENT = Template(
     "agent.silent", "The agent of node {node} has not been heard for {seconds:g} s."
 )
 AGENT_DIED = Template("agent.died", "{times} runs of the agent ended while they were at it.")
-AGENT_AWAITED = Template("agent.awaited", "{why} Waited for {seconds:g} s.")
 
 # ── outcomes that say nothing by themselves ──────────────────────────────────────────────────
 
@@ -84,19 +83,21 @@ OUTCOME_INCOMPLETE = Template("outcome.incomplete", "The outcome does not name e
 
 # ── tasks: why one waits, or ended as it did ─────────────────────────────────────────────────
 
-TASK_QUEUED = Template("task.queued", "Queued: all {most} task slots are in use.")
+TASK_QUEUED = Template(
+    "task.queued", "Waits for a place: {running} tasks are running, at most {most} may."
+)
 TASK_STARTING = Template(
     "task.starting", "Waits for its nodes to be known and its start to be stored."
 )
 TASK_NO_MATCH = Template("task.noMatch", "No node matches {selection}.")
-TASK_NO_NODES = Template("task.noNodes", "There are no nodes.")
+TASK_NO_NODES = Template("task.noNodes", "There is no node.")
 TASK_NODES_GONE = Template(
     "task.nodesGone", "Every node of the task ceased to exist before it was done."
 )
 TASK_SOME_FAILED = Template(
-    "task.someFailed", "{failed} of {total} nodes failed (limit {allowed})."
+    "task.someFailed", "{failed} of {total} nodes failed; at most {allowed} may."
 )
 TASK_TOO_MANY_FAILED = Template(
     "task.tooManyFailed",
-    "{failed} of {total} nodes failed (limit {allowed}), mostly {reason}.",
+    "{failed} of {total} nodes failed; at most {allowed} may. Most often: {reason}.",
 )

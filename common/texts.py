@@ -101,3 +101,9 @@ TASK_TOO_MANY_FAILED = Template(
     "task.tooManyFailed",
     "{failed} of {total} nodes failed; at most {allowed} may. Most often: {reason}.",
 )
+
+# ── where nodes come from ────────────────────────────────────────────────────────────────────
+
+NODES_UNREADABLE = Template("nodes.unreadable", "Kubernetes cannot be asked for its nodes: {why}.")
+NODES_NOT_LISTED = Template("nodes.notListed", "Kubernetes has not listed its nodes yet.")
+NODE_NOT_IN_CLUSTER = Template("node.notInCluster", "Kubernetes knows no node of the name {node}.")

@@ -6,9 +6,10 @@ import asyncio
 import errno
 import math
 import os
+import random
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -18,6 +19,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.process_collector import ProcessCollector
 
 from common.bus import Bus, BusError, BusSettings, StoreRefused
+from common.clock import elapsed
 from common.lifecycle import Jobs, StartupError, Stop
 from common.logs import Log, configure
 from coordinator.api.app import make_app
@@ -25,17 +27,19 @@ from coordinator.api.server import make_runner
 from coordinator.core.scheduler import FIRST_LOOK_SECONDS, Limits
 from coordinator.data_dir import DataDir
 from coordinator.embedded_nats import EmbeddedNats, EmbeddedSettings
+from coordinator.engine.leader import Leader, LeaderSettings
 from coordinator.engine.live import LiveChanges
 from coordinator.engine.loop import Clock
+from coordinator.engine.replica import Context, Replica
 from coordinator.engine.service import Service
-from coordinator.engine.term import Surroundings, Term, TermSettings
 from coordinator.engine.webhooks import new_http_session
 from coordinator.event_feed import EventFeed
 from coordinator.lease import Lease
 from coordinator.metrics import Metrics
 from coordinator.nodes.announced import AnnouncedNodes
-from coordinator.nodes.source import NewSource
-from coordinator.settings import CoordinatorSettings, NodeSource
+from coordinator.nodes.source import FailureSink, NewSource, NodeSource
+from coordinator.settings import CoordinatorSettings
+from coordinator.settings import NodeSource as NodeSourceName
 from coordinator.streams import definitions
 
 log = Log(__name__)
@@ -71,7 +75,7 @@ def _check(settings: CoordinatorSettings) -> None:
 
 def _new_source(settings: CoordinatorSettings) -> NewSource:
     """Where nodes come from. Raises StartupError where that needs what is not installed."""
-    if settings.node_source is NodeSource.AGENTS:
+    if settings.node_source is NodeSourceName.AGENTS:
         return AnnouncedNodes
     try:
         # Not at the top: who has no Kubernetes does not need the client, nor its 20 MiB.
@@ -81,16 +85,26 @@ def _new_source(settings: CoordinatorSettings) -> NewSource:
             f"IPS_NODE_SOURCE=kubernetes needs the package {error.name}: "
             "pip install 'image-prewarm-service[coordinator,kubernetes]'"
         ) from error
-    return partial(
-        WatchedNodes,
-        context=settings.kube_context,
-        tells_failures=settings.kubernetes_events,
-    )
+    return partial(WatchedNodes, context=settings.kube_context)
 
 
-def _first_look(source: NodeSource) -> float:
+def _new_failure_sink(
+    settings: CoordinatorSettings,
+) -> Callable[[NodeSource], FailureSink] | None:
+    """Who tells of failed pulls where a node's admins look; None where nobody does."""
+    if settings.node_source is NodeSourceName.AGENTS or not settings.kubernetes_events:
+        return None
+    from coordinator.nodes.failure_events import FailureEvents  # noqa: PLC0415 - as above
+
+    def new(source: NodeSource) -> FailureSink:
+        return FailureEvents(source.uid, settings.kube_context)
+
+    return new
+
+
+def _first_look(source: NodeSourceName) -> float:
     """Seconds in which nothing is said to match no node: Kubernetes says itself what there is."""
-    return math.inf if source is NodeSource.KUBERNETES else FIRST_LOOK_SECONDS
+    return math.inf if source is NodeSourceName.KUBERNETES else FIRST_LOOK_SECONDS
 
 
 @asynccontextmanager
@@ -155,35 +169,49 @@ class Program:
                     await bus.close()
 
     async def _lead_on(self, bus: Bus, http: aiohttp.ClientSession) -> None:
-        around = Surroundings(
-            bus=bus,
-            http=http,
-            clock=Clock(),
-            live=self._service.live,
-            new_source=_new_source(self._settings),
-            observers=[self._metrics.observe],
-            on_poison=self._metrics.poison,
-        )
-        settings = self._term_settings()
+        context = self._context(bus)
+        settings = self._leader_settings()
+        count = [self._metrics.observe]
+
+        # What is stored between two times of leading in one process, nobody else counts.
+        def new_replica(has_led: bool) -> Replica:
+            return Replica(context, count if has_led else ())
+
+        def new_leader(replica: Replica, epoch: int) -> Leader:
+            observers = () if replica.observers else count
+            return Leader(context, replica, epoch, http, settings, observers)
+
         name = f"{socket.gethostname()}:{self._settings.server_port}"
         lease = Lease(bus, owner=self._folder.owner, name=name)
         try:
-            await self._service.lead(bus, lease, lambda epoch: Term(around, settings, epoch))
+            await self._service.serve(bus, lease, new_replica, new_leader)
         finally:
             await lease.release()
 
-    def _term_settings(self) -> TermSettings:
+    def _context(self, bus: Bus) -> Context:
         settings = self._settings
-        return TermSettings(
+        return Context(
+            bus=bus,
+            clock=Clock(time.time, elapsed),
+            rng=random.SystemRandom(),
+            live=self._service.live,
+            new_source=_new_source(settings),
+            on_poison=self._metrics.poison,
             limits=Limits(
                 max_concurrent_tasks=settings.max_concurrent_tasks,
                 max_nodes_in_flight=settings.max_nodes_in_flight,
                 agent_wait=settings.agent_wait_seconds,
                 first_look=_first_look(settings.node_source),
             ),
+            forget_seconds=settings.node_forget_seconds,
+        )
+
+    def _leader_settings(self) -> LeaderSettings:
+        settings = self._settings
+        return LeaderSettings(
             source=f"/ips/{settings.namespace}",
             retention_seconds=settings.task_retention_hours * 3600,
-            forget_seconds=settings.node_forget_seconds,
+            new_failure_sink=_new_failure_sink(settings),
         )
 
     @asynccontextmanager

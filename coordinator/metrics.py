@@ -7,12 +7,12 @@ leadership replays what is stored: outcomes count by their place in the store.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from common.messages import ImageState
-from coordinator.core.commands import Command, TellBatch, TellNode
+from coordinator.core.changes import AttemptDecided, BatchSettled, TaskOver
 from coordinator.core.events import (
     AssignmentAccepted,
     AssignmentRefused,
@@ -20,9 +20,9 @@ from coordinator.core.events import (
     Event,
     OutcomeStored,
     Settled,
-    TaskEnded,
 )
 from coordinator.core.run import Step
+from coordinator.core.scheduler import Decision
 from coordinator.core.task import TaskHead, TaskStatus
 
 MINUTES = (1, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600)
@@ -87,36 +87,44 @@ class Metrics:
         """A message could not be understood."""
         self._poison.labels(kind).inc()
 
-    def observe(self, event: Event, commands: Sequence[Command]) -> None:
+    def observe(self, event: Event, decision: Decision) -> None:
         """Count what the core was told and what it made of it."""
         match event:
-            case OutcomeStored():
-                self._outcome(event, commands)
-            case TaskEnded(head=head) if head.status.is_final:
-                self._ended(head)
             case Settled():
                 self._first_load = False
             case AssignmentAccepted() | AssignmentRefused() | AssignmentUnanswered():
                 self._assignments.labels(_ANSWERS[type(event)]).inc()
             case _:
                 pass
+        is_news = self._is_news(event, decision)
+        for change in decision.changes:
+            match change:
+                case AttemptDecided() if is_news:
+                    self._attempt(change)
+                case BatchSettled(seconds=seconds) if is_news:
+                    self._batches.observe(seconds)
+                case TaskOver(head=head) if head.status.is_final:
+                    self._ended(head)
+                case _:
+                    pass
 
-    def _outcome(self, event: OutcomeStored, commands: Sequence[Command]) -> None:
+    def _is_news(self, event: Event, decision: Decision) -> bool:
+        """Whether what follows from this was not counted before, here or by somebody else."""
+        if not isinstance(event, OutcomeStored):
+            return True
+        if not any(isinstance(change, AttemptDecided) for change in decision.changes):
+            return False
         task = event.key.task
-        told = any(isinstance(command, TellNode) for command in commands)
-        if not told or event.seq <= self._counted.get(task, 0):
-            return  # of no effect, or counted in a term before this one
+        if event.seq <= self._counted.get(task, 0):
+            return False  # counted for a replica before this one
         self._counted[task] = event.seq
-        if self._first_load and not event.live:
-            return  # what happened before this process lived, somebody else counted
-        for command in commands:
-            if isinstance(command, TellNode):
-                if command.step in _PROCESSED:
-                    self._nodes.labels(_PROCESSED[command.step]).inc()
-                pulled = [i for i in event.outcome.images if i.state is ImageState.PULLED]
-                self._images.inc(len(pulled))
-            elif isinstance(command, TellBatch):
-                self._batches.observe(command.seconds)
+        return event.live or not self._first_load
+
+    def _attempt(self, change: AttemptDecided) -> None:
+        if change.step in _PROCESSED:
+            self._nodes.labels(_PROCESSED[change.step]).inc()
+        pulled = [i for i in change.event.outcome.images if i.state is ImageState.PULLED]
+        self._images.inc(len(pulled))
 
     def _ended(self, head: TaskHead) -> None:
         self._counted.pop(head.id, None)

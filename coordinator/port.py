@@ -1,9 +1,6 @@
 """What the API needs of the engine, and nothing else; each side knows only this.
 
-Everything that is not ``async`` answers from memory at once. All but ``live`` and the questions of
-readiness raise ``StoreAway`` where ``unreadable`` has something to say, and whatever is ``async``
-where the store cannot be asked. Times are whole milliseconds since 1970, UTC: those of nodes by the
-store's clock, those of tasks by the coordinator's.
+What is answered is in ``snapshots.py``.
 """
 
 # ruff: noqa: N818 -- an exception here is named by what happened, as its callers speak of it
@@ -11,12 +8,11 @@ store's clock, those of tasks by the coordinator's.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
-from common.messages import ImageDisk, ImageProgress
-from coordinator.core.run import TaskRun
 from coordinator.core.task import TaskHead, TaskSpec, TaskStatus
+from coordinator.snapshots import KnownNode, Snapshot
 
 Wake = Callable[[], None]
 """Called on the event loop when there is something to take; ``asyncio.Event().set`` is one."""
@@ -65,42 +61,6 @@ class Created:
     is_new: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Transfer:
-    """Compressed bytes of a whole task, over all nodes and images; None is unknown."""
-
-    bytes: int | None = None
-    """There now: finished images, and what the running pulls have. Falls where a pull fails."""
-    total_bytes: int | None = None
-    """What ``bytes`` will come to, as every image is as large everywhere as where it was largest;
-    unknown until each has been seen on some node. Less where a node has layers already."""
-    bytes_per_second: int | None = None
-    """All running pulls together."""
-
-
-UNKNOWN_TRANSFER: Final = Transfer()
-
-
-@dataclass(frozen=True, slots=True)
-class KnownNode:
-    """A node as the fleet table has it. Empty texts and None are what nobody has said yet."""
-
-    name: str
-    labels: Mapping[str, str] = field(default_factory=dict)
-    schedulable: bool = True
-    connected: bool = False
-    last_seen: int | None = None
-    agent_version: str = ""
-    runtime: str = ""
-    driver: str = ""
-    platform: str = ""
-    image_disk: ImageDisk | None = None
-    pulling: Sequence[str] = ()
-    """Images being pulled, by their spelling in the task that wants them."""
-    problem: str = ""
-    """Why the node takes no work although an agent speaks for it, in one sentence."""
-
-
 class Changes(Protocol):
     """Names of nodes that have changed since they were last taken: a set, so it never grows long.
 
@@ -124,6 +84,41 @@ class Live(Protocol):
         """Nodes that changed as ``node`` tells them; one that it no longer knows is gone."""
 
 
+class Tasks(Protocol):
+    """Every task that is stored. What is not ``async`` answers from memory at once."""
+
+    def head(self, task_id: str) -> TaskHead | None:
+        """The newest known head of a task; None for an unknown one."""
+
+    def heads(self, status: TaskStatus | None = None) -> Sequence[TaskHead]:
+        """Heads (of one status), newest first in the order of the store.
+
+        Asked for at every list request with 10,000 tasks: slicing and ``len`` must be cheap.
+        """
+
+    def snapshot(self, task_id: str) -> Snapshot | None:
+        """What is known of a task; of a finished one without its nodes. None for an unknown one."""
+
+    async def snapshot_with_nodes(self, task_id: str) -> Snapshot:
+        """The same, a finished task's nodes read from the store (none if it never started).
+
+        Raises ``NoSuchTask`` and ``StoreAway``.
+        """
+
+    async def named_nodes(self, task_id: str) -> Sequence[str] | None:
+        """The ``nodeNames`` that a task was created with; None for none. Raises ``StoreAway``."""
+
+
+class Nodes(Protocol):
+    """Every node that is known."""
+
+    def labels(self) -> Iterable[tuple[str, Mapping[str, str]]]:
+        """Name and labels of every known node, ordered by name: cheap for 10,000 of them."""
+
+    def get(self, name: str) -> KnownNode | None:
+        """One node; None for an unknown one."""
+
+
 class Engine(Protocol):
     """The engine as the API sees it."""
 
@@ -131,7 +126,13 @@ class Engine(Protocol):
     def live(self) -> Live:
         """What changes too fast to be kept."""
 
-    # ── readiness ────────────────────────────────────────────────────────────────────────────
+    @property
+    def tasks(self) -> Tasks:
+        """The tasks. Raises ``StoreAway`` where ``unreadable`` has something to say."""
+
+    @property
+    def nodes(self) -> Nodes:
+        """The nodes. Raises as ``tasks``."""
 
     def unreadable(self) -> str | None:
         """Why nothing can be answered at all (state not loaded, another one leads); None if it can.
@@ -145,8 +146,6 @@ class Engine(Protocol):
         Whatever ``unreadable`` says, and also a store that refuses writes or is away.
         """
 
-    # ── tasks ────────────────────────────────────────────────────────────────────────────────
-
     async def create(
         self,
         spec: TaskSpec,
@@ -155,50 +154,10 @@ class Engine(Protocol):
         key: IdempotencyKey | None = None,
         retry_of: str | None = None,
     ) -> Created:
-        """Store a task; when this returns it is stored. Raises ``KeyReused``.
+        """Store a task; when this returns it is stored. Raises ``KeyReused`` and ``StoreAway``.
 
         ``names`` is sorted, without doubles, and not None exactly where ``spec.names_nodes``.
         """
 
     async def cancel(self, task_id: str) -> TaskHead:
-        """Cancel a pending or running task. Raises ``NoSuchTask`` and ``AlreadyOver``."""
-
-    def head(self, task_id: str) -> TaskHead | None:
-        """The newest known head of a task; None for an unknown one."""
-
-    def heads(self, status: TaskStatus | None = None) -> Sequence[TaskHead]:
-        """Heads (of one status), newest first in the order of the store.
-
-        Asked for at every list request with 10,000 tasks: slicing and ``len`` must be cheap.
-        """
-
-    def waiting_for(self, task_id: str) -> str | None:
-        """Why a task that is not over does not go on, in one sentence, where there is a reason."""
-
-    async def named_nodes(self, task_id: str) -> Sequence[str] | None:
-        """The ``nodeNames`` that a task was created with; None where none were given."""
-
-    # ── nodes of a task ──────────────────────────────────────────────────────────────────────
-
-    def run(self, task_id: str) -> TaskRun | None:
-        """The fold over the outcomes of a running task, kept up to date; None for any other."""
-
-    async def finished_run(self, task_id: str) -> TaskRun:
-        """The same of a finished task, read from the store (no nodes if it never started).
-
-        Raises ``NoSuchTask``.
-        """
-
-    def pulls(self, task_id: str, node: str) -> Mapping[str, ImageProgress]:
-        """What is known beyond the fold of a node's attempt in flight, by the image's spelling."""
-
-    def transfer(self, task_id: str) -> Transfer:
-        """A running task's bytes altogether."""
-
-    # ── nodes ────────────────────────────────────────────────────────────────────────────────
-
-    def node_labels(self) -> Iterable[tuple[str, Mapping[str, str]]]:
-        """Name and labels of every known node, ordered by name: cheap for 10,000 of them."""
-
-    def node(self, name: str) -> KnownNode | None:
-        """One node; None for an unknown one."""
+        """Cancel a pending or running task. Raises NoSuchTask, AlreadyOver, StoreAway."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
@@ -36,7 +34,6 @@ def make_app(
     feed: EventFeed,
     registry: CollectorRegistry,
     *,
-    clock: Callable[[], float] = time.time,
     pace: Pace = DEFAULT_PACE,
     web_folder: Path = FOLDER,
 ) -> web.Application:
@@ -48,7 +45,7 @@ def make_app(
         client_max_size=LIMIT_BYTES + 1,
         middlewares=[metrics.clock_in, answer_problems, gate.check],
     )
-    app.add_routes(_task_routes(Tasks(engine, clock), Streams(engine, feed, pace)))
+    app.add_routes(_task_routes(Tasks(engine), Streams(engine, feed, pace)))
     nodes, files = Nodes(engine), WebFiles(web_folder)
     app.add_routes(
         [

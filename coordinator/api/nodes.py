@@ -28,10 +28,10 @@ class Nodes:
         query.done()
         names = [
             name
-            for name, labels in self._engine.node_labels()
+            for name, labels in self._engine.nodes.labels()
             if all(satisfies(requirement, labels) for requirement in selector)
         ]
-        nodes = map(self._engine.node, names[page.of(len(names))])
+        nodes = map(self._engine.nodes.get, names[page.of(len(names))])
         return json_answer(
             documents.NodeList(
                 nodes=[fleet_node(node) for node in nodes if node is not None],
@@ -43,7 +43,7 @@ class Nodes:
 
     async def get(self, request: web.Request) -> web.Response:
         """``GET /api/v1/nodes/{name}``."""
-        node = self._engine.node(request.match_info["name"])
+        node = self._engine.nodes.get(request.match_info["name"])
         if node is None:
             raise Refusal(HTTPStatus.NOT_FOUND, "There is no such node.")
         return json_answer(fleet_node(node))

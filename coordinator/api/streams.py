@@ -75,7 +75,7 @@ class Streams:
 
     async def of_task(self, request: web.Request) -> web.StreamResponse:
         """``GET /api/v1/tasks/{id}/events``."""
-        head = self._engine.head(request.match_info["id"])
+        head = self._engine.tasks.head(request.match_info["id"])
         if head is None:
             raise Refusal(HTTPStatus.NOT_FOUND, "There is no such task.")
         return await self._stream(request, head)
@@ -112,7 +112,7 @@ class Streams:
             yield source
 
     def _fleet_frame(self, names: Collection[str]) -> bytes:
-        known = {name: self._engine.node(name) for name in sorted(names)}
+        known = {name: self._engine.nodes.get(name) for name in sorted(names)}
         document = LiveAgents(
             nodes=[views.fleet_node(node) for node in known.values() if node is not None],
             gone=[name for name, node in known.items() if node is None],
@@ -120,12 +120,13 @@ class Streams:
         return frame("agents", encode(document))
 
     def _task_frame(self, task: str, names: Collection[str]) -> bytes | None:
-        run = self._engine.run(task)
-        if run is None:
+        shot = self._engine.tasks.snapshot(task)
+        if shot is None or shot.run is None:
             return None
+        run = shot.run
         changed = [run.by_name[name] for name in names if name in run.by_name]
         shown = [
-            views.live_node(run.head, node, self._engine.pulls(task, node.name))
+            views.live_node(run.head, node, shot.pulls(node))
             for node in sorted(changed, key=lambda node: node.index)
         ]
         return frame("nodes", encode(LiveNodes(nodes=shown)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from http import HTTPStatus
 from typing import Annotated, Any, Final
@@ -20,8 +20,7 @@ from coordinator.api.faults import faults, rule
 from coordinator.api.problems import Refusal, bad_request
 from coordinator.api.queries import NODES, TASKS, Reader
 from coordinator.core.node_run import NodePhase
-from coordinator.core.run import TaskRun
-from coordinator.core.task import TaskHead, TaskSpec, TaskStatus
+from coordinator.core.task import TaskHead, TaskSpec
 from coordinator.documents import Fault
 from coordinator.port import (
     AlreadyOver,
@@ -31,9 +30,9 @@ from coordinator.port import (
     KeyReused,
     NoSuchTask,
 )
+from coordinator.snapshots import Snapshot
 from coordinator.views import nodes as node_views
 from coordinator.views import tasks as views
-from coordinator.views.tasks import Snapshot
 
 KEY_CHARACTERS: Final = 255
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
@@ -59,11 +58,10 @@ _RETRY_SHAPE: Final = inspect.type_info(RetryTask)
 
 
 class Tasks:
-    """The routes; ``clock`` gives seconds since 1970, for estimates."""
+    """The routes."""
 
-    def __init__(self, engine: Engine, clock: Callable[[], float]) -> None:
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._clock = clock
 
     # ── one task ──
 
@@ -86,9 +84,10 @@ class Tasks:
 
     async def _names_again(self, head: TaskHead, nodes: RetryNodes) -> Sequence[str] | None:
         if nodes is RetryNodes.ALL:
-            return await self._engine.named_nodes(head.id)
-        run = await self._finished_run(head)
-        failed = [node.name for node in run.nodes if node.phase is NodePhase.FAILED]
+            return await self._engine.tasks.named_nodes(head.id)
+        run = (await self._with_nodes(head)).run
+        nodes = () if run is None else run.nodes
+        failed = [node.name for node in nodes if node.phase is NodePhase.FAILED]
         if not failed:
             raise _conflict("No node of the task failed.")
         return sorted(failed)
@@ -138,8 +137,10 @@ class Tasks:
         query = Reader(request.query)
         page, status = query.page(TASKS), query.status()
         query.done()
-        heads = self._engine.heads(status)
-        shown = [views.summary(self._snapshot(head)) for head in heads[page.of(len(heads))]]
+        tasks = self._engine.tasks
+        heads = tasks.heads(status)
+        shots = [tasks.snapshot(head.id) for head in heads[page.of(len(heads))]]
+        shown = [views.summary(shot) for shot in shots if shot is not None]
         return json_answer(
             documents.TaskList(tasks=shown, total=len(heads), limit=page.limit, offset=page.offset)
         )
@@ -150,14 +151,15 @@ class Tasks:
         query = Reader(request.query)
         page, states = query.page(NODES), query.states()
         query.done()
-        run = await self._run(head)
+        shot = await self._with_nodes(head)
+        run = shot.run
         nodes = [
             node
             for node in (run.nodes if run is not None else ())
             if node.phase is not NodePhase.REMOVED and (not states or node.phase in states)
         ]
         shown = [
-            node_views.task_node(head, node, self._engine.pulls(head.id, node.name))
+            node_views.task_node(shot.head, node, shot.pulls(node))
             for node in nodes[page.of(len(nodes))]
         ]
         return json_answer(
@@ -169,38 +171,22 @@ class Tasks:
     # ── what is known of a task ──
 
     def _head(self, request: web.Request) -> TaskHead:
-        head = self._engine.head(request.match_info["id"])
+        head = self._engine.tasks.head(request.match_info["id"])
         if head is None:
             raise no_such_task()
         return head
 
-    def _snapshot(self, head: TaskHead) -> Snapshot:
-        now = int(self._clock() * 1000)
-        match head.status:
-            case TaskStatus.PENDING:
-                return Snapshot(head, now, waiting_for=self._engine.waiting_for(head.id))
-            case TaskStatus.RUNNING:
-                run, transfer = self._engine.run(head.id), self._engine.transfer(head.id)
-                waits = self._engine.waiting_for(head.id)
-                return Snapshot(head, now, run=run, transfer=transfer, waiting_for=waits)
-            case _:
-                return Snapshot(head, now)
-
     async def _full(self, head: TaskHead) -> documents.Task:
         if head.counts is not None and head.counts.failed_details:
-            now = int(self._clock() * 1000)
-            return views.task(Snapshot(head, now, run=await self._finished_run(head)))
-        return views.task(self._snapshot(head))
+            return views.task(await self._with_nodes(head))
+        shot = self._engine.tasks.snapshot(head.id)
+        if shot is None:
+            raise no_such_task()
+        return views.task(shot)
 
-    async def _run(self, head: TaskHead) -> TaskRun | None:
-        """The nodes of a task; None before it has any."""
-        if head.status.is_final:
-            return await self._finished_run(head)
-        return self._engine.run(head.id)
-
-    async def _finished_run(self, head: TaskHead) -> TaskRun:
+    async def _with_nodes(self, head: TaskHead) -> Snapshot:
         try:
-            return await self._engine.finished_run(head.id)
+            return await self._engine.tasks.snapshot_with_nodes(head.id)
         except NoSuchTask:  # its retention has just ended
             raise no_such_task() from None
 

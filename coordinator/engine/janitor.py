@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import NoReturn, Protocol
 
 from common.bus import Conflict
 from common.logs import Log
 from coordinator.core.task import TaskHead
-from coordinator.engine.heads import Heads
-from coordinator.engine.store_health import persist
+from coordinator.engine.persistence import Persistently
 from coordinator.engine.webhooks import GIVE_UP_SECONDS
-from coordinator.store import Store, StoredHead
+from coordinator.store import StoredHead
 
 log = Log(__name__)
 
@@ -22,38 +22,75 @@ SHORTEST_SLEEP_SECONDS = 1.0
 BEING_CREATED_SECONDS = 3600.0
 
 
+class Tasks(Protocol):
+    """What is needed of the table of tasks."""
+
+    def __iter__(self) -> Iterator[StoredHead]:
+        """Every head; may change while one looks."""
+
+    def head(self, task_id: str) -> TaskHead | None:
+        """The newest known head of a task."""
+
+    def forget(self, task: str) -> None:
+        """A task's head was deleted."""
+
+
+class Removes(Protocol):
+    """What is needed of the store; errors as there."""
+
+    async def delete_head(self, stored: StoredHead) -> None:
+        """Remove a task from sight. Raises Conflict where it has changed since."""
+
+    async def exists(self, task: str) -> bool:
+        """Whether there is a head, readable or not."""
+
+    async def purge_task(self, task: str, key: str | None = None) -> None:
+        """Remove what is left of a task whose head is deleted."""
+
+    async def tasks_with_lists(self) -> set[str]:
+        """Tasks of which any list is stored."""
+
+    async def tasks_with_outcomes(self) -> set[str]:
+        """Tasks of which any outcome is stored."""
+
+    async def release_keys(self, is_known: Callable[[str], bool], now: float) -> None:
+        """Remove key records that stand for no task."""
+
+
 class Janitor:
     """Head first, then everything else: a task without a head is no task."""
 
     def __init__(
         self,
-        store: Store,
-        heads: Heads,
+        *,
+        store: Removes,
+        tasks: Tasks,
         clock: Callable[[], float],
-        forget: Callable[[str], None],
         retention_seconds: float,
+        persistently: Persistently,
     ) -> None:
         self._store = store
-        self._heads = heads
+        self._tasks = tasks
         self._clock = clock
-        self._forget = forget
         self._retention = retention_seconds
+        self._persistently = persistently
         self._changed = asyncio.Event()
         self._left: dict[str, str | None] = {}
         """Tasks whose head is deleted, or was about to be, and whose other records are still
         there; with their keys."""
 
-    def wake(self) -> None:
-        """A task is over, or the world has been told of it: something may expire sooner now."""
-        self._changed.set()
+    def on_head(self, head: TaskHead) -> None:
+        """A head has changed: if it is over, or the world was told, it may expire sooner now."""
+        if head.status.is_final:
+            self._changed.set()
 
-    async def run(self) -> None:
+    async def run(self) -> NoReturn:
         """Sweep what crashes left, then remove tasks as their time comes; runs without end."""
-        await persist(self._sweep)
+        await self._persistently(self._sweep)
         while True:
-            await persist(self._remove_expired)
+            await self._persistently(self._remove_expired)
             self._changed.clear()
-            await self._next_due(min(map(self._expires, self._heads), default=math.inf))
+            await self._next_due(min(map(self._expires, self._tasks), default=math.inf))
 
     async def _next_due(self, due: float) -> None:
         """Wait until something is due, or may be due sooner than was thought."""
@@ -72,7 +109,7 @@ class Janitor:
 
     async def _remove_expired(self) -> None:
         now = self._clock()
-        for stored in self._heads:
+        for stored in self._tasks:
             if self._expires(stored) > now:
                 continue
             self._left[stored.head.id] = stored.head.key
@@ -82,7 +119,7 @@ class Janitor:
                 if await self._store.exists(stored.head.id):
                     del self._left[stored.head.id]
                     continue  # somebody has rewritten it: seen anew at the next round
-            self._forget(stored.head.id)
+            self._tasks.forget(stored.head.id)
             log.info("task removed after its retention", task=stored.head.id)
         for task, key in list(self._left.items()):
             await self._store.purge_task(task, key)
@@ -94,11 +131,11 @@ class Janitor:
         lists = await self._store.tasks_with_lists()
         old = {t for t in lists if self._clock() - _drawn_at(t) > BEING_CREATED_SECONDS}
         for task in await self._store.tasks_with_outcomes() | old:
-            if self._heads.get(task) is None and not await self._store.exists(task):
+            if self._tasks.head(task) is None and not await self._store.exists(task):
                 await self._store.purge_task(task)
                 log.info("purged what was left of a removed task", task=task)
         await self._store.release_keys(
-            lambda task: self._heads.get(task) is not None, self._clock()
+            lambda task: self._tasks.head(task) is not None, self._clock()
         )
 
 

@@ -1,20 +1,26 @@
-"""The one place where the core is called: events in, commands out, one after the other."""
+"""The one place where the core is called: events in, commands and changes out, one at a time."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import NoReturn
+from collections.abc import Callable
+from typing import NoReturn, Protocol
 
-from common.clock import elapsed
 from coordinator.core.commands import Command, WakeAt
 from coordinator.core.events import Event, Woken
-from coordinator.core.scheduler import Core
+from coordinator.core.scheduler import Decision
 
 Perform = Callable[[Command], None]
-Observe = Callable[[Event, Sequence[Command]], None]
+Observer = Callable[[Event, Decision], None]
+"""Sees an event and what the core made of it; must not touch either."""
+
+
+class Decides(Protocol):
+    """The core, as far as this module needs it."""
+
+    def handle(self, event: Event, now: float) -> Decision:
+        """Take one event in; ``now`` in seconds since 1970, never falling."""
 
 
 class Clock:
@@ -23,28 +29,37 @@ class Clock:
     Retries and silence are measured with it; a wall clock that is set later does not move them.
     """
 
-    def __init__(self) -> None:
-        self._offset = time.time() - elapsed()
+    def __init__(self, wall: Callable[[], float], elapsed: Callable[[], float]) -> None:
+        """``wall``: seconds since 1970; ``elapsed``: seconds since some moment, never falling."""
+        self._elapsed = elapsed
+        self._offset = wall() - elapsed()
 
     def __call__(self) -> float:
         """Now."""
-        return elapsed() + self._offset
+        return self._elapsed() + self._offset
 
 
 class Loop:
-    """Feeds the core. Observers see every event with its commands, before these are performed."""
+    """Feeds the core. Observers see every event and decision before its commands are performed.
 
-    def __init__(self, core: Core, clock: Callable[[], float], perform: Perform) -> None:
+    Without a performer (``attach``) commands are dropped: that is how a follower's core lives.
+    """
+
+    def __init__(self, core: Decides, clock: Callable[[], float]) -> None:
         self._core = core
         self._clock = clock
-        self._perform = perform
-        self._observers: list[Observe] = []
+        self._perform: Perform | None = None
+        self._observers: list[Observer] = []
         self._events: deque[Event] = deque()
         self._busy = False
         self._alarm: asyncio.TimerHandle | None = None
         self._fault: asyncio.Future[NoReturn] = asyncio.get_running_loop().create_future()
 
-    def observe(self, *observers: Observe) -> None:
+    def attach(self, perform: Perform) -> None:
+        """Have commands carried out from now on."""
+        self._perform = perform
+
+    def observe(self, *observers: Observer) -> None:
         """Let these see everything from now on."""
         self._observers.extend(observers)
 
@@ -67,13 +82,13 @@ class Loop:
             self._busy = False
 
     def _handle(self, event: Event) -> None:
-        commands = self._core.handle(event, self._clock())
+        decision = self._core.handle(event, self._clock())
         for observe in self._observers:
-            observe(event, commands)
-        for command in commands:
+            observe(event, decision)
+        for command in decision.commands:
             if isinstance(command, WakeAt):
                 self._wake_at(command.when)
-            else:
+            elif self._perform is not None:
                 self._perform(command)
 
     def _wake_at(self, when: float) -> None:

@@ -1,39 +1,30 @@
-"""Events for the world, each published once and in order, over crashes too (design D10).
+"""Publishes events in their order, each once, over a store that comes and goes.
 
-An event's id says what it is about, so that a leader that starts, or one that got no answer from
-the store, reads the kept events back and publishes only what is missing. Everything goes through
-one queue: what is published of a task keeps its order, and nothing follows its last event.
+Everything goes through one queue: what is published of a task keeps its order, and nothing follows
+its last event. After an answer that did not come, the kept events are read back and only what is
+missing is published.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import NoReturn, Protocol
 
 import msgspec
 
 from common import subjects
-from common.bus import Bus, BusError, Conflict, Draft
+from common.bus import BusError, Conflict, Draft, Record
 from common.logs import Log
 from common.messages import NOT_DECODABLE
-from coordinator.core.commands import Command, TellNode
-from coordinator.core.events import Event, OutcomeStored, TaskCreated, TaskStarted
-from coordinator.core.run import Change, TaskRun
-from coordinator.core.task import Duty, TaskHead, TaskStatus
-from coordinator.documents import CloudEvent, Task, encode
-from coordinator.views import tasks as views
-from coordinator.views.events import node_event, task_event
-from coordinator.views.nodes import task_node
-from coordinator.views.tasks import Snapshot
 
 log = Log(__name__)
 
 BATCH_EVENTS = 200
 """In one atomic batch: 31,000 events a second instead of 4,000 (measured, nats-server 2.15)."""
 BATCH_BYTES = 4 * 1024 * 1024
-PROGRESS_SECONDS = 1.0
 TRY_AGAIN_SECONDS = 1.0
 
 
@@ -45,8 +36,22 @@ class Item:
     subject: str
     id: str
     payload: bytes
-    once: bool
+    once: bool = False
     is_last: bool = False
+    is_progress: bool = False
+
+
+class EventStream(Protocol):
+    """What is needed of the bus; errors as there."""
+
+    async def store(self, subject: str, payload: bytes, *, expect_last: int | None) -> int:
+        """Append a record if the subject's last one is the expected. Raises Conflict."""
+
+    async def store_batch(self, drafts: Sequence[Draft]) -> int:
+        """Append all or none."""
+
+    def replay(self, stream: str, subjects: str) -> AsyncIterator[list[Record]]:
+        """Everything stored on the subjects by now."""
 
 
 class _EventId(msgspec.Struct):
@@ -57,42 +62,29 @@ _decode_id = msgspec.json.Decoder(_EventId).decode
 
 
 class Publisher:
-    """Observes the core's loop and tells the world."""
+    """The queue of events, and the one who empties it."""
 
-    def __init__(
-        self,
-        bus: Bus,
-        *,
-        source: str,
-        epoch: int,
-        clock: Callable[[], float],
-        snapshot: Callable[[str], Snapshot | None],
-        runs: Mapping[str, TaskRun],
-        told: Callable[[str, Duty], Awaitable[None]],
-    ) -> None:
+    def __init__(self, bus: EventStream, on_last: Callable[[str], Awaitable[None]]) -> None:
+        """``on_last`` is awaited when a task's last event is stored, again after a BusError."""
         self._bus = bus
-        self._source = source
-        self._epoch = epoch
-        self._clock = clock
-        self._snapshot = snapshot
-        self._runs = runs
-        self._told = told
+        self._on_last = on_last
         self._queue: deque[Item] = deque()
         self._more = asyncio.Event()
-        self._kept: dict[str, set[str]] = {}
         self._in_doubt = False
-        self._stirred: set[str] = set()
-        self._reported: set[str] = set()
-        """Tasks whose newest progress is in the queue: while it is, there is no newer one."""
-        self._reports = 0
+        self._progress: Counter[str] = Counter()
 
-    # ── what happened ──
+    def put(self, item: Item) -> None:
+        """Have this published after everything before it."""
+        self._queue.append(item)
+        self._progress[item.task] += item.is_progress
+        self._more.set()
 
-    async def read_kept(self, task: str) -> None:
-        """Learn which events of an unfinished or untold task are published already."""
-        self._kept.setdefault(task, set()).update(await self._kept_ids(task))
+    def progress_waits(self, task: str) -> bool:
+        """Whether a task's newest progress is in the queue: while it is, there is no newer one."""
+        return self._progress[task] > 0
 
-    async def _kept_ids(self, task: str) -> set[str]:
+    async def kept_ids(self, task: str) -> set[str]:
+        """The ids of a task's events that are in the store. Raises BusError."""
         ids = set()
         async for records in self._bus.replay(subjects.EVENTS, subjects.events_of(task)):
             for record in records:
@@ -102,140 +94,7 @@ class Publisher:
                     log.warning("an event in the stream is not ours", subject=record.subject)
         return ids
 
-    def observe(self, event: Event, commands: Sequence[Command]) -> None:
-        """Queue what the world is to be told of this."""
-        match event:
-            case TaskCreated(head=head):
-                self.created(head)
-            case TaskStarted(head=head):
-                self.started(head)
-            case OutcomeStored():
-                for command in commands:
-                    run = self._runs.get(event.key.task)
-                    if isinstance(command, TellNode) and run is not None:
-                        change = Change(command.attempt, command.step)
-                        self.changed(run, command.node, change, event.stored_at)
-            case _:
-                pass
-
-    def created(self, head: TaskHead) -> None:
-        """A task was created."""
-        pending = msgspec.structs.replace(
-            head, status=TaskStatus.PENDING, started_at=None, finished_at=None, counts=None
-        )
-        self._task_event("task.created", Snapshot(pending, head.created_at))
-
-    def started(self, head: TaskHead) -> None:
-        """A task has started."""
-        running = msgspec.structs.replace(
-            head, status=TaskStatus.RUNNING, finished_at=None, counts=None, message=None
-        )
-        self._task_event("task.started", Snapshot(running, head.started_at or 0))
-
-    def stir(self, task: str) -> None:
-        """Something of a running task has changed: its progress is worth telling."""
-        self._stirred.add(task)
-
-    def _task_event(self, event_type: str, shot: Snapshot) -> None:
-        task, time = shot.head.id, shot.now
-        event_id = f"{task}/{event_type}"
-        if self._is_past(task, event_id, time):
-            return
-        document = task_event(
-            event_type, event_id=event_id, source=self._source, time=time, data=views.task(shot)
-        )
-        self._put(task, event_type, document, once=True)
-
-    def changed(self, run: TaskRun, node: str, change: Change, stored_at: float) -> None:
-        """An outcome, stored at this time (seconds), has changed a node."""
-        task, event_type, time = run.head.id, change.step.value, int(stored_at * 1000)
-        event_id = f"{task}/{event_type}/{node}/{change.attempt}"
-        if self._is_past(task, event_id, time):
-            return
-        document = node_event(
-            event_type,
-            event_id=event_id,
-            source=self._source,
-            time=time,
-            task_id=task,
-            data=task_node(run.head, run.by_name[node]),
-        )
-        self._put(task, event_type, document)
-
-    def _is_past(self, task: str, event_id: str, time: int) -> bool:
-        """Whether an event was published before, or is so old that it would be gone by now."""
-        old = self._clock() - time / 1000 > subjects.EVENTS_MAX_AGE_SECONDS
-        return old or event_id in self._kept.get(task, ())
-
-    def _put(
-        self,
-        task: str,
-        event_type: str,
-        document: CloudEvent,
-        *,
-        once: bool = False,
-        is_last: bool = False,
-    ) -> None:
-        subject, payload = subjects.event(event_type, task), encode(document)
-        if len(payload) > subjects.MAX_MESSAGE_BYTES:
-            log.error("an event is too large to be told", id=document.id, bytes=len(payload))
-            return
-        self._queue.append(Item(task, subject, document.id, payload, once, is_last))
-        if task in self._kept and not is_last:
-            self._kept[task].add(document.id)  # told once, even if it is read from the store again
-        self._more.set()
-
-    def knows_end(self, head: TaskHead) -> bool:
-        """Whether the last event of a task was published before (``read_kept`` comes first)."""
-        return f"{head.id}/task.{head.status}" in self._kept.get(head.id, ())
-
-    def ended(self, shot: Snapshot) -> None:
-        """A task is over: a last progress, then its last event. ``shot`` has the whole fold."""
-        head = shot.head
-        event_type = f"task.{head.status}"
-        if head.started_at is not None:
-            summary = msgspec.structs.replace(
-                views.summary(shot), status=TaskStatus.RUNNING, finished_at=msgspec.UNSET
-            )
-            self._progress(summary, head, head.finished_at or shot.now)
-        document = task_event(
-            event_type,
-            event_id=f"{head.id}/{event_type}",
-            source=self._source,
-            time=head.finished_at or shot.now,
-            data=views.task(shot),
-        )
-        if len(encode(document)) > subjects.MAX_MESSAGE_BYTES:
-            # A hundred details of the longest names and texts; /nodes has them all.
-            document = msgspec.structs.replace(document, data=views.summary(shot))
-        self._put(head.id, event_type, document, once=True, is_last=True)
-
-    def _progress(self, summary: Task, head: TaskHead, time: int) -> None:
-        self._reports += 1
-        document = task_event(
-            "task.progress",
-            event_id=f"{head.id}/{self._epoch}/{self._reports}",
-            source=self._source,
-            time=time,
-            data=summary,
-        )
-        self._put(head.id, "task.progress", document)
-        self._reported.add(head.id)
-
-    async def report_progress(self) -> None:
-        """Tell of each running task that changed, at most once a second; runs without end."""
-        while True:
-            await asyncio.sleep(PROGRESS_SECONDS)
-            stirred, self._stirred = self._stirred, set()
-            self._stirred |= stirred & self._reported  # theirs waits in the queue still
-            for task in (stirred - self._reported) & self._runs.keys():
-                shot = self._snapshot(task)
-                if shot is not None and not self._runs[task].is_over:
-                    self._progress(views.summary(shot), shot.head, shot.now)
-
-    # ── telling ──
-
-    async def run(self) -> None:
+    async def run(self) -> NoReturn:
         """Publish what is queued, for ever; a store that refuses or is away is tried again."""
         while True:
             await self._more.wait()
@@ -253,20 +112,28 @@ class Publisher:
     async def _settle_doubt(self) -> None:
         """What was sent without an answer may have landed: read back, and drop what has."""
         first = [item for item, _ in zip(self._queue, range(BATCH_EVENTS), strict=False)]
-        kept = {task: await self._kept_ids(task) for task in {item.task for item in first}}
+        kept = {task: await self.kept_ids(task) for task in {item.task: None for item in first}}
         for item in first:
             if item.id in kept[item.task] and not item.is_last:
                 self._queue.remove(item)
-                self._reported.discard(item.task)
+                self._forget(item)
         self._in_doubt = False
 
     async def _publish_next(self) -> None:
         if not self._queue:
             return
-        if self._queue[0].once:
-            await self._publish_once(self._queue[0])
+        first = self._queue[0]
+        if first.once:
+            await self._publish_once(first)
             self._queue.popleft()
             return
+        batch = self._next_batch()
+        await self._bus.store_batch([Draft(item.subject, item.payload) for item in batch])
+        for item in batch:
+            self._queue.popleft()
+            self._forget(item)
+
+    def _next_batch(self) -> list[Item]:
         batch: list[Item] = []
         size = 0
         for item in self._queue:
@@ -274,10 +141,7 @@ class Publisher:
             if item.once or len(batch) == BATCH_EVENTS or (batch and size > BATCH_BYTES):
                 break
             batch.append(item)
-        await self._bus.store_batch([Draft(item.subject, item.payload) for item in batch])
-        for item in batch:
-            self._queue.popleft()
-            self._reported.discard(item.task)
+        return batch
 
     async def _publish_once(self, item: Item) -> None:
         try:
@@ -285,6 +149,10 @@ class Publisher:
         except Conflict:
             log.debug("published before", id=item.id)
         if item.is_last:
-            await self._told(item.task, Duty.EVENT)
-            self._kept.pop(item.task, None)
-            self._stirred.discard(item.task)
+            await self._on_last(item.task)
+
+    def _forget(self, item: Item) -> None:
+        if item.is_progress:
+            self._progress[item.task] -= 1
+        if self._progress[item.task] <= 0:
+            del self._progress[item.task]

@@ -1,49 +1,40 @@
 """Whether the store takes writes: known by those that fail, and by a probe now and then.
 
 A stream can refuse while the bus is fine and the lease is renewed: a full disk stops one stream
-after the other. While it does, nothing new is assigned and users are told so at once (design D11).
+after the other. While it does, nothing new is assigned and users are told so at once.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TypeVar
+from typing import NoReturn, Protocol
 
-from common.backoff import Backoff
 from common.bus import BusError, Conflict
 from common.logs import Log
 from coordinator.core.events import Event, StoreClosed, StoreOpened
-from coordinator.store import Store
 
-T = TypeVar("T")
 log = Log(__name__)
 
 PROBE_SECONDS = 1.0
 """Between two probes while there is trouble."""
-LONGEST_PAUSE_SECONDS = 4.0
-"""Between two tries of what is done as soon as the store is back."""
 LOOK_SECONDS = 10.0
 """Between two probes while all is well: outcomes are written by agents, so that a stream that
 refuses them alone is not noticed by any write of this program."""
 
 
-async def persist(work: Callable[[], Awaitable[T]]) -> T:
-    """Do something that needs the store, as often as it takes."""
-    pause = Backoff(LONGEST_PAUSE_SECONDS)
-    while True:
-        try:
-            return await work()
-        except BusError as why:
-            log.debug("the store is waited for", why=str(why))
-            await asyncio.sleep(pause.next())
+class Probed(Protocol):
+    """What is needed of the store."""
+
+    async def probe(self) -> None:
+        """Write something without meaning. Raises BusError."""
 
 
 class StoreHealth:
     """The last trouble with writing, until a probe works."""
 
-    def __init__(self, store: Store, feed: Callable[[Event], None]) -> None:
+    def __init__(self, store: Probed, feed: Callable[[Event], None]) -> None:
         self.trouble: str | None = None
         """What the store said, in one line; None while all is well."""
         self._store = store
@@ -60,7 +51,7 @@ class StoreHealth:
         self.trouble = why.cause
         self._failed.set()
 
-    async def watch(self) -> None:
+    async def watch(self) -> NoReturn:
         """Probe now and then, and often while there is trouble; runs without end."""
         while True:
             with suppress(TimeoutError):

@@ -1,4 +1,4 @@
-"""A task's transitions as the store knows them: created, started, finished, cancelled, decided.
+"""What the leader stores: tasks started and finished, verdicts, and that the world was told.
 
 Everything is a swap of the head that was read. Whoever loses a swap reads again; what may have
 landed although no answer came is learned by watching the heads.
@@ -7,10 +7,7 @@ landed although no answer came is learned by watching the heads.
 from __future__ import annotations
 
 import asyncio
-import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Protocol
 
@@ -18,65 +15,56 @@ from msgspec.structs import replace
 
 from common.bus import BusError, Conflict
 from common.logs import Log
+from common.messages import Outcome
+from common.subjects import AttemptKey
 from coordinator.core.commands import FinishTask, StartTask, StoreVerdict
-from coordinator.core.events import (
-    Event,
-    FinishFailed,
-    StartFailed,
-    VerdictFailed,
-)
-from coordinator.core.run import TaskRun
-from coordinator.core.task import Duty, TaskCounts, TaskHead, TaskSpec, TaskStatus
-from coordinator.engine.heads import Heads
-from coordinator.port import (
-    AlreadyOver,
-    Created,
-    IdempotencyKey,
-    KeyReused,
-    NoSuchTask,
-    StoreAway,
-)
-from coordinator.store import NAMED, KeyRecord, Store, StoredHead
+from coordinator.core.events import Event, FinishFailed, StartFailed, VerdictFailed
+from coordinator.core.task import PendingNotification, TaskHead, TaskStatus
+from coordinator.engine.ending import ended
+from coordinator.engine.tasks import TaskTable
+from coordinator.store import StoredHead
 
 log = Log(__name__)
 
-CREATE_TRIES = 10
 VERDICTS_AT_A_TIME = 256
 """A store takes some thousand a second; more at once would only time one another out."""
 
 
-class Learn(Protocol):
-    """Takes in a head that is known to be stored, with its lists where they are at hand."""
+class Writes(Protocol):
+    """What is needed of the store; errors as there."""
 
-    def __call__(
-        self,
-        stored: StoredHead,
-        *,
-        named: Sequence[str] | None = None,
-        nodes: Sequence[str] | None = None,
-    ) -> None:
-        """Take it in."""
+    async def save_list(self, task: str, name: str, nodes: Sequence[str]) -> None:
+        """Store a list of node names."""
+
+    async def swap_head(self, old: StoredHead, new: TaskHead) -> StoredHead:
+        """Replace exactly this head. Raises Conflict where it has changed since."""
+
+    async def load_head(self, task: str) -> StoredHead | None:
+        """The head as the store has it now."""
+
+    async def store_outcome(self, key: AttemptKey, outcome: Outcome) -> None:
+        """Decide an attempt. Raises Conflict where somebody has decided it already."""
 
 
 class Transitions:
-    """Writes heads, lists, keys and verdicts."""
+    """Carries out what the core wants stored; each answered by an event."""
 
     def __init__(
         self,
-        store: Store,
-        heads: Heads,
+        *,
+        store: Writes,
+        tasks: TaskTable,
         epoch: int,
         clock: Callable[[], float],
         feed: Callable[[Event], None],
-        learn: Learn,
         failed: Callable[[BusError], None],
     ) -> None:
+        """``failed`` is told when the store refuses or does not answer."""
         self._store = store
-        self._heads = heads
+        self._tasks = tasks
         self._epoch = epoch
         self._clock = clock
         self._feed = feed
-        self._learn = learn
         self._failed = failed
         self._verdicts = asyncio.Semaphore(VERDICTS_AT_A_TIME)
         self._lists = count(1)
@@ -84,72 +72,9 @@ class Transitions:
     def _now_ms(self) -> int:
         return int(self._clock() * 1000)
 
-    # ── created ──
-
-    async def create(
-        self,
-        spec: TaskSpec,
-        names: Sequence[str] | None,
-        key: IdempotencyKey | None,
-        retry_of: str | None,
-    ) -> Created:
-        """Store a task. Raises KeyReused, StoreAway."""
-        async with store_needed(self._failed):
-            for _ in range(CREATE_TRIES):
-                head = self._new_head(spec, key, retry_of)
-                if key is not None:
-                    known = await self._claim(key, head.id)
-                    if isinstance(known, StoredHead):
-                        return Created(known.head, is_new=False)
-                    head = replace(head, id=known)
-                if names is not None:
-                    await self._store.save_list(head.id, NAMED, names)
-                try:
-                    stored = await self._store.create_head(head)
-                except Conflict:
-                    continue  # an id drawn twice, or another request completed the same key
-                self._learn(stored, named=names)
-                return Created(head, is_new=True)
-        raise StoreAway("The task that this key stands for cannot be read.")
-
-    def _new_head(
-        self, spec: TaskSpec, key: IdempotencyKey | None, retry_of: str | None
-    ) -> TaskHead:
-        now = self._now_ms()
-        stamp = datetime.fromtimestamp(now / 1000, UTC).strftime("%Y%m%d-%H%M%S")
-        return TaskHead(
-            id=f"task-{stamp}-{secrets.token_hex(4)}",
-            spec=spec,
-            created_at=now,
-            retry_of=retry_of,
-            key=None if key is None else f"idem.{key.key_hash}",
-        )
-
-    async def _claim(self, key: IdempotencyKey, new_id: str) -> StoredHead | str:
-        """The task that a key stands for, or the id under which it is to be created."""
-        name = f"idem.{key.key_hash}"
-        for _ in range(CREATE_TRIES):
-            found = await self._store.load_key(name)
-            revision = None
-            if found is not None:
-                record, revision = found
-                stored = await self._store.load_head(record.task)
-                if stored is not None or not await self._store.was_deleted(record.task):
-                    if record.body != key.body_hash:
-                        raise KeyReused(record.task)
-                    return stored or record.task
-            try:
-                await self._store.claim_key(name, KeyRecord(new_id, key.body_hash), revision)
-            except Conflict:
-                continue  # another request with this key was faster
-            return new_id
-        raise StoreAway("What this key stands for cannot be read.")
-
-    # ── started ──
-
     async def start(self, command: StartTask) -> None:
         """Store the node list, then bring the head to ``running``."""
-        stored = self._heads.get(command.task)
+        stored = self._tasks.stored(command.task)
         if stored is None or stored.head.status is not TaskStatus.PENDING:
             return  # its end or start is on its way to the core already
         # Never a name that was written before: a leader that was deposed while writing must not
@@ -170,11 +95,30 @@ class Transitions:
         except Conflict:
             await self._read_again(command.task, StartFailed(command.task))
         except BusError as why:
-            self._failed(why)
-            log.warning("a start is not stored", task=command.task, why=str(why))
-            self._feed(StartFailed(command.task))
+            self._refused(why, StartFailed(command.task))
         else:
-            self._learn(swapped, nodes=command.nodes)
+            self._tasks.learn(swapped, nodes=command.nodes)
+
+    async def finish(self, command: FinishTask) -> None:
+        """Bring the head to its final status."""
+        stored = self._tasks.stored(command.task)
+        if stored is None or stored.head.status is not TaskStatus.RUNNING:
+            return
+        tally = (command.counts, command.results_seq)
+        over = ended(stored.head, command.status, self._now_ms(), tally, command.text)
+        try:
+            swapped = await self._store.swap_head(stored, over)
+        except Conflict:
+            await self._read_again(command.task, FinishFailed(command.task))
+        except BusError as why:
+            self._refused(why, FinishFailed(command.task))
+        else:
+            self._tasks.learn(swapped)
+
+    def _refused(self, why: BusError, event: StartFailed | FinishFailed) -> None:
+        self._failed(why)
+        log.warning("a transition is not stored", task=event.task, why=str(why))
+        self._feed(event)
 
     async def _read_again(self, task: str, otherwise: Event) -> None:
         """After a lost swap: learn what is stored, or have the core try again later."""
@@ -182,83 +126,9 @@ class Transitions:
             stored = await self._store.load_head(task)
         except BusError:
             stored = None
-        known = self._heads.get(task)
-        if stored is not None and (known is None or stored.revision > known.revision):
-            self._learn(stored)
+        if stored is not None:
+            self._tasks.learn(stored)
         self._feed(otherwise)
-
-    # ── over ──
-
-    async def finish(self, command: FinishTask) -> None:
-        """Bring the head to its final status."""
-        stored = self._heads.get(command.task)
-        if stored is None or stored.head.status is not TaskStatus.RUNNING:
-            return
-        over = self._over(stored.head, command.status, command.counts, command.results_seq)
-        over = replace(over, message=command.message)
-        try:
-            swapped = await self._store.swap_head(stored, over)
-        except Conflict:
-            await self._read_again(command.task, FinishFailed(command.task))
-        except BusError as why:
-            self._failed(why)
-            log.warning("an end is not stored", task=command.task, why=str(why))
-            self._feed(FinishFailed(command.task))
-        else:
-            self._learn(swapped)
-
-    def _over(
-        self, head: TaskHead, status: TaskStatus, counts: TaskCounts | None, results_seq: int
-    ) -> TaskHead:
-        webhook = () if head.spec.webhook_url is None else (Duty.WEBHOOK,)
-        return replace(
-            head,
-            status=status,
-            finished_at=self._now_ms(),
-            counts=counts,
-            results_seq=results_seq,
-            notify=(Duty.EVENT, *webhook),
-        )
-
-    async def cancel(self, task: str, run: Callable[[], TaskRun | None]) -> TaskHead:
-        """Cancel a task that is not over. Raises NoSuchTask, AlreadyOver, StoreAway.
-
-        ``run`` gives the fold at this moment; what it has not taken in by then never counts.
-        """
-        async with store_needed(self._failed):
-            stored = self._heads.get(task)
-            while stored is not None:
-                if stored.head.status.is_final:
-                    raise AlreadyOver(stored.head.status)
-                fold = run()
-                counts = None if fold is None else fold.counts()
-                seq = 0 if fold is None else fold.results_seq
-                over = self._over(stored.head, TaskStatus.CANCELLED, counts, seq)
-                try:
-                    swapped = await self._store.swap_head(stored, over)
-                except Conflict:
-                    stored = await self._store.load_head(task)
-                    if stored is not None:
-                        self._learn(stored)
-                else:
-                    self._learn(swapped)
-                    return swapped.head
-            raise NoSuchTask(task)
-
-    async def discharge(self, task: str, duty: Duty) -> None:
-        """Note that the world has been told; tried again by the caller where the store is away."""
-        stored = self._heads.get(task)
-        while stored is not None and duty in stored.head.notify:
-            left = tuple(other for other in stored.head.notify if other is not duty)
-            try:
-                swapped = await self._store.swap_head(stored, replace(stored.head, notify=left))
-            except Conflict:
-                stored = await self._store.load_head(task)
-            else:
-                self._learn(swapped)
-                return
-
-    # ── decided ──
 
     async def decide(self, command: StoreVerdict) -> None:
         """Store the leader's own outcome of an attempt; the core acts on what it reads back."""
@@ -271,14 +141,15 @@ class Transitions:
             self._failed(why)
             self._feed(VerdictFailed(command.key, command.outcome))
 
-
-@asynccontextmanager
-async def store_needed(
-    failed: Callable[[BusError], None] = lambda _: None,
-) -> AsyncIterator[None]:
-    """Turn what the bus says into StoreAway, for those who answer users; ``failed`` is told too."""
-    try:
-        yield
-    except BusError as why:
-        failed(why)
-        raise StoreAway(f"The store cannot be used: {why.cause}.") from why
+    async def mark_notified(self, task: str, what: PendingNotification) -> None:
+        """Note that the world has been told. Raises BusError: the caller tries again."""
+        stored = self._tasks.stored(task)
+        while stored is not None and what in stored.head.notify:
+            left = tuple(other for other in stored.head.notify if other is not what)
+            try:
+                swapped = await self._store.swap_head(stored, replace(stored.head, notify=left))
+            except Conflict:
+                stored = await self._store.load_head(task)
+            else:
+                self._tasks.learn(swapped)
+                return

@@ -16,11 +16,10 @@ import aiohttp
 
 from common.bus import BusError
 from common.logs import Log
-from coordinator.core.task import Duty, TaskHead
+from coordinator.core.task import TaskHead
 from coordinator.documents import Webhook, encode
-from coordinator.engine.store_health import persist
+from coordinator.snapshots import Snapshot
 from coordinator.views import tasks as views
-from coordinator.views.tasks import Snapshot
 from coordinator.views.times import seconds
 
 log = Log(__name__)
@@ -33,7 +32,7 @@ AT_ONCE = 8
 
 
 Look = Callable[[], Awaitable[Snapshot]]
-"""Reads how a task ended; may raise BusError."""
+"""Reads how a task ended. Raises BusError, NoSuchTask."""
 
 
 def new_http_session() -> aiohttp.ClientSession:
@@ -50,15 +49,16 @@ class Webhooks:
         self,
         http: aiohttp.ClientSession,
         clock: Callable[[], float],
-        told: Callable[[str, Duty], Awaitable[None]],
+        rng: random.Random,
     ) -> None:
+        """``rng`` draws the jitter of the pauses between two tries."""
         self._http = http
         self._clock = clock
-        self._told = told
+        self._rng = rng
         self._places: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     async def deliver(self, head: TaskHead, look: Look) -> None:
-        """Bring one delivery to its end: taken (2xx), or given up after a day.
+        """Bring one delivery to its end: taken (2xx), or given up after a day. Raises NoSuchTask.
 
         What is told is looked up anew for each try: a thousand tasks whose receiver is dead for a
         day must not lie in memory for as long.
@@ -69,12 +69,12 @@ class Webhooks:
             if failure is None:
                 break
             number += 1
-            pause = min(LONGEST_PAUSE_SECONDS, 2.0 ** min(number - 1, 10)) * random.uniform(0.5, 1)  # noqa: S311 - jitter
+            pause = min(LONGEST_PAUSE_SECONDS, 2.0 ** min(number - 1, 10))
+            pause *= self._rng.uniform(0.5, 1)
             log.info("webhook not taken", task=head.id, why=failure, pause=round(pause, 1))
             await asyncio.sleep(pause)
         else:
             log.warning("webhook given up", task=head.id)
-        await persist(lambda: self._told(head.id, Duty.WEBHOOK))
 
     async def _try(self, head: TaskHead, look: Look) -> str | None:
         receiver = views.scheme_and_host(head.spec.webhook_url or "")

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from typing import Final, NoReturn
 
 from coordinator.core.fleet import Node
-from coordinator.nodes.source import FailedPull, NodeSink
+from coordinator.nodes.source import NodeSink
 
 
 class AnnouncedNodes:
     """Every agent is its node."""
 
-    trouble: Final = ""
+    trouble: Final = None
 
     def __init__(self, sink: NodeSink) -> None:
         self._sink = sink
@@ -26,13 +26,12 @@ class AnnouncedNodes:
         """The node is no more."""
         self._sink.vanished(name)
 
-    def unknown(self, name: str) -> str:
+    def unknown(self, name: str) -> None:
         """There is none: whoever speaks is a node."""
         del name
-        return ""
 
-    def pull_failed(self, failed: FailedPull) -> None:
-        """There is no other place to look at a node than the service's own."""
+    def uid(self, name: str) -> None:
+        """Agents know only the name."""
 
     async def run(self) -> NoReturn:
         """Nothing happens by itself."""

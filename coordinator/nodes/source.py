@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple, NoReturn, Protocol
 
 from common.reasons import Reason
+from common.texts import Text
 from coordinator.core.fleet import Node
 
 
@@ -36,11 +37,11 @@ class NodeSink(Protocol):
 
 
 class NodeSource(Protocol):
-    """A source for one term of leadership."""
+    """A source for one replica."""
 
     @property
-    def trouble(self) -> str:
-        """Why the nodes may be out of date or are not known yet, in one sentence; or empty."""
+    def trouble(self) -> Text | None:
+        """Why the nodes may be out of date or are not known yet."""
 
     def announced(self, name: str, labels: Mapping[str, str]) -> None:
         """An agent serves a node and says how it is labelled; told when that is new or changed."""
@@ -48,14 +49,24 @@ class NodeSource(Protocol):
     def forgotten(self, name: str) -> None:
         """No agent has spoken for a node for long."""
 
-    def unknown(self, name: str) -> str:
-        """Why a node for which an agent speaks is no node, in one sentence."""
+    def unknown(self, name: str) -> Text | None:
+        """Why a node for which an agent speaks is no node; None where whoever speaks is one."""
 
-    def pull_failed(self, failed: FailedPull) -> None:
-        """A pull failed on a node; whoever looks at the node may be told there."""
+    def uid(self, name: str) -> str | None:
+        """What tells a node from another one of the same name, where the source knows it."""
 
     async def run(self) -> NoReturn:
         """Keep the sink up to date, without end."""
+
+
+class FailureSink(Protocol):
+    """Who wants to know of failed pulls, to show them where a node's admins look."""
+
+    def pull_failed(self, failed: FailedPull) -> None:
+        """A pull failed; cheap, never fails, and a repeated word has no effect."""
+
+    async def run(self) -> NoReturn:
+        """Tell of them, without end."""
 
 
 NewSource = Callable[[NodeSink], NodeSource]

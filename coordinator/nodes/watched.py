@@ -15,9 +15,9 @@ from typing import Final, NamedTuple, NoReturn
 from common.backoff import Backoff
 from common.logs import Log
 from common.messages import NOT_DECODABLE
+from common.texts import NODE_NOT_IN_CLUSTER, NODES_NOT_LISTED, NODES_UNREADABLE, Text
 from coordinator.core.fleet import Node
 from coordinator.nodes.api_server import ApiServer, ApiServerError, ExpiredError, failure
-from coordinator.nodes.failure_events import FailureEvents
 from coordinator.nodes.node_object import (
     NodeObject,
     WatchEvent,
@@ -26,7 +26,7 @@ from coordinator.nodes.node_object import (
     read_node,
     read_page,
 )
-from coordinator.nodes.source import FailedPull, NodeSink
+from coordinator.nodes.source import NodeSink
 
 log = Log(__name__)
 
@@ -50,12 +50,9 @@ class _Known(NamedTuple):
 class WatchedNodes:
     """What the API server says, told as differences."""
 
-    def __init__(
-        self, sink: NodeSink, context: str | None = None, *, tells_failures: bool = False
-    ) -> None:
+    def __init__(self, sink: NodeSink, context: str | None = None) -> None:
         self._sink = sink
         self._context = context
-        self._failures = FailureEvents(self._uid, context) if tells_failures else None
         self._known: dict[str, _Known] = {}
         self._version: str | None = None
         """Up to which everything has been told; None: list first."""
@@ -64,11 +61,11 @@ class WatchedNodes:
         self._why_not = ""
 
     @property
-    def trouble(self) -> str:
-        """Why the nodes may be out of date or are not known yet, in one sentence; or empty."""
+    def trouble(self) -> Text | None:
+        """Why the nodes may be out of date or are not known yet."""
         if self._why_not:
-            return f"Kubernetes cannot be asked for its nodes: {self._why_not}."
-        return "" if self._listed else "Kubernetes has not listed its nodes yet."
+            return NODES_UNREADABLE(why=self._why_not)
+        return None if self._listed else NODES_NOT_LISTED()
 
     def announced(self, name: str, labels: Mapping[str, str]) -> None:
         """Kubernetes decides which nodes there are, and how they are labelled."""
@@ -78,27 +75,17 @@ class WatchedNodes:
         if self._listed and name not in self._known:
             self._sink.vanished(name)
 
-    def unknown(self, name: str) -> str:
-        """Why a node for which an agent speaks is no node, in one sentence."""
-        return self.trouble or f"Kubernetes knows no node of the name {name}."
+    def unknown(self, name: str) -> Text:
+        """Why a node for which an agent speaks is no node."""
+        return self.trouble or NODE_NOT_IN_CLUSTER(node=name)
 
-    def pull_failed(self, failed: FailedPull) -> None:
-        """Make it an Event on the Node, where that is wanted."""
-        if self._failures is not None:
-            self._failures.pull_failed(failed)
-
-    def _uid(self, name: str) -> str | None:
+    def uid(self, name: str) -> str | None:
+        """The UID of a Node; None for one that is not there."""
         known = self._known.get(name)
         return None if known is None else known.uid
 
     async def run(self) -> NoReturn:
         """Keep the sink up to date, without end."""
-        async with asyncio.TaskGroup() as jobs:
-            if self._failures is not None:
-                jobs.create_task(self._failures.run())
-            await self._watch()
-
-    async def _watch(self) -> NoReturn:
         while True:
             try:
                 async with ApiServer.connected(self._context) as api:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container
 from typing import Final
 
 from msgspec import UNSET, UnsetType
@@ -13,13 +13,9 @@ from coordinator import documents
 from coordinator.core.node_run import IN_FLIGHT, OVER, NodePhase, NodeRun
 from coordinator.core.task import TaskHead
 from coordinator.documents import LiveImage, LiveNode, Node, NodeImage, TaskNode
-from coordinator.port import KnownNode
+from coordinator.snapshots import NOTHING_KNOWN, KnownNode, Pulls
 from coordinator.views.times import milliseconds_if_known
 
-Pulls = Mapping[str, ImageProgress]
-"""What is known beyond the fold of a node's attempt in flight, by the image's spelling."""
-
-NOTHING_KNOWN: Final[Pulls] = {}
 _TELLS_WHY: Final = frozenset({NodePhase.RETRYING, NodePhase.FAILED, NodePhase.CANCELLED})
 
 
@@ -167,5 +163,5 @@ def fleet_node(node: KnownNode) -> Node:
         if disk is None
         else documents.ImageDisk(free_bytes=disk.free_bytes, total_bytes=disk.total_bytes),
         pulling=list(node.pulling),
-        message=_text(node.problem),
+        message=UNSET if node.problem is None else _text(node.problem.message),
     )

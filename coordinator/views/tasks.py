@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 from urllib.parse import urlsplit
@@ -16,26 +15,12 @@ from coordinator.core.node_run import NodePhase, NodeRun
 from coordinator.core.run import TaskRun
 from coordinator.core.task import Requirement, TaskCounts, TaskHead, TaskStatus
 from coordinator.documents import FailedNodeDetail, LabelRequirement, Task, TaskProgress, encode
-from coordinator.port import UNKNOWN_TRANSFER, Transfer
+from coordinator.snapshots import Snapshot, Transfer
 from coordinator.views.times import seconds, seconds_if_known
 
 DETAILS_SHOWN: Final = 100
 DETAILS_BYTES: Final = 128 * 1024
 """What they may take together, so that an event with them fits into a message of the bus."""
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """What is known of one task at one moment."""
-
-    head: TaskHead
-    now: int
-    """Milliseconds since 1970; only the estimate depends on it."""
-    run: TaskRun | None = None
-    """Of a running task; of a finished one only where its failed nodes are to be shown."""
-    transfer: Transfer = UNKNOWN_TRANSFER
-    waiting_for: str | None = None
-    """Why it does not go on."""
 
 
 def task(shot: Snapshot) -> Task:
@@ -90,7 +75,8 @@ def _requirement(entry: Requirement) -> LabelRequirement:
 
 
 def _message(shot: Snapshot) -> str | UnsetType:
-    text = shot.head.message if shot.head.status.is_final else shot.waiting_for
+    waits = None if shot.waiting_for is None else shot.waiting_for.message
+    text = shot.head.message if shot.head.status.is_final else waits
     return clip(text) if text else UNSET
 
 

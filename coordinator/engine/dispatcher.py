@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 import msgspec
 
 from common import subjects
-from common.bus import Bus, NoResponders, NotConnected
+from common.bus import BusError, NoResponders, NotConnected
 from common.logs import Log
 from common.messages import NOT_DECODABLE, AssignedImage, Cancel, Reply, Report
 from common.messages import Assign as AssignMessage
@@ -27,6 +28,23 @@ ANSWER_SECONDS = 5.0
 REPORTING_NODES = 1000
 """With more nodes in flight progress comes more seldom, so that reports stay at 1,000 a second."""
 
+
+class Commands(Protocol):
+    """What is needed of the bus; errors as there."""
+
+    def publish(self, subject: str, payload: bytes) -> None:
+        """Send now. Raises NotConnected."""
+
+    def ask(
+        self,
+        subject: str,
+        payload: bytes,
+        within: float,
+        on_answer: Callable[[bytes | BusError], None],
+    ) -> None:
+        """Send, and have the answer or its error given to a callback. Raises NotConnected."""
+
+
 _encode = msgspec.json.Encoder().encode
 _decode_reply = msgspec.json.Decoder(Reply).decode
 
@@ -36,12 +54,13 @@ class Dispatcher:
 
     def __init__(
         self,
-        bus: Bus,
+        bus: Commands,
         epoch: int,
         feed: Callable[[Event], None],
         in_flight: Callable[[], int],
         deposed: Callable[[int], None],
     ) -> None:
+        """``in_flight``: attempts at this moment; ``deposed`` is told a newer leader's epoch."""
         self._bus = bus
         self._epoch = epoch
         self._feed = feed
@@ -74,7 +93,7 @@ class Dispatcher:
         )
         subject = subjects.command(key.node, instance)
 
-        def answered(answer: bytes | Exception) -> None:
+        def answered(answer: bytes | BusError) -> None:
             self._feed(self._event_for(command, answer))
 
         try:
@@ -82,9 +101,9 @@ class Dispatcher:
         except NotConnected:
             self._feed(AssignmentUnanswered(key, instance))
 
-    def _event_for(self, command: Assign, answer: bytes | Exception) -> Event:
+    def _event_for(self, command: Assign, answer: bytes | BusError) -> Event:
         key, instance = command.key, command.instance
-        if isinstance(answer, Exception):
+        if isinstance(answer, BusError):
             return AssignmentUnanswered(key, instance, absent=isinstance(answer, NoResponders))
         try:
             reply = _decode_reply(answer)

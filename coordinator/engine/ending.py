@@ -1,0 +1,35 @@
+"""A head as it is when its task is over, whoever ends it."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from common.texts import Text
+from coordinator.core.task import PendingNotification, TaskCounts, TaskHead, TaskStatus
+
+
+def ended(
+    head: TaskHead,
+    status: TaskStatus,
+    at: int,
+    tally: tuple[TaskCounts, int] | None,
+    text: Text | None = None,
+) -> TaskHead:
+    """The final head; ``at`` in milliseconds since 1970.
+
+    ``tally`` is what counts at this moment, and up to which outcome (``TaskRun.tally``); None for
+    a task that never ran.
+    """
+    webhook = () if head.spec.webhook_url is None else (PendingNotification.WEBHOOK,)
+    counts, results_seq = (None, 0) if tally is None else tally
+    return replace(
+        head,
+        status=status,
+        finished_at=at,
+        counts=counts,
+        results_seq=results_seq,
+        notify=(PendingNotification.EVENT, *webhook),
+        message=None if text is None else text.message,
+        message_code=None if text is None else text.code,
+        message_params={} if text is None else dict(text.params),
+    )

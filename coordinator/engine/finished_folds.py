@@ -1,0 +1,64 @@
+"""Finished tasks: their nodes, folded from the outcomes that the store keeps."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+from typing import Protocol
+from weakref import WeakValueDictionary
+
+from coordinator.core.events import OutcomeStored
+from coordinator.core.run import Step, TaskRun
+from coordinator.core.task import TaskHead
+
+FINISHED_REMEMBERED = 2
+
+OnStep = Callable[[TaskRun, str, int, Step, float], None]
+"""Told run, node, attempt, what became of it, and when (seconds) of each attempt, in order."""
+
+
+class Outcomes(Protocol):
+    """What is needed of the store."""
+
+    async def load_list(self, task: str, name: str) -> list[str]:
+        """A stored list of node names. Raises BusError."""
+
+    def load_outcomes(self, task: str, upto: int) -> AsyncIterator[OutcomeStored]:
+        """The outcomes of one task up to a sequence, in order. Raises BusError."""
+
+
+async def fold(store: Outcomes, head: TaskHead, upto: int, on_step: OnStep) -> TaskRun:
+    """Read a started task's outcomes up to a sequence, and say what each did. Raises BusError."""
+    nodes = await store.load_list(head.id, head.node_list) if head.node_list else []
+    run = TaskRun(head, nodes)
+    async for event in store.load_outcomes(head.id, upto):
+        for attempt, step in run.take_in(
+            event.key, event.outcome, seq=event.seq, stored_at=event.stored_at, now=0.0
+        ):
+            on_step(run, event.key.node, attempt, step, event.stored_at)
+    return run
+
+
+class FinishedFolds:
+    """The folds of the finished tasks that were looked at last: they never change."""
+
+    def __init__(self, store: Outcomes) -> None:
+        self._store = store
+        self._known: OrderedDict[tuple[str, int | None], TaskRun] = OrderedDict()
+        self._reading: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def of(self, head: TaskHead) -> TaskRun:
+        """The fold of a finished task. Raises BusError."""
+        key = head.id, head.results_seq
+        # When a large task has failed, every page that is open on it asks at the same moment.
+        async with self._reading.setdefault(head.id, asyncio.Lock()):
+            run = self._known.get(key)
+            if run is None:
+                run = await fold(self._store, head, head.results_seq or 0, lambda *_: None)
+                run.close()
+                self._known[key] = run
+            self._known.move_to_end(key)
+            while len(self._known) > FINISHED_REMEMBERED:
+                self._known.popitem(last=False)
+            return run

@@ -1,0 +1,192 @@
+"""A leader: what is added to a replica while the lease is held.
+
+It dispatches what the replica's core wants done, stores transitions of its own, publishes events,
+delivers webhooks and cleans up. What happened while nobody led it catches up with at the start.
+When it is deposed, what runs on the nodes goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import aiohttp
+
+from common.bus import NotConnected
+from common.logs import Log
+from coordinator.core.commands import (
+    AskAgent,
+    Assign,
+    CancelWork,
+    Command,
+    FinishTask,
+    StartTask,
+    StoreVerdict,
+)
+from coordinator.core.events import Settled
+from coordinator.core.task import PendingNotification, TaskStatus
+from coordinator.engine.dispatcher import Dispatcher
+from coordinator.engine.end_notifications import EndNotifications
+from coordinator.engine.failed_pulls import FailedPulls
+from coordinator.engine.janitor import Janitor
+from coordinator.engine.journal import Journal
+from coordinator.engine.loop import Observer
+from coordinator.engine.publisher import Publisher
+from coordinator.engine.replica import Context, Replica
+from coordinator.engine.task_events import TaskEvents
+from coordinator.engine.transitions import Transitions
+from coordinator.engine.webhooks import Webhooks
+from coordinator.nodes.source import FailureSink, NodeSource
+
+log = Log(__name__)
+
+SETTLE_SECONDS = 2.0
+"""A starting leader hears so long what agents hold before it assigns."""
+
+
+class DeposedError(Exception):
+    """An agent knows a newer leader: this one leads no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderSettings:
+    """What the operator decided about the work of a leader."""
+
+    source: str
+    """The CloudEvents ``source`` of this installation."""
+    retention_seconds: float
+    new_failure_sink: Callable[[NodeSource], FailureSink] | None = None
+    """Makes whoever wants to know of failed pulls, from the replica's node source."""
+
+
+class Leader:
+    """The wiring of what is done while this coordinator leads."""
+
+    def __init__(
+        self,
+        context: Context,
+        replica: Replica,
+        epoch: int,
+        http: aiohttp.ClientSession,
+        settings: LeaderSettings,
+        observers: Sequence[Observer] = (),
+    ) -> None:
+        feed, clock, persistently = replica.loop.feed, context.clock, replica.persistently
+        self._replica = replica
+        self._deposition: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._dispatcher = Dispatcher(
+            context.bus, epoch, feed, lambda: replica.core.in_flight, self._deposed
+        )
+        self._transitions = Transitions(
+            store=replica.store,
+            tasks=replica.tasks,
+            epoch=epoch,
+            clock=clock,
+            feed=feed,
+            failed=replica.health.failed,
+        )
+        self._publisher = Publisher(context.bus, self._last_event_stored)
+        self._events = TaskEvents(
+            publisher=self._publisher,
+            outcomes=replica.store,
+            tasks=replica.tasks,
+            runs=replica.core.runs,
+            source=settings.source,
+            epoch=epoch,
+            clock=clock,
+            persistently=persistently,
+        )
+        self._notifications = EndNotifications(
+            tasks=replica.tasks,
+            events=self._events,
+            webhooks=Webhooks(http, clock, context.rng),
+            mark_notified=self._transitions.mark_notified,
+            spawn=replica.spawn,
+            persistently=persistently,
+        )
+        self._janitor = Janitor(
+            store=replica.store,
+            tasks=replica.tasks,
+            clock=clock,
+            retention_seconds=settings.retention_seconds,
+            persistently=persistently,
+        )
+        self.journal = Journal(replica.core.runs, epoch)
+        self._failures = None
+        if settings.new_failure_sink is not None:
+            self._failures = settings.new_failure_sink(replica.nodes.source)
+        self._observers = observers
+
+    async def run(self) -> None:
+        """Lead until cancelled. Raises DeposedError when an agent knows a newer leader.
+
+        Its jobs are the replica's: what dies of either ends both.
+        """
+        replica = self._replica
+        replica.loop.attach(self._perform)
+        replica.loop.observe(
+            self._events.observe,
+            self._notifications.observe,
+            self.journal.observe,
+            *self._observers,
+        )
+        replica.board.listen(self._events.mark_changed)
+        replica.tasks.listen(self._janitor.on_head)
+        if self._failures is not None:
+            failed_pulls = FailedPulls(replica.core.runs, self._failures.pull_failed)
+            replica.loop.observe(failed_pulls.observe)
+            replica.spawn(self._failures.run())
+        self.journal.led(len(replica.tasks))
+        self._catch_up()
+        replica.spawn(self._publisher.run())
+        replica.spawn(self._events.report_progress())
+        replica.spawn(self._janitor.run())
+        await self._settle()
+        await self._deposition
+
+    def _catch_up(self) -> None:
+        """Tell the world what the leader before this one did not get to say."""
+        tasks, seen = self._replica.tasks, self._replica.tasks.outcomes_seen
+        for stored in sorted(tasks, key=lambda stored: stored.order):
+            head = stored.head
+            if head.status is TaskStatus.PENDING:
+                self._events.tell_created(head)
+            elif head.status is TaskStatus.RUNNING:
+                self._events.hold(head.id)
+                self._replica.spawn(self._events.catch_up(head, seen))
+            elif head.notify:
+                self._replica.spawn(self._notifications.tell_again(head))
+
+    async def _settle(self) -> None:
+        """Hear what agents hold before anything is assigned."""
+        try:
+            self._dispatcher.report()
+        except NotConnected:
+            log.warning("not connected while starting: agents say what they hold by themselves")
+        await asyncio.sleep(SETTLE_SECONDS)
+        self._replica.loop.feed(Settled())
+
+    def _deposed(self, epoch: int) -> None:
+        if not self._deposition.done():
+            error = DeposedError(f"an agent follows a leader of epoch {epoch}")
+            self._deposition.set_exception(error)
+
+    async def _last_event_stored(self, task: str) -> None:
+        await self._transitions.mark_notified(task, PendingNotification.EVENT)
+        self._events.forget(task)
+
+    def _perform(self, command: Command) -> None:
+        match command:
+            case Assign():
+                self._dispatcher.assign(command)
+            case CancelWork():
+                self._dispatcher.cancel(command)
+            case AskAgent():
+                self._dispatcher.ask(command)
+            case StartTask():
+                self._replica.spawn(self._transitions.start(command))
+            case FinishTask():
+                self._replica.spawn(self._transitions.finish(command))
+            case StoreVerdict():
+                self._replica.spawn(self._transitions.decide(command))

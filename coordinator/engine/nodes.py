@@ -1,0 +1,182 @@
+"""The table of nodes: what their source says of them, and what their agents say.
+
+Either may be missing: a node without an agent is not connected, and an agent without a node takes
+no part in any selection. Both are shown. Who is heard, and whether it counts, the core's fleet
+knows; this table keeps the newest heartbeat for whoever looks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from typing import NoReturn
+
+import msgspec
+
+from common import subjects
+from common.bus import Received
+from common.messages import Heartbeat
+from common.texts import Text
+from coordinator.core.events import AgentHeard, Event, NodeSeen, NodesListed, NodeVanished
+from coordinator.core.fleet import Fleet, Node
+from coordinator.nodes.source import NewSource
+from coordinator.snapshots import KnownNode
+
+LONGEST_INTERVAL = 60.0
+SHORTEST_INTERVAL = 0.1
+"""Bounds (seconds) for what an agent may call its heartbeat interval."""
+LOOK_SECONDS = 2.0
+"""Between two looks for agents that fell silent."""
+
+_decode = msgspec.json.Decoder(Heartbeat).decode
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """An agent's newest heartbeat."""
+
+    heartbeat: Heartbeat
+    at: float
+    """On the clock of silence, so that nobody is forgotten while the bus is away."""
+    last_seen: int
+    """Milliseconds since 1970."""
+
+
+class NodeTable:
+    """Every node that the source knows, and every other for which an agent speaks (``port.Nodes``).
+
+    It is also what the source speaks to (``nodes.source.NodeSink``).
+    """
+
+    def __init__(
+        self,
+        *,
+        fleet: Fleet,
+        new_source: NewSource,
+        feed: Callable[[Event], None],
+        clock: Callable[[], float],
+        on_change: Callable[[Iterable[str]], None],
+        forget_seconds: float,
+    ) -> None:
+        self._fleet = fleet
+        self._feed = feed
+        self._clock = clock
+        self._on_change = on_change
+        self._forget_seconds = forget_seconds
+        self._heard: dict[str, _Heard] = {}
+        self._shown_connected: set[str] = set()
+        """Nodes that watchers were last told to be connected."""
+        self.source = new_source(self)
+
+    # ── what the source says ──
+
+    def seen(self, name: str, node: Node) -> None:
+        """A node exists, and this is what it is like now."""
+        self._feed(NodeSeen(name, node.labels, node.schedulable, node.problem))
+        self._on_change([name])
+
+    def vanished(self, name: str) -> None:
+        """A node has ceased to exist."""
+        self._feed(NodeVanished(name))
+        self._on_change([name])
+
+    def listed(self) -> None:
+        """Every node that exists has been named."""
+        self._feed(NodesListed())
+
+    # ── what agents say ──
+
+    def on_heartbeat(self, received: Received) -> None:
+        """Take one heartbeat in. Raises msgspec.MsgspecError or ValueError for what is none."""
+        address = subjects.parse_heartbeat(received.subject)
+        if address is None:
+            raise ValueError(f"no heartbeat has the subject {received.subject}")
+        said, now, name = _decode(received.data), self._clock(), address.node
+        before = self._heard.get(name)
+        self._heard[name] = _Heard(said, self._fleet.clock.at(now), int(now * 1000))
+        if before is None or before.heartbeat.labels != said.labels:
+            self.source.announced(name, said.labels)
+        interval = min(max(said.interval, SHORTEST_INTERVAL), LONGEST_INTERVAL)
+        self._feed(AgentHeard(*address, tuple(said.holds), interval, said.leaving))
+        if self._connection_changed(name) or before is None or _differ(before.heartbeat, said):
+            self._on_change([name])
+
+    def _connection_changed(self, name: str) -> bool:
+        """Whether a node is connected that was shown as not, or the other way round."""
+        connected = self._fleet.connected(name, self._clock())
+        if connected == (name in self._shown_connected):
+            return False
+        (self._shown_connected.add if connected else self._shown_connected.discard)(name)
+        return True
+
+    async def watch_silence(self) -> NoReturn:
+        """Notice who fell silent, and forget who has been silent for long; runs without end."""
+        while True:
+            await asyncio.sleep(min(LOOK_SECONDS, self._forget_seconds / 2))
+            oldest = self._fleet.clock.at(self._clock()) - self._forget_seconds
+            gone = [name for name, heard in self._heard.items() if heard.at < oldest]
+            for name in gone:
+                del self._heard[name]
+                self._shown_connected.discard(name)
+                self.source.forgotten(name)
+            silent = [
+                name for name in sorted(self._shown_connected) if self._connection_changed(name)
+            ]
+            if silent or gone:
+                self._on_change(silent + gone)
+
+    # ── what is asked of a node ──
+
+    def labels(self) -> Iterator[tuple[str, Mapping[str, str]]]:
+        """Name and labels of every node, ordered by name; the rest is made for those asked for."""
+        names = set(chain(self._fleet.nodes, self._heard))
+        return ((name, self._labels(self._fleet.nodes.get(name))) for name in sorted(names))
+
+    @staticmethod
+    def _labels(node: Node | None) -> Mapping[str, str]:
+        return {} if node is None else node.labels
+
+    def get(self, name: str) -> KnownNode | None:
+        """One node; None for an unknown one."""
+        node, heard = self._fleet.nodes.get(name), self._heard.get(name)
+        if node is None and heard is None:
+            return None
+        problem, labels = self._problem(name, node), self._labels(node)
+        if heard is None:
+            return KnownNode(name, labels, schedulable=problem is None, problem=problem)
+        return self._with_agent(name, labels, problem, heard)
+
+    def _with_agent(
+        self, name: str, labels: Mapping[str, str], problem: Text | None, heard: _Heard
+    ) -> KnownNode:
+        said = heard.heartbeat
+        return KnownNode(
+            name=name,
+            labels=labels,
+            schedulable=problem is None,
+            connected=self._fleet.connected(name, self._clock()),
+            last_seen=heard.last_seen,
+            agent_version=said.agent_version,
+            runtime=said.runtime,
+            driver=said.driver,
+            platform=said.platform,
+            image_disk=said.image_disk,
+            pulling=said.pulling,
+            problem=problem,
+        )
+
+    def _problem(self, name: str, node: Node | None) -> Text | None:
+        """Why a node takes no new work; None where it does, or might."""
+        if self._fleet.has_conflict(name):
+            return self._fleet.why_unavailable(name)
+        if node is None:
+            return self.source.unknown(name)
+        return None if node.schedulable else self._fleet.why_unavailable(name)
+
+
+def _differ(was: Heartbeat, now: Heartbeat) -> bool:
+    """Whether anything changed that is shown."""
+    fields = ("labels", "runtime", "agent_version", "driver", "pulling", "image_disk")
+    return any(getattr(was, name) != getattr(now, name) for name in fields)

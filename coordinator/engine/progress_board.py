@@ -1,0 +1,136 @@
+"""Bytes of running pulls: the newest progress of every attempt in flight, as agents report it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+import msgspec
+from msgspec.structs import replace
+
+from common import subjects
+from common.bus import Received
+from common.messages import AttemptProgress, ImageProgress, Progress
+from coordinator.core.changes import AttemptDecided, TaskOver
+from coordinator.core.events import Event
+from coordinator.core.node_run import IN_FLIGHT, NodeRun
+from coordinator.core.run import TaskRun
+from coordinator.core.scheduler import Decision
+from coordinator.snapshots import NOTHING_KNOWN, Pulls, Transfer
+
+_decode = msgspec.json.Decoder(Progress).decode
+
+OnProgress = Callable[[str, str], None]
+"""Told task and node of each report that says something new."""
+
+
+class InFlight(Protocol):
+    """What is needed of the core."""
+
+    @property
+    def runs(self) -> Mapping[str, TaskRun]:
+        """The running tasks."""
+
+    def accepted_by(self, task: str, node: str) -> str | None:
+        """The instance that has accepted a node's attempt in flight."""
+
+
+class ProgressBoard:
+    """The newest progress of every attempt in flight, by task and node."""
+
+    def __init__(self, core: InFlight) -> None:
+        self._core = core
+        self._listeners: list[OnProgress] = []
+        self._pulls: defaultdict[str, dict[str, tuple[int, dict[str, ImageProgress]]]] = (
+            defaultdict(dict)
+        )
+
+    def listen(self, on_progress: OnProgress) -> None:
+        """Let this one know of every report from now on."""
+        self._listeners.append(on_progress)
+
+    def on_progress(self, received: Received) -> None:
+        """Take a message in. Raises msgspec.MsgspecError or ValueError for what is none."""
+        address = subjects.parse_progress(received.subject)
+        if address is None:
+            raise ValueError("not the subject of a progress report")
+        for report in _decode(received.data).attempts:
+            run = self._core.runs.get(report.task)
+            node = run.by_name.get(address.node) if run is not None else None
+            if run is None or node is None:
+                continue
+            if self._core.accepted_by(report.task, node.name) != address.instance:
+                continue
+            if self.report(run, node, report):
+                for listener in self._listeners:
+                    listener(report.task, node.name)
+
+    def observe(self, _event: Event, decision: Decision) -> None:
+        """Drop what is decided: its bytes are in the outcome from now on."""
+        for change in decision.changes:
+            match change:
+                case AttemptDecided(task=task, node=node):
+                    self.drop_node(task, node)
+                case TaskOver(head=head):
+                    self._pulls.pop(head.id, None)
+                case _:
+                    pass
+
+    def report(self, run: TaskRun, node: NodeRun, report: AttemptProgress) -> bool:
+        """Take a report in; False where it is not about the attempt in flight."""
+        if node.phase not in IN_FLIGHT or report.attempt != node.attempt:
+            return False
+        attempt, images = self._pulls[run.head.id].get(node.name, (0, {}))
+        if attempt != node.attempt:
+            images = {}
+        for image in report.images:
+            images[image.image] = _rising(images.get(image.image), image)
+        self._pulls[run.head.id][node.name] = (node.attempt, images)
+        return True
+
+    def pulls(self, task: str, node: NodeRun) -> Pulls:
+        """What is known of a node's attempt in flight, by the image's spelling."""
+        if node.phase not in IN_FLIGHT or task not in self._pulls:
+            return NOTHING_KNOWN
+        return self._pulls[task].get(node.name, (0, NOTHING_KNOWN))[1]
+
+    def drop_node(self, task: str, node: str) -> None:
+        """The attempt is decided: what its bytes are now is in the outcome."""
+        if task in self._pulls:
+            self._pulls[task].pop(node, None)
+
+    def transfer(self, run: TaskRun) -> Transfer:
+        """A running task's bytes: what has arrived, and what the pulls in flight have."""
+        arrived = run.arrived_bytes
+        pulls = [
+            image
+            for _, images in self._pulls.get(run.head.id, {}).values()
+            for image in images.values()
+        ]
+        now = [image.bytes for image in pulls if image.bytes is not None]
+        speed = [image.bytes_per_second for image in pulls if image.bytes_per_second is not None]
+        return Transfer(
+            bytes=(arrived or 0) + sum(now) if now or arrived is not None else None,
+            total_bytes=_total(run, pulls),
+            bytes_per_second=sum(speed) if speed else None,
+        )
+
+
+def _total(run: TaskRun, pulls: Iterable[ImageProgress]) -> int | None:
+    """What a task's bytes will come to; None until the size of every image has been seen once."""
+    sizes = dict(run.sizes)
+    for image in pulls:
+        if image.total_bytes is not None:
+            sizes[image.image] = max(sizes.get(image.image, 0), image.total_bytes)
+    missing = {image: nodes for image, nodes in run.missing.items() if nodes}
+    if not sizes or missing.keys() - sizes.keys():
+        return None
+    return (run.arrived_bytes or 0) + sum(sizes[image] * nodes for image, nodes in missing.items())
+
+
+def _rising(known: ImageProgress | None, new: ImageProgress) -> ImageProgress:
+    """Bytes never fall within an attempt, whatever order the reports come in."""
+    if known is None or known.bytes is None or (new.bytes or 0) >= known.bytes:
+        return new
+    return replace(new, bytes=known.bytes)

@@ -1,0 +1,93 @@
+"""What agents say reaches this replica: heartbeats, progress, and whether it can hear at all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import NoReturn, Protocol
+
+from common import subjects
+from common.bus import BusError, Handler, Received, Subscription
+from common.logs import Log, RateLimitedLog
+from common.messages import NOT_DECODABLE
+from coordinator.core.events import BusFellSilent, BusHeard, Event
+from coordinator.core.fleet import Fleet
+
+poison = RateLimitedLog(Log(__name__))
+
+PING_SECONDS = 1.0
+PING_ANSWER_SECONDS = 2.0
+
+
+class Subscriber(Protocol):
+    """What is needed of the bus to hear agents."""
+
+    async def subscribe(self, subject: str, handler: Handler) -> Subscription:
+        """Have each message on a subject handled."""
+
+
+class Reception:
+    """Subscribes, and keeps what cannot be understood from those who are told."""
+
+    def __init__(self, bus: Subscriber, on_poison: Callable[[str], None]) -> None:
+        """``on_poison`` is told the kind of each message that cannot be understood."""
+        self._bus = bus
+        self._on_poison = on_poison
+
+    async def open(
+        self, on_heartbeat: Handler, on_progress: Handler, subscriptions: ExitStack
+    ) -> None:
+        """Hear agents until ``subscriptions`` is closed. Handlers may raise what decoding does."""
+        for kind, subject, handle in (
+            ("heartbeat", subjects.ALL_HEARTBEATS, on_heartbeat),
+            ("progress", subjects.ALL_PROGRESS, on_progress),
+        ):
+            subscription = await self._bus.subscribe(subject, self._guarded(kind, handle))
+            subscriptions.callback(subscription.close)
+
+    def _guarded(self, kind: str, handle: Handler) -> Handler:
+        def guarded(received: Received) -> None:
+            try:
+                handle(received)
+            except (*NOT_DECODABLE, ValueError) as why:
+                self._on_poison(kind)
+                poison.warning(
+                    kind, "a message cannot be understood", subject=received.subject, why=str(why)
+                )
+
+        return guarded
+
+
+class Pinged(Protocol):
+    """What is needed of the bus to know whether it hears this replica."""
+
+    async def ping(self, within: float) -> float:
+        """Hear oneself through the server. Raises BusError."""
+
+
+class HasFleet(Protocol):
+    """What is needed of the core."""
+
+    fleet: Fleet
+
+
+async def watch_bus(
+    bus: Pinged, core: HasFleet, feed: Callable[[Event], None], clock: Callable[[], float]
+) -> NoReturn:
+    """Let the core know whether this replica itself is heard by the bus; runs without end.
+
+    Only while it is does the silence of others mean anything.
+    """
+    last = clock()
+    while True:
+        began = clock()
+        try:
+            await bus.ping(PING_ANSWER_SECONDS)
+        except BusError:
+            feed(BusFellSilent(last))
+        else:
+            last = began
+            if core.fleet.clock.stands:
+                feed(BusHeard())
+        await asyncio.sleep(max(0.0, PING_SECONDS - (clock() - began)))

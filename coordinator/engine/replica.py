@@ -1,0 +1,136 @@
+"""A replica: everything that follows the store and the bus, and can answer.
+
+It reads what is stored, hears what agents say, and feeds both to a core that never says what is to
+be done until a leader is put on top of it (``leader.py``). It lives until that leader is deposed;
+then another one is made, so that there is only one way to start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from common.bus import Bus
+from common.logs import Log
+from coordinator.core.changes import NodeMoved
+from coordinator.core.events import Event
+from coordinator.core.scheduler import Core, Decision, Limits
+from coordinator.engine.finished_folds import FinishedFolds
+from coordinator.engine.intake import Intake
+from coordinator.engine.live import LiveChanges
+from coordinator.engine.loop import Loop, Observer
+from coordinator.engine.nodes import NodeTable
+from coordinator.engine.persistence import Persistently
+from coordinator.engine.progress_board import ProgressBoard
+from coordinator.engine.reception import Reception, watch_bus
+from coordinator.engine.store_health import StoreHealth
+from coordinator.engine.submissions import Submissions
+from coordinator.engine.tasks import TaskTable
+from coordinator.engine.waiting import WhyWaiting
+from coordinator.nodes.source import NewSource
+from coordinator.store import Store
+
+log = Log(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What outlives a replica."""
+
+    bus: Bus
+    clock: Callable[[], float]
+    """Seconds since 1970, never falling."""
+    rng: random.Random
+    """Draws jitter and ids."""
+    live: LiveChanges
+    new_source: NewSource
+    on_poison: Callable[[str], None]
+    """Told the kind of a message that cannot be understood."""
+    limits: Limits
+    forget_seconds: float
+    """After so long without a heartbeat an agent is forgotten."""
+
+
+class Replica:
+    """The wiring of what follows and answers."""
+
+    def __init__(self, context: Context, observers: Sequence[Observer] = ()) -> None:
+        clock = context.clock
+        self._context = context
+        self.observers = observers
+        self._jobs = asyncio.TaskGroup()
+        self.loaded = asyncio.Event()
+        self.persistently = Persistently(context.rng)
+        self.store = Store(context.bus)
+        self.core = Core(context.limits, clock())
+        self.loop = Loop(self.core, clock)
+        feed = self.loop.feed
+        self.nodes = NodeTable(
+            fleet=self.core.fleet,
+            new_source=context.new_source,
+            feed=feed,
+            clock=clock,
+            on_change=context.live.fleet_changed,
+            forget_seconds=context.forget_seconds,
+        )
+        self.board = ProgressBoard(self.core)
+        self.tasks = TaskTable(
+            store=self.store,
+            core=self.core,
+            board=self.board,
+            folds=FinishedFolds(self.store),
+            why_waiting=WhyWaiting(self.core, clock, lambda: self.nodes.source.trouble),
+            feed=feed,
+            clock=clock,
+            spawn=self.spawn,
+            persistently=self.persistently,
+        )
+        self.health = StoreHealth(self.store, feed)
+        self.submissions = Submissions(
+            store=self.store,
+            tasks=self.tasks,
+            core=self.core,
+            clock=clock,
+            draw=lambda size: context.rng.randbytes(size).hex(),
+            spawn=self.spawn,
+            failed=self.health.failed,
+        )
+        self._intake = Intake(self.store, self.tasks, self.spawn)
+        self.board.listen(lambda task, node: context.live.task_changed(task, [node]))
+        self.loop.observe(self.board.observe, self._show_changes, *observers)
+
+    def _show_changes(self, _event: Event, decision: Decision) -> None:
+        for change in decision.changes:
+            if isinstance(change, NodeMoved):
+                self._context.live.task_changed(change.task, [change.node])
+
+    def spawn(self, job: Coroutine[Any, Any, Any]) -> None:
+        """Have a job done, unless this replica is at its end: the next one takes it up."""
+        try:
+            self._jobs.create_task(job)
+        except RuntimeError:
+            job.close()
+
+    async def run(self) -> None:
+        """Load what is stored, then follow until cancelled.
+
+        Whatever dies ends all of it, with an error: BusError where the store went back or away.
+        """
+        async with self._jobs:
+            loaded = await self._intake.load()
+            log.info("state loaded", tasks=len(self.tasks), running=len(self.core.runs))
+            self._intake.follow(loaded)
+            self.spawn(self.loop.run())
+            self.spawn(self.nodes.source.run())
+            self.spawn(self.nodes.watch_silence())
+            self.spawn(self.health.watch())
+            self.spawn(watch_bus(self._context.bus, self.core, self.loop.feed, self._context.clock))
+            with ExitStack() as subscriptions:
+                reception = Reception(self._context.bus, self._context.on_poison)
+                await reception.open(self.nodes.on_heartbeat, self.board.on_progress, subscriptions)
+                self.loaded.set()
+                await asyncio.Future()

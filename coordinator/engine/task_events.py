@@ -1,0 +1,271 @@
+"""What the world is told of tasks, as CloudEvents: each once, in order, over crashes too.
+
+An event's id says what it is about. A leader that begins reads the kept events of each unfinished
+or untold task back and publishes only what is missing (``catch_up``); what happens meanwhile waits
+behind that, so that a task's events keep the order of its outcomes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import NoReturn, Protocol
+
+import msgspec
+
+from common import subjects
+from common.logs import Log
+from coordinator.core.changes import AttemptDecided, NodeMoved, TaskBegan, TaskQueued
+from coordinator.core.events import Event
+from coordinator.core.run import Step, TaskRun
+from coordinator.core.scheduler import Decision
+from coordinator.core.task import TaskHead, TaskStatus
+from coordinator.documents import CloudEvent, Task, encode
+from coordinator.engine.finished_folds import Outcomes, fold
+from coordinator.engine.persistence import Persistently
+from coordinator.engine.publisher import Item, Publisher
+from coordinator.snapshots import Snapshot
+from coordinator.views import tasks as views
+from coordinator.views.events import node_event, task_event
+from coordinator.views.nodes import task_node
+
+log = Log(__name__)
+
+PROGRESS_SECONDS = 1.0
+AT_A_TIME = 4
+"""Tasks that are read from the store at once, after a start with many untold ones."""
+
+
+class Tasks(Protocol):
+    """What is needed of the table of tasks."""
+
+    def snapshot(self, task_id: str) -> Snapshot | None:
+        """What is known of a task from memory."""
+
+
+class TaskEvents:
+    """Observes the core's loop, makes events and has them published."""
+
+    def __init__(
+        self,
+        *,
+        publisher: Publisher,
+        outcomes: Outcomes,
+        tasks: Tasks,
+        runs: Mapping[str, TaskRun],
+        source: str,
+        epoch: int,
+        clock: Callable[[], float],
+        persistently: Persistently,
+    ) -> None:
+        """``source`` is that of the CloudEvents; ``epoch`` makes ids of progress unique."""
+        self._publisher = publisher
+        self._outcomes = outcomes
+        self._tasks = tasks
+        self._runs = runs
+        self._source = source
+        self._epoch = epoch
+        self._clock = clock
+        self._persistently = persistently
+        self._kept: dict[str, set[str]] = {}
+        """By task that was there when this leader began: the ids that are published or queued."""
+        self._behind: dict[str, list[Item]] = {}
+        """By task that is catching up: what has happened since, and waits."""
+        self._changed: set[str] = set()
+        """Running tasks whose progress is worth telling."""
+        self._reports = 0
+        self._readers = asyncio.Semaphore(AT_A_TIME)
+
+    # ── what happens ──
+
+    def observe(self, _event: Event, decision: Decision) -> None:
+        """Queue what the world is to be told of this."""
+        for change in decision.changes:
+            match change:
+                case TaskQueued(head=head):
+                    self._tell(self._created(head))
+                case TaskBegan(head=head):
+                    self._tell(self._created(head))
+                    self._tell(self._started(head))
+                case AttemptDecided():
+                    run = self._runs.get(change.task)
+                    if run is not None:
+                        time = change.event.stored_at
+                        self._tell(
+                            self._decided(run, change.node, change.attempt, change.step, time)
+                        )
+                case NodeMoved(task=task):
+                    self._changed.add(task)
+                case _:
+                    pass
+
+    def mark_changed(self, task: str, _node: str = "") -> None:
+        """Something of a running task has changed: its progress is worth telling."""
+        self._changed.add(task)
+
+    def tell_created(self, head: TaskHead) -> None:
+        """A task waits that was created before this leader began; told only if nobody has."""
+        self._tell(self._created(head))
+
+    def ended(self, shot: Snapshot) -> None:
+        """A task is over: a last progress, then its last event. ``shot`` has the whole fold."""
+        head = shot.head
+        event_type, time = f"task.{head.status}", head.finished_at or shot.now
+        if head.started_at is not None:
+            running = msgspec.structs.replace(
+                views.summary(shot), status=TaskStatus.RUNNING, finished_at=msgspec.UNSET
+            )
+            self._tell(self._progress(head.id, running, time))
+        document = self._task_document(event_type, head.id, time, views.task(shot))
+        if len(encode(document)) > subjects.MAX_MESSAGE_BYTES:
+            # A hundred details of the longest names and texts; /nodes has them all.
+            document = msgspec.structs.replace(document, data=views.summary(shot))
+        self._tell(_item(head.id, event_type, document, once=True, is_last=True))
+
+    def knows_end(self, head: TaskHead) -> bool:
+        """Whether a task's last event was published before (``catch_up`` comes first)."""
+        return f"{head.id}/task.{head.status}" in self._kept.get(head.id, ())
+
+    def forget(self, task: str) -> None:
+        """A task's last event is stored."""
+        self._kept.pop(task, None)
+        self._changed.discard(task)
+
+    # ── what happened before ──
+
+    def hold(self, task: str) -> None:
+        """Let what happens to a task wait from now on, until it has caught up."""
+        self._behind.setdefault(task, [])
+
+    async def catch_up(self, head: TaskHead, upto: int) -> None:
+        """Tell what is missing of a task, up to this outcome; then what has waited.
+
+        The same events in the same order as if this leader had led from the start.
+        """
+        async with self._readers:
+            await self._persistently(lambda: self._tell_missing(head, upto))
+        for item in self._behind.pop(head.id, ()):
+            self._queue(item)
+
+    async def _tell_missing(self, head: TaskHead, upto: int) -> None:
+        kept = self._kept.setdefault(head.id, set())
+        kept |= await self._publisher.kept_ids(head.id)
+        if self.knows_end(head):
+            return
+        self._queue(self._created(head))
+        if head.started_at is not None:
+            self._queue(self._started(head))
+            await fold(self._outcomes, head, upto, self._decided_before)
+
+    def _decided_before(
+        self, run: TaskRun, node: str, attempt: int, step: Step, stored_at: float
+    ) -> None:
+        self._queue(self._decided(run, node, attempt, step, stored_at))
+
+    # ── events ──
+
+    def _created(self, head: TaskHead) -> Item | None:
+        pending = msgspec.structs.replace(
+            head, status=TaskStatus.PENDING, started_at=None, finished_at=None, counts=None
+        )
+        return self._task_event("task.created", Snapshot(pending, head.created_at))
+
+    def _started(self, head: TaskHead) -> Item | None:
+        running = msgspec.structs.replace(
+            head, status=TaskStatus.RUNNING, finished_at=None, counts=None, message=None
+        )
+        return self._task_event("task.started", Snapshot(running, head.started_at or 0))
+
+    def _task_event(self, event_type: str, shot: Snapshot) -> Item | None:
+        if self._is_old(shot.now):
+            return None
+        task = shot.head.id
+        document = self._task_document(event_type, task, shot.now, views.task(shot))
+        return _item(task, event_type, document, once=True)
+
+    def _task_document(self, event_type: str, task: str, time: int, data: Task) -> CloudEvent:
+        event_id = f"{task}/{event_type}"
+        return task_event(event_type, event_id=event_id, source=self._source, time=time, data=data)
+
+    def _decided(
+        self, run: TaskRun, node: str, attempt: int, step: Step, stored_at: float
+    ) -> Item | None:
+        """An outcome, stored at this time (seconds), has changed a node."""
+        task, event_type, time = run.head.id, step.value, int(stored_at * 1000)
+        event_id = f"{task}/{event_type}/{node}/{attempt}"
+        if self._is_old(time) or event_id in self._kept.get(task, ()):
+            return None
+        document = node_event(
+            event_type,
+            event_id=event_id,
+            source=self._source,
+            time=time,
+            task_id=task,
+            data=task_node(run.head, run.by_name[node]),
+        )
+        return _item(task, event_type, document)
+
+    def _is_old(self, time: int) -> bool:
+        """Whether an event is so old (milliseconds) that it would be gone from the store by now."""
+        return self._clock() - time / 1000 > subjects.EVENTS_MAX_AGE_SECONDS
+
+    # ── progress ──
+
+    async def report_progress(self) -> NoReturn:
+        """Tell of each running task that changed, at most once a second; runs without end."""
+        while True:
+            await asyncio.sleep(PROGRESS_SECONDS)
+            changed, self._changed = self._changed, set()
+            for task in sorted(changed & self._runs.keys()):
+                shot = self._tasks.snapshot(task)
+                if self._publisher.progress_waits(task) or task in self._behind:
+                    self._changed.add(task)
+                elif shot is not None and not self._runs[task].is_over:
+                    self._tell(self._progress(task, views.summary(shot), shot.now))
+
+    def _progress(self, task: str, summary: Task, time: int) -> Item | None:
+        self._reports += 1
+        document = task_event(
+            "task.progress",
+            event_id=f"{task}/{self._epoch}/{self._reports}",
+            source=self._source,
+            time=time,
+            data=summary,
+        )
+        return _item(task, "task.progress", document, is_progress=True)
+
+    # ── on their way ──
+
+    def _tell(self, item: Item | None) -> None:
+        """Publish, unless the task has still to catch up: then it waits."""
+        if item is not None and item.task in self._behind:
+            self._behind[item.task].append(item)
+        else:
+            self._queue(item)
+
+    def _queue(self, item: Item | None) -> None:
+        if item is None:
+            return
+        kept = self._kept.get(item.task)
+        if kept is not None and not item.is_last:
+            if item.id in kept:
+                return  # published before, or queued: it was read from the store again
+            kept.add(item.id)
+        self._publisher.put(item)
+
+
+def _item(
+    task: str,
+    event_type: str,
+    document: CloudEvent,
+    *,
+    once: bool = False,
+    is_last: bool = False,
+    is_progress: bool = False,
+) -> Item | None:
+    """What the publisher takes; None for what no message of the bus can hold."""
+    subject, payload = subjects.event(event_type, task), encode(document)
+    if len(payload) > subjects.MAX_MESSAGE_BYTES:
+        log.error("an event is too large to be told", id=document.id, bytes=len(payload))
+        return None
+    return Item(task, subject, document.id, payload, once, is_last, is_progress)

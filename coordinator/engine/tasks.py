@@ -1,0 +1,279 @@
+"""The table of tasks: a replica's own copy of all heads, how it is learned, and what it answers.
+
+Whoever writes or reads a head brings it here, and nowhere else; the core is told what is new about
+it. The copy is kept by watching the bucket, and is ahead of it by the replica's own writes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from common.bus import BusError
+from common.texts import Text
+from coordinator.core.events import Event, OutcomeStored, TaskCreated, TaskEnded, TaskStarted
+from coordinator.core.run import TaskRun
+from coordinator.core.task import TaskHead, TaskStatus
+from coordinator.engine.finished_folds import FinishedFolds
+from coordinator.engine.heads import Heads
+from coordinator.engine.persistence import Persistently
+from coordinator.engine.progress_board import ProgressBoard
+from coordinator.port import NoSuchTask, StoreAway
+from coordinator.snapshots import Snapshot
+from coordinator.store import NAMED, StoredHead
+
+OUTCOMES_AT_A_TIME = 100
+Spawn = Callable[[Coroutine[Any, Any, None]], None]
+OnHead = Callable[[TaskHead], None]
+
+
+class Lists(Protocol):
+    """What is needed of the store."""
+
+    async def load_list(self, task: str, name: str) -> list[str]:
+        """A stored list of node names. Raises BusError."""
+
+    def load_outcomes(self, task: str, upto: int) -> AsyncIterator[OutcomeStored]:
+        """The outcomes of one task up to a sequence, in order. Raises BusError."""
+
+    async def load_head(self, task: str) -> StoredHead | None:
+        """The head as the store has it now. Raises BusError."""
+
+
+class Runs(Protocol):
+    """What is needed of the core."""
+
+    @property
+    def runs(self) -> Mapping[str, TaskRun]:
+        """The running tasks."""
+
+
+@dataclass(slots=True)
+class _Withheld:
+    """Outcomes of one task that wait until it is known whether they count."""
+
+    holders: int = 0
+    events: list[OutcomeStored] = field(default_factory=list)
+
+
+class TaskTable:
+    """Every task that is stored (``port.Tasks``)."""
+
+    def __init__(
+        self,
+        *,
+        store: Lists,
+        core: Runs,
+        board: ProgressBoard,
+        folds: FinishedFolds,
+        why_waiting: Callable[[str], Text | None],
+        feed: Callable[[Event], None],
+        clock: Callable[[], float],
+        spawn: Spawn,
+        persistently: Persistently,
+    ) -> None:
+        """``spawn`` has a job done for as long as the replica lives."""
+        self._store = store
+        self._core = core
+        self._board = board
+        self._folds = folds
+        self._why_waiting = why_waiting
+        self._feed = feed
+        self._clock = clock
+        self._spawn = spawn
+        self._persistently = persistently
+        self._heads = Heads()
+        self._withheld: dict[str, _Withheld] = {}
+        self._listeners: list[OnHead] = []
+        self.outcomes_seen = 0
+        """The store's sequence up to which outcomes have been taken in."""
+
+    # ── what is asked of a task ──
+
+    def head(self, task_id: str) -> TaskHead | None:
+        """The newest known head of a task."""
+        stored = self._heads.get(task_id)
+        return None if stored is None else stored.head
+
+    def stored(self, task_id: str) -> StoredHead | None:
+        """The same with its revision, for whoever wants to swap it."""
+        return self._heads.get(task_id)
+
+    def heads(self, status: TaskStatus | None = None) -> Sequence[TaskHead]:
+        """Heads (of one status), newest first."""
+        return self._heads.newest_first(status)
+
+    def __iter__(self) -> Iterator[StoredHead]:
+        return iter(self._heads)
+
+    def __len__(self) -> int:
+        return len(self._heads)
+
+    def snapshot(self, task_id: str) -> Snapshot | None:
+        """What is known of a task from memory alone."""
+        head = self.head(task_id)
+        return None if head is None else self._snapshot(head, self._core.runs.get(task_id))
+
+    async def snapshot_with_nodes(self, task_id: str) -> Snapshot:
+        """The same, a finished task's nodes read from the store. Raises NoSuchTask, StoreAway."""
+        try:
+            return await self.read_snapshot(task_id)
+        except BusError as why:
+            raise StoreAway(f"The store cannot be used: {why.cause}.") from why
+
+    async def read_snapshot(self, task_id: str) -> Snapshot:
+        """As ``snapshot_with_nodes``, for the engine. Raises NoSuchTask, BusError."""
+        head = self.head(task_id)
+        if head is None:
+            raise NoSuchTask(task_id)
+        is_over = head.status.is_final
+        run = await self._folds.of(head) if is_over else self._core.runs.get(task_id)
+        return self._snapshot(head, run)
+
+    def _snapshot(self, head: TaskHead, run: TaskRun | None) -> Snapshot:
+        now = int(self._clock() * 1000)
+        if head.status is TaskStatus.PENDING:
+            return Snapshot(head, now, waiting_for=self._why_waiting(head.id))
+        if head.status.is_final or run is None:
+            return Snapshot(head, now, run=run)
+        return Snapshot(
+            head,
+            now,
+            run=run,
+            transfer=self._board.transfer(run),
+            waiting_for=self._why_waiting(head.id),
+            pulls=lambda node: self._board.pulls(head.id, node),
+        )
+
+    async def named_nodes(self, task_id: str) -> Sequence[str] | None:
+        """The ``nodeNames`` that a task was created with. Raises StoreAway."""
+        head = self.head(task_id)
+        if head is None or not head.spec.names_nodes:
+            return None
+        try:
+            return await self._store.load_list(task_id, NAMED)
+        except BusError as why:
+            raise StoreAway(f"The store cannot be used: {why.cause}.") from why
+
+    # ── how heads are learned ──
+
+    def listen(self, on_head: OnHead) -> None:
+        """Let this one know of every head that is new or changed from now on."""
+        self._listeners.append(on_head)
+
+    def learn(
+        self,
+        stored: StoredHead,
+        *,
+        named: Sequence[str] | None = None,
+        nodes: Sequence[str] | None = None,
+    ) -> None:
+        """Take a stored head in, with its lists where they are at hand."""
+        before = self._heads.get(stored.head.id)
+        if not self._heads.apply(stored):
+            return
+        if before is None or before.head.status is not stored.head.status:
+            self._tell_core(stored, named, nodes)
+        for listener in self._listeners:
+            listener(stored.head)
+
+    def find(self, stored: StoredHead) -> None:
+        """Take in a head that was there at the start; the core is told by ``begin``."""
+        self._heads.apply(stored)
+
+    def begin(self, stored: StoredHead, nodes: Sequence[str] | None, *, found: bool) -> None:
+        """Let the core know of an unfinished task and its list; ``found``: there at the start."""
+        known = None if nodes is None else tuple(nodes)
+        if stored.head.status is TaskStatus.RUNNING:
+            self._feed(TaskStarted(stored.head, stored.order, known or ()))
+        else:
+            self._feed(TaskCreated(stored.head, stored.order, known, found))
+
+    def _tell_core(
+        self, stored: StoredHead, named: Sequence[str] | None, nodes: Sequence[str] | None
+    ) -> None:
+        head = stored.head
+        if head.status.is_final:
+            self._feed(TaskEnded(head))
+        elif nodes is not None:
+            self._start(stored, nodes)
+        elif head.status is TaskStatus.PENDING and (named is not None or not head.spec.names_nodes):
+            self.begin(stored, named, found=False)
+        else:
+            self._spawn(self.introduce(stored, found=False))
+
+    async def introduce(self, stored: StoredHead, *, found: bool) -> None:
+        """A head that somebody else wrote, or that landed without an answer: load its list."""
+        nodes = await self._persistently(lambda: self._list_of(stored.head))
+        current = self.head(stored.head.id)
+        if current is None or current.status is not stored.head.status:
+            return
+        if current.status is TaskStatus.RUNNING:
+            self._start(stored, nodes or ())
+        else:
+            self.begin(stored, nodes, found=found)
+
+    def _start(self, stored: StoredHead, nodes: Sequence[str]) -> None:
+        """A task has just started; what was stored of it before, whoever did that, counts too."""
+        self.begin(stored, nodes, found=False)
+        self._spawn(self._take_earlier(stored.head.id, self.outcomes_seen))
+
+    async def _take_earlier(self, task: str, upto: int) -> None:
+        async def read() -> list[OutcomeStored]:
+            return [event async for event in self._store.load_outcomes(task, upto)]
+
+        await self.take_in(await self._persistently(read))
+
+    async def _list_of(self, head: TaskHead) -> list[str] | None:
+        """The nodes of a started task, or those that one was created with; None for neither."""
+        if head.status is TaskStatus.RUNNING:
+            return await self._store.load_list(head.id, head.node_list or "")
+        return await self._store.load_list(head.id, NAMED) if head.spec.names_nodes else None
+
+    async def read_anew(self, task: str) -> None:
+        """Learn what became of a swap that was not answered, as soon as the store says so."""
+        stored = await self._persistently(lambda: self._store.load_head(task))
+        if stored is not None:
+            self.learn(stored)
+
+    def forget(self, task: str) -> None:
+        """A task's head was deleted: after its retention, or by hand, and then nothing goes on."""
+        stored = self._heads.get(task)
+        if stored is not None and self._heads.remove(task) and not stored.head.status.is_final:
+            self._feed(TaskEnded(stored.head))
+
+    # ── outcomes ──
+
+    async def take_in(self, outcomes: Sequence[OutcomeStored]) -> None:
+        """Let the core know of stored outcomes; yields now and then."""
+        for number, event in enumerate(outcomes, start=1):
+            self._take_in(event)
+            if number % OUTCOMES_AT_A_TIME == 0:
+                await asyncio.sleep(0)
+
+    def _take_in(self, event: OutcomeStored) -> None:
+        self.outcomes_seen = max(self.outcomes_seen, event.seq)
+        if event.key.task in self._withheld:
+            self._withheld[event.key.task].events.append(event)
+        else:
+            self._feed(event)
+
+    @contextmanager
+    def withholding(self, task: str) -> Iterator[None]:
+        """Keep a task's outcomes back until the last one who wants that is done.
+
+        While a task's end is being stored, what comes in either counts for all or for nobody.
+        """
+        withheld = self._withheld.setdefault(task, _Withheld())
+        withheld.holders += 1
+        try:
+            yield
+        finally:
+            withheld.holders -= 1
+            if not withheld.holders:
+                del self._withheld[task]
+                for event in withheld.events:
+                    self._feed(event)

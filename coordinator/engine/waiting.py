@@ -1,0 +1,65 @@
+"""Why a task that is not over does not go on, in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from common.texts import TASK_QUEUED, TASK_STARTING, Text
+from coordinator.core.fleet import Fleet
+from coordinator.core.node_run import NodePhase
+from coordinator.core.queue import Pending
+from coordinator.core.run import TaskRun
+from coordinator.core.scheduler import Limits
+
+
+class Known(Protocol):
+    """What is needed of the core."""
+
+    limits: Limits
+    fleet: Fleet
+
+    @property
+    def runs(self) -> Mapping[str, TaskRun]:
+        """The running tasks."""
+
+    @property
+    def waiting(self) -> Mapping[str, Pending]:
+        """The pending tasks."""
+
+
+class WhyWaiting:
+    """Looks at the core and at the node source."""
+
+    def __init__(
+        self, core: Known, clock: Callable[[], float], trouble: Callable[[], Text | None]
+    ) -> None:
+        """``trouble``: why the nodes are not known or may be out of date, where that is so."""
+        self._core = core
+        self._clock = clock
+        self._trouble = trouble
+
+    def __call__(self, task: str) -> Text | None:
+        """Why a task does not go on; None where it does, or where it is over or unknown."""
+        run = self._core.runs.get(task)
+        if run is not None:
+            return self._awaited_agent(run)
+        if task not in self._core.waiting:
+            return None
+        trouble = self._trouble()
+        if trouble is not None:
+            return trouble
+        running, most = len(self._core.runs), self._core.limits.max_concurrent_tasks
+        if running >= most:
+            return TASK_QUEUED(running=running, most=most)
+        return TASK_STARTING()
+
+    def _awaited_agent(self, run: TaskRun) -> Text | None:
+        """What keeps the first node from its work that has a place and no agent."""
+        if not run.in_phase[NodePhase.ASSIGNED]:
+            return None
+        fleet, now = self._core.fleet, self._clock()
+        for node in run.nodes:
+            if node.phase is NodePhase.ASSIGNED and fleet.agent_for(node.name, now) is None:
+                return fleet.why_unavailable(node.name)
+        return None

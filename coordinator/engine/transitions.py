@@ -21,7 +21,6 @@ from coordinator.core.commands import FinishTask, StartTask, StoreVerdict
 from coordinator.core.events import Event, FinishFailed, StartFailed, VerdictFailed
 from coordinator.core.task import PendingNotification, TaskHead, TaskStatus
 from coordinator.engine.ending import ended
-from coordinator.engine.tasks import TaskTable
 from coordinator.store import StoredHead
 
 log = Log(__name__)
@@ -46,6 +45,16 @@ class Writes(Protocol):
         """Decide an attempt. Raises Conflict where somebody has decided it already."""
 
 
+class Heads(Protocol):
+    """What is needed of the table of tasks."""
+
+    def stored(self, task_id: str) -> StoredHead | None:
+        """The newest known head with its revision."""
+
+    def learn(self, stored: StoredHead, *, nodes: Sequence[str] | None = None) -> None:
+        """Take in a head that is stored, with its node list where that is at hand."""
+
+
 class Transitions:
     """Carries out what the core wants stored; each answered by an event."""
 
@@ -53,7 +62,7 @@ class Transitions:
         self,
         *,
         store: Writes,
-        tasks: TaskTable,
+        tasks: Heads,
         epoch: int,
         clock: Callable[[], float],
         feed: Callable[[Event], None],

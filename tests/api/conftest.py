@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from coordinator.api.app import make_app
 from coordinator.api.streams import Pace
 from coordinator.event_feed import EventFeed
-from tests.api.fake_engine import NOW, FakeEngine
+from tests.api.fake_engine import FakeEngine
 from tests.api.fake_event_log import FakeEventLog, unexpected
 
 Client = TestClient[web.Request, web.Application]
@@ -58,7 +58,7 @@ async def client(
     aiohttp_client: Callable[..., Awaitable[Client]],
 ) -> Client:
     """A client of the whole application."""
-    app = make_app(engine, feed, registry, clock=lambda: NOW / 1000 + 10, pace=PACE)
+    app = make_app(engine, feed, registry, pace=PACE)
     return await aiohttp_client(app)
 
 

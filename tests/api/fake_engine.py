@@ -11,22 +11,27 @@ from msgspec.structs import replace
 from common.messages import ImageOutcome, ImageProgress, ImageState, Outcome
 from common.reasons import Reason
 from common.subjects import AttemptKey
+from common.texts import Text
 from coordinator.core.node_run import NodePhase
 from coordinator.core.run import TaskRun
-from coordinator.core.task import Duty, TaskHead, TaskSpec, TaskStatus
+from coordinator.core.task import PendingNotification, TaskHead, TaskSpec, TaskStatus
 from coordinator.port import (
-    UNKNOWN_TRANSFER,
     AlreadyOver,
     Changes,
     Created,
     IdempotencyKey,
     KeyReused,
-    KnownNode,
     Live,
     NoSuchTask,
     StoreAway,
-    Transfer,
     Wake,
+)
+from coordinator.snapshots import (
+    NOTHING_KNOWN,
+    UNKNOWN_TRANSFER,
+    KnownNode,
+    Snapshot,
+    Transfer,
 )
 
 NOW = 1_768_576_354_567
@@ -79,7 +84,7 @@ class FakeEngine:
         self.live: Live = self.fake_live
         self.away: str | None = None
         self.blind: str | None = None
-        self.waits: str | None = None
+        self.waits: Text | None = None
         self.all_heads: dict[str, TaskHead] = {}
         self.runs: dict[str, TaskRun] = {}
         self.names: dict[str, Sequence[str]] = {}
@@ -111,7 +116,9 @@ class FakeEngine:
         seconds = NOW / 1000
         run.take_in(key, outcome, seq=1, stored_at=seconds + 1, now=seconds + 1)
 
-    def ended(self, task: str, status: TaskStatus, notify: tuple[Duty, ...] = ()) -> None:
+    def ended(
+        self, task: str, status: TaskStatus, notify: tuple[PendingNotification, ...] = ()
+    ) -> None:
         """The task is over."""
         run = self.runs.get(task)
         if run is not None:
@@ -173,6 +180,18 @@ class FakeEngine:
         self.ended(task_id, TaskStatus.CANCELLED)
         return self.all_heads[task_id]
 
+    @property
+    def tasks(self) -> FakeEngine:
+        if self.blind is not None:
+            raise StoreAway(self.blind)
+        return self
+
+    @property
+    def nodes(self) -> FakeNodes:
+        if self.blind is not None:
+            raise StoreAway(self.blind)
+        return FakeNodes(self.known)
+
     def head(self, task_id: str) -> TaskHead | None:
         return self.all_heads.get(task_id)
 
@@ -180,34 +199,46 @@ class FakeEngine:
         newest_first = reversed(self.all_heads.values())
         return [head for head in newest_first if status in {None, head.status}]
 
-    def waiting_for(self, _task_id: str) -> str | None:
-        return self.waits
+    def snapshot(self, task_id: str) -> Snapshot | None:
+        head = self.all_heads.get(task_id)
+        if head is None:
+            return None
+        running = head.status is TaskStatus.RUNNING
+        return Snapshot(
+            head,
+            NOW + 10_000,
+            run=self.runs.get(task_id) if running else None,
+            transfer=self.bytes.get(task_id, UNKNOWN_TRANSFER),
+            waiting_for=None if head.status.is_final else self.waits,
+            pulls=lambda node: self.progress.get((task_id, node.name), NOTHING_KNOWN),
+        )
+
+    async def snapshot_with_nodes(self, task_id: str) -> Snapshot:
+        shot = self.snapshot(task_id)
+        if shot is not None and not shot.head.status.is_final:
+            return shot
+        if self.away is not None:
+            raise StoreAway(self.away)
+        if shot is None:
+            raise NoSuchTask
+        run = self.runs.get(task_id) or TaskRun(shot.head, [])
+        return Snapshot(shot.head, shot.now, run=run)
 
     async def named_nodes(self, task_id: str) -> Sequence[str] | None:
         return self.names.get(task_id)
 
-    def run(self, task_id: str) -> TaskRun | None:
-        running = self.all_heads[task_id].status is TaskStatus.RUNNING
-        return self.runs.get(task_id) if running else None
 
-    async def finished_run(self, task_id: str) -> TaskRun:
-        if self.away is not None:
-            raise StoreAway(self.away)
-        if task_id not in self.all_heads:
-            raise NoSuchTask
-        return self.runs.get(task_id) or TaskRun(self.all_heads[task_id], [])
+class FakeNodes:
+    """``port.Nodes`` over a dictionary."""
 
-    def pulls(self, task_id: str, node: str) -> Mapping[str, ImageProgress]:
-        return self.progress.get((task_id, node), {})
+    def __init__(self, known: Mapping[str, KnownNode]) -> None:
+        self._known = known
 
-    def transfer(self, task_id: str) -> Transfer:
-        return self.bytes.get(task_id, UNKNOWN_TRANSFER)
+    def labels(self) -> Iterable[tuple[str, Mapping[str, str]]]:
+        return [(name, self._known[name].labels) for name in sorted(self._known)]
 
-    def node_labels(self) -> Iterable[tuple[str, Mapping[str, str]]]:
-        return [(name, self.known[name].labels) for name in sorted(self.known)]
-
-    def node(self, name: str) -> KnownNode | None:
-        return self.known.get(name)
+    def get(self, name: str) -> KnownNode | None:
+        return self._known.get(name)
 
 
 def pulled(*images: str, size: int | None = 100) -> Outcome:

@@ -16,7 +16,7 @@ from coordinator.api.app import make_app
 from coordinator.api.streams import Pace
 from coordinator.core.task import TaskStatus
 from coordinator.event_feed import EventFeed
-from coordinator.port import KnownNode
+from coordinator.snapshots import KnownNode
 from tests.api.conftest import Client
 from tests.api.fake_engine import FakeChanges, FakeEngine, begin, pulled
 from tests.api.fake_event_log import FakeEventLog, event

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
+from common.texts import Text
 from coordinator.core.task import TaskHead, TaskStatus
-from coordinator.port import KnownNode, StoreAway
+from coordinator.port import StoreAway
+from coordinator.snapshots import KnownNode
 from tests.api.conftest import Client
 from tests.api.fake_engine import FakeEngine, begin, not_found, pulled
 
@@ -108,7 +110,7 @@ async def test_a_pending_task_says_what_it_waits_for(
     client: Client, engine: FakeEngine, create: Create
 ) -> None:
     """The message of a pending task is why it does not run."""
-    engine.waits = "Waits: 3 tasks are running, at most 3 may run at once."
+    engine.waits = Text("Waits: 3 tasks are running, at most 3 may run at once.")
     task = await create()
     assert task["message"] == engine.waits
     assert (await _get(client, task["taskId"]))["message"] == engine.waits

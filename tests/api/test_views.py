@@ -16,11 +16,10 @@ from coordinator.core.node_run import NodePhase
 from coordinator.core.run import Step, TaskRun
 from coordinator.core.task import TaskHead, TaskStatus
 from coordinator.documents import encode
-from coordinator.port import KnownNode, Transfer
+from coordinator.snapshots import KnownNode, Snapshot, Transfer
 from coordinator.views import nodes as node_views
 from coordinator.views import tasks as views
 from coordinator.views.events import node_event, task_event
-from coordinator.views.tasks import Snapshot
 from coordinator.views.times import milliseconds, seconds
 from tests.api.fake_engine import NOW, FakeEngine, begin, not_found, pulled
 

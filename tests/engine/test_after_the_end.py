@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,15 +18,15 @@ from common.bus import Bus, StoreUnavailable
 from common.messages import Outcome
 from common.subjects import AttemptKey
 from coordinator.core.commands import StartTask
-from coordinator.core.task import Duty, TaskCounts, TaskHead, TaskStatus
-from coordinator.engine.endings import Endings
+from coordinator.core.task import TaskCounts, TaskHead, TaskStatus
+from coordinator.engine.finished_folds import FinishedFolds
 from coordinator.engine.heads import Heads
 from coordinator.engine.janitor import Janitor
-from coordinator.engine.store_health import persist
+from coordinator.engine.persistence import Persistently
 from coordinator.engine.transitions import Transitions
 from coordinator.engine.webhooks import AT_ONCE, Webhooks, new_http_session
+from coordinator.snapshots import Snapshot
 from coordinator.store import KEY_UNUSED_SECONDS, KeyRecord, Store, StoredHead
-from coordinator.views.tasks import Snapshot
 from tests.core.stage import head as pending
 from tests.core.stage import spec
 from tests.fixtures.nats import NatsServer, eventually
@@ -50,6 +51,27 @@ def failed(task: str) -> TaskHead:
     )
 
 
+class Table(Heads):
+    """The table of tasks, as far as these modules need it."""
+
+    def stored(self, task_id: str) -> StoredHead | None:
+        """The newest known head with its revision."""
+        return self.get(task_id)
+
+    def head(self, task_id: str) -> TaskHead | None:
+        """The newest known head."""
+        stored = self.get(task_id)
+        return None if stored is None else stored.head
+
+    def learn(self, stored: StoredHead, **_: object) -> None:
+        """Take a head in."""
+        self.apply(stored)
+
+    def forget(self, task: str) -> None:
+        """A head was deleted."""
+        self.remove(task)
+
+
 async def stored(store: Store, head: TaskHead) -> StoredHead:
     """A head in the store, with its list and one outcome."""
     await store.save_list(head.id, "nodes", ["n1"])
@@ -67,10 +89,10 @@ async def test_all_who_ask_at_once_share_one_reading(bus: Bus) -> None:
             self.readings += 1
             return await super().load_list(task, name)
 
-    store, heads = Counting(bus), Heads()
-    heads.apply(await stored(store, failed(TASK)))
-    endings = Endings(store, heads, None, None, time.time, None)  # type: ignore[arg-type]
-    runs = await asyncio.gather(*(endings.finished_run(TASK) for _ in range(50)))
+    store = Counting(bus)
+    head = (await stored(store, failed(TASK))).head
+    folds = FinishedFolds(store)
+    runs = await asyncio.gather(*(folds.of(head) for _ in range(50)))
     assert {id(run) for run in runs} == {id(runs[0])}
     assert list(runs[0].by_name) == ["n1"]
     assert store.readings == 1
@@ -80,21 +102,25 @@ async def test_what_is_to_be_removed_is_removed_when_the_store_is_back(
     nats_server: NatsServer, bus: Bus
 ) -> None:
     """A term that begins while the store is away sweeps and removes all the same."""
-    store, heads = Store(bus), Heads()
-    heads.apply(await stored(store, failed(TASK)))
+    store, table = Store(bus), Table()
+    table.apply(await stored(store, failed(TASK)))
     await store.store_outcome(AttemptKey(OTHER, "n1", 1), Outcome())  # left by a crash
 
-    def forget(task: str) -> None:
-        heads.remove(task)
-
-    janitor = Janitor(store, heads, time.time, forget, 1.0)
+    persistently = Persistently(random.Random(1))
+    janitor = Janitor(
+        store=store,
+        tasks=table,
+        clock=time.time,
+        retention_seconds=1.0,
+        persistently=persistently,
+    )
     await nats_server.kill()
     working = asyncio.create_task(janitor.run())
     await asyncio.sleep(1.5)
     await nats_server.start()
     async with asyncio.timeout(30):
         await bus.wait_connected()
-        while await persist(partial(anything_is_left, store)):
+        while await persistently(partial(anything_is_left, store)):
             await asyncio.sleep(0.1)
     assert await store.load_list(TASK, "nodes") == []
     working.cancel()
@@ -133,13 +159,16 @@ async def test_a_start_that_is_repeated_keeps_no_node_of_the_first(bus: Bus) -> 
                 raise StoreUnavailable("not now")
             return await super().swap_head(old, new)
 
-    store, heads = Refusing(bus), Heads()
-    heads.apply(await store.create_head(pending(TASK)))
-
-    def learn(stored: StoredHead, **_: object) -> None:
-        heads.apply(stored)
-
-    transitions = Transitions(store, heads, 1, time.time, lambda _: None, learn, lambda _: None)
+    store, table = Refusing(bus), Table()
+    table.apply(await store.create_head(pending(TASK)))
+    transitions = Transitions(
+        store=store,
+        tasks=table,
+        epoch=1,
+        clock=time.time,
+        feed=lambda _: None,
+        failed=lambda _: None,
+    )
     many = tuple(f"a-node-with-quite-a-long-name-{number:05}" for number in range(12_000))
     await transitions.start(StartTask(TASK, many))
     await transitions.start(StartTask(TASK, many[:3]))
@@ -192,13 +221,9 @@ class Receivers:
 
 async def test_however_many_receivers_are_dead_another_one_is_told() -> None:
     """More requests hang than a session usually has connections; no receiver sees a cookie."""
-    receivers, told, hosts = Receivers(), asyncio.Queue[str](), 15
-
-    async def discharge(task: str, _: Duty) -> None:
-        told.put_nowait(task)
-
+    receivers, hosts = Receivers(), 15
     async with receivers.listening(), new_http_session() as http:
-        webhooks = Webhooks(http, time.time, discharge)
+        webhooks = Webhooks(http, time.time, random.Random(1))
         dead = [
             asyncio.create_task(_deliver(webhooks, number, receivers.url(host, "/dead")))
             for number, host in enumerate(list(range(1, hosts + 1)) * AT_ONCE)
@@ -207,7 +232,6 @@ async def test_however_many_receivers_are_dead_another_one_is_told() -> None:
         for number in (1_000, 1_001):
             # By name: cookies of bare addresses are kept by no one.
             await _deliver(webhooks, number, f"http://localhost:{receivers.port}/")
-            assert told.get_nowait() == _numbered(number)
         assert receivers.cookies == []
         assert not any(delivery.done() for delivery in dead)
         for delivery in dead:

@@ -5,29 +5,29 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from common.texts import Text
-from coordinator.core.task import PendingNotification, TaskCounts, TaskHead, TaskStatus
+from coordinator.core.run import Ending
+from coordinator.core.task import PendingNotification, TaskHead, TaskStatus
 
 
 def ended(
     head: TaskHead,
     status: TaskStatus,
     at: int,
-    tally: tuple[TaskCounts, int] | None,
+    counted: Ending | None,
     text: Text | None = None,
 ) -> TaskHead:
     """The final head; ``at`` in milliseconds since 1970.
 
-    ``tally`` is what counts at this moment, and up to which outcome (``TaskRun.tally``); None for
+    ``counted`` is what counts at this moment, and up to which outcome (``TaskRun.ending``); None for
     a task that never ran.
     """
     webhook = () if head.spec.webhook_url is None else (PendingNotification.WEBHOOK,)
-    counts, results_seq = (None, 0) if tally is None else tally
     return replace(
         head,
         status=status,
         finished_at=at,
-        counts=counts,
-        results_seq=results_seq,
+        counts=None if counted is None else counted.counts,
+        results_seq=0 if counted is None else counted.results_seq,
         notify=(PendingNotification.EVENT, *webhook),
         message=None if text is None else text.message,
         message_code=None if text is None else text.code,

@@ -168,8 +168,8 @@ class Submissions:
             if stored.head.status.is_final:
                 raise AlreadyOver(stored.head.status)
             run = self._core.runs.get(task)
-            tally = None if run is None else run.tally()
-            over = ended(stored.head, TaskStatus.CANCELLED, int(self._clock() * 1000), tally)
+            counted = None if run is None else run.ending()
+            over = ended(stored.head, TaskStatus.CANCELLED, int(self._clock() * 1000), counted)
             try:
                 swapped = await self._store.swap_head(stored, over)
             except Conflict:

@@ -19,6 +19,7 @@ from common.messages import Outcome
 from common.subjects import AttemptKey
 from coordinator.core.commands import FinishTask, StartTask, StoreVerdict
 from coordinator.core.events import Event, FinishFailed, StartFailed, VerdictFailed
+from coordinator.core.run import Ending
 from coordinator.core.task import PendingNotification, TaskHead, TaskStatus
 from coordinator.engine.ending import ended
 from coordinator.store import StoredHead
@@ -113,8 +114,8 @@ class Transitions:
         stored = self._tasks.stored(command.task)
         if stored is None or stored.head.status is not TaskStatus.RUNNING:
             return
-        tally = (command.counts, command.results_seq)
-        over = ended(stored.head, command.status, self._now_ms(), tally, command.text)
+        counted = Ending(command.counts, command.results_seq)
+        over = ended(stored.head, command.status, self._now_ms(), counted, command.text)
         try:
             swapped = await self._store.swap_head(stored, over)
         except Conflict:

@@ -18,8 +18,7 @@ def ended(
 ) -> TaskHead:
     """The final head; ``at`` in milliseconds since 1970.
 
-    ``counted`` is what counts at this moment, and up to which outcome (``TaskRun.ending``); None for
-    a task that never ran.
+    ``counted`` is what counts at this moment (``TaskRun.ending``); None for a task that never ran.
     """
     webhook = () if head.spec.webhook_url is None else (PendingNotification.WEBHOOK,)
     return replace(

@@ -10,13 +10,15 @@ class Backoff:
 
     FIRST_CEILING = 0.25
 
-    def __init__(self, ceiling: float) -> None:
+    def __init__(self, ceiling: float, source: random.Random | None = None) -> None:
+        """``source`` draws the waits; without one they are not repeatable."""
         self._limit = ceiling
+        self._uniform = random.uniform if source is None else source.uniform
         self._ceiling = 0.0
 
     def next(self) -> float:
         """Draw the seconds to wait now."""
-        wait = random.uniform(0, self._ceiling)  # noqa: S311 -- jitter is no secret
+        wait = self._uniform(0, self._ceiling)
         self._ceiling = min(self._limit, max(self.FIRST_CEILING, self._ceiling * 2))
         return wait
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import secrets
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -25,7 +24,9 @@ from common.logs import Log
 from common.messages import NOT_DECODABLE
 
 if TYPE_CHECKING:
-    from common.bus import Bus, Entry
+    from collections.abc import Callable
+
+    from common.bus import Entry, RecordStore
 
 log = Log(__name__)
 
@@ -64,23 +65,37 @@ class Lease:
     """The wish to lead. ``acquire``, then ``lost``, then again; ``release`` at the end.
 
     ``owner`` must not be shared by two live processes: hold the lock of the data directory.
+    ``clock`` counts seconds, also those in which the machine sleeps; ``source`` draws pauses and
+    this process's own mark, so that a run can be repeated.
     """
 
-    def __init__(self, bus: Bus, *, owner: str, name: str, times: LeaseTimes | None = None) -> None:
+    def __init__(
+        self,
+        bus: RecordStore,
+        *,
+        owner: str,
+        name: str,
+        times: LeaseTimes | None = None,
+        clock: Callable[[], float] = elapsed,
+        source: random.Random | None = None,
+    ) -> None:
         self.holder: str | None = None
         """The name of who leads; None while it is this one, or while it is not known."""
         self._bucket = KeyValue(bus, subjects.LEASE_BUCKET)
-        self._claim = Claim(owner=owner, process=secrets.token_hex(8), name=name)
+        self._clock = clock
+        self._random = source or random.SystemRandom()
+        process = f"{self._random.getrandbits(64):016x}"
+        self._claim = Claim(owner=owner, process=process, name=name)
         self._value = msgspec.json.encode(self._claim)
         self._times = times or LeaseTimes()
         self._revision = 0
         self._held_since = -float("inf")
-        """When the renewal that is known to have worked was begun, by ``elapsed``."""
+        """When the renewal that is known to have worked was begun, by ``clock``."""
 
     @property
     def held(self) -> bool:
         """Whether this process may act as the leader at this moment."""
-        return elapsed() - self._held_since < self._times.fence
+        return self._clock() - self._held_since < self._times.fence
 
     async def acquire(self) -> int:
         """Wait until this one leads; the epoch, which grows with each change of leader.
@@ -89,7 +104,7 @@ class Lease:
         for.
         """
         while True:
-            began = elapsed()
+            began = self._clock()
             try:
                 async with asyncio.timeout(self._times.answer):
                     revision = await self._try()
@@ -99,7 +114,7 @@ class Lease:
                 if revision is not None:
                     self.holder, self._revision, self._held_since = None, revision, began
                     return revision
-            await asyncio.sleep(self._times.ask * random.uniform(0.75, 1.25))  # noqa: S311 -- jitter
+            await asyncio.sleep(self._times.ask * self._random.uniform(0.75, 1.25))
 
     async def _try(self) -> int | None:
         """Take it if it is free or ours; otherwise learn who leads."""
@@ -135,7 +150,7 @@ class Lease:
         """Renew once, trying again until it works. Raises LeaseLost."""
         fence = self._held_since + self._times.fence
         while True:
-            began = elapsed()
+            began = self._clock()
             if began >= fence:
                 raise LeaseLost(f"no renewal has worked for {self._times.fence:g} s")
             try:
@@ -145,7 +160,7 @@ class Lease:
                 await self._look(fence)
             except (BusError, TimeoutError) as error:
                 log.info("the lease is not renewed yet", why=str(error) or "no answer")
-                await asyncio.sleep(max(0.0, min(self._times.retry, fence - elapsed())))
+                await asyncio.sleep(max(0.0, min(self._times.retry, fence - self._clock())))
             else:
                 self._held_since = began
                 return
@@ -153,7 +168,7 @@ class Lease:
     async def _look(self, fence: float) -> None:
         """Find out who was faster: a renewal of our own that was not answered, or another one."""
         try:
-            async with asyncio.timeout(min(self._times.answer, fence - elapsed())):
+            async with asyncio.timeout(min(self._times.answer, fence - self._clock())):
                 entry = await self._bucket.get(KEY)
         except (BusError, TimeoutError):
             return

@@ -19,6 +19,7 @@ from common.bus.errors import (
     TimedOut,
 )
 from common.bus.keyvalue import Entry, KeyValue
+from common.bus.protocol import RecordStore
 from common.bus.records import Draft, Record, StreamConfig, StreamState
 from common.bus.settings import BusSettings
 
@@ -38,6 +39,7 @@ __all__ = [
     "OnState",
     "Received",
     "Record",
+    "RecordStore",
     "StoreRefused",
     "StoreUnavailable",
     "StoreWentBack",

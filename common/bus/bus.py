@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import time
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import msgspec
 
@@ -23,9 +22,14 @@ from common.bus.errors import (
 from common.bus.headers import decode as decode_headers
 from common.bus.reading import Reading
 from common.bus.records import Draft, Record, StreamConfig, StreamState
+from common.bus.session import Session
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+
+    from common.bus.connection import OnState
+    from common.bus.settings import BusSettings, Server
 
 ANSWER_SECONDS = 5.0
 """For one try. One replica that syncs every message takes 3,600 a second: a burst may wait."""
@@ -39,12 +43,22 @@ _Answer = TypeVar("_Answer", bound=api.Answer)
 _Result = TypeVar("_Result")
 
 
-class Bus(Connection):
+class Bus(Connection[Session]):
     """Core NATS (``Connection``) and the log. Every method here has its own time limit.
 
     While JetStream elects a leader (up to 9 s, no responders) it is asked again for 15 s; then
     StoreUnavailable. StoreRefused carries the server's own words.
     """
+
+    @classmethod
+    async def connect(cls, settings: BusSettings, on_state: OnState | None = None) -> Self:
+        """Build one and ``establish`` it."""
+        bus = cls(settings, on_state)
+        await bus.establish()
+        return bus
+
+    async def _open(self, server: Server) -> Session:
+        return await Session.dial(self._settings, server)
 
     async def _greet(self) -> None:
         try:
@@ -88,10 +102,8 @@ class Bus(Connection):
 
         The sequence of the last one. Raises as ``store``.
         """
-        size = sum(len(draft.payload) for draft in drafts)
-        if not 1 <= len(drafts) <= BATCH_LIMIT or size > BATCH_BYTES_LIMIT:
-            raise ValueError(f"{len(drafts)} messages of {size} bytes are no batch")
-        return await self._until_led(lambda: self._store_batch_once(drafts))
+        check_batch(drafts)
+        return await until_led(lambda: self._store_batch_once(drafts))
 
     async def _store_batch_once(self, drafts: Sequence[Draft]) -> int:
         batch = secrets.token_hex(8)
@@ -216,7 +228,7 @@ class Bus(Connection):
         headers: Mapping[str, str] | None = None,
     ) -> _Answer:
         """Ask JetStream, again while nobody leads; for this package alone."""
-        return await self._until_led(
+        return await until_led(
             lambda: self._request_once(subject, payload, answer_type, headers)
         )
 
@@ -238,16 +250,28 @@ class Bus(Connection):
             raise answer.error.as_error(subject)
         return answer
 
-    async def _until_led(self, attempt: Callable[[], Awaitable[_Result]]) -> _Result:
-        backoff = Backoff(ELECTION_BACKOFF)
-        give_up = time.monotonic() + ELECTION_SECONDS
-        while True:
-            try:
-                return await attempt()
-            except api.Electing as error:
-                if time.monotonic() > give_up:
-                    raise StoreUnavailable(error.cause, about=error.about) from error
-            await asyncio.sleep(backoff.next())
+
+async def until_led(
+    attempt: Callable[[], Awaitable[_Result]], source: random.Random | None = None
+) -> _Result:
+    """Try again while nobody leads, 15 s long; then StoreUnavailable. For this package alone."""
+    backoff = Backoff(ELECTION_BACKOFF, source)
+    now = asyncio.get_running_loop().time
+    give_up = now() + ELECTION_SECONDS
+    while True:
+        try:
+            return await attempt()
+        except api.Electing as error:
+            if now() > give_up:
+                raise StoreUnavailable(error.cause, about=error.about) from error
+        await asyncio.sleep(backoff.next())
+
+
+def check_batch(drafts: Sequence[Draft]) -> None:
+    """Refuse with a ValueError what no stream takes as one batch."""
+    size = sum(len(draft.payload) for draft in drafts)
+    if not 1 <= len(drafts) <= BATCH_LIMIT or size > BATCH_BYTES_LIMIT:
+        raise ValueError(f"{len(drafts)} messages of {size} bytes are no batch")
 
 
 def _expecting(headers: Mapping[str, str] | None, expect_last: int | None) -> dict[str, str]:

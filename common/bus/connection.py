@@ -7,20 +7,23 @@ import contextlib
 import itertools
 import random
 import secrets
-import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from common.backoff import Backoff
 from common.bus.calls import Answer, OnAnswer, PendingCalls
 from common.bus.errors import BusError, BusRefused, NotConnected, TimedOut
-from common.bus.session import Delivery, Session, check_subject, publish_command
-from common.bus.settings import BusSettings, parse_server
+from common.bus.session import Delivery, check_subject
+from common.bus.settings import parse_server
+from common.bus.transport import Transport
 from common.logs import Log
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from common.bus.settings import BusSettings, Server
 
 log = Log(__name__)
 
@@ -53,9 +56,12 @@ counted (``handler_faults``), never fatal."""
 class Subscription:
     """Interest in a subject; survives reconnections until closed."""
 
-    def __init__(self, subject: str, handler: Handler, on_close: Callable[[], None]) -> None:
+    def __init__(
+        self, subject: str, handler: Handler, on_close: Callable[[], None], queue: str = ""
+    ) -> None:
         self.subject = subject
         self.handler = handler
+        self.queue = queue
         self._on_close = on_close
 
     def close(self) -> None:
@@ -63,43 +69,53 @@ class Subscription:
         self._on_close()
 
 
-class Connection:
-    """One program's connection. Build it with ``connect``, keep ``run`` running."""
+_Session = TypeVar("_Session", bound=Transport)
 
-    def __init__(self, settings: BusSettings, on_state: OnState | None = None) -> None:
+
+class Connection(ABC, Generic[_Session]):
+    """One program's connection. ``establish`` it once, keep ``run`` running.
+
+    ``source`` draws pauses and names, so that a run can be repeated; without one they are random.
+    """
+
+    def __init__(
+        self,
+        settings: BusSettings,
+        on_state: OnState | None = None,
+        source: random.Random | None = None,
+    ) -> None:
         self.handler_faults = 0
         """How many messages made a handler raise."""
         self._settings = settings
         self._servers = [parse_server(text) for text in settings.servers]
         self._on_state = on_state
-        self._session: Session | None = None
+        self._session: _Session | None = None
         self._up = asyncio.Event()
         self._state_text = "not connected yet"
         self._said: tuple[str, float] = ("", 0.0)
-        self._calls = PendingCalls(f"_INBOX.{secrets.token_hex(11)}")
+        name = secrets.token_hex(11) if source is None else f"{source.getrandbits(88):022x}"
+        self._calls = PendingCalls(f"_INBOX.{name}")
         self._numbers = itertools.count(1)
         self._subscriptions: dict[int, Subscription] = {}
-        self._backoff = Backoff(settings.backoff_ceiling)
+        self._shuffle = random.shuffle if source is None else source.shuffle
+        self._backoff = Backoff(settings.backoff_ceiling, source)
         self._closed = False
         self._running: asyncio.Timeout | None = None
 
     # ── the connection ───────────────────────────────────────────────────────────────────────
 
-    @classmethod
-    async def connect(cls, settings: BusSettings, on_state: OnState | None = None) -> Self:
+    async def establish(self) -> None:
         """Wait until a server takes us, however long it is away.
 
         Raises BusRefused (wrong password or token, TLS) or NoJetStream as soon as a server says
         so; either text is one line.
         """
-        connection = cls(settings, on_state)
-        await connection._dial(first=True)
+        await self._dial(first=True)
         try:
-            await connection._greet()
+            await self._greet()
         except BaseException:
-            await connection.close()
+            await self.close()
             raise
-        return connection
 
     async def run(self) -> None:
         """Connect again whenever the connection ends, until ``close``.
@@ -145,14 +161,18 @@ class Connection:
             await self._up.wait()
             await asyncio.sleep(0)
 
+    @abstractmethod
+    async def _open(self, server: Server) -> _Session:
+        """Connect to one server, once. Raises BusRefused or NotConnected."""
+
     async def _greet(self) -> None:
         """Make sure, once, that the server offers what this kind of connection needs."""
 
     async def _until_lost(self) -> None:
         if self._session is not None:
-            since = time.monotonic()
+            since = _now()
             await asyncio.wait([self._session.ended])
-            if time.monotonic() - since > STABLE_SECONDS:
+            if _now() - since > STABLE_SECONDS:
                 self._backoff.reset()
 
     async def _dial(self, *, first: bool) -> None:
@@ -161,11 +181,11 @@ class Connection:
         Only at the program's first start a refusal is final: later it may be a server that has
         not read its new configuration yet.
         """
-        random.shuffle(self._servers)
+        self._shuffle(self._servers)
         for server in itertools.cycle(self._servers):
             await asyncio.sleep(self._backoff.next())
             try:
-                self._take(await Session.dial(self._settings, server))
+                self._take(await self._open(server))
             except BusRefused as error:
                 if first:
                     raise
@@ -175,11 +195,11 @@ class Connection:
             else:
                 return
 
-    def _take(self, session: Session) -> None:
+    def _take(self, session: _Session) -> None:
         """Make a fresh session the current one; every subscription is on it before any message."""
         session.listen(next(self._numbers), f"{self._calls.inbox}.*", self._calls.receive)
         for number, subscription in self._subscriptions.items():
-            session.listen(number, subscription.subject, partial(self._handle, subscription))
+            self._listen(session, number, subscription)
         self._session = session
         session.ended.add_done_callback(self._lost)
         self._up.set()
@@ -193,8 +213,8 @@ class Connection:
     def _tell(self, *, connected: bool, text: str) -> None:
         self._state_text = text
         said, when = self._said
-        if text != said or time.monotonic() - when > SAY_AGAIN_SECONDS:
-            self._said = (text, time.monotonic())
+        if text != said or _now() - when > SAY_AGAIN_SECONDS:
+            self._said = (text, _now())
             if connected:
                 log.info("the bus is connected", state=text)
             elif not self._closed:
@@ -212,7 +232,7 @@ class Connection:
         return next(self._numbers)
 
     @property
-    def session(self) -> Session:
+    def session(self) -> _Session:
         """The live session, for this package alone. Raises NotConnected."""
         if self._closed:
             raise NotConnected("the bus is closed")
@@ -233,20 +253,22 @@ class Connection:
 
         Sent means handed to the network, in order. Over ``MAX_MESSAGE_BYTES``: ValueError.
         """
-        session = self.session
-        session.send(publish_command(subject, payload, reply, headers))
+        self.session.publish(subject, payload, reply, headers)
 
-    async def subscribe(self, subject: str, handler: Handler) -> Subscription:
+    async def subscribe(self, subject: str, handler: Handler, queue: str = "") -> Subscription:
         """Have ``handler`` called for each message on ``subject`` (wildcards allowed).
 
-        Returns once the server knows of it, or at once while not connected.
+        Of all who name the same ``queue``, one gets it. Returns once the server knows of it, or at
+        once while not connected.
         """
         check_subject(subject)
+        if queue:
+            check_subject(queue)
         number = next(self._numbers)
-        subscription = Subscription(subject, handler, partial(self._unsubscribe, number))
+        subscription = Subscription(subject, handler, partial(self._unsubscribe, number), queue)
         self._subscriptions[number] = subscription
         try:
-            self.session.listen(number, subject, partial(self._handle, subscription))
+            self._listen(self.session, number, subscription)
             await self.ping(SUBSCRIBE_SECONDS)
         except (NotConnected, TimedOut):
             return subscription
@@ -254,6 +276,10 @@ class Connection:
             subscription.close()
             raise
         return subscription
+
+    def _listen(self, session: _Session, number: int, subscription: Subscription) -> None:
+        handle = partial(self._handle, subscription)
+        session.listen(number, subscription.subject, handle, subscription.queue)
 
     def _unsubscribe(self, number: int) -> None:
         if self._subscriptions.pop(number, None) is not None and self._session is not None:
@@ -301,11 +327,11 @@ class Connection:
 
         Raises TimedOut or NotConnected: then silence of others says nothing about them (D5).
         """
-        since = time.monotonic()
+        since = _now()
         heard: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._send_call(None, b"", within, partial(_settle, heard), None)
         await heard
-        return time.monotonic() - since
+        return _now() - since
 
     def _send_call(
         self,
@@ -319,10 +345,15 @@ class Connection:
         session = self.session
         reply = self._calls.expect(within, on_answer)
         try:
-            session.send(publish_command(subject or reply, payload, reply, headers))
+            session.publish(subject or reply, payload, reply, headers)
         except BaseException:
             self._calls.drop(reply)
             raise
+
+
+def _now() -> float:
+    """Seconds by the clock of the running loop, which may be a virtual one."""
+    return asyncio.get_running_loop().time()
 
 
 def _settle(future: asyncio.Future[bytes], answer: Answer) -> None:

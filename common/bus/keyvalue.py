@@ -12,7 +12,7 @@ from common.bus.errors import Conflict
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from common.bus.bus import Bus
+    from common.bus.protocol import RecordStore
     from common.bus.records import Record
 
 _OPERATION = "KV-Operation"
@@ -34,7 +34,7 @@ class Entry(msgspec.Struct, frozen=True):
 class KeyValue:
     """Keys of one bucket (stream ``KV_<bucket>``). Reads ask the leader; errors as ``Bus``."""
 
-    def __init__(self, bus: Bus, bucket: str) -> None:
+    def __init__(self, bus: RecordStore, bucket: str) -> None:
         self.bucket = bucket
         self._bus = bus
         self._stream = f"KV_{bucket}"

@@ -20,7 +20,6 @@ from common.backoff import Backoff
 from common.bus import api
 from common.bus.errors import NotConnected, StoreRefused, StoreUnavailable, StoreWentBack
 from common.bus.records import Record, delivered
-from common.bus.session import publish_command
 from common.logs import Log
 
 if TYPE_CHECKING:
@@ -69,9 +68,8 @@ class _Consumer:
         self.pending = -1
         """Records that wait at the server behind those handed out; below 0: not known yet."""
         self._session = session
-        self._pull = publish_command(
-            f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{self.name}", _PULL, inbox, None
-        )
+        self._inbox = inbox
+        self._pull_subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{self.name}"
         self._number = number
         self._records: list[Record] = []
         self._wanted = 0
@@ -122,7 +120,7 @@ class _Consumer:
         if self._wanted > PULL_RECORDS // 2 or self._amiss:
             return
         try:
-            self._session.send(self._pull)
+            self._session.publish(self._pull_subject, _PULL, self._inbox, None)
         except NotConnected as error:
             self._amiss = str(error)
         else:

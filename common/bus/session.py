@@ -165,10 +165,18 @@ class Session(Client):
         if self._flush_queue.empty():
             self._flush_queue.put_nowait(asyncio.get_running_loop().create_future())
 
-    def listen(self, number: int, subject: str, handler: Callable[[Delivery], None]) -> None:
+    def publish(
+        self, subject: str, payload: bytes, reply: str, headers: Mapping[str, str] | None
+    ) -> None:
+        """``send`` one message."""
+        self.send(publish_command(subject, payload, reply, headers))
+
+    def listen(
+        self, number: int, subject: str, handler: Callable[[Delivery], None], queue: str = ""
+    ) -> None:
         """Subscribe under a number that is unique in this session."""
         self._handlers[number] = handler
-        self.send(protocol.sub_cmd(subject, "", number))
+        self.send(protocol.sub_cmd(subject, queue, number))
 
     def forget(self, number: int) -> None:
         """Take back ``listen``."""
@@ -246,9 +254,7 @@ def publish_command(
     subject: str, payload: bytes, reply: str, headers: Mapping[str, str] | None
 ) -> bytes:
     """Encode one message for ``Session.send``; a ValueError names the subject it is not fit for."""
-    if len(payload) > MAX_MESSAGE_BYTES:
-        raise ValueError(f"{len(payload)} bytes for {subject}: at most {MAX_MESSAGE_BYTES}")
-    check_subject(subject)
+    check_message(subject, payload)
     if not headers:
         return b"PUB %b %b %d\r\n%b\r\n" % (subject.encode(), reply.encode(), len(payload), payload)
     block = encode_headers(headers)
@@ -260,6 +266,13 @@ def publish_command(
         block,
         payload,
     )
+
+
+def check_message(subject: str, payload: bytes) -> None:
+    """Refuse with a ValueError what is too large, or has no subject."""
+    if len(payload) > MAX_MESSAGE_BYTES:
+        raise ValueError(f"{len(payload)} bytes for {subject}: at most {MAX_MESSAGE_BYTES}")
+    check_subject(subject)
 
 
 def check_subject(subject: str) -> None:

@@ -1,8 +1,115 @@
-"""What the tests of the bus share."""
+"""What the tests of the bus share.
+
+A module that says ``BOTH = True`` is a suite that runs twice: on a real nats-server, and on the bus
+in memory in virtual time. Where the two differ, the real one is right.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
 import pytest
+
+from common.clock import elapsed
+from common.streams import definitions
+from sandbox.virtual.time import VirtualLoop
+from tests.fixtures import nats
+from tests.fixtures.memory import AnyBus, AnyServer, MemoryConnections, MemoryServer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from tests.fixtures.nats import OpenBus, StartNats
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config,  # noqa: ARG001 -- the hook's signature
+    item: pytest.Item,
+) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Run a suite on both loops."""
+    factories: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"nats": asyncio.new_event_loop}
+    if getattr(getattr(item, "module", None), "BOTH", False):
+        factories["memory"] = VirtualLoop
+    return factories
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what of a suite needs a real nats-server."""
+    for item in items:
+        if getattr(getattr(item, "module", None), "BOTH", False):
+            callspec = getattr(item, "callspec", None)
+            params = callspec.params.values() if callspec is not None else ()
+            if asyncio.new_event_loop in params:
+                item.add_marker(pytest.mark.nats)
+
+
+def in_memory() -> bool:
+    """Whether the test that runs now has the bus in memory."""
+    return isinstance(asyncio.get_running_loop(), VirtualLoop)
+
+
+def now() -> float:
+    """Seconds by the clock that the test's time limits are about."""
+    return asyncio.get_running_loop().time()
+
+
+def stand_still(seconds: float) -> None:
+    """Let time pass while the loop does nothing, as in SIGSTOP."""
+    loop = asyncio.get_running_loop()
+    if isinstance(loop, VirtualLoop):
+        loop.stand_still(seconds)
+    else:
+        time.sleep(seconds)
+
+
+@pytest.fixture
+async def clock() -> Callable[[], float]:
+    """Count seconds as the programs do: with the machine, or with the virtual loop."""
+    return asyncio.get_running_loop().time if in_memory() else elapsed
+
+
+@pytest.fixture
+async def start_nats(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Any]:
+    """Start any number of servers."""
+    if in_memory():
+
+        async def start(**settings: Any) -> MemoryServer:
+            return MemoryServer(**settings)
+
+        yield start
+    else:
+        async with nats.starting(tmp_path_factory) as start_real:
+            yield start_real
+
+
+@pytest.fixture
+async def nats_server(start_nats: StartNats) -> AnyServer:
+    """One server that runs, with JetStream and nothing else."""
+    return await start_nats()
+
+
+@pytest.fixture
+async def open_bus() -> AsyncIterator[Any]:
+    """Open any number of connections."""
+    if in_memory():
+        connections = MemoryConnections()
+        yield connections.open
+        await connections.close()
+    else:
+        async with nats.opening() as open_real:
+            yield open_real
+
+
+@pytest.fixture
+async def bus(nats_server: NatsServer, open_bus: OpenBus) -> AnyBus:
+    """Connect to ``nats_server`` and make all streams and buckets there."""
+    bus = await open_bus(nats_server)
+    for definition in definitions(replicas=1):
+        await bus.ensure_stream(definition)
+    return bus
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from tests.fixtures.nats import NatsServer, OpenBus, eventually, heard
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-pytestmark = pytest.mark.nats
+BOTH = True
 
 TASK = "task-20260116-151234-a1b2c3d4"
 

@@ -9,7 +9,7 @@ from common import subjects
 from common.bus import Bus, Conflict, Entry, KeyValue
 from tests.fixtures.nats import NatsServer, OpenBus, heard
 
-pytestmark = pytest.mark.nats
+BOTH = True
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from common.bus import Bus, KeyValue
 from coordinator.lease import KEY, Lease, LeaseTimes
 from tests.fixtures.nats import NatsServer, OpenBus, eventually, heard
 
-pytestmark = pytest.mark.nats
+BOTH = True
 
 TIMES = LeaseTimes(ttl=2, fence=1.2, renew=0.2, answer=0.4, retry=0.05, ask=0.1)
 

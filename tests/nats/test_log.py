@@ -22,7 +22,7 @@ from common.bus import bus as bus_module
 from coordinator.streams import definitions
 from tests.fixtures.nats import NatsServer, OpenBus, StartNats, eventually, heard
 
-pytestmark = pytest.mark.nats
+BOTH = True
 
 TASK = "task-20260116-151234-a1b2c3d4"
 EVENT = f"{subjects.PREFIX}.event.node.failed.{TASK}"

@@ -17,7 +17,7 @@ from common.subjects import MAX_MESSAGE_BYTES
 from tests.fixtures.nats import NatsServer, OpenBus, eventually, heard
 from tests.fixtures.scripted_nats import Peer, scripted_nats
 
-pytestmark = pytest.mark.nats
+BOTH = True
 
 
 @pytest.fixture

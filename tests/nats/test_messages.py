@@ -14,7 +14,7 @@ from common.bus import (
 from common.subjects import MAX_MESSAGE_BYTES
 from tests.fixtures.nats import eventually
 
-pytestmark = pytest.mark.nats
+BOTH = True
 
 
 async def test_a_call_brings_the_answer(bus: Bus) -> None:

@@ -1,0 +1,99 @@
+"""An ordered reading of a stream, the server's side: it sends as much as it was granted."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Protocol
+
+from common.bus.records import Record
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Sequence
+
+    from sandbox.virtual.session import VirtualSession
+    from sandbox.virtual.stream import Stream
+    from sandbox.virtual.subject_tree import Filter
+
+
+class Reader(Protocol):
+    """Who the records go to."""
+
+    def receive(self, records: Sequence[Record], *, exhausted: bool) -> None:
+        """Take what comes next; ``exhausted``: nothing else is there at this moment."""
+
+    def removed(self, why: str) -> None:
+        """Learn that nothing more will come."""
+
+
+class Consumer:
+    """Reads from a sequence on; ``last_per_subject`` leaves out what is overwritten at its start.
+
+    What was the newest at its start is sent unless it is removed before its turn; then all that
+    was stored later.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        session: VirtualSession,
+        reader: Reader,
+        wanted: Filter,
+        start: int,
+        *,
+        last_per_subject: bool,
+    ) -> None:
+        self.session = session
+        self._stream = stream
+        self._reader = reader
+        self._wanted = wanted
+        self._next = start
+        self._newest: list[int] = []
+        if last_per_subject:
+            found = stream.newest(wanted, start)
+            self._newest = [record.seq for record in reversed(found)]
+            self._next = stream.last_seq + 1
+        self._granted = 0
+        self._due: asyncio.Handle | None = None
+
+    def grant(self, records: int) -> None:
+        """Allow so many more to be sent, and send what is there, if only that nothing is."""
+        self._granted += records
+        self._send(even_nothing=True)
+
+    def notice(self) -> None:
+        """Look for records soon: several that are stored at once go together."""
+        if self._granted and self._due is None:
+            self._due = self.session.loop.call_soon(self._send)
+
+    def end(self, why: str = "") -> None:
+        """Send nothing more; the reader is told a reason, where there is one."""
+        self._granted = 0
+        if why:
+            self.session.deliver(self._reader.removed, why)
+
+    def _send(self, *, even_nothing: bool = False) -> None:
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+        if not self._granted:
+            return
+        records = self._collect()
+        self._granted -= len(records)
+        if records or even_nothing:
+            self.session.deliver(self._receive, records, self._granted > 0)
+
+    def _receive(self, records: Sequence[Record], exhausted: bool) -> None:  # noqa: FBT001
+        self._reader.receive(records, exhausted=exhausted)
+
+    def _collect(self) -> list[Record]:
+        records: list[Record] = []
+        while self._newest and len(records) < self._granted:
+            if (record := self._stream.at(self._newest.pop())) is not None:
+                records.append(record)
+        if len(records) < self._granted:
+            left = self._granted - len(records)
+            later = list(islice(self._stream.read(self._wanted, self._next), left))
+            records += later
+            self._next = later[-1].seq + 1 if len(later) == left else self._stream.last_seq + 1
+        return records

@@ -1,0 +1,209 @@
+"""The streams of the pretended server, and what is asked of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from common.bus.records import Record, StreamState
+from sandbox.virtual.consumer import Consumer, Reader
+from sandbox.virtual.refusals import (
+    DISK_FULL,
+    NO_ATOMIC_BATCH,
+    NO_REPLICAS,
+    NO_STREAM_TAKES_IT,
+    OVERLAP,
+    STORE_FULL,
+    STREAM_NOT_FOUND,
+    Refused,
+)
+from sandbox.virtual.stream import Stream
+from sandbox.virtual.subject_tree import Filter, SubjectTree, overlap
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from common.bus.records import Draft
+    from sandbox.virtual.session import VirtualSession
+
+_NO_HEADERS: Mapping[str, str] = {}
+
+
+class JetStream:
+    """All methods raise Refused with what the real server would answer."""
+
+    def __init__(self, now: Callable[[], float], max_file_store: int | None) -> None:
+        self.streams: dict[str, Stream] = {}
+        self._now = now
+        self._max_file_store = max_file_store
+        self._by_subject: SubjectTree[Stream] = SubjectTree()
+        self._purged: list[tuple[Stream, list[Record]]] = []
+
+    # ── faults ───────────────────────────────────────────────────────────────────────────────
+
+    def refuse(self, stream: str, refusal: Refused | None = DISK_FULL) -> None:
+        """Have a stream refuse all writes from now on; None: take them again."""
+        self.streams[stream].refusal = refusal
+
+    def lead(self, stream: str, *, leads: bool) -> None:
+        """Have a stream answer nobody, as in an election, or answer again."""
+        self.streams[stream].leaderless = not leads
+
+    def undo_purges(self) -> None:
+        """Bring back what was purged since the last call, as a crash of one replica does."""
+        for stream, records in self._purged:
+            stream.put_back(records)
+        self._purged.clear()
+
+    # ── write ────────────────────────────────────────────────────────────────────────────────
+
+    def takes(self, subject: str) -> Stream | None:
+        """The stream that holds a subject."""
+        found = self._by_subject.match(subject)
+        return found[0] if found else None
+
+    def store(
+        self,
+        subject: str,
+        payload: bytes,
+        expect_last: int | None,
+        ttl: int | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> int:
+        """Append one message; its sequence."""
+        stream = self._writable(subject)
+        stream.check(subject, expect_last, ttl)
+        self._check_room(len(payload))
+        return stream.append(subject, payload, headers or _NO_HEADERS, ttl, self._now())
+
+    def store_batch(self, drafts: Sequence[Draft]) -> int:
+        """Append all or none; the sequence of the last."""
+        stream = self._writable(drafts[-1].subject)
+        if not stream.settings.get("allow_atomic"):
+            raise NO_ATOMIC_BATCH
+        for draft in drafts:
+            stream.check(draft.subject, draft.expect_last, None)
+        self._check_room(sum(len(draft.payload) for draft in drafts))
+        now = self._now()
+        for draft in drafts:
+            stream.append(draft.subject, draft.payload, draft.headers or _NO_HEADERS, None, now)
+        return stream.last_seq
+
+    def _writable(self, subject: str) -> Stream:
+        stream = self.takes(subject)
+        if stream is None or stream.leaderless:
+            raise NO_STREAM_TAKES_IT
+        stream.expire(self._now())
+        return stream
+
+    def _check_room(self, size: int) -> None:
+        limit = self._max_file_store
+        if limit is not None and sum(s.bytes for s in self.streams.values()) + size > limit:
+            raise STORE_FULL
+
+    def purge(self, name: str, subject: str) -> int:
+        """Remove all records on the subjects that match; how many."""
+        stream = self.stream(name)
+        gone = stream.purge(Filter([subject]))
+        self._purged.append((stream, gone))
+        return len(gone)
+
+    # ── the streams themselves ───────────────────────────────────────────────────────────────
+
+    def ensure(self, wanted: Mapping[str, Any]) -> None:
+        """Make a stream, or change the settings of it that differ."""
+        if wanted.get("num_replicas", 1) > 1:
+            raise NO_REPLICAS
+        name = wanted["name"]
+        if name in self.streams:
+            self.stream(name)
+            changed = {key: value for key, value in wanted.items() if key != "first_seq"}
+            self.update(self.streams[name].settings | changed)
+            return
+        self._check_overlap(name, wanted["subjects"])
+        stream = self.streams[name] = Stream(dict(wanted))
+        for subject in wanted["subjects"]:
+            self._by_subject.add(subject, stream)
+
+    def update(self, settings: dict[str, Any]) -> None:
+        """Change a stream's settings to these."""
+        stream = self.stream(settings["name"])
+        self._check_overlap(stream.name, settings["subjects"])
+        for subject in stream.settings["subjects"]:
+            self._by_subject.remove(subject, stream)
+        stream.settings = settings
+        for subject in settings["subjects"]:
+            self._by_subject.add(subject, stream)
+        stream.enforce()
+
+    def _check_overlap(self, name: str, subjects: Sequence[str]) -> None:
+        for other in self.streams.values():
+            if other.name != name and any(
+                overlap(one, theirs) for one in subjects for theirs in other.settings["subjects"]
+            ):
+                raise OVERLAP
+
+    def stream(self, name: str) -> Stream:
+        """Find a stream and bring it up to date; refuses when it is not there, or not led."""
+        stream = self.streams.get(name)
+        if stream is None:
+            raise STREAM_NOT_FOUND
+        if stream.leaderless:
+            raise NO_STREAM_TAKES_IT
+        stream.expire(self._now())
+        return stream
+
+    # ── read ─────────────────────────────────────────────────────────────────────────────────
+
+    def last(self, name: str, subject: str) -> Record | None:
+        """The newest record on a subject."""
+        return self.stream(name).last(subject)
+
+    def state(self, name: str) -> StreamState:
+        """How full a stream is."""
+        stream = self.stream(name)
+        return StreamState(stream.first_seq, stream.last_seq, stream.messages, stream.bytes)
+
+    def subjects(self, name: str, subject: str) -> dict[str, int]:
+        """Every subject that matches and how many records it has."""
+        return self.stream(name).subjects(Filter([subject]))
+
+    def read(
+        self,
+        name: str,
+        consumer: str,
+        session: VirtualSession,
+        reader: Reader,
+        subjects: Sequence[str],
+        start: int,
+        *,
+        last_per_subject: bool,
+    ) -> int:
+        """Begin to read; where the stream ends at this moment."""
+        stream = self.stream(name)
+        wanted = Filter(subjects)
+        stream.consumers[consumer] = Consumer(
+            stream, session, reader, wanted, start, last_per_subject=last_per_subject
+        )
+        return stream.last_seq
+
+    def grant(self, name: str, consumer: str, records: int) -> None:
+        """Let a consumer send so many more; without effect if it is not there."""
+        stream = self.streams.get(name)
+        if stream is not None and consumer in stream.consumers:
+            stream.expire(self._now())
+            stream.consumers[consumer].grant(records)
+
+    def end_reading(self, name: str, consumer: str, why: str = "") -> bool:
+        """Remove a consumer, and tell its reader why where there is a reason; whether it was there."""
+        stream = self.streams.get(name)
+        found = stream.consumers.pop(consumer, None) if stream is not None else None
+        if found is not None:
+            found.end(why)
+        return found is not None
+
+    def forget_reader(self, session: VirtualSession) -> None:
+        """Remove all consumers of a session that is over."""
+        for stream in self.streams.values():
+            for name, consumer in list(stream.consumers.items()):
+                if consumer.session is session:
+                    self.end_reading(stream.name, name)

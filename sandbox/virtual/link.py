@@ -1,0 +1,146 @@
+"""What lies between one program and the server, and what can go wrong there."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import asyncio
+    import random
+    from collections.abc import Callable
+
+    from sandbox.virtual.session import VirtualSession
+
+
+class Link:
+    """One program's way to the server, over all its connections. Without faults until told so.
+
+    What a connection carries stays in order, as over TCP. ``loss``, ``doubled`` and ``late`` are
+    the probabilities of what core NATS may do to a message between the servers of a cluster: never
+    to what is asked of JetStream by ``store`` and its like.
+    """
+
+    def __init__(self, name: str, source: random.Random) -> None:
+        self.name = name
+        self.delay = (0.0, 0.0)
+        """Shortest and longest time of one way, in seconds."""
+        self.loss = 0.0
+        self.doubled = 0.0
+        self.late = 0.0
+        self.late_by = 1.0
+        """The longest time by which a late message is overtaken by others, in seconds."""
+        self.deaf = False
+        """Whether what the server says is lost, answers to pings included."""
+        self.answers_to_lose = 0
+        """Of so many of the next writes the answer is lost, though they are stored."""
+        self.random = source
+        self.session: VirtualSession | None = None
+        """The newest connection, made by the server."""
+        self._cut = False
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether nothing gets through."""
+        return self._cut
+
+    def cut(self) -> None:
+        """Let nothing through. The program notices after 6 to 9 s; until then all of it waits."""
+        self._cut = True
+        if self.session is not None:
+            self.session.hold()
+
+    def mend(self) -> None:
+        """Undo ``cut``: what waits arrives, late and in order."""
+        self._cut = False
+        if self.session is not None:
+            self.session.go_on()
+
+    def drop(self) -> None:
+        """End the connection at once; what is under way is lost. The program may connect again."""
+        if self.session is not None:
+            self.session.break_off("the connection was reset")
+
+    def one_way(self) -> float:
+        """Draw how long something takes."""
+        shortest, longest = self.delay
+        return self.random.uniform(shortest, longest) if longest else 0.0
+
+    def fates(self) -> list[float]:
+        """Draw what becomes of a message: by how much each of its copies comes late."""
+        if not (self.loss or self.doubled or self.late):
+            return [0.0]
+        if self.random.random() < self.loss:
+            return []
+        copies = 2 if self.random.random() < self.doubled else 1
+        return [
+            self.random.uniform(0, self.late_by) if self.random.random() < self.late else 0.0
+            for _ in range(copies)
+        ]
+
+
+class Pipe:
+    """One direction of one connection: first in, first out, never before the next turn."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, link: Link) -> None:
+        self._loop = loop
+        self._link = link
+        self._held = False
+        self._closed = False
+        self._waiting: deque[tuple[float, Callable[..., None], tuple[Any, ...]]] = deque()
+        self._turn: asyncio.Handle | None = None
+
+    @property
+    def clear(self) -> bool:
+        """Whether nothing waits, and nothing has to."""
+        return not (self._waiting or self._held or self._link.delay[1])
+
+    def send(self, arrive: Callable[..., None], *args: Any) -> None:
+        """Have a function called at the other end."""
+        if self._closed:
+            return
+        delay = self._link.one_way()
+        self._waiting.append((self._loop.time() + delay if delay else 0.0, arrive, args))
+        if self._turn is None and not self._held:
+            self._next_turn()
+
+    def hold(self) -> None:
+        """Let nothing arrive."""
+        self._held = True
+        if self._turn is not None:
+            self._turn.cancel()
+            self._turn = None
+
+    def go_on(self) -> None:
+        """Undo ``hold``."""
+        self._held = False
+        if self._waiting and self._turn is None:
+            self._next_turn()
+
+    def empty(self) -> None:
+        """Lose what is under way."""
+        self._waiting.clear()
+
+    def close(self) -> None:
+        """Lose what is under way, and take nothing more."""
+        self._closed = True
+        self.empty()
+
+    def _next_turn(self) -> None:
+        due = self._waiting[0][0]
+        if due > self._loop.time():
+            self._turn = self._loop.call_at(due, self._arrive)
+        else:
+            self._turn = self._loop.call_soon(self._arrive)
+
+    def _arrive(self) -> None:
+        self._turn = None
+        now = self._loop.time()
+        for _ in range(len(self._waiting)):
+            # What arrives may hold or empty the pipe.
+            if self._held or not self._waiting or self._waiting[0][0] > now:
+                break
+            _, arrive, args = self._waiting.popleft()
+            arrive(*args)
+        if self._waiting and not self._held and self._turn is None:
+            self._next_turn()

@@ -1,0 +1,170 @@
+"""An event loop in virtual time: when nothing is ready, its clock is set to the next timer."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import itertools
+import selectors
+from concurrent.futures import Executor
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, TypeVarTuple, Unpack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Generator
+
+_Result = TypeVar("_Result")
+_Parameters = ParamSpec("_Parameters")
+_Arguments = TypeVarTuple("_Arguments")
+
+SECONDS_LIMIT = 7 * 86400.0
+STEPS_LIMIT = 50_000_000
+"""Turns of the loop; one runs all callbacks that are ready."""
+_CLOSING_STEPS = 100_000
+"""What the tasks have to end in, once a limit was reached."""
+
+
+class Deadlock(Exception):  # noqa: N818 -- named by what happened
+    """Nothing is ready and no timer runs: whoever waits would wait for ever."""
+
+
+class OutOfTime(Exception):  # noqa: N818 -- named by what happened
+    """The run took more virtual seconds, or more steps, than it may."""
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """Its time begins at 0 and passes only when nobody has anything to do, and then at once.
+
+    Work for threads is done in the loop itself, as a step of its own. Sockets and pipes are
+    refused. Tasks are hashed by their number, so that a set of them has one order in every run.
+    """
+
+    def __init__(self, *, seconds: float = SECONDS_LIMIT, steps: int = STEPS_LIMIT) -> None:
+        self.steps = 0
+        """Turns that the loop has taken."""
+        self._now = 0.0
+        self._seconds_limit = seconds
+        self._steps_limit = steps
+        self._task_numbers = itertools.count(1)
+        super().__init__(_Skipping(self))
+        self.set_task_factory(self._make_task)
+
+    def time(self) -> float:
+        """Seconds since the loop was made, of its own time."""
+        return self._now
+
+    def stand_still(self, seconds: float) -> None:
+        """Let time pass while nothing runs, as in a process that is stopped; timers come late."""
+        self._now += seconds
+
+    def skip(self, timeout: float | None) -> None:
+        """Take one turn; what the loop would wait has passed. For the selector alone."""
+        self.steps += 1
+        if timeout is None:
+            raise Deadlock(f"nothing is ready and no timer runs at {self._now:g} s:{self._waiting()}")
+        self._now += timeout
+        if self._now > self._seconds_limit:
+            self._seconds_limit = float("inf")
+            raise OutOfTime(f"not over after {self._now:g} virtual seconds:{self._waiting()}")
+        if self.steps > self._steps_limit:
+            self._steps_limit = self.steps + _CLOSING_STEPS
+            raise OutOfTime(f"not over after {self.steps} steps:{self._waiting()}")
+
+    def run_in_executor(
+        self,
+        executor: Executor | None,  # noqa: ARG002 -- the signature is asyncio's
+        func: Callable[[Unpack[_Arguments]], _Result],
+        *args: Unpack[_Arguments],
+    ) -> asyncio.Future[_Result]:
+        """Call the function in the loop's next turn."""
+        result: asyncio.Future[_Result] = self.create_future()
+
+        def work() -> None:
+            if result.cancelled():
+                return
+            try:
+                result.set_result(func(*args))
+            except Exception as error:  # noqa: BLE001 -- whoever awaits it gets it
+                result.set_exception(error)
+
+        self.call_soon(work)
+        return result
+
+    def _make_task(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        work: Coroutine[Any, Any, Any] | Generator[Any, None, Any],
+        **settings: Any,
+    ) -> asyncio.Task[Any]:
+        return _NumberedTask(next(self._task_numbers), work, loop=loop, **settings)
+
+    def _waiting(self) -> str:
+        tasks = sorted(asyncio.all_tasks(self), key=hash)
+        return "".join(f"\n  {task.get_name()} in {_innermost(task.get_coro())}" for task in tasks)
+
+
+class _NumberedTask(asyncio.Task[Any]):
+    def __init__(self, number: int, work: Any, **settings: Any) -> None:
+        self._number = number
+        super().__init__(work, **settings)
+
+    def __hash__(self) -> int:
+        return self._number
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+class _Skipping(selectors.SelectSelector):
+    """Watches nothing but the loop's own pipe, which nobody writes to."""
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        super().__init__()
+        self._loop = loop
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        """Take the first, which is the loop's own."""
+        if self.get_map():
+            raise RuntimeError("there are no sockets or pipes in virtual time")
+        return super().register(fileobj, events, data)
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Skip the time that the loop would wait for a timer."""
+        self._loop.skip(timeout)
+        return []
+
+
+def _innermost(work: Any) -> str:
+    """Say where a coroutine waits: the last of those that await one another."""
+    while (inner := getattr(work, "cr_await", None) or getattr(work, "ag_await", None)) is not None:
+        if not hasattr(inner, "cr_frame"):
+            break
+        work = inner
+    frame = getattr(work, "cr_frame", None)
+    name = getattr(work, "__qualname__", repr(work))
+    return f"{name}, line {frame.f_lineno}" if frame else name
+
+
+def in_virtual_time(
+    work: Coroutine[Any, Any, _Result],
+    *,
+    seconds: float = SECONDS_LIMIT,
+    steps: int = STEPS_LIMIT,
+) -> _Result:
+    """Run a coroutine to its end on a loop of its own. Raises Deadlock and OutOfTime."""
+    with asyncio.Runner(loop_factory=lambda: VirtualLoop(seconds=seconds, steps=steps)) as runner:
+        return runner.run(work)
+
+
+def virtual(
+    test: Callable[_Parameters, Coroutine[Any, Any, None]],
+) -> Callable[_Parameters, None]:
+    """Make a test that is a coroutine function run in virtual time.
+
+    Its fixtures must not be coroutines, which would run on another loop.
+    """
+
+    @functools.wraps(test)
+    def run(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> None:
+        in_virtual_time(test(*args, **kwargs))
+
+    return run

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from common.messages import ImageDisk, ImageProgress
+from common.texts import Text
 from coordinator.core.run import TaskRun
 from coordinator.core.task import TaskHead, TaskSpec, TaskStatus
 
@@ -23,7 +24,11 @@ Wake = Callable[[], None]
 
 
 class StoreAway(Exception):
-    """The store cannot be asked or refuses; the text is a sentence that says why."""
+    """The store cannot be asked or refuses; ``text`` says why."""
+
+    def __init__(self, text: Text) -> None:
+        super().__init__(text.message)
+        self.text = text
 
 
 class NoSuchTask(Exception):
@@ -97,8 +102,8 @@ class KnownNode:
     image_disk: ImageDisk | None = None
     pulling: Sequence[str] = ()
     """Images being pulled, by their spelling in the task that wants them."""
-    problem: str = ""
-    """Why the node takes no work although an agent speaks for it, in one sentence."""
+    problem: Text | None = None
+    """Why the node takes no work although an agent speaks for it."""
 
 
 class Changes(Protocol):
@@ -133,13 +138,13 @@ class Engine(Protocol):
 
     # ── readiness ────────────────────────────────────────────────────────────────────────────
 
-    def unreadable(self) -> str | None:
+    def unreadable(self) -> Text | None:
         """Why nothing can be answered at all (state not loaded, another one leads); None if it can.
 
-        One sentence, for the 503 of every API route.
+        For the 503 of every API route.
         """
 
-    def not_ready(self) -> str | None:
+    def not_ready(self) -> Text | None:
         """Why ``/readyz`` is 503 and nothing is created or cancelled; None when all is well.
 
         Whatever ``unreadable`` says, and also a store that refuses writes or is away.
@@ -172,8 +177,8 @@ class Engine(Protocol):
         Asked for at every list request with 10,000 tasks: slicing and ``len`` must be cheap.
         """
 
-    def waiting_for(self, task_id: str) -> str | None:
-        """Why a task that is not over does not go on, in one sentence, where there is a reason."""
+    def waiting_for(self, task_id: str) -> Text | None:
+        """Why a task that is not over does not go on, where there is a reason."""
 
     async def named_nodes(self, task_id: str) -> Sequence[str] | None:
         """The ``nodeNames`` that a task was created with; None where none were given."""

@@ -13,7 +13,7 @@ from coordinator.nodes.source import FailedPull, NodeSink
 class AnnouncedNodes:
     """Every agent is its node."""
 
-    trouble: Final = ""
+    trouble: Final = None
 
     def __init__(self, sink: NodeSink) -> None:
         self._sink = sink
@@ -26,10 +26,9 @@ class AnnouncedNodes:
         """The node is no more."""
         self._sink.vanished(name)
 
-    def unknown(self, name: str) -> str:
+    def unknown(self, name: str) -> None:
         """There is none: whoever speaks is a node."""
         del name
-        return ""
 
     def pull_failed(self, failed: FailedPull) -> None:
         """There is no other place to look at a node than the service's own."""

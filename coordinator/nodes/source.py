@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple, NoReturn, Protocol
 
 from common.reasons import Reason
+from common.texts import Text
 from coordinator.core.fleet import Node
 
 
@@ -39,8 +40,8 @@ class NodeSource(Protocol):
     """A source for one term of leadership."""
 
     @property
-    def trouble(self) -> str:
-        """Why the nodes may be out of date or are not known yet, in one sentence; or empty."""
+    def trouble(self) -> Text | None:
+        """Why the nodes may be out of date or are not known yet; None where all is well."""
 
     def announced(self, name: str, labels: Mapping[str, str]) -> None:
         """An agent serves a node and says how it is labelled; told when that is new or changed."""
@@ -48,8 +49,8 @@ class NodeSource(Protocol):
     def forgotten(self, name: str) -> None:
         """No agent has spoken for a node for long."""
 
-    def unknown(self, name: str) -> str:
-        """Why a node for which an agent speaks is no node, in one sentence."""
+    def unknown(self, name: str) -> Text | None:
+        """Why a node for which an agent speaks is no node; None where it is one."""
 
     def pull_failed(self, failed: FailedPull) -> None:
         """A pull failed on a node; whoever looks at the node may be told there."""

@@ -12,9 +12,11 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final, NamedTuple, NoReturn
 
+from common import texts
 from common.backoff import Backoff
 from common.logs import Log
 from common.messages import NOT_DECODABLE
+from common.texts import Text
 from coordinator.core.fleet import Node
 from coordinator.nodes.api_server import ApiServer, ApiServerError, ExpiredError, failure
 from coordinator.nodes.failure_events import FailureEvents
@@ -64,11 +66,11 @@ class WatchedNodes:
         self._why_not = ""
 
     @property
-    def trouble(self) -> str:
-        """Why the nodes may be out of date or are not known yet, in one sentence; or empty."""
+    def trouble(self) -> Text | None:
+        """Why the nodes may be out of date or are not known yet; None where all is well."""
         if self._why_not:
-            return f"Kubernetes cannot be asked for its nodes: {self._why_not}."
-        return "" if self._listed else "Kubernetes has not listed its nodes yet."
+            return texts.KUBERNETES_AWAY(why=self._why_not)
+        return None if self._listed else texts.KUBERNETES_NOT_LISTED()
 
     def announced(self, name: str, labels: Mapping[str, str]) -> None:
         """Kubernetes decides which nodes there are, and how they are labelled."""
@@ -78,9 +80,9 @@ class WatchedNodes:
         if self._listed and name not in self._known:
             self._sink.vanished(name)
 
-    def unknown(self, name: str) -> str:
-        """Why a node for which an agent speaks is no node, in one sentence."""
-        return self.trouble or f"Kubernetes knows no node of the name {name}."
+    def unknown(self, name: str) -> Text:
+        """Why a node for which an agent speaks is no node."""
+        return self.trouble or texts.NODE_NOT_IN_KUBERNETES(node=name)
 
     def pull_failed(self, failed: FailedPull) -> None:
         """Make it an Event on the Node, where that is wanted."""

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from common.messages import ImageOutcome, ImageProgress, ImageState, Outcome
 from common.reasons import Reason
 from common.subjects import AttemptKey
+from common.texts import Text
 from coordinator.core.node_run import NodePhase
 from coordinator.core.run import TaskRun
 from coordinator.core.task import Duty, TaskHead, TaskSpec, TaskStatus
@@ -132,11 +133,11 @@ class FakeEngine:
 
     # ── the port ──
 
-    def unreadable(self) -> str | None:
-        return self.blind
+    def unreadable(self) -> Text | None:
+        return _said(self.blind)
 
-    def not_ready(self) -> str | None:
-        return self.blind or self.away
+    def not_ready(self) -> Text | None:
+        return _said(self.blind or self.away)
 
     async def create(
         self,
@@ -180,8 +181,8 @@ class FakeEngine:
         newest_first = reversed(self.all_heads.values())
         return [head for head in newest_first if status in {None, head.status}]
 
-    def waiting_for(self, _task_id: str) -> str | None:
-        return self.waits
+    def waiting_for(self, _task_id: str) -> Text | None:
+        return _said(self.waits)
 
     async def named_nodes(self, task_id: str) -> Sequence[str] | None:
         return self.names.get(task_id)
@@ -192,7 +193,7 @@ class FakeEngine:
 
     async def finished_run(self, task_id: str) -> TaskRun:
         if self.away is not None:
-            raise StoreAway(self.away)
+            raise StoreAway(Text(self.away))
         if task_id not in self.all_heads:
             raise NoSuchTask
         return self.runs.get(task_id) or TaskRun(self.all_heads[task_id], [])
@@ -208,6 +209,10 @@ class FakeEngine:
 
     def node(self, name: str) -> KnownNode | None:
         return self.known.get(name)
+
+
+def _said(message: str | None) -> Text | None:
+    return None if message is None else Text(message)
 
 
 def pulled(*images: str, size: int | None = 100) -> Outcome:

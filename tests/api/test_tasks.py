@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from common.texts import Text
 from coordinator.core.task import TaskHead, TaskStatus
 from coordinator.port import KnownNode, StoreAway
 from tests.api.conftest import Client
@@ -170,7 +171,7 @@ async def test_details_need_the_store(
     engine.ended(task, TaskStatus.FAILED)
 
     async def away(_: str) -> None:
-        raise StoreAway("NATS is away.")
+        raise StoreAway(Text("NATS is away."))
 
     monkeypatch.setattr(engine, "finished_run", away)
     answer = await client.get(f"{TASKS}/{task}")
@@ -250,6 +251,8 @@ async def test_cancel(client: Client, engine: FakeEngine, create: Create) -> Non
         "taskId": task,
         "status": "cancelled",
         "message": "Task cancelled successfully",
+        "messageCode": "cancel.done",
+        "messageParams": {},
     }
     again = await client.delete(f"{TASKS}/{task}")
     assert again.status == 409

@@ -19,7 +19,8 @@ from common.redaction import redact
 
 Param = str | int | float
 """What a sentence can hold. Lists are joined by whoever makes the text."""
-Code = Annotated[str, Meta(max_length=64)]
+CODE_LENGTH: Final = 64
+Code = Annotated[str, Meta(max_length=CODE_LENGTH)]
 
 PARAM_LIMIT: Final = 300
 """Characters of a parameter: whoever sent it may have sent megabytes."""
@@ -49,12 +50,18 @@ class Template:
     """
 
     def __init__(self, code: str, english: str) -> None:
-        if _CODE.fullmatch(code) is None or code in _ALL:
+        if _CODE.fullmatch(code) is None or len(code) > CODE_LENGTH or code in _ALL:
             raise ValueError(f"{code} is no code, or there is one already")
         self.code = code
         self.english = english
         self.fields = frozenset(name for _, name, _, _ in Formatter().parse(english) if name)
         _ALL[code] = self
+
+    @property
+    def outline(self) -> str:
+        """The English with nothing but the names of the parameters in its places."""
+        parts = Formatter().parse(self.english)
+        return "".join(text + ("" if name is None else f"{{{name}}}") for text, name, _, _ in parts)
 
     def __call__(self, **params: Param) -> Text:
         """Fill it in. Raises KeyError where a parameter is missing or has no place."""

@@ -12,6 +12,10 @@ import re
 from dataclasses import dataclass
 from typing import Final, Self
 
+from common import texts
+from common.redaction import redact
+from common.texts import Text
+
 DOCKER_HUB: Final = "docker.io"
 DEFAULT_TAG: Final = "latest"
 REPOSITORY_LIMIT: Final = 255
@@ -32,7 +36,11 @@ _DIGITS_OF: Final = {"sha256": 64, "sha384": 96, "sha512": 128}
 
 
 class InvalidReference(ValueError):  # noqa: N818  # what it is, as users read it; "Error" adds nothing
-    """A text is no image reference. The message says why, in a user's words."""
+    """A text is no image reference; ``text`` says why, in a user's words."""
+
+    def __init__(self, text: Text) -> None:
+        super().__init__(text.message)
+        self.text = text
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +100,13 @@ class ImageReference:
 
 def _refuse_what_is_no_reference(text: str) -> None:
     if not text:
-        raise InvalidReference("the image reference is empty")
+        raise InvalidReference(texts.IMAGE_EMPTY())
     if any(character.isspace() for character in text):
-        raise InvalidReference(f"{_quoted(text)} has white space in it")
+        raise InvalidReference(texts.IMAGE_WHITE_SPACE(text=_short(text)))
     if _SCHEME.match(text):
-        raise InvalidReference(
-            f"{_quoted(text)} begins with a scheme; write registry/repository:tag without it"
-        )
+        raise InvalidReference(texts.IMAGE_SCHEME(text=_short(text)))
     if _IMAGE_ID.fullmatch(text):
-        raise InvalidReference(
-            f"{_quoted(text)} is an image id, which no registry knows; give the image's name"
-        )
+        raise InvalidReference(texts.IMAGE_ID(text=_short(text)))
 
 
 def _split_registry(text: str) -> tuple[str, str]:
@@ -123,57 +127,47 @@ def _looks_like_registry(first: str) -> bool:
 
 def _check_registry(registry: str) -> None:
     if not _REGISTRY.fullmatch(registry):
-        raise InvalidReference(
-            f"{_quoted(registry)} before the first '/' is no registry: "
-            "a host name or address, IPv6 in brackets, then maybe ':' and a port"
-        )
+        raise InvalidReference(texts.IMAGE_REGISTRY(text=_short(registry)))
 
 
 def _check_repository(repository: str) -> None:
     if repository in {"", _HUB_OFFICIAL}:
-        raise InvalidReference("the repository's name is missing")
+        raise InvalidReference(texts.IMAGE_NO_NAME())
     if repository != repository.lower():
-        raise InvalidReference(f"repository name {_quoted(repository)} must be lower case")
+        raise InvalidReference(texts.IMAGE_UPPER_CASE(text=_short(repository)))
     for part in repository.split("/"):
         if not part:
-            raise InvalidReference(f"repository name {_quoted(repository)} has an empty part")
+            raise InvalidReference(texts.IMAGE_EMPTY_PART(text=_short(repository)))
         if not _REPOSITORY_PART.fullmatch(part):
-            raise InvalidReference(
-                f"{_quoted(part)} is not allowed in a repository name: lower-case letters and "
-                "digits, separated by one '.', one or two '_', or dashes"
-            )
-    if len(repository) > REPOSITORY_LIMIT:
+            raise InvalidReference(texts.IMAGE_NAME_PART(text=_short(part)))
+    if (length := len(repository)) > REPOSITORY_LIMIT:
         raise InvalidReference(
-            f"repository name {_quoted(repository)} has {len(repository)} characters, "
-            f"more than {REPOSITORY_LIMIT}"
+            texts.IMAGE_LONG_NAME(text=_short(repository), length=length, most=REPOSITORY_LIMIT)
         )
 
 
 def _check_tag(tag: str) -> None:
     if not _TAG.fullmatch(tag):
-        raise InvalidReference(
-            f"{_quoted(tag)} is no tag: 1 to 128 letters, digits, '_', '.' and '-', "
-            "the first neither '.' nor '-'"
-        )
+        raise InvalidReference(texts.IMAGE_TAG(text=_short(tag)))
 
 
 def _check_digest(digest: str) -> None:
     algorithm, _, encoded = digest.partition(":")
     digits = _DIGITS_OF.get(algorithm)
     if digits is None:
-        raise InvalidReference(
-            f"digest {_quoted(digest)} must begin with one of "
-            + ", ".join(f"{name}:" for name in _DIGITS_OF)
-        )
+        choices = ", ".join(f"{name}:" for name in _DIGITS_OF)
+        raise InvalidReference(texts.IMAGE_DIGEST_KIND(text=_short(digest), choices=choices))
     if not _LOWER_HEX.fullmatch(encoded):
-        raise InvalidReference(f"digest {_quoted(digest)} must be lower-case hexadecimal")
-    if len(encoded) != digits:
+        raise InvalidReference(texts.IMAGE_DIGEST_DIGITS(text=_short(digest)))
+    if (length := len(encoded)) != digits:
         raise InvalidReference(
-            f"digest {_quoted(digest)} has {len(encoded)} digits; {algorithm} has {digits}"
+            texts.IMAGE_DIGEST_LENGTH(
+                text=_short(digest), length=length, algorithm=algorithm, most=digits
+            )
         )
 
 
-def _quoted(text: str) -> str:
-    """Show a user's text in a message: no control characters, never long."""
-    shown = text if len(text) <= _QUOTE_LIMIT else text[: _QUOTE_LIMIT - 1] + "…"
-    return repr(shown)
+def _short(text: str) -> str:
+    """What of a user's text a message repeats: never long, and redacted before it is cut."""
+    shown = redact(text)
+    return shown if len(shown) <= _QUOTE_LIMIT else shown[: _QUOTE_LIMIT - 1] + "…"

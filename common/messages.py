@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from common.reasons import Reason
 from common.subjects import ATTEMPTS, TASK_ID
+from common.texts import Code, Param
 
 NOT_DECODABLE = (msgspec.MsgspecError, UnicodeDecodeError)
 """What decoding raises: a byte that is no UTF-8 inside of a string is no MsgspecError."""
@@ -124,6 +125,9 @@ class ImageOutcome(Message, frozen=True, kw_only=True):
     """Duration of the pull, waiting for a free place not counted."""
     reason: Reason | None = None
     message: str | None = None
+    message_code: Code = ""
+    """Which sentence ``message`` is; empty where it is what others said."""
+    message_params: dict[str, Param] = {}
 
 
 class Outcome(Message, frozen=True, kw_only=True):
@@ -139,6 +143,9 @@ class Outcome(Message, frozen=True, kw_only=True):
     """Who says so: an agent instance, or empty for a verdict of the leader."""
     reason: Reason | None = None
     message: str | None = None
+    message_code: Code = ""
+    """Which sentence ``message`` is; empty where it is what others said."""
+    message_params: dict[str, Param] = {}
     removed: bool = False
     """A verdict: the node ceased to exist and leaves the task."""
 

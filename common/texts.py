@@ -15,9 +15,15 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
+from common.redaction import redact
+
 Param = str | int | float
 """What a sentence can hold. Lists are joined by whoever makes the text."""
-Code = Annotated[str, Meta(max_length=64)]
+CODE_LENGTH: Final = 64
+Code = Annotated[str, Meta(max_length=CODE_LENGTH)]
+
+PARAM_LIMIT: Final = 300
+"""Characters of a parameter: whoever sent it may have sent megabytes."""
 
 _CODE: Final = re.compile(r"[a-z][a-zA-Z]*(\.[a-z][a-zA-Z]*)*")
 
@@ -39,20 +45,37 @@ class Text(msgspec.Struct, frozen=True):
 class Template:
     """A sentence with places: ``template(node="a")`` makes the text.
 
-    ``english`` is a format string; its fields are the parameters.
+    ``english`` is a format string; its fields are the parameters. A text among them is cut to
+    ``PARAM_LIMIT``, and no credentials of a URL stay in it.
     """
 
     def __init__(self, code: str, english: str) -> None:
-        if _CODE.fullmatch(code) is None or code in _ALL:
+        if _CODE.fullmatch(code) is None or len(code) > CODE_LENGTH or code in _ALL:
             raise ValueError(f"{code} is no code, or there is one already")
         self.code = code
         self.english = english
         self.fields = frozenset(name for _, name, _, _ in Formatter().parse(english) if name)
         _ALL[code] = self
 
+    @property
+    def outline(self) -> str:
+        """The English with nothing but the names of the parameters in its places."""
+        parts = Formatter().parse(self.english)
+        return "".join(text + ("" if name is None else f"{{{name}}}") for text, name, _, _ in parts)
+
     def __call__(self, **params: Param) -> Text:
-        """Fill it in. Raises KeyError where a parameter is missing."""
-        return Text(self.english.format_map(params), self.code, params)
+        """Fill it in. Raises KeyError where a parameter is missing or has no place."""
+        if surplus := params.keys() - self.fields:
+            raise KeyError(*sorted(surplus))
+        bounded = {name: _bounded(value) for name, value in params.items()}
+        return Text(self.english.format_map(bounded), self.code, bounded)
+
+
+def _bounded(value: Param) -> Param:
+    if not isinstance(value, str):
+        return value
+    text = redact(value)
+    return text if len(text) <= PARAM_LIMIT else text[: PARAM_LIMIT - 1] + "…"
 
 
 _ALL: Final[dict[str, Template]] = {}
@@ -102,8 +125,179 @@ TASK_TOO_MANY_FAILED = Template(
     "{failed} of {total} nodes failed; at most {allowed} may. Most often: {reason}.",
 )
 
-# ── where nodes come from ────────────────────────────────────────────────────────────────────
+# ── nodes, as their source sees them ─────────────────────────────────────────────────────────
 
-NODES_UNREADABLE = Template("nodes.unreadable", "Kubernetes cannot be asked for its nodes: {why}.")
-NODES_NOT_LISTED = Template("nodes.notListed", "Kubernetes has not listed its nodes yet.")
-NODE_NOT_IN_CLUSTER = Template("node.notInCluster", "Kubernetes knows no node of the name {node}.")
+NODE_CORDONED = Template("node.cordoned", "Node {node} is cordoned.")
+NODE_NOT_READY = Template("node.notReady", "Node {node} is not Ready ({status}).")
+NODE_READY_UNKNOWN = Template(
+    "node.readyUnknown", "Node {node} has not reported yet whether it is Ready."
+)
+NODE_NOT_IN_KUBERNETES = Template(
+    "node.notInKubernetes", "Kubernetes knows no node of the name {node}."
+)
+KUBERNETES_AWAY = Template("kubernetes.away", "Kubernetes cannot be asked for its nodes: {why}.")
+KUBERNETES_NOT_LISTED = Template("kubernetes.notListed", "Kubernetes has not listed its nodes yet.")
+
+# ── readiness: why the service cannot answer, or takes nothing new ───────────────────────────
+
+COORDINATOR_STARTING = Template("coordinator.starting", "The coordinator is starting.")
+COORDINATOR_LOADING = Template("coordinator.loading", "The coordinator is loading its state.")
+COORDINATOR_STANDBY = Template("coordinator.standby", "Coordinator {holder} leads; this one waits.")
+NATS_SERVER_LOADING = Template(
+    "nats.serverLoading", "The coordinator's nats-server is loading its store."
+)
+NATS_AWAY = Template("nats.away", "NATS cannot be reached: {why}.")
+LEASE_NOT_RENEWED = Template(
+    "lease.notRenewed", "The lease could not be renewed: the store is away or refuses writes."
+)
+STORE_REFUSES_WRITES = Template("store.refusesWrites", "The store does not take writes: {why}.")
+STORE_UNUSABLE = Template("store.unusable", "The store cannot be used: {why}.")
+STORE_NO_ROOM = Template(
+    "store.noRoom",
+    "The store has no room for what is to be kept: {why}. "
+    "Make room, or lower IPS_EVENTS_MAX_BYTES, which is set aside at once.",
+)
+STORE_NOT_PREPARED = Template("store.notPrepared", "The store cannot be prepared: {why}.")
+EVENTS_NOT_READ = Template("events.notRead", "The event stream is not being read at this moment.")
+EVENTS_UNREADABLE = Template("events.unreadable", "The event stream cannot be read: {why}.")
+KEY_UNREADABLE = Template("key.unreadable", "What this key stands for cannot be read.")
+KEY_TASK_UNREADABLE = Template(
+    "key.taskUnreadable", "The task that this key stands for cannot be read."
+)
+
+# ── answers about a task ─────────────────────────────────────────────────────────────────────
+
+CANCEL_DONE = Template("cancel.done", "Task cancelled successfully")
+TASK_OVER = Template("task.over", "The task is {status}.")
+TASK_UNKNOWN = Template("task.unknown", "There is no such task.")
+TASK_NEVER_CHANGES = Template("task.neverChanges", "The task is {status} and never changes again.")
+TASK_NOT_FINISHED = Template(
+    "task.notFinished", "The task is {status}; only a finished one can be repeated."
+)
+TASK_NONE_FAILED = Template("task.noneFailed", "No node of the task failed.")
+KEY_REUSED = Template("key.reused", "This {header} was used with another body, for {task}.")
+
+# ── requests that are refused as a whole ─────────────────────────────────────────────────────
+
+REQUEST_ONE_FAULT = Template("request.oneFault", "One thing is wrong with the request.")
+REQUEST_FAULTS = Template("request.faults", "{count} things are wrong.")
+REQUEST_NODE_UNKNOWN = Template("request.nodeUnknown", "There is no such node.")
+REQUEST_NO_ROUTE = Template(
+    "request.noRoute", "Nothing is here; /openapi.json lists what there is."
+)
+REQUEST_METHODS = Template("request.methods", "This takes {methods}.")
+REQUEST_TOO_LARGE = Template(
+    "request.tooLarge",
+    "The body is too large; {mebibytes} MiB ({limit:,} bytes) is the limit.",
+)
+REQUEST_NOT_JSON_TYPE = Template(
+    "request.contentType", "The body must be sent as Content-Type: {type}, in UTF-8."
+)
+SERVICE_FAULT = Template("service.fault", "The service has a fault; its log tells more.")
+
+# ── one fault of a request: its body ─────────────────────────────────────────────────────────
+
+BODY_EMPTY = Template("body.empty", "the body is empty; it must be a JSON object")
+BODY_ENDS_EARLY = Template("body.endsEarly", "JSON ends too early (byte {length})")
+BODY_NOT_UNICODE = Template("body.notUnicode", "a text in the body is not UTF-8")
+BODY_TOO_DEEP = Template("body.tooDeep", "the body is nested too deeply")
+BODY_BROKEN = Template("body.broken", "the body does not arrive as its headers say")
+BODY_NOT_JSON = Template("body.notJson", "{why}")
+FIELD_REQUIRED = Template("field.required", "is required")
+FIELD_UNKNOWN = Template("field.unknown", "is an unknown field")
+FIELD_TOO_LARGE = Template(
+    "field.tooLarge",
+    "takes {size:,} bytes; a task may take {limit:,} bytes, nodeNames not counted",
+)
+
+# ── one fault of a request: a value; ``got`` is the value as JSON, or in a few words ─────────
+
+VALUE_NOT_OBJECT = Template("value.notObject", "must be an object, not {got}")
+VALUE_NOT_NUMBER = Template(
+    "value.notNumber", "must be a whole number from {least:,} to {most:,}, not {got}"
+)
+VALUE_NOT_TEXT = Template("value.notText", "must be a text, not {got}")
+VALUE_NOT_SHORT_TEXT = Template(
+    "value.notShortText", "must be a text of at most {most:,} characters, not {got}"
+)
+VALUE_NOT_LIST = Template("value.notList", "must be a list, not {got}")
+VALUE_NOT_FILLED_LIST = Template(
+    "value.notFilledList", "must be a list of {least:,} to {most:,} entries, not {got}"
+)
+VALUE_NOT_CHOICE = Template("value.notChoice", "must be one of {choices}, not {got}")
+VALUE_NOT_CHOICES = Template("value.notChoices", "must be out of {choices}, not {got}")
+VALUE_NOT_FLAG = Template("value.notFlag", "must be true or false, not {got}")
+VALUE_NOT_SHARE = Template(
+    "value.notShare",
+    'must be a whole number from 0 to {most:,} or a percentage from "0%" to "100%", not {got}',
+)
+VALUE_LENGTH = Template("value.length", "must have {least} to {most} characters, not {length:,}")
+VALUE_NOT_WEB_ADDRESS = Template(
+    "value.notWebAddress", "must be an http or https address with a host"
+)
+VALUE_NOT_LABEL_KEY = Template(
+    "value.notLabelKey",
+    '"{text}" is no label key, which Kubernetes writes as prefix/name',
+)
+VALUE_NOT_LABEL_VALUE = Template(
+    "value.notLabelValue",
+    '"{text}" is no label value: up to 63 letters, digits, "-", "_", "."',
+)
+VALUE_NOT_NODE_NAME = Template(
+    "value.notNodeName",
+    '"{text}" is no node name, which is a lower-case RFC 1123 subdomain',
+)
+OPERATOR_NEEDS_VALUES = Template("operator.needsValues", "{operator} needs at least one value")
+OPERATOR_TAKES_NONE = Template("operator.takesNone", "{operator} takes no values")
+OPERATOR_TAKES_NUMBER = Template(
+    "operator.takesNumber", "{operator} takes exactly one value, a whole number"
+)
+
+# ── one fault of a request: a label selector ─────────────────────────────────────────────────
+
+SELECTOR_NO_TERM = Template(
+    "selector.noTerm", '"{text}" is no requirement such as a=b, a!=b, a in (b,c), a, !a'
+)
+SELECTOR_KEY = Template("selector.key", '"{text}" is no label key')
+SELECTOR_VALUE = Template("selector.value", '"{text}" is no label value')
+SELECTOR_NUMBER = Template("selector.number", '"{text}" is no whole number')
+
+# ── one fault of a request: an image reference ───────────────────────────────────────────────
+
+IMAGE_EMPTY = Template("image.empty", "the image reference is empty")
+IMAGE_WHITE_SPACE = Template("image.whiteSpace", "{text!r} has white space in it")
+IMAGE_SCHEME = Template(
+    "image.scheme", "{text!r} begins with a scheme; write registry/repository:tag without it"
+)
+IMAGE_ID = Template(
+    "image.id",
+    "{text!r} is an image id, which no registry knows; give the image's name",
+)
+IMAGE_REGISTRY = Template(
+    "image.registry",
+    "{text!r} before the first '/' is no registry: "
+    "a host name or address, IPv6 in brackets, then maybe ':' and a port",
+)
+IMAGE_NO_NAME = Template("image.noName", "the repository's name is missing")
+IMAGE_UPPER_CASE = Template("image.upperCase", "repository name {text!r} must be lower case")
+IMAGE_EMPTY_PART = Template("image.emptyPart", "repository name {text!r} has an empty part")
+IMAGE_NAME_PART = Template(
+    "image.namePart",
+    "{text!r} is not allowed in a repository name: lower-case letters and "
+    "digits, separated by one '.', one or two '_', or dashes",
+)
+IMAGE_LONG_NAME = Template(
+    "image.longName",
+    "repository name {text!r} has {length} characters, more than {most}",
+)
+IMAGE_TAG = Template(
+    "image.tag",
+    "{text!r} is no tag: 1 to 128 letters, digits, '_', '.' and '-', the first neither '.' nor '-'",
+)
+IMAGE_DIGEST_KIND = Template("image.digestKind", "digest {text!r} must begin with one of {choices}")
+IMAGE_DIGEST_DIGITS = Template(
+    "image.digestDigits", "digest {text!r} must be lower-case hexadecimal"
+)
+IMAGE_DIGEST_LENGTH = Template(
+    "image.digestLength", "digest {text!r} has {length} digits; {algorithm} has {most}"
+)

@@ -7,10 +7,13 @@ milliseconds in everything else.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
+
+from common.texts import Param
 
 TASK_STATUSES: Final = ("pending", "running", "completed", "failed", "cancelled")
 NODE_STATES: Final = (
@@ -66,6 +69,20 @@ Reason = Annotated[
     ),
 ]
 Message = Annotated[str, Meta(description="At most 300 characters, for a human.")]
+MessageCode = Annotated[
+    str,
+    Meta(
+        description="Which sentence the message is; absent where it is what others said.",
+        extra_json_schema={"$ref": "#/components/schemas/MessageCode"},
+    ),
+]
+MessageParams = Annotated[
+    Mapping[str, Param],
+    Meta(
+        description="What stands in that sentence, by name; beside every `messageCode`.",
+        examples=[{"node": "node-5"}],
+    ),
+]
 Count = Annotated[int, Meta(ge=0)]
 Total = Annotated[int, Meta(ge=0, description="How many match, on all pages together.")]
 Bytes = Annotated[int, Meta(ge=0, description="Compressed bytes, as the registry sends them.")]
@@ -112,6 +129,8 @@ class FailedNodeDetail(Document, frozen=True, kw_only=True):
     image: Image | UnsetType = UNSET
     reason: Reason
     message: Message
+    message_code: MessageCode | UnsetType = UNSET
+    message_params: MessageParams | UnsetType = UNSET
     timestamp: Seconds
 
 
@@ -153,6 +172,8 @@ class Task(Document, frozen=True, kw_only=True):
     failed_node_details_total: Count
     message: Message | UnsetType = UNSET
     """Why the task failed or waits, in one sentence."""
+    message_code: MessageCode | UnsetType = UNSET
+    message_params: MessageParams | UnsetType = UNSET
     created_at: Seconds
     started_at: Seconds | UnsetType = UNSET
     finished_at: Seconds | UnsetType = UNSET
@@ -175,6 +196,8 @@ class Cancelled(Document, frozen=True, kw_only=True):
     task_id: TaskId
     status: TaskStatus
     message: str
+    message_code: MessageCode | UnsetType = UNSET
+    message_params: MessageParams | UnsetType = UNSET
 
 
 # ── nodes of a task ──────────────────────────────────────────────────────────────────────────
@@ -193,6 +216,8 @@ class NodeImage(Document, frozen=True, kw_only=True):
     """How long the pull took."""
     reason: Reason | UnsetType = UNSET
     message: Message | UnsetType = UNSET
+    message_code: MessageCode | UnsetType = UNSET
+    message_params: MessageParams | UnsetType = UNSET
 
 
 class TaskNode(Document, frozen=True, kw_only=True):
@@ -210,6 +235,8 @@ class TaskNode(Document, frozen=True, kw_only=True):
     reason: Reason | UnsetType = UNSET
     """Why the node failed, or its last attempt did; where an image is at fault, the first one's."""
     message: Message | UnsetType = UNSET
+    message_code: MessageCode | UnsetType = UNSET
+    message_params: MessageParams | UnsetType = UNSET
     images: list[NodeImage]
 
 
@@ -249,6 +276,8 @@ class Node(Document, frozen=True, kw_only=True):
     pulling: list[str]
     message: Message | UnsetType = UNSET
     """Why the node takes no work although an agent speaks for it."""
+    message_code: MessageCode | UnsetType = UNSET
+    message_params: MessageParams | UnsetType = UNSET
 
 
 class NodeList(Document, frozen=True, kw_only=True):
@@ -297,6 +326,8 @@ class Webhook(Document, frozen=True, kw_only=True):
     task: Task
     timestamp: Seconds
     message: Message
+    message_code: MessageCode | UnsetType = UNSET
+    message_params: MessageParams | UnsetType = UNSET
 
 
 class LiveImage(Document, frozen=True, kw_only=True):
@@ -347,6 +378,8 @@ class Fault(Document, frozen=True, kw_only=True):
         ),
     ]
     message: str
+    message_code: MessageCode | UnsetType = UNSET
+    message_params: MessageParams | UnsetType = UNSET
 
 
 class Problem(Document, frozen=True, kw_only=True):
@@ -355,6 +388,9 @@ class Problem(Document, frozen=True, kw_only=True):
     title: str
     status: int
     detail: str
+    message_code: MessageCode | UnsetType = UNSET
+    """Which sentence `detail` is."""
+    message_params: MessageParams | UnsetType = UNSET
     errors: list[Fault] | UnsetType = UNSET
     """With 400: every fault at once."""
 

@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from common import subjects
+from common import subjects, texts
 from common.bus import BusError, Record, StoreUnavailable, StoreWentBack, StreamState
 from common.logs import Log, RateLimitedLog
 from common.messages import NOT_DECODABLE
@@ -201,14 +201,14 @@ class EventFeed:
         kept event of the task, or now. Close the Reading in the end. Raises NothingLeft, StoreAway.
         """
         if self._events is None or not self.running.is_set():
-            raise StoreAway("The event stream is not being read at this moment.")
+            raise StoreAway(texts.EVENTS_NOT_READ())
         reading = Reading(self, None if head is None else head.id, wake)
         self._readings[reading.task].append(reading)
         try:
             await self._find_start(self._events, reading, head, after)
         except BusError as why:
             reading.close()
-            raise StoreAway(f"The event stream cannot be read: {why.cause}.") from why
+            raise StoreAway(texts.EVENTS_UNREADABLE(why=why.cause)) from why
         except BaseException:
             reading.close()
             raise

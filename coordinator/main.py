@@ -18,10 +18,12 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.process_collector import ProcessCollector
 
+from common import texts
 from common.bus import Bus, BusError, BusSettings, StoreRefused
 from common.clock import elapsed
 from common.lifecycle import Jobs, StartupError, Stop
 from common.logs import Log, configure
+from common.texts import Text
 from coordinator.api.app import make_app
 from coordinator.api.server import make_runner
 from coordinator.core.scheduler import FIRST_LOOK_SECONDS, Limits
@@ -129,13 +131,10 @@ def _port_trouble(port: int, error: OSError) -> str:
     return f"port {port} cannot be listened on ({error.strerror}): set SERVER_PORT"
 
 
-def _store_trouble(why: BusError) -> str:
+def _store_trouble(why: BusError) -> Text:
     if isinstance(why, StoreRefused) and why.code == STORE_FULL:
-        return (
-            f"The store has no room for what is to be kept: {why.cause}. "
-            "Make room, or lower IPS_EVENTS_MAX_BYTES, which is set aside at once."
-        )
-    return f"The store cannot be prepared: {why.cause}."
+        return texts.STORE_NO_ROOM(why=why.cause)
+    return texts.STORE_NOT_PREPARED(why=why.cause)
 
 
 class Program:
@@ -228,7 +227,7 @@ class Program:
                 ca=settings.nats_ca,
             )
             return
-        self._service.say_starting("The coordinator's nats-server is loading its store.")
+        self._service.say_starting(texts.NATS_SERVER_LOADING())
         embedded = EmbeddedSettings(
             listen=settings.nats_listen,
             program=settings.nats_server,
@@ -246,7 +245,7 @@ class Program:
 
     def _tell_state(self, connected: bool, why: str) -> None:
         if not connected:
-            self._service.say_starting(f"NATS cannot be reached: {why}.")
+            self._service.say_starting(texts.NATS_AWAY(why=why))
 
     async def _prepare_store(self, bus: Bus) -> None:
         """Make or mend streams and buckets; a store that is not there yet is waited for."""

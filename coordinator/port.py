@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from common.texts import Text
 from coordinator.core.task import TaskHead, TaskSpec, TaskStatus
 from coordinator.snapshots import KnownNode, Snapshot
 
@@ -19,7 +20,11 @@ Wake = Callable[[], None]
 
 
 class StoreAway(Exception):
-    """The store cannot be asked or refuses; the text is a sentence that says why."""
+    """The store cannot be asked or refuses; ``text`` says why."""
+
+    def __init__(self, text: Text) -> None:
+        super().__init__(text.message)
+        self.text = text
 
 
 class NoSuchTask(Exception):
@@ -134,13 +139,13 @@ class Engine(Protocol):
     def nodes(self) -> Nodes:
         """The nodes. Raises as ``tasks``."""
 
-    def unreadable(self) -> str | None:
+    def unreadable(self) -> Text | None:
         """Why nothing can be answered at all (state not loaded, another one leads); None if it can.
 
-        One sentence, for the 503 of every API route.
+        For the 503 of every API route.
         """
 
-    def not_ready(self) -> str | None:
+    def not_ready(self) -> Text | None:
         """Why ``/readyz`` is 503 and nothing is created or cancelled; None when all is well.
 
         Whatever ``unreadable`` says, and also a store that refuses writes or is away.

@@ -12,12 +12,11 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 
 from coordinator.api.answers import JSON, json_answer
 from coordinator.api.asyncapi import asyncapi_document
-from coordinator.api.bodies import LIMIT_BYTES
 from coordinator.api.docs_page import docs_page
 from coordinator.api.nodes import Nodes
 from coordinator.api.observation import HttpMetrics, endpoint
 from coordinator.api.openapi import openapi_document
-from coordinator.api.problems import Handler, answer_problems, unavailable
+from coordinator.api.problems import LIMIT_BYTES, Handler, answer_problems, unavailable
 from coordinator.api.streams import DEFAULT_PACE, Pace, Streams
 from coordinator.api.tasks import Tasks
 from coordinator.api.web_files import FOLDER, HEADERS, WebFiles
@@ -99,16 +98,16 @@ class Gate:
         """The middleware: reads need the state, the rest needs a store that takes writes too."""
         if endpoint(request).startswith(API):
             reads = request.method in _READS
-            reason = self._engine.unreadable() if reads else self._engine.not_ready()
-            if reason is not None:
-                raise unavailable(reason)
+            why = self._engine.unreadable() if reads else self._engine.not_ready()
+            if why is not None:
+                raise unavailable(why)
         return await handler(request)
 
     async def readyz(self, _: web.Request) -> web.Response:
         """``GET /readyz``."""
-        reason = self._engine.not_ready()
-        if reason is not None:
-            raise unavailable(reason)
+        why = self._engine.not_ready()
+        if why is not None:
+            raise unavailable(why)
         return json_answer(Health())
 
 

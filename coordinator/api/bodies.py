@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from aiohttp import web
 
+from common import texts
+from common.texts import Text
 from coordinator.api.answers import JSON
-from coordinator.api.problems import Refusal, bad_request
-from coordinator.documents import Fault
-
-LIMIT_BYTES: Final = 3 * 1024 * 1024
+from coordinator.api.faults import fault
+from coordinator.api.problems import LIMIT_BYTES, Refusal, bad_request
 
 
 async def read_json(request: web.Request) -> Any:
@@ -36,20 +36,20 @@ def decode(body: bytes) -> Any:
     try:
         return msgspec.json.decode(body)
     except UnicodeDecodeError:
-        message = "a text in the body is not UTF-8"
+        text = texts.BODY_NOT_UNICODE()
     except RecursionError:
-        message = "the body is nested too deeply"
+        text = texts.BODY_TOO_DEEP()
     except msgspec.DecodeError as why:
-        message = _words(str(why), body)
-    raise bad_request([Fault(field="", message=message)])
+        text = _text(str(why), body)
+    raise bad_request([fault("", text)])
 
 
-def _words(why: str, body: bytes) -> str:
+def _text(why: str, body: bytes) -> Text:
     if not body:
-        return "the body is empty; it must be a JSON object"
+        return texts.BODY_EMPTY()
     if why == "Input data was truncated":
-        return f"JSON ends too early (byte {len(body)})"
-    return why
+        return texts.BODY_ENDS_EARLY(length=len(body))
+    return texts.BODY_NOT_JSON(why=why)
 
 
 async def _read(request: web.Request) -> bytes:
@@ -58,8 +58,7 @@ async def _read(request: web.Request) -> bytes:
     try:
         body = await request.read()
     except (web.RequestPayloadError, ConnectionError):
-        message = "the body does not arrive as its headers say"
-        raise bad_request([Fault(field="", message=message)]) from None
+        raise bad_request([fault("", texts.BODY_BROKEN())]) from None
     if len(body) > LIMIT_BYTES:
         raise web.HTTPRequestEntityTooLarge(LIMIT_BYTES)
     return body
@@ -75,7 +74,7 @@ def _check_type(request: web.Request) -> None:
     if given is None or request.content_type != JSON or not _is_utf8(request.charset):
         raise Refusal(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-            f"The body must be sent as Content-Type: {JSON}, in UTF-8.",
+            texts.REQUEST_NOT_JSON_TYPE(type=JSON),
             headers={"Accept": JSON},
         )
 

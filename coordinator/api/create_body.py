@@ -16,10 +16,12 @@ from urllib.parse import SplitResult, urlsplit
 import msgspec
 from msgspec import UNSET, UnsetType, inspect
 
+from common import texts
 from common.image_reference import ImageReference, InvalidReference
 from common.labels import is_label_key, is_label_value
 from common.subjects import is_node_name
-from coordinator.api.faults import clipped, faults, rule
+from common.texts import Text
+from coordinator.api.faults import clipped, fault, faults, rule, shown
 from coordinator.api.problems import bad_request
 from coordinator.core.task import (
     Operator,
@@ -36,6 +38,8 @@ SPEC_BYTES: Final = 64 * 1024
 """Of the stored form of everything but ``nodeNames``: a head must fit into one message."""
 FAULTS_NAMED: Final = 1000
 """So that the answer to 3 MiB of nonsense is not 100 MiB."""
+MOST_FAILED_NODES: Final = 2**31 - 1
+URL_LENGTH: Final = 2048
 
 _INTEGER: Final = re.compile(r"[0-9]{1,18}")
 _URL: Final = re.compile(r"[!-~]+")
@@ -44,32 +48,42 @@ _URL: Final = re.compile(r"[!-~]+")
 # ── rules that a type cannot say ─────────────────────────────────────────────────────────────
 
 
-def _check_image(text: str) -> Iterator[tuple[str, str]]:
+def _check_image(text: str) -> Iterator[tuple[str, Text]]:
     try:
         ImageReference.parse(text)
     except InvalidReference as why:
-        yield "", str(why)
+        yield "", why.text
 
 
-def _check_key(text: str) -> Iterator[tuple[str, str]]:
+def _check_key(text: str) -> Iterator[tuple[str, Text]]:
     if not is_label_key(text):
-        yield "", f'"{clipped(text)}" is no label key, which Kubernetes writes as prefix/name'
+        yield "", texts.VALUE_NOT_LABEL_KEY(text=clipped(text))
 
 
-def _check_value(text: str) -> Iterator[tuple[str, str]]:
+def _check_value(text: str) -> Iterator[tuple[str, Text]]:
     if not is_label_value(text):
-        yield "", f'"{clipped(text)}" is no label value: up to 63 letters, digits, "-", "_", "."'
+        yield "", texts.VALUE_NOT_LABEL_VALUE(text=clipped(text))
 
 
-def _check_name(text: str) -> Iterator[tuple[str, str]]:
+def _check_name(text: str) -> Iterator[tuple[str, Text]]:
     if not is_node_name(text):
-        yield "", f'"{clipped(text)}" is no node name, which is a lower-case RFC 1123 subdomain'
+        yield "", texts.VALUE_NOT_NODE_NAME(text=clipped(text))
 
 
-def _check_url(text: str) -> Iterator[tuple[str, str]]:
+def _check_url(text: str) -> Iterator[tuple[str, Text]]:
     parts = _split(text)
     if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
-        yield "", "must be an http or https address with a host"
+        yield "", texts.VALUE_NOT_WEB_ADDRESS()
+
+
+def _demand_url(value: Any) -> Text:
+    """As for any text, but what is one is not repeated: a webhook's address is a secret."""
+    got = f"one of {len(value):,}" if isinstance(value, str) else shown(value)
+    return texts.VALUE_NOT_SHORT_TEXT(most=URL_LENGTH, got=got)
+
+
+def _demand_share(value: Any) -> Text:
+    return texts.VALUE_NOT_SHARE(most=MOST_FAILED_NODES, got=shown(value))
 
 
 def _split(text: str) -> SplitResult | None:
@@ -82,18 +96,18 @@ def _split(text: str) -> SplitResult | None:
     return parts if _URL.fullmatch(text) else None
 
 
-def _check_expression(entry: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _check_expression(entry: Mapping[str, Any]) -> Iterator[tuple[str, Text]]:
     operator, values = Operator(entry["operator"]), entry.get("values", [])
     match operator:
         case Operator.IN | Operator.NOT_IN:
             if not values:
-                yield "/values", f"{operator} needs at least one value"
+                yield "/values", texts.OPERATOR_NEEDS_VALUES(operator=operator)
         case Operator.EXISTS | Operator.DOES_NOT_EXIST:
             if values:
-                yield "/values", f"{operator} takes no values"
+                yield "/values", texts.OPERATOR_TAKES_NONE(operator=operator)
         case Operator.GT | Operator.LT:
             if len(values) != 1 or not _INTEGER.fullmatch(values[0]):
-                yield "/values", f"{operator} takes exactly one value, a whole number"
+                yield "/values", texts.OPERATOR_TAKES_NUMBER(operator=operator)
 
 
 # ── the shape ────────────────────────────────────────────────────────────────────────────────
@@ -142,7 +156,8 @@ class CreateTask(
             str,
             rule(
                 _check_url,
-                max_length=2048,
+                demand=_demand_url,
+                max_length=URL_LENGTH,
                 description="http or https; told of the task's end. Answers show scheme and host.",
                 examples=["https://example.com/webhook"],
             ),
@@ -176,15 +191,15 @@ class CreateTask(
         | UnsetType
     ) = UNSET
     max_failed_nodes: Annotated[
-        Annotated[int, rule(ge=0, le=2**31 - 1)]
+        Annotated[int, rule(ge=0, le=MOST_FAILED_NODES)]
         | Annotated[
             str,
             rule(
                 pattern=r"^([0-9]|[1-9][0-9]|100)%$",
-                called='a percentage from "0%" to "100%"',
             ),
         ],
         rule(
+            demand=_demand_share,
             description="More failed nodes than this make the task fail; a percentage of the "
             "task's nodes is rounded down.",
             examples=[0, "10%"],
@@ -273,8 +288,8 @@ def _too_large(asked: CreateTask) -> Fault:
         "matchExpressions": len(msgspec.json.encode(asked.match_expressions)),
     }
     fattest = max(sizes, key=sizes.__getitem__)
-    limit = f"a task may take {SPEC_BYTES:,} bytes, nodeNames not counted"
-    return Fault(field=f"/{fattest}", message=f"takes {sizes[fattest]:,} bytes; {limit}")
+    text = texts.FIELD_TOO_LARGE(size=sizes[fattest], limit=SPEC_BYTES)
+    return fault(f"/{fattest}", text)
 
 
 def _hash(asked: CreateTask, names: tuple[str, ...] | None) -> str:

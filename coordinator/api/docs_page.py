@@ -185,9 +185,21 @@ def _shape(name: str, schema: Schema) -> str:
             for field, of in schema.get("properties", {}).items()
         ),
     )
-    own = fields or f"<p>{_type(schema)}</p>"
+    own = fields or _values(schema) or f"<p>{_type(schema)}</p>"
     about = _words(schema.get("description", ""))
     return f'<section id="{_anchor(name)}"><h3>{escape(name)}</h3><p>{about}</p>{own}</section>'
+
+
+def _values(schema: Schema) -> str:
+    """A table of the values of a shape that is nothing but that."""
+    return _table(
+        ("Value", ""),
+        (
+            (f"<code>{escape(each['const'])}</code>", _words(each["description"]))
+            for each in schema.get("anyOf", ())
+            if "const" in each
+        ),
+    )
 
 
 def _type(schema: Schema) -> str:

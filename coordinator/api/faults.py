@@ -10,12 +10,17 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from msgspec import Meta, inspect
+from msgspec import UNSET, Meta, inspect
 
+from common import texts
+from common.redaction import redact
+from common.texts import Text
 from coordinator.documents import Fault
 
-Check = Callable[[Any], Iterable[tuple[str, str]]]
-"""What is wrong with a value of the right type: pointers from it on ("" is itself), messages."""
+Check = Callable[[Any], Iterable[tuple[str, Text]]]
+"""What is wrong with a value of the right type: pointers from it on ("" is itself), sentences."""
+Demand = Callable[[Any], Text]
+"""What a value must be, as it is told to whoever sent another."""
 
 SHOWN: Final = 60
 """Characters of a client's own text that a message repeats."""
@@ -26,14 +31,24 @@ LARGE: Final = 10**18
 def rule(
     check: Check | None = None,
     *,
-    called: str | None = None,
+    demand: Demand | None = None,
     description: str | None = None,
     examples: list[Any] | None = None,
     **bounds: Any,
 ) -> Meta:
-    """Bounds as ``msgspec.Meta`` has them, a check, and the name of the type in messages."""
-    extra = {"check": check, "called": called}
+    """Bounds as ``msgspec.Meta`` has them, a check, and a demand in place of the type's own."""
+    extra = {"check": check, "demand": demand}
     return Meta(description=description, examples=examples, extra=extra, **bounds)
+
+
+def fault(field: str, text: Text) -> Fault:
+    """One thing wrong with a request, at a pointer into its body or what else ``field`` names."""
+    return Fault(
+        field=field,
+        message=text.message,
+        message_code=text.code or UNSET,
+        message_params=text.params if text.code else UNSET,
+    )
 
 
 def faults(shape: inspect.Type, value: Any, at: str = "") -> Iterator[Fault]:
@@ -50,7 +65,7 @@ def faults(shape: inspect.Type, value: Any, at: str = "") -> Iterator[Fault]:
                 yield from faults(shape.key_type, key, pointer(at, key))
                 yield from faults(shape.value_type, entry, pointer(at, key))
         case _ if not _accepts(shape, value):
-            yield Fault(field=at, message=f"must be {_called(shape)}, not {shown(value)}")
+            yield fault(at, _demand(shape, shown(value)))
 
 
 def pointer(at: str, step: str | int) -> str:
@@ -59,8 +74,14 @@ def pointer(at: str, step: str | int) -> str:
 
 
 def clipped(text: str) -> str:
-    """A client's text, cut to what a message may repeat."""
-    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
+    """A client's text, cut to what a message may repeat; after a cut nothing finds credentials."""
+    known = redact(text)
+    return known if len(known) <= SHOWN else known[: SHOWN - 1] + "…"
+
+
+def quoted(text: str) -> str:
+    """A client's text in a message."""
+    return f'"{clipped(text)}"'
 
 
 def shown(value: Any) -> str:
@@ -71,7 +92,7 @@ def shown(value: Any) -> str:
         case int():
             return str(value) if -LARGE < value < LARGE else "a number that large"
         case str():
-            return f'"{clipped(value)}"'
+            return quoted(value)
         case list():
             return f"a list of {len(value)}" if value else "an empty list"
         case dict():
@@ -82,16 +103,16 @@ def shown(value: Any) -> str:
 
 def _annotated(shape: inspect.Metadata, value: Any, at: str) -> Iterator[Fault]:
     extra = shape.extra or {}
-    if extra.get("called") and not _accepts(shape.type, value):
-        yield Fault(field=at, message=f"must be {extra['called']}, not {shown(value)}")
+    if (demand := extra.get("demand")) and not _accepts(shape.type, value):
+        yield fault(at, demand(value))
         return
     found = False
-    for fault in faults(shape.type, value, at):
+    for each in faults(shape.type, value, at):
         found = True
-        yield fault
+        yield each
     if not found and (check := extra.get("check")):
-        for further, message in check(value):
-            yield Fault(field=at + further, message=message)
+        for further, text in check(value):
+            yield fault(at + further, text)
 
 
 def _of_struct(shape: inspect.StructType, value: Mapping[str, Any], at: str) -> Iterator[Fault]:
@@ -100,15 +121,15 @@ def _of_struct(shape: inspect.StructType, value: Mapping[str, Any], at: str) -> 
         if name in value:
             yield from faults(field.type, value[name], pointer(at, name))
         elif field.required:
-            yield Fault(field=pointer(at, name), message="is required")
+            yield fault(pointer(at, name), texts.FIELD_REQUIRED())
     for name in value:
         if name not in known:
-            yield Fault(field=pointer(at, name), message="is an unknown field")
+            yield fault(pointer(at, name), texts.FIELD_UNKNOWN())
 
 
 def _of_list(shape: inspect.ListType, value: list[Any], at: str) -> Iterator[Fault]:
     if not _within(len(value), shape.min_length, shape.max_length):
-        yield Fault(field=at, message=f"must be {_called(shape)}, not {shown(value)}")
+        yield fault(at, _demand(shape, shown(value)))
     for index, entry in enumerate(value[: shape.max_length]):
         yield from faults(shape.item_type, entry, pointer(at, index))
 
@@ -140,27 +161,24 @@ def _within(number: int, least: int | None, most: int | None) -> bool:
     return (least is None or number >= least) and (most is None or number <= most)
 
 
-def _called(shape: inspect.Type) -> str:
-    """A type in the words of a message."""
+def _demand(shape: inspect.Type, got: str) -> Text:
+    """What a value must be, by its type alone."""
     match shape:
         case inspect.Metadata():
-            text = (shape.extra or {}).get("called") or _called(shape.type)
-        case inspect.UnionType():
-            text = " or ".join(_called(one) for one in shape.types)
+            text = _demand(shape.type, got)
         case inspect.IntType():
-            text = f"a whole number from {shape.ge or 0:,} to {shape.le:,}"
-        case inspect.StrType():
-            text = f"a text{_of(shape.min_length, shape.max_length, 'characters')}"
-        case inspect.ListType():
-            text = f"a list{_of(shape.min_length, shape.max_length, 'entries')}"
+            text = texts.VALUE_NOT_NUMBER(least=shape.ge or 0, most=shape.le or LARGE, got=got)
+        case inspect.StrType(max_length=None):
+            text = texts.VALUE_NOT_TEXT(got=got)
+        case inspect.StrType(max_length=int(most)):
+            text = texts.VALUE_NOT_SHORT_TEXT(most=most, got=got)
+        case inspect.ListType(max_length=None):
+            text = texts.VALUE_NOT_LIST(got=got)
+        case inspect.ListType(max_length=int(most)):
+            text = texts.VALUE_NOT_FILLED_LIST(least=shape.min_length or 0, most=most, got=got)
         case inspect.EnumType():
-            text = f"one of {', '.join(str(choice.value) for choice in shape.cls)}"
+            choices = ", ".join(str(choice.value) for choice in shape.cls)
+            text = texts.VALUE_NOT_CHOICE(choices=choices, got=got)
         case _:
-            text = "an object"
+            text = texts.VALUE_NOT_OBJECT(got=got)
     return text
-
-
-def _of(least: int | None, most: int | None, things: str) -> str:
-    if most is None:
-        return ""
-    return f" of {least:,} to {most:,} {things}" if least else f" of at most {most:,} {things}"

@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from common import texts
 from common.labels import is_label_key, is_label_value
+from common.texts import Text
 from coordinator.core.task import Operator, Requirement
 
 _TERM: Final = re.compile(
@@ -31,8 +33,16 @@ _OPERATORS: Final = {
 }
 
 
+class InvalidSelector(ValueError):  # noqa: N818 -- named as InvalidReference is
+    """A text is no label selector; ``text`` says what is wrong, and where."""
+
+    def __init__(self, text: Text) -> None:
+        super().__init__(text.message)
+        self.text = text
+
+
 def parse_selector(text: str) -> tuple[Requirement, ...]:
-    """Read a selector; an empty one demands nothing. A ValueError says what is wrong, and where."""
+    """Read a selector; an empty one demands nothing. Raises InvalidSelector."""
     if not text.strip():
         return ()
     return tuple(_requirement(term.strip()) for term in _terms(text))
@@ -53,10 +63,10 @@ def _terms(text: str) -> Iterator[str]:
 def _requirement(term: str) -> Requirement:
     found = _TERM.fullmatch(term)
     if found is None:
-        raise ValueError(f'"{term}" is no requirement such as a=b, a!=b, a in (b,c), a, !a')
+        raise InvalidSelector(texts.SELECTOR_NO_TERM(text=term))
     requirement = _read(found)
     if not is_label_key(requirement.key):
-        raise ValueError(f'"{requirement.key}" is no label key')
+        raise InvalidSelector(texts.SELECTOR_KEY(text=requirement.key))
     for value in requirement.values:
         _check_value(requirement.operator, value)
     return requirement
@@ -79,6 +89,6 @@ def _read(found: re.Match[str]) -> Requirement:
 def _check_value(operator: Operator, value: str) -> None:
     if operator in {Operator.GT, Operator.LT}:
         if not _INTEGER.fullmatch(value):
-            raise ValueError(f'"{value}" is no whole number')
+            raise InvalidSelector(texts.SELECTOR_NUMBER(text=value))
     elif not is_label_value(value):
-        raise ValueError(f'"{value}" is no label value')
+        raise InvalidSelector(texts.SELECTOR_VALUE(text=value))

@@ -6,6 +6,7 @@ from http import HTTPStatus
 
 from aiohttp import web
 
+from common import texts
 from coordinator import documents
 from coordinator.api.answers import json_answer
 from coordinator.api.problems import Refusal
@@ -45,5 +46,5 @@ class Nodes:
         """``GET /api/v1/nodes/{name}``."""
         node = self._engine.nodes.get(request.match_info["name"])
         if node is None:
-            raise Refusal(HTTPStatus.NOT_FOUND, "There is no such node.")
+            raise Refusal(HTTPStatus.NOT_FOUND, texts.REQUEST_NODE_UNKNOWN())
         return json_answer(fleet_node(node))

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 from msgspec import UNSET
 
+from common.texts import CODE_LENGTH, templates
 from common.version import VERSION
 from coordinator import documents
 from coordinator.api.answers import JSON
@@ -99,10 +100,24 @@ def _schemas() -> dict[str, Schema]:
     for shape in _documents(documents.Document):
         if shape.__name__ in schemas:
             schemas[shape.__name__]["required"] = _always_there(shape)
+    schemas["MessageCode"] = _message_codes()
     for schema in schemas.values():
         if "description" in schema:
             schema["description"] = schema["description"].replace("``", "`")
     return schemas
+
+
+def _message_codes() -> Schema:
+    known = [
+        {"const": template.code, "description": template.outline}
+        for template in sorted(templates(), key=lambda template: template.code)
+    ]
+    later = {"type": "string", "maxLength": CODE_LENGTH, "description": "One of a later version."}
+    return {
+        "description": "Which sentence a message is, so that it can be worded in another language. "
+        "What stands in braces is in `messageParams`. A code keeps its meaning and its parameters.",
+        "anyOf": [*known, later],
+    }
 
 
 def _documents(shape: type[msgspec.Struct]) -> Iterable[type[msgspec.Struct]]:

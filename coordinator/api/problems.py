@@ -9,12 +9,16 @@ from typing import Final
 from aiohttp import web
 from msgspec import UNSET
 
+from common import texts
 from common.logs import Log
+from common.texts import Text
 from coordinator import documents
 from coordinator.documents import Fault
 from coordinator.port import StoreAway
 
 CONTENT_TYPE: Final = "application/problem+json"
+LIMIT_BYTES: Final = 3 * 1024 * 1024
+"""Of a request's body."""
 RETRY_AFTER_SECONDS: Final = 2
 """What a client is told with every 503; a leader's lease or a NATS restart takes about as long."""
 
@@ -29,14 +33,14 @@ class Refusal(Exception):  # noqa: N818 -- it is an answer, not an error of the 
     def __init__(
         self,
         status: HTTPStatus,
-        detail: str,
+        text: Text,
         *,
         faults: Sequence[Fault] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(detail)
+        super().__init__(text.message)
         self.status = status
-        self.detail = detail
+        self.text = text
         self.faults = faults
         self.headers = headers
 
@@ -44,14 +48,14 @@ class Refusal(Exception):  # noqa: N818 -- it is an answer, not an error of the 
 def bad_request(faults: Sequence[Fault]) -> Refusal:
     """400, naming every fault."""
     count = len(faults)
-    detail = "One thing is wrong with the request." if count == 1 else f"{count} things are wrong."
-    return Refusal(HTTPStatus.BAD_REQUEST, detail, faults=faults)
+    text = texts.REQUEST_ONE_FAULT() if count == 1 else texts.REQUEST_FAULTS(count=count)
+    return Refusal(HTTPStatus.BAD_REQUEST, text, faults=faults)
 
 
-def unavailable(reason: str) -> Refusal:
+def unavailable(why: Text) -> Refusal:
     """503, with the reason and when to come back."""
     headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
-    return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, reason, headers=headers)
+    return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, why, headers=headers)
 
 
 @web.middleware
@@ -62,35 +66,37 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
     except Refusal as refusal:
         return _response(refusal)
     except StoreAway as away:
-        return _response(unavailable(str(away)))
+        return _response(unavailable(away.text))
     except web.HTTPException as raised:
         return _of_aiohttp(raised)
     except Exception as error:  # noqa: BLE001 -- the last fence before a client's eyes
         log.failure("a request failed", error, method=request.method, path=request.path)
         status = HTTPStatus.INTERNAL_SERVER_ERROR
-        return _response(Refusal(status, "The service has a fault; its log tells more."))
+        return _response(Refusal(status, texts.SERVICE_FAULT()))
 
 
 def _of_aiohttp(raised: web.HTTPException) -> web.Response:
     match raised:
         case web.HTTPNotFound():
-            detail = "Nothing is here; /openapi.json lists what there is."
+            text = texts.REQUEST_NO_ROUTE()
         case web.HTTPMethodNotAllowed():
-            detail = f"This takes {', '.join(sorted(raised.allowed_methods))}."
+            text = texts.REQUEST_METHODS(methods=", ".join(sorted(raised.allowed_methods)))
         case web.HTTPRequestEntityTooLarge():
-            detail = "The body is too large; 3 MiB (3,145,728 bytes) is the limit."
+            text = texts.REQUEST_TOO_LARGE(mebibytes=LIMIT_BYTES // 2**20, limit=LIMIT_BYTES)
         case _:
-            detail = raised.text or raised.reason
+            text = Text(raised.text or raised.reason)
     allow = raised.headers.get("Allow")
     headers = None if allow is None else {"Allow": allow}
-    return _response(Refusal(HTTPStatus(raised.status), detail, headers=headers))
+    return _response(Refusal(HTTPStatus(raised.status), text, headers=headers))
 
 
 def _response(refusal: Refusal) -> web.Response:
     problem = documents.Problem(
         title=refusal.status.phrase,
         status=refusal.status,
-        detail=refusal.detail,
+        detail=refusal.text.message,
+        message_code=refusal.text.code or UNSET,
+        message_params=refusal.text.params if refusal.text.code else UNSET,
         errors=UNSET if refusal.faults is None else list(refusal.faults),
     )
     return web.Response(

@@ -7,8 +7,10 @@ from typing import Final, NamedTuple
 
 from multidict import MultiMapping
 
-from coordinator.api.faults import clipped
-from coordinator.api.label_selector import parse_selector
+from common import texts
+from common.texts import Text
+from coordinator.api.faults import fault, quoted
+from coordinator.api.label_selector import InvalidSelector, parse_selector
 from coordinator.api.problems import bad_request
 from coordinator.core.task import Requirement, TaskStatus
 from coordinator.documents import NODE_STATES, TASK_STATUSES, Fault
@@ -64,39 +66,42 @@ class Reader:
         """``status``: one status of tasks."""
         text = self._query.get("status", "")
         if text and text not in TASK_STATUSES:
-            self._fault("status", f"must be one of {', '.join(TASK_STATUSES)}, not", text)
+            choices = ", ".join(TASK_STATUSES)
+            self._fault("status", texts.VALUE_NOT_CHOICE(choices=choices, got=quoted(text)))
             return None
         return TaskStatus(text) if text else None
 
     def states(self) -> frozenset[str]:
         """``state``: states of nodes, with commas between them or given several times."""
-        texts = ",".join(self._query.getall("state", [])).split(",")
-        states = frozenset(text.strip() for text in texts) - {""}
+        given = ",".join(self._query.getall("state", [])).split(",")
+        states = frozenset(text.strip() for text in given) - {""}
         for text in sorted(states.difference(NODE_STATES)):
-            self._fault("state", f"must be out of {', '.join(NODE_STATES)}, not", text)
+            choices = ", ".join(NODE_STATES)
+            self._fault("state", texts.VALUE_NOT_CHOICES(choices=choices, got=quoted(text)))
         return states
 
     def selector(self) -> tuple[Requirement, ...]:
         """``selector``: a label selector as kubectl takes it."""
         try:
             return parse_selector(self._query.get("selector", ""))
-        except ValueError as why:
-            self._faults.append(Fault(field="?selector", message=str(why)))
+        except InvalidSelector as why:
+            self._fault("selector", why.text)
             return ()
 
     def flag(self, name: str) -> bool:
         """``true`` or ``false``."""
         text = self._query.get(name, "") or "false"
         if text not in {"true", "false"}:
-            self._fault(name, "must be true or false, not", text)
+            self._fault(name, texts.VALUE_NOT_FLAG(got=quoted(text)))
         return text == "true"
 
     def _number(self, name: str, most: int) -> int:
         text = self._query.get(name, "") or "0"
         number = int(text) if _DIGITS.fullmatch(text) else -1
         if not 0 <= number <= most:
-            self._fault(name, f"must be a whole number from 0 to {most:,}, not", text)
+            wrong = texts.VALUE_NOT_NUMBER(least=0, most=most, got=quoted(text))
+            self._fault(name, wrong)
         return number
 
-    def _fault(self, name: str, demand: str, text: str) -> None:
-        self._faults.append(Fault(field=f"?{name}", message=f'{demand} "{clipped(text)}"'))
+    def _fault(self, name: str, text: Text) -> None:
+        self._faults.append(fault(f"?{name}", text))

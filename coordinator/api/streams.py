@@ -16,8 +16,8 @@ from aiohttp import hdrs, web
 
 from common.bus import BusError
 from common.logs import Log
-from coordinator.api.problems import Refusal
 from coordinator.api.queries import Reader
+from coordinator.api.tasks import no_such_task
 from coordinator.core.task import TaskHead
 from coordinator.documents import LiveAgents, LiveNodes, encode
 from coordinator.event_feed import EventFeed, KeptEvent, NothingLeft, Reading
@@ -77,7 +77,7 @@ class Streams:
         """``GET /api/v1/tasks/{id}/events``."""
         head = self._engine.tasks.head(request.match_info["id"])
         if head is None:
-            raise Refusal(HTTPStatus.NOT_FOUND, "There is no such task.")
+            raise no_such_task()
         return await self._stream(request, head)
 
     async def _stream(self, request: web.Request, head: TaskHead | None) -> web.StreamResponse:

@@ -12,16 +12,17 @@ import msgspec
 from aiohttp import web
 from msgspec import inspect
 
+from common import texts
+from common.texts import Text
 from coordinator import documents
 from coordinator.api.answers import json_answer
 from coordinator.api.bodies import read_json, read_json_if_any
 from coordinator.api.create_body import read_order
-from coordinator.api.faults import faults, rule
+from coordinator.api.faults import fault, faults, rule
 from coordinator.api.problems import Refusal, bad_request
 from coordinator.api.queries import NODES, TASKS, Reader
 from coordinator.core.node_run import NodePhase
 from coordinator.core.task import TaskHead, TaskSpec
-from coordinator.documents import Fault
 from coordinator.port import (
     AlreadyOver,
     Created,
@@ -77,7 +78,7 @@ class Tasks:
         nodes = _read_retry(await read_json_if_any(request))
         key = _idempotency_key(request, _sha256(f"retry/{head.id}/{nodes}".encode()))
         if not head.status.is_final:
-            raise _conflict(f"The task is {head.status}; only a finished one can be repeated.")
+            raise _conflict(texts.TASK_NOT_FINISHED(status=head.status))
         names = await self._names_again(head, nodes)
         spec = msgspec.structs.replace(head.spec, names_nodes=names is not None)
         return await self._create(spec, names, key, retry_of=head.id)
@@ -89,7 +90,7 @@ class Tasks:
         nodes = () if run is None else run.nodes
         failed = [node.name for node in nodes if node.phase is NodePhase.FAILED]
         if not failed:
-            raise _conflict("No node of the task failed.")
+            raise _conflict(texts.TASK_NONE_FAILED())
         return sorted(failed)
 
     async def _create(
@@ -102,9 +103,7 @@ class Tasks:
         try:
             created = await self._engine.create(spec, names, key=key, retry_of=retry_of)
         except KeyReused as reused:
-            raise _conflict(
-                f"This {IDEMPOTENCY_KEY} was used with another body, for {reused.task_id}."
-            ) from None
+            raise _conflict(texts.KEY_REUSED(header=IDEMPOTENCY_KEY, task=reused.task_id)) from None
         return await self._answer_create(created)
 
     async def _answer_create(self, created: Created) -> web.Response:
@@ -124,10 +123,16 @@ class Tasks:
         except NoSuchTask:
             raise no_such_task() from None
         except AlreadyOver as over:
-            raise _conflict(f"The task is {over.status} and never changes again.") from None
-        message = "Task cancelled successfully"
+            raise _conflict(texts.TASK_NEVER_CHANGES(status=over.status)) from None
+        text = texts.CANCEL_DONE()
         return json_answer(
-            documents.Cancelled(task_id=head.id, status=head.status, message=message)
+            documents.Cancelled(
+                task_id=head.id,
+                status=head.status,
+                message=text.message,
+                message_code=text.code,
+                message_params=text.params,
+            )
         )
 
     # ── lists ──
@@ -193,11 +198,11 @@ class Tasks:
 
 def no_such_task() -> Refusal:
     """404 for a task."""
-    return Refusal(HTTPStatus.NOT_FOUND, "There is no such task.")
+    return Refusal(HTTPStatus.NOT_FOUND, texts.TASK_UNKNOWN())
 
 
-def _conflict(detail: str) -> Refusal:
-    return Refusal(HTTPStatus.CONFLICT, detail)
+def _conflict(text: Text) -> Refusal:
+    return Refusal(HTTPStatus.CONFLICT, text)
 
 
 def _read_retry(body: Any) -> RetryNodes:
@@ -211,8 +216,8 @@ def _idempotency_key(request: web.Request, body_hash: str) -> IdempotencyKey | N
     if text is None:
         return None
     if not 1 <= len(text) <= KEY_CHARACTERS:
-        message = f"must have 1 to {KEY_CHARACTERS} characters, not {len(text):,}"
-        raise bad_request([Fault(field=IDEMPOTENCY_KEY, message=message)])
+        wrong = texts.VALUE_LENGTH(least=1, most=KEY_CHARACTERS, length=len(text))
+        raise bad_request([fault(IDEMPOTENCY_KEY, wrong)])
     return IdempotencyKey(_sha256(text.encode(errors="surrogateescape")), body_hash)
 
 

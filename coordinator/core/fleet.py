@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf
 
+from common.texts import Text
+
 MISSED_HEARTBEATS = 3
 """An agent that misses so many is not connected."""
 RESTART_GRACE = 1.0
@@ -124,8 +126,8 @@ class Node:
 
     labels: Mapping[str, str]
     schedulable: bool
-    problem: str = ""
-    """Why it takes no new work, in one sentence, where its source says so."""
+    problem: Text | None = None
+    """Why it takes no new work, where its source says so."""
 
 
 class Fleet:

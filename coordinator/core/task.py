@@ -10,6 +10,8 @@ from enum import StrEnum
 
 import msgspec
 
+from common.texts import Param
+
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """A stored value: immutable, named in camelCase, defaults left out."""
@@ -144,6 +146,9 @@ class TaskHead(Record, frozen=True, kw_only=True):
     results_seq: int | None = None
     """Outcomes stored above this sequence never count."""
     message: str | None = None
+    message_code: str | None = None
+    """Which sentence ``message`` is; heads of earlier versions have none."""
+    message_params: dict[str, Param] = {}
     notify: tuple[Duty, ...] = ()
     retry_of: str | None = None
     node_list: str | None = None

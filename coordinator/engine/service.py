@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import NoReturn, Protocol
 
+from common import texts
 from common.bus import BusError
 from common.lifecycle import leaves
 from common.logs import Log
+from common.texts import Text
 from coordinator.core.task import TaskHead, TaskSpec
 from coordinator.engine.leader import DeposedError, Leader
 from coordinator.engine.live import LiveChanges
@@ -67,7 +69,7 @@ class Service:
         self._replica: Replica | None = None
         """The last one that led."""
         self._leads = False
-        self._starting = "The coordinator is starting."
+        self._starting = texts.COORDINATOR_STARTING()
 
     # ── replicas and leaders ──
 
@@ -110,31 +112,31 @@ class Service:
 
     # ── readiness ──
 
-    def unreadable(self) -> str | None:
+    def unreadable(self) -> Text | None:
         """Why nothing can be answered at all; None if it can."""
         if not self._leads and self._lease is not None and self._lease.holder is not None:
-            return f"Coordinator {self._lease.holder} leads; this one waits."
+            return texts.COORDINATOR_STANDBY(holder=self._lease.holder)
         if self._replica is not None:
             return None
         if self._bus is None:
             return self._starting
         if not self._bus.connected:
-            return f"NATS cannot be reached: {self._bus.state_text}."
-        return "The coordinator is loading its state."
+            return texts.NATS_AWAY(why=self._bus.state_text)
+        return texts.COORDINATOR_LOADING()
 
-    def not_ready(self) -> str | None:
+    def not_ready(self) -> Text | None:
         """Why nothing is created or cancelled; None when all is well."""
         if reason := self.unreadable():
             return reason
         if self._bus is not None and not self._bus.connected:
-            return f"NATS cannot be reached: {self._bus.state_text}."
+            return texts.NATS_AWAY(why=self._bus.state_text)
         if not self._leads:
-            return "The lease could not be renewed: the store is away or refuses writes."
+            return texts.LEASE_NOT_RENEWED()
         if self._replica is not None and self._replica.health.trouble is not None:
-            return f"The store does not take writes: {self._replica.health.trouble}."
+            return texts.STORE_REFUSES_WRITES(why=self._replica.health.trouble)
         return None
 
-    def say_starting(self, what: str) -> None:
+    def say_starting(self, what: Text) -> None:
         """What the program is waiting for before it has a bus, for whoever asks."""
         self._starting = what
 
@@ -143,7 +145,7 @@ class Service:
     def _readable(self) -> Replica:
         reason = self.unreadable()
         if reason is not None or self._replica is None:
-            raise StoreAway(reason or "The coordinator is loading its state.")
+            raise StoreAway(reason or texts.COORDINATOR_LOADING())
         return self._replica
 
     @property

@@ -16,6 +16,7 @@ from weakref import WeakValueDictionary
 from msgspec.structs import replace
 
 from common.bus import BusError, Conflict
+from common.texts import KEY_TASK_UNREADABLE, KEY_UNREADABLE, STORE_UNUSABLE
 from coordinator.core.task import TaskHead, TaskSpec, TaskStatus
 from coordinator.engine.ending import ended
 from coordinator.engine.tasks import Runs, Spawn, TaskTable
@@ -109,7 +110,7 @@ class Submissions:
                     continue  # an id drawn twice, or another request completed the same key
                 self._tasks.learn(stored, named=names)
                 return Created(head, is_new=True)
-        raise StoreAway("The task that this key stands for cannot be read.")
+        raise StoreAway(KEY_TASK_UNREADABLE())
 
     def _new_head(
         self, spec: TaskSpec, key: IdempotencyKey | None, retry_of: str | None
@@ -142,7 +143,7 @@ class Submissions:
             except Conflict:
                 continue  # another request with this key was faster
             return new_id
-        raise StoreAway("What this key stands for cannot be read.")
+        raise StoreAway(KEY_UNREADABLE())
 
     # ── cancelled ──
 
@@ -192,4 +193,4 @@ class Submissions:
             yield
         except BusError as why:
             self._failed(why)
-            raise StoreAway(f"The store cannot be used: {why.cause}.") from why
+            raise StoreAway(STORE_UNUSABLE(why=why.cause)) from why

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from common.bus import BusError
-from common.texts import Text
+from common.texts import STORE_UNUSABLE, Text
 from coordinator.core.events import Event, OutcomeStored, TaskCreated, TaskEnded, TaskStarted
 from coordinator.core.run import TaskRun
 from coordinator.core.task import TaskHead, TaskStatus
@@ -122,7 +122,7 @@ class TaskTable:
         try:
             return await self.read_snapshot(task_id)
         except BusError as why:
-            raise StoreAway(f"The store cannot be used: {why.cause}.") from why
+            raise StoreAway(STORE_UNUSABLE(why=why.cause)) from why
 
     async def read_snapshot(self, task_id: str) -> Snapshot:
         """As ``snapshot_with_nodes``, for the engine. Raises NoSuchTask, BusError."""
@@ -156,7 +156,7 @@ class TaskTable:
         try:
             return await self._store.load_list(task_id, NAMED)
         except BusError as why:
-            raise StoreAway(f"The store cannot be used: {why.cause}.") from why
+            raise StoreAway(STORE_UNUSABLE(why=why.cause)) from why
 
     # ── how heads are learned ──
 

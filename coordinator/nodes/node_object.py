@@ -10,6 +10,8 @@ from sys import intern
 
 import msgspec
 
+from common import texts
+from common.texts import Text
 from coordinator.core.fleet import Node
 
 
@@ -53,17 +55,18 @@ class NodeObject(msgspec.Struct, frozen=True):
         problem = self._problem()
         # Thousands of nodes share keys and most values: one copy of each is kept.
         labels = {intern(key): intern(value) for key, value in self.metadata.labels.items()}
-        return Node(labels, schedulable=not problem, problem=problem)
+        return Node(labels, schedulable=problem is None, problem=problem)
 
-    def _problem(self) -> str:
+    def _problem(self) -> Text | None:
+        name = self.metadata.name
         if self.spec.unschedulable:
-            return f"Node {self.metadata.name} is cordoned."
+            return texts.NODE_CORDONED(node=name)
         for condition in self.status.conditions:
             if condition.type == "Ready":
                 if condition.status == "True":
-                    return ""
-                return f"Node {self.metadata.name} is not Ready ({condition.status})."
-        return f"Node {self.metadata.name} has not reported yet whether it is Ready."
+                    return None
+                return texts.NODE_NOT_READY(node=name, status=condition.status)
+        return texts.NODE_READY_UNKNOWN(node=name)
 
 
 class ListMetadata(msgspec.Struct, frozen=True, rename={"resource_version": "resourceVersion"}):

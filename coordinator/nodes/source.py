@@ -41,7 +41,7 @@ class NodeSource(Protocol):
 
     @property
     def trouble(self) -> Text | None:
-        """Why the nodes may be out of date or are not known yet."""
+        """Why the nodes may be out of date or are not known yet; None where all is well."""
 
     def announced(self, name: str, labels: Mapping[str, str]) -> None:
         """An agent serves a node and says how it is labelled; told when that is new or changed."""
@@ -50,7 +50,7 @@ class NodeSource(Protocol):
         """No agent has spoken for a node for long."""
 
     def unknown(self, name: str) -> Text | None:
-        """Why a node for which an agent speaks is no node; None where whoever speaks is one."""
+        """Why a node for which an agent speaks is no node; None where it is one."""
 
     def uid(self, name: str) -> str | None:
         """What tells a node from another one of the same name, where the source knows it."""

@@ -12,10 +12,11 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final, NamedTuple, NoReturn
 
+from common import texts
 from common.backoff import Backoff
 from common.logs import Log
 from common.messages import NOT_DECODABLE
-from common.texts import NODE_NOT_IN_CLUSTER, NODES_NOT_LISTED, NODES_UNREADABLE, Text
+from common.texts import Text
 from coordinator.core.fleet import Node
 from coordinator.nodes.api_server import ApiServer, ApiServerError, ExpiredError, failure
 from coordinator.nodes.node_object import (
@@ -62,10 +63,10 @@ class WatchedNodes:
 
     @property
     def trouble(self) -> Text | None:
-        """Why the nodes may be out of date or are not known yet."""
+        """Why the nodes may be out of date or are not known yet; None where all is well."""
         if self._why_not:
-            return NODES_UNREADABLE(why=self._why_not)
-        return None if self._listed else NODES_NOT_LISTED()
+            return texts.KUBERNETES_AWAY(why=self._why_not)
+        return None if self._listed else texts.KUBERNETES_NOT_LISTED()
 
     def announced(self, name: str, labels: Mapping[str, str]) -> None:
         """Kubernetes decides which nodes there are, and how they are labelled."""
@@ -77,7 +78,7 @@ class WatchedNodes:
 
     def unknown(self, name: str) -> Text:
         """Why a node for which an agent speaks is no node."""
-        return self.trouble or NODE_NOT_IN_CLUSTER(node=name)
+        return self.trouble or texts.NODE_NOT_IN_KUBERNETES(node=name)
 
     def uid(self, name: str) -> str | None:
         """The UID of a Node; None for one that is not there."""

@@ -8,12 +8,14 @@ from typing import Final
 from msgspec import UNSET, UnsetType
 
 from common.messages import ImageOutcome, ImageProgress, ImageState
-from common.reasons import Reason, clip
+from common.reasons import Reason
+from common.texts import Text
 from coordinator import documents
 from coordinator.core.node_run import IN_FLIGHT, OVER, NodePhase, NodeRun
 from coordinator.core.task import TaskHead
 from coordinator.documents import LiveImage, LiveNode, Node, NodeImage, TaskNode
 from coordinator.snapshots import NOTHING_KNOWN, KnownNode, Pulls
+from coordinator.views.texts import shown, text_of_image, text_of_node
 from coordinator.views.times import milliseconds_if_known
 
 _TELLS_WHY: Final = frozenset({NodePhase.RETRYING, NodePhase.FAILED, NodePhase.CANCELLED})
@@ -21,7 +23,8 @@ _TELLS_WHY: Final = frozenset({NodePhase.RETRYING, NodePhase.FAILED, NodePhase.C
 
 def task_node(head: TaskHead, node: NodeRun, pulls: Pulls = NOTHING_KNOWN) -> TaskNode:
     """A node as the task's ``/nodes`` shows it."""
-    reason, message = _why(node)
+    reason, text = _why(node)
+    said = shown(text)
     retry_at = None if node.retry_at is None else round(node.retry_at * 1000)
     return TaskNode(
         node_name=node.name,
@@ -32,7 +35,9 @@ def task_node(head: TaskHead, node: NodeRun, pulls: Pulls = NOTHING_KNOWN) -> Ta
         finished_at=milliseconds_if_known(_finished_at(head, node)),
         next_retry_at=milliseconds_if_known(retry_at),
         reason=reason,
-        message=message,
+        message=said.message,
+        message_code=said.code,
+        message_params=said.params,
         images=_images(head, node, pulls),
     )
 
@@ -68,20 +73,16 @@ def _finished_at(head: TaskHead, node: NodeRun) -> int | None:
     return node.finished_at if node.phase in OVER else None
 
 
-def _why(node: NodeRun) -> tuple[str | UnsetType, str | UnsetType]:
-    """Reason and message of a node: its own, or those of its first failed image."""
+def _why(node: NodeRun) -> tuple[str | UnsetType, Text | None]:
+    """Reason and sentence of a node: its own, or those of its first failed image."""
     if node.phase not in _TELLS_WHY:
-        return UNSET, UNSET
+        return UNSET, None
     if node.reason is not None:
-        return node.reason, _text(node.message)
+        return node.reason, text_of_node(node)
     image = next(node.failed_images(), None)
     if image is None:
-        return UNSET, UNSET
-    return image.reason or Reason.UNKNOWN, _text(image.message)
-
-
-def _text(message: str | None) -> str | UnsetType:
-    return clip(message) if message else UNSET
+        return UNSET, None
+    return image.reason or Reason.UNKNOWN, text_of_image(image)
 
 
 # ── images ───────────────────────────────────────────────────────────────────────────────────
@@ -120,11 +121,14 @@ def _image(node: NodeRun, name: str) -> NodeImage:
         return NodeImage(image=name, state=state)
     if node.arrived(name):
         return _arrived_image(outcome)
+    said = shown(text_of_image(outcome))
     return NodeImage(
         image=name,
         state=outcome.state,
         reason=outcome.reason or Reason.UNKNOWN,
-        message=_text(outcome.message),
+        message=said.message,
+        message_code=said.code,
+        message_params=said.params,
     )
 
 
@@ -148,7 +152,7 @@ def _known(number: int | None) -> int | UnsetType:
 
 def fleet_node(node: KnownNode) -> Node:
     """A node of the fleet."""
-    disk = node.image_disk
+    disk, said = node.image_disk, shown(node.problem)
     return Node(
         name=node.name,
         labels=dict(node.labels),
@@ -163,5 +167,7 @@ def fleet_node(node: KnownNode) -> Node:
         if disk is None
         else documents.ImageDisk(free_bytes=disk.free_bytes, total_bytes=disk.total_bytes),
         pulling=list(node.pulling),
-        message=UNSET if node.problem is None else _text(node.problem.message),
+        message=said.message,
+        message_code=said.code,
+        message_params=said.params,
     )

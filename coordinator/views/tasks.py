@@ -10,12 +10,14 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from common.reasons import Reason, clip
+from common.reasons import Reason
+from common.texts import Text
 from coordinator.core.node_run import NodePhase, NodeRun
 from coordinator.core.run import TaskRun
 from coordinator.core.task import Requirement, TaskCounts, TaskHead, TaskStatus
 from coordinator.documents import FailedNodeDetail, LabelRequirement, Task, TaskProgress, encode
 from coordinator.snapshots import Snapshot, Transfer
+from coordinator.views.texts import Shown, shown, text_of_image, text_of_node, text_of_task
 from coordinator.views.times import seconds, seconds_if_known
 
 DETAILS_SHOWN: Final = 100
@@ -34,6 +36,7 @@ def summary(shot: Snapshot) -> Task:
     head, spec = shot.head, shot.head.spec
     counts = head.counts or TaskCounts()
     running = shot.run if head.status is TaskStatus.RUNNING else None
+    said = _said(shot)
     return Task(
         task_id=head.id,
         status=head.status,
@@ -54,7 +57,9 @@ def summary(shot: Snapshot) -> Task:
         retry_of=head.retry_of or UNSET,
         progress=progress(shot),
         failed_node_details_total=running.failed_details if running else counts.failed_details,
-        message=_message(shot),
+        message=said.message,
+        message_code=said.code,
+        message_params=said.params,
         created_at=seconds(head.created_at),
         started_at=seconds_if_known(head.started_at),
         finished_at=seconds_if_known(head.finished_at),
@@ -74,10 +79,8 @@ def _requirement(entry: Requirement) -> LabelRequirement:
     )
 
 
-def _message(shot: Snapshot) -> str | UnsetType:
-    waits = None if shot.waiting_for is None else shot.waiting_for.message
-    text = shot.head.message if shot.head.status.is_final else waits
-    return clip(text) if text else UNSET
+def _said(shot: Snapshot) -> Shown:
+    return shown(text_of_task(shot.head) if shot.head.status.is_final else shot.waiting_for)
 
 
 # ── progress ─────────────────────────────────────────────────────────────────────────────────
@@ -186,16 +189,19 @@ def _first(details: Iterator[FailedNodeDetail]) -> list[FailedNodeDetail]:
 
 
 def _details_of(node: NodeRun) -> Iterator[FailedNodeDetail]:
-    failures: list[tuple[str | UnsetType, Reason | None, str | None]] = [
-        (image.image, image.reason, image.message) for image in node.failed_images()
+    failures: list[tuple[str | UnsetType, Reason | None, Text | None]] = [
+        (image.image, image.reason, text_of_image(image)) for image in node.failed_images()
     ]
     if node.reason is not None:
-        failures.append((UNSET, node.reason, node.message))
-    for image, reason, message in failures:
+        failures.append((UNSET, node.reason, text_of_node(node)))
+    for image, reason, text in failures:
+        said = shown(text)
         yield FailedNodeDetail(
             node_name=node.name,
             image=image,
             reason=reason or Reason.UNKNOWN,
-            message=clip(message or ""),
+            message=said.message or "",
+            message_code=said.code,
+            message_params=said.params,
             timestamp=seconds(node.finished_at or 0),
         )

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from common.bus.backoff import Backoff
+
 from common.bus.errors import NotConnected, StoreRefused, StoreUnavailable, StoreWentBack
 from common.bus.reading import PULL_RECORDS, REOPEN_CEILING
 from common.logs import Log
@@ -56,9 +57,7 @@ class _Source:
         if self._granted <= PULL_RECORDS // 2 and not self.amiss:
             self._granted += PULL_RECORDS
             self.exhausted = False
-            self.session.tell(
-                partial(self._jetstream.grant, self._stream, self.name, PULL_RECORDS)
-            )
+            self.session.tell(partial(self._jetstream.grant, self._stream, self.name, PULL_RECORDS))
 
     def receive(self, records: Sequence[Record], *, exhausted: bool) -> None:
         """Take what comes next."""

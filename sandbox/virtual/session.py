@@ -81,7 +81,9 @@ class VirtualSession:
         self._there.send(self._server.detach, self)
         self._end("it was closed")
 
-    def ask(self, operation: Callable[[], Any], within: float, size: int = 0) -> asyncio.Future[Any]:
+    def ask(
+        self, operation: Callable[[], Any], within: float, size: int = 0
+    ) -> asyncio.Future[Any]:
         """Have the server do something, and await what it returns, or the fault it answers with.
 
         The future raises TimedOut or NotConnected. Raises NotConnected itself.

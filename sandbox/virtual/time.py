@@ -60,7 +60,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Take one turn; what the loop would wait has passed. For the selector alone."""
         self.steps += 1
         if timeout is None:
-            raise Deadlock(f"nothing is ready and no timer runs at {self._now:g} s:{self._waiting()}")
+            raise Deadlock(
+                f"nothing is ready and no timer runs at {self._now:g} s:{self._waiting()}"
+            )
         self._now += timeout
         if self._now > self._seconds_limit:
             self._seconds_limit = float("inf")

@@ -84,7 +84,7 @@ class FakeEngine:
         self.live: Live = self.fake_live
         self.away: str | None = None
         self.blind: str | None = None
-        self.waits: Text | None = None
+        self.waits: str | None = None
         self.all_heads: dict[str, TaskHead] = {}
         self.runs: dict[str, TaskRun] = {}
         self.names: dict[str, Sequence[str]] = {}
@@ -139,11 +139,11 @@ class FakeEngine:
 
     # ── the port ──
 
-    def unreadable(self) -> str | None:
-        return self.blind
+    def unreadable(self) -> Text | None:
+        return _said(self.blind)
 
-    def not_ready(self) -> str | None:
-        return self.blind or self.away
+    def not_ready(self) -> Text | None:
+        return _said(self.blind or self.away)
 
     async def create(
         self,
@@ -183,13 +183,13 @@ class FakeEngine:
     @property
     def tasks(self) -> FakeEngine:
         if self.blind is not None:
-            raise StoreAway(self.blind)
+            raise StoreAway(Text(self.blind))
         return self
 
     @property
     def nodes(self) -> FakeNodes:
         if self.blind is not None:
-            raise StoreAway(self.blind)
+            raise StoreAway(Text(self.blind))
         return FakeNodes(self.known)
 
     def head(self, task_id: str) -> TaskHead | None:
@@ -209,7 +209,7 @@ class FakeEngine:
             NOW + 10_000,
             run=self.runs.get(task_id) if running else None,
             transfer=self.bytes.get(task_id, UNKNOWN_TRANSFER),
-            waiting_for=None if head.status.is_final else self.waits,
+            waiting_for=None if head.status.is_final else _said(self.waits),
             pulls=lambda node: self.progress.get((task_id, node.name), NOTHING_KNOWN),
         )
 
@@ -218,7 +218,7 @@ class FakeEngine:
         if shot is not None and not shot.head.status.is_final:
             return shot
         if self.away is not None:
-            raise StoreAway(self.away)
+            raise StoreAway(Text(self.away))
         if shot is None:
             raise NoSuchTask
         run = self.runs.get(task_id) or TaskRun(shot.head, [])
@@ -239,6 +239,10 @@ class FakeNodes:
 
     def get(self, name: str) -> KnownNode | None:
         return self._known.get(name)
+
+
+def _said(message: str | None) -> Text | None:
+    return None if message is None else Text(message)
 
 
 def pulled(*images: str, size: int | None = 100) -> Outcome:

@@ -172,9 +172,9 @@ async def test_details_need_the_store(
     engine.ended(task, TaskStatus.FAILED)
 
     async def away(_: str) -> None:
-        raise StoreAway("NATS is away.")
+        raise StoreAway(Text("NATS is away."))
 
-    monkeypatch.setattr(engine, "finished_run", away)
+    monkeypatch.setattr(engine, "snapshot_with_nodes", away)
     answer = await client.get(f"{TASKS}/{task}")
     assert answer.status == 503
     assert (await answer.json())["detail"] == "NATS is away."
@@ -252,6 +252,8 @@ async def test_cancel(client: Client, engine: FakeEngine, create: Create) -> Non
         "taskId": task,
         "status": "cancelled",
         "message": "Task cancelled successfully",
+        "messageCode": "cancel.done",
+        "messageParams": {},
     }
     again = await client.delete(f"{TASKS}/{task}")
     assert again.status == 409

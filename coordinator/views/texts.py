@@ -1,0 +1,58 @@
+"""Sentences as documents show them: the English, and beside it its code and its parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from common.messages import ImageOutcome
+from common.reasons import clip
+from common.texts import Param, Text
+from coordinator.core.node_run import NodeRun
+from coordinator.core.task import TaskHead
+
+PARAMS_BYTES: Final = 2048
+"""Of one sentence's parameters as JSON: agents store them, and 50 images of a node must fit into
+one event. Where there is more, the English stands alone."""
+
+
+class Shown(NamedTuple):
+    """The three fields of a document that say one sentence; all UNSET where there is none."""
+
+    message: str | UnsetType = UNSET
+    code: str | UnsetType = UNSET
+    params: Mapping[str, Param] | UnsetType = UNSET
+
+
+def shown(text: Text | None) -> Shown:
+    """A sentence cut to one line of at most 300 characters."""
+    if text is None or not text.message:
+        return Shown()
+    message = clip(text.message)
+    if not text.code or len(msgspec.json.encode(text.params)) > PARAMS_BYTES:
+        return Shown(message)
+    return Shown(message, text.code, text.params)
+
+
+def text_of_task(head: TaskHead) -> Text | None:
+    """Why a finished task ended as it did."""
+    return _text(head.message, head.message_code, head.message_params)
+
+
+def text_of_node(node: NodeRun) -> Text | None:
+    """Why a node's last attempt failed, where the fault was the node's own."""
+    return _text(node.message)
+
+
+def text_of_image(image: ImageOutcome) -> Text | None:
+    """Why an image could not be pulled."""
+    return _text(image.message, image.message_code, image.message_params)
+
+
+def _text(
+    message: str | None, code: str | None = None, params: Mapping[str, Param] | None = None
+) -> Text | None:
+    return Text(message, code or "", params or {}) if message else None

@@ -11,11 +11,13 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Protocol
 
 import msgspec
 
 from common import subjects
-from common.bus import Bus, Conflict, Entry, KeyValue, Record
+from common.bus import Conflict, Entry, KeyValue, Record, StreamState
+from common.bus.protocol import RecordStore
 from common.logs import Log, RateLimitedLog
 from common.messages import NOT_DECODABLE, Outcome
 from common.subjects import AttemptKey
@@ -70,10 +72,23 @@ _decode_names = msgspec.json.Decoder(list[str]).decode
 _decode_key = msgspec.json.Decoder(KeyRecord).decode
 
 
+class StoreBus(RecordStore, Protocol):
+    """What is needed of the bus; errors as there."""
+
+    async def purge(self, stream: str, subject: str) -> int:
+        """Remove all records on a subject (wildcards allowed); how many."""
+
+    async def stream_state(self, stream: str) -> StreamState:
+        """How full a stream is."""
+
+    async def subjects(self, stream: str) -> dict[str, int]:
+        """Every subject of a stream and how many records it has."""
+
+
 class Store:
     """The four things that are stored."""
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: StoreBus) -> None:
         self._bus = bus
         self._heads = KeyValue(bus, subjects.TASKS_BUCKET)
         self._lists = KeyValue(bus, subjects.LISTS_BUCKET)

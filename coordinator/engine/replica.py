@@ -12,13 +12,13 @@ import random
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from common.bus import Bus
 from common.logs import Log
 from coordinator.core.changes import NodeMoved
 from coordinator.core.events import Event
 from coordinator.core.scheduler import Core, Decision, Limits
+from coordinator.engine.dispatcher import Commands
 from coordinator.engine.finished_folds import FinishedFolds
 from coordinator.engine.intake import Intake
 from coordinator.engine.live import LiveChanges
@@ -26,15 +26,20 @@ from coordinator.engine.loop import Loop, Observer
 from coordinator.engine.nodes import NodeTable
 from coordinator.engine.persistence import Persistently
 from coordinator.engine.progress_board import ProgressBoard
-from coordinator.engine.reception import Reception, watch_bus
+from coordinator.engine.publisher import EventStream
+from coordinator.engine.reception import Pinged, Reception, Subscriber, watch_bus
 from coordinator.engine.store_health import StoreHealth
 from coordinator.engine.submissions import Submissions
 from coordinator.engine.tasks import TaskTable
 from coordinator.engine.waiting import WhyWaiting
 from coordinator.nodes.source import NewSource
-from coordinator.store import Store
+from coordinator.store import Store, StoreBus
 
 log = Log(__name__)
+
+
+class Bus(StoreBus, Subscriber, Pinged, Commands, EventStream, Protocol):
+    """All that a coordinator needs of the bus."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from common.reasons import Reason
 from common.subjects import ATTEMPTS, TASK_ID
+from common.texts import Code, Params, Text, text_of
 
 NOT_DECODABLE = (msgspec.MsgspecError, UnicodeDecodeError)
 """What decoding raises: a byte that is no UTF-8 inside of a string is no MsgspecError."""
@@ -124,6 +125,14 @@ class ImageOutcome(Message, frozen=True, kw_only=True):
     """Duration of the pull, waiting for a free place not counted."""
     reason: Reason | None = None
     message: str | None = None
+    message_code: Code = ""
+    """Which sentence ``message`` is (``common/texts.py``); empty for what others said."""
+    message_params: Params = {}
+
+    @property
+    def text(self) -> Text | None:
+        """The message with its code and parameters, where there is one."""
+        return text_of(self.message, self.message_code, self.message_params)
 
 
 class Outcome(Message, frozen=True, kw_only=True):
@@ -139,8 +148,16 @@ class Outcome(Message, frozen=True, kw_only=True):
     """Who says so: an agent instance, or empty for a verdict of the leader."""
     reason: Reason | None = None
     message: str | None = None
+    message_code: Code = ""
+    """Which sentence ``message`` is (``common/texts.py``); empty for what others said."""
+    message_params: Params = {}
     removed: bool = False
     """A verdict: the node ceased to exist and leaves the task."""
+
+    @property
+    def text(self) -> Text | None:
+        """The message with its code and parameters, where there is one."""
+        return text_of(self.message, self.message_code, self.message_params)
 
 
 # ── coordinator → agent ──────────────────────────────────────────────────────────────────────

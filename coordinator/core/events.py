@@ -154,7 +154,7 @@ class StoreOpened:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """A starting leader has heard what the agents hold and may assign."""
+    """This core leads from now on: it has heard what the agents hold, and may decide."""
 
 
 @dataclass(frozen=True, slots=True)

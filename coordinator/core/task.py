@@ -10,6 +10,8 @@ from enum import StrEnum
 
 import msgspec
 
+from common.texts import Param
+
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """A stored value: immutable, named in camelCase, defaults left out."""
@@ -119,8 +121,8 @@ class TaskCounts(Record, frozen=True, kw_only=True):
     """Compressed bytes of all images that are there now on completed work, where known."""
 
 
-class Duty(StrEnum):
-    """What the world has yet to be told of a finished task."""
+class PendingNotification(StrEnum):
+    """How a finished task has yet to be announced."""
 
     EVENT = "event"
     WEBHOOK = "webhook"
@@ -144,7 +146,11 @@ class TaskHead(Record, frozen=True, kw_only=True):
     results_seq: int | None = None
     """Outcomes stored above this sequence never count."""
     message: str | None = None
-    notify: tuple[Duty, ...] = ()
+    """Why it ended as it did, in English."""
+    message_code: str | None = None
+    """Which sentence that is (``common/texts.py``); None in heads of older versions."""
+    message_params: dict[str, Param] = {}
+    notify: tuple[PendingNotification, ...] = ()
     retry_of: str | None = None
     node_list: str | None = None
     """Under which name the node list of a started task is stored."""

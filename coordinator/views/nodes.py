@@ -77,7 +77,7 @@ def _why(node: NodeRun) -> tuple[str | UnsetType, str | UnsetType]:
     if node.phase not in _TELLS_WHY:
         return UNSET, UNSET
     if node.reason is not None:
-        return node.reason, _text(node.message)
+        return node.reason, _text(None if node.text is None else node.text.message)
     image = next(node.failed_images(), None)
     if image is None:
         return UNSET, UNSET

@@ -204,7 +204,7 @@ def _details_of(node: NodeRun) -> Iterator[FailedNodeDetail]:
         (image.image, image.reason, image.message) for image in node.failed_images()
     ]
     if node.reason is not None:
-        failures.append((UNSET, node.reason, node.message))
+        failures.append((UNSET, node.reason, None if node.text is None else node.text.message))
     for image, reason, message in failures:
         yield FailedNodeDetail(
             node_name=node.name,

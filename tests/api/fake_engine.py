@@ -13,7 +13,7 @@ from common.reasons import Reason
 from common.subjects import AttemptKey
 from coordinator.core.node_run import NodePhase
 from coordinator.core.run import TaskRun
-from coordinator.core.task import Duty, TaskHead, TaskSpec, TaskStatus
+from coordinator.core.task import PendingNotification, TaskHead, TaskSpec, TaskStatus
 from coordinator.port import (
     UNKNOWN_TRANSFER,
     AlreadyOver,
@@ -111,7 +111,7 @@ class FakeEngine:
         seconds = NOW / 1000
         run.take_in(key, outcome, seq=1, stored_at=seconds + 1, now=seconds + 1)
 
-    def ended(self, task: str, status: TaskStatus, notify: tuple[Duty, ...] = ()) -> None:
+    def ended(self, task: str, status: TaskStatus, notify: tuple[PendingNotification, ...] = ()) -> None:
         """The task is over."""
         run = self.runs.get(task)
         if run is not None:

@@ -67,4 +67,4 @@ def test_why_a_node_takes_no_work_is_in_the_words_of_its_source() -> None:
     """A cordon is called a cordon."""
     stage = Stage()
     stage.tell(NodeSeen("n1", {}, schedulable=False, problem="Node n1 is cordoned."))
-    assert stage.core.fleet.why_unavailable("n1") == "Node n1 is cordoned."
+    assert str(stage.core.fleet.why_unavailable("n1")) == "Node n1 is cordoned."

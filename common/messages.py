@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from common.reasons import Reason
 from common.subjects import ATTEMPTS, TASK_ID
-from common.texts import Code, Param
+from common.texts import Code, Params, Text, text_of
 
 NOT_DECODABLE = (msgspec.MsgspecError, UnicodeDecodeError)
 """What decoding raises: a byte that is no UTF-8 inside of a string is no MsgspecError."""
@@ -126,8 +126,13 @@ class ImageOutcome(Message, frozen=True, kw_only=True):
     reason: Reason | None = None
     message: str | None = None
     message_code: Code = ""
-    """Which sentence ``message`` is; empty where it is what others said."""
-    message_params: dict[str, Param] = {}
+    """Which sentence ``message`` is (``common/texts.py``); empty for what others said."""
+    message_params: Params = {}
+
+    @property
+    def text(self) -> Text | None:
+        """The message with its code and parameters, where there is one."""
+        return text_of(self.message, self.message_code, self.message_params)
 
 
 class Outcome(Message, frozen=True, kw_only=True):
@@ -144,10 +149,15 @@ class Outcome(Message, frozen=True, kw_only=True):
     reason: Reason | None = None
     message: str | None = None
     message_code: Code = ""
-    """Which sentence ``message`` is; empty where it is what others said."""
-    message_params: dict[str, Param] = {}
+    """Which sentence ``message`` is (``common/texts.py``); empty for what others said."""
+    message_params: Params = {}
     removed: bool = False
     """A verdict: the node ceased to exist and leaves the task."""
+
+    @property
+    def text(self) -> Text | None:
+        """The message with its code and parameters, where there is one."""
+        return text_of(self.message, self.message_code, self.message_params)
 
 
 # ── coordinator → agent ──────────────────────────────────────────────────────────────────────

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from string import Formatter
-from typing import Annotated, Final
+from typing import Annotated, Final, TypedDict
 
 import msgspec
 from msgspec import Meta
@@ -24,6 +24,8 @@ Code = Annotated[str, Meta(max_length=CODE_LENGTH)]
 
 PARAM_LIMIT: Final = 300
 """Characters of a parameter: whoever sent it may have sent megabytes."""
+Params = Annotated[dict[str, Param], Meta(max_length=16)]
+"""As records and messages keep them."""
 
 _CODE: Final = re.compile(r"[a-z][a-zA-Z]*(\.[a-z][a-zA-Z]*)*")
 
@@ -40,6 +42,28 @@ class Text(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         return self.message
+
+
+def text_of(message: str | None, code: str | None, params: Mapping[str, Param]) -> Text | None:
+    """A text from the three fields in which it is kept; None where there is no message."""
+    return Text(message, code or "", params) if message else None
+
+
+class MessageFields(TypedDict):
+    """The three fields in which records and messages keep a text."""
+
+    message: str
+    message_code: str
+    message_params: dict[str, Param]
+
+
+def fields_of(text: Text) -> MessageFields:
+    """What to keep of a text: ``Outcome(**fields_of(text))``."""
+    return {
+        "message": text.message,
+        "message_code": text.code,
+        "message_params": dict(text.params),
+    }
 
 
 class Template:
@@ -94,6 +118,19 @@ NODE_UNSCHEDULABLE = Template(
     "node.unschedulable", "Node {node} is not ready or takes no new work."
 )
 NODE_NO_AGENT = Template("node.noAgent", "No agent of node {node} takes the work.")
+NODE_UNKNOWN_WAITED = Template(
+    "node.unknown.waited", f"{NODE_UNKNOWN.english} Waited for {{seconds:g}} s."
+)
+NODE_CONFLICT_WAITED = Template(
+    "node.conflict.waited", f"{NODE_CONFLICT.english} Waited for {{seconds:g}} s."
+)
+NODE_UNSCHEDULABLE_WAITED = Template(
+    "node.unschedulable.waited", f"{NODE_UNSCHEDULABLE.english} Waited for {{seconds:g}} s."
+)
+NODE_NO_AGENT_WAITED = Template(
+    "node.noAgent.waited", f"{NODE_NO_AGENT.english} Waited for {{seconds:g}} s."
+)
+NODE_PROBLEM_WAITED = Template("node.problem.waited", "{problem} Waited for {seconds:g} s.")
 AGENT_SILENT = Template(
     "agent.silent", "The agent of node {node} has not been heard for {seconds:g} s."
 )

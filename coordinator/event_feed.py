@@ -20,7 +20,7 @@ from common import subjects, texts
 from common.bus import BusError, Record, StoreUnavailable, StoreWentBack, StreamState
 from common.logs import Log, RateLimitedLog
 from common.messages import NOT_DECODABLE
-from coordinator.core.task import Duty, TaskHead
+from coordinator.core.task import PendingNotification, TaskHead
 from coordinator.documents import FINAL_EVENT_TYPES
 from coordinator.port import StoreAway
 
@@ -220,7 +220,7 @@ class EventFeed:
         state = await events.stream_state(subjects.EVENTS)
         if head is not None and head.status.is_final:
             last = await _last_event(events, head)
-            if last is None and Duty.EVENT not in head.notify:
+            if last is None and PendingNotification.EVENT not in head.notify:
                 # It was kept once, so it lies before everything that is kept now.
                 last = state.first_seq - 1
                 reading.end()

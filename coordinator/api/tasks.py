@@ -87,8 +87,8 @@ class Tasks:
         if nodes is RetryNodes.ALL:
             return await self._engine.tasks.named_nodes(head.id)
         run = (await self._with_nodes(head)).run
-        nodes = () if run is None else run.nodes
-        failed = [node.name for node in nodes if node.phase is NodePhase.FAILED]
+        everywhere = () if run is None else run.nodes
+        failed = [node.name for node in everywhere if node.phase is NodePhase.FAILED]
         if not failed:
             raise _conflict(texts.TASK_NONE_FAILED())
         return sorted(failed)

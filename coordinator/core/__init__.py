@@ -1,1 +1,1 @@
-"""What decides: pure, without IO, clock or logging."""
+"""Which task starts, which node begins, what an outcome means: pure, without IO or a clock."""

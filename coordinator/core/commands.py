@@ -1,7 +1,7 @@
 """What the core wants done, in the imperative. The engine answers each with an event.
 
-Two kinds want no answer: ``CancelWork``, because an agent that goes on says so in its next
-heartbeat and is told again, and ``Tell…``, which only let the world know.
+``CancelWork`` alone wants no answer: an agent that goes on says so in its next heartbeat and is
+told again.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from common.messages import Outcome
 from common.subjects import AttemptKey
-from coordinator.core.run import Step
+from common.texts import Text
 from coordinator.core.task import TaskCounts, TaskImage, TaskSpec, TaskStatus
 
 
@@ -66,7 +66,8 @@ class FinishTask:
     status: TaskStatus
     counts: TaskCounts
     results_seq: int
-    message: str | None
+    text: Text | None
+    """Why it ended like this; None where there is nothing to say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,34 +77,4 @@ class WakeAt:
     when: float
 
 
-@dataclass(frozen=True, slots=True)
-class TellNode:
-    """An outcome changed a node: let subscribers know."""
-
-    task: str
-    node: str
-    attempt: int
-    step: Step
-    live: bool
-
-
-@dataclass(frozen=True, slots=True)
-class TellBatch:
-    """All nodes of a batch are settled for the first time, ``seconds`` after it was begun."""
-
-    task: str
-    batch: int
-    seconds: float
-
-
-Command = (
-    StartTask
-    | Assign
-    | CancelWork
-    | AskAgent
-    | StoreVerdict
-    | FinishTask
-    | WakeAt
-    | TellNode
-    | TellBatch
-)
+Command = StartTask | Assign | CancelWork | AskAgent | StoreVerdict | FinishTask | WakeAt

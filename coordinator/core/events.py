@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from common.messages import Hold, Outcome
 from common.subjects import AttemptKey
+from common.texts import Text
 from coordinator.core.task import TaskHead
 
 
@@ -114,7 +115,7 @@ class NodeSeen:
     name: str
     labels: Mapping[str, str]
     schedulable: bool = True
-    problem: str = ""
+    problem: Text | None = None
     """Why it takes no new work, in one sentence, where the source says so."""
 
 
@@ -154,7 +155,7 @@ class StoreOpened:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """A starting leader has heard what the agents hold and may assign."""
+    """This core leads from now on: it has heard what the agents hold, and may decide."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,69 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf
+from types import MappingProxyType
+from typing import Final, Protocol
 
-from common.texts import Text
+from common.texts import (
+    NODE_CONFLICT,
+    NODE_CONFLICT_WAITED,
+    NODE_NO_AGENT,
+    NODE_NO_AGENT_WAITED,
+    NODE_PROBLEM_WAITED,
+    NODE_UNKNOWN,
+    NODE_UNKNOWN_WAITED,
+    NODE_UNSCHEDULABLE,
+    NODE_UNSCHEDULABLE_WAITED,
+    Template,
+    Text,
+)
 
 MISSED_HEARTBEATS = 3
 """An agent that misses so many is not connected."""
 RESTART_GRACE = 1.0
 """Seconds in which a former instance's last heartbeat may overtake the first of the next."""
+_WAITED: Final[Mapping[str, Template]] = {
+    NODE_UNKNOWN.code: NODE_UNKNOWN_WAITED,
+    NODE_CONFLICT.code: NODE_CONFLICT_WAITED,
+    NODE_UNSCHEDULABLE.code: NODE_UNSCHEDULABLE_WAITED,
+    NODE_NO_AGENT.code: NODE_NO_AGENT_WAITED,
+}
+"""How each sentence goes on where its reason was waited for in vain."""
+
+
+class ClockView(Protocol):
+    """The clock of silence, to be read."""
+
+    def at(self, now: float) -> float:
+        """This clock's time at the engine's time ``now``."""
+
+    @property
+    def stands(self) -> bool:
+        """Whether the bus is silent at the moment."""
+
+
+class FleetView(Protocol):
+    """The fleet, to be read: nothing of it changes or inserts anything."""
+
+    @property
+    def nodes(self) -> Mapping[str, Node]:
+        """What the node source has said of each node."""
+
+    @property
+    def clock(self) -> ClockView:
+        """The clock on which silence is measured."""
+
+    def connected(self, name: str, now: float) -> bool:
+        """Whether any agent of a node is being heard."""
+
+    def agent_for(self, name: str, now: float) -> str | None:
+        """The instance that takes new work for a node now, if any."""
+
+    def has_conflict(self, name: str) -> bool:
+        """Whether two agents run under a node's name."""
+
+    def why_unavailable(self, name: str) -> Text:
+        """What keeps a node from taking work."""
 
 
 class SilenceClock:
@@ -135,12 +191,11 @@ class Fleet:
 
     def __init__(self) -> None:
         self.clock = SilenceClock()
-        self.nodes: dict[str, Node] = {}
+        self._nodes: dict[str, Node] = {}
+        self.nodes: Mapping[str, Node] = MappingProxyType(self._nodes)
         self._presence: dict[str, Presence] = {}
 
-    def presence(self, node: str) -> Presence:
-        """What is known of the agents under a node's name."""
-        return self._presence.setdefault(node, Presence())
+    # ── questions ──
 
     def instance(self, node: str) -> str | None:
         """The agent instance that serves a node; None while there is none or a conflict."""
@@ -154,7 +209,7 @@ class Fleet:
 
     def agent_for(self, name: str, now: float) -> str | None:
         """The instance that takes new work for a node now, if any."""
-        node, presence = self.nodes.get(name), self._presence.get(name)
+        node, presence = self._nodes.get(name), self._presence.get(name)
         if presence is None or presence.instance is None:
             return None
         if node is not None and not node.schedulable:
@@ -162,22 +217,62 @@ class Fleet:
         heard = presence.hears(presence.instance, self.clock.at(now))
         return presence.instance if heard else None
 
-    def why_unavailable(self, name: str) -> str:
-        """What keeps a node from taking work, in one sentence."""
-        node, presence = self.nodes.get(name), self._presence.get(name)
+    def has_conflict(self, name: str) -> bool:
+        """Whether two agents run under a node's name."""
+        presence = self._presence.get(name)
+        return presence is not None and presence.conflict
+
+    def has_sighted(self, name: str, instance: str) -> bool:
+        """Whether an instance was heard and is neither replaced nor gone."""
+        presence = self._presence.get(name)
+        return presence is not None and instance in presence.sightings
+
+    def has_left(self, name: str, instance: str) -> bool:
+        """Whether an instance was the last of its node to say good-bye."""
+        presence = self._presence.get(name)
+        return presence is not None and presence.left == instance
+
+    def why_unavailable(self, name: str) -> Text:
+        """What keeps a node from taking work."""
+        node, presence = self._nodes.get(name), self._presence.get(name)
         if presence is not None and presence.conflict:
-            return f"Two agents run under the node name {name}: {', '.join(presence.sightings)}."
+            return NODE_CONFLICT(node=name, instances=", ".join(presence.sightings))
         if node is None and (presence is None or not presence.sightings):
-            return f"No node of the name {name} is known."
+            return NODE_UNKNOWN(node=name)
         if node is not None and not node.schedulable:
-            return node.problem or f"Node {name} is not ready or takes no new work."
-        return f"No agent of node {name} takes the work."
+            return node.problem or NODE_UNSCHEDULABLE(node=name)
+        return NODE_NO_AGENT(node=name)
+
+    def why_given_up(self, name: str, seconds: float) -> Text:
+        """The same, where it was waited for so long in vain."""
+        why = self.why_unavailable(name)
+        template = _WAITED.get(why.code)
+        if template is None:
+            return NODE_PROBLEM_WAITED(problem=why.message, seconds=seconds)
+        return template(**why.params, seconds=seconds)
+
+    # ── what is heard ──
 
     def see(self, name: str, node: Node) -> None:
         """The node source knows a node, or knows something new of it."""
-        self.nodes[name] = node
+        self._nodes[name] = node
 
     def lose(self, name: str) -> None:
         """A node has ceased to exist."""
         self._presence.pop(name, None)
-        self.nodes.pop(name, None)
+        self._nodes.pop(name, None)
+
+    def heard(self, name: str, instance: str, interval: float, now: float) -> None:
+        """A heartbeat of an instance."""
+        presence = self._presence.setdefault(name, Presence())
+        presence.heard(instance, interval, self.clock.at(now))
+
+    def said_goodbye(self, name: str, instance: str) -> None:
+        """An instance has stopped in order."""
+        self._presence.setdefault(name, Presence()).said_goodbye(instance)
+
+    def gone(self, name: str, instance: str) -> None:
+        """Nobody listens on an instance's subject."""
+        presence = self._presence.get(name)
+        if presence is not None:
+            presence.gone(instance)

@@ -1,13 +1,18 @@
-"""One node of one task: its phase, and what is known of its attempts and images."""
+"""One node of one task: its phase, and what its stored outcomes say of its attempts and images.
+
+What is known of an attempt in flight beyond the phase is kept in ``in_flight.py``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 from common.messages import ImageOutcome, ImageState, Outcome
 from common.reasons import Reason
+from common.texts import OUTCOME_INCOMPLETE, Text
 from coordinator.core.task import TaskImage
 
 
@@ -34,10 +39,29 @@ OVER = frozenset(
         NodePhase.REMOVED,
     }
 )
+_ENDS = OVER | {NodePhase.RETRYING}
+NEXT_PHASES: Final[Mapping[NodePhase, frozenset[NodePhase]]] = MappingProxyType(
+    {
+        # An outcome may be read of a node that is waiting here: another leader had begun it.
+        NodePhase.WAITING: _ENDS | {NodePhase.ASSIGNED},
+        NodePhase.ASSIGNED: _ENDS | {NodePhase.PULLING},
+        NodePhase.PULLING: _ENDS | {NodePhase.ASSIGNED},
+        NodePhase.RETRYING: _ENDS | {NodePhase.ASSIGNED},
+        NodePhase.SUCCEEDED: frozenset(),
+        NodePhase.FAILED: frozenset(),
+        NodePhase.CANCELLED: frozenset(),
+        NodePhase.REMOVED: frozenset(),
+    }
+)
+"""The legal moves of a node, by its phase; docs/architecture.md draws them."""
 _ARRIVED = frozenset({ImageState.PRESENT, ImageState.PULLED})
 
 
-class Decision(NamedTuple):
+class IllegalMoveError(Exception):
+    """A node was to be moved as no node may move: an error of this program."""
+
+
+class StoredOutcome(NamedTuple):
     """A stored outcome: its place in the store, and the store's time in seconds."""
 
     outcome: Outcome
@@ -49,26 +73,19 @@ class NodeRun:
     """One node of one task. Times are milliseconds since 1970, ``retry_at`` is in seconds."""
 
     __slots__ = (
-        "accepted_by",
-        "alive_at",
         "attempt",
         "batch",
-        "deciding",
         "early",
         "failures",
         "finished_at",
-        "gone",
         "images",
         "index",
-        "lost_by",
-        "message",
         "name",
         "phase",
         "reason",
-        "resend_at",
         "retry_at",
-        "sent_to",
         "started_at",
+        "text",
     )
 
     def __init__(self, name: str, index: int, batch: int) -> None:
@@ -83,31 +100,13 @@ class NodeRun:
         """The newest outcome of each image, by its name in the task."""
         self.reason: Reason | None = None
         """Why the last attempt failed, where the fault was the node's rather than an image's."""
-        self.message: str | None = None
+        self.text: Text | None = None
+        """What the last attempt said of that reason."""
         self.started_at: int | None = None
         self.finished_at: int | None = None
         self.retry_at: float | None = None
-        self.early: dict[int, Decision] = {}
+        self.early: dict[int, StoredOutcome] = {}
         """Outcomes of attempts whose predecessors are undecided: first writers all the same."""
-        # What the leader knows beyond that; nothing of it is stored.
-        self.gone = False
-        """Whether the node has ceased to exist, so that it is to leave the task."""
-        self.deciding = False
-        """Whether a verdict of the leader's own is on its way into the store."""
-        self.clear_flight()
-
-    def clear_flight(self) -> None:
-        """Forget what the leader knew of the attempt in flight."""
-        self.sent_to: str | None = None
-        """The instance whose answer is awaited, or that has accepted."""
-        self.accepted_by: str | None = None
-        self.resend_at: float | None = None
-        """When to ask again (seconds), where the agent refused or did not answer."""
-        self.alive_at = 0.0
-        """The last sign of life, or the placing, on the clock of silence."""
-        self.lost_by: frozenset[str] = frozenset()
-        """Instances that ended while they were at this attempt."""
-        self.deciding = False
 
     @property
     def next_attempt(self) -> int:
@@ -147,7 +146,7 @@ class NodeRun:
                 self.images[image.image] = image
                 if image.state in _ARRIVED:
                     arrived.append(image)
-        self.reason, self.message = outcome.reason, outcome.message
+        self.reason, self.text = outcome.reason, outcome.text
         if outcome.reason is None and any(i.name not in self.images for i in work):
-            self.reason, self.message = Reason.UNKNOWN, "The outcome does not name every image."
+            self.reason, self.text = Reason.UNKNOWN, OUTCOME_INCOMPLETE()
         return arrived

@@ -6,8 +6,8 @@ announce themselves, so a coordinator that has just started cannot say yet that 
 
 from __future__ import annotations
 
-import heapq
 import math
+from bisect import bisect_left, insort
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -15,7 +15,7 @@ from coordinator.core.commands import StartTask
 from coordinator.core.fleet import Fleet, Node
 from coordinator.core.selection import matches, select
 from coordinator.core.task import TaskHead
-from coordinator.core.timers import LookAround, StartAgain, Timers
+from coordinator.core.timers import Reconsider, StartAgain, Timers
 
 START_AGAIN_SECONDS = 2.0
 
@@ -40,7 +40,7 @@ class Pending:
     order: int
     named: tuple[str, ...] | None
     found: bool = False
-    """Whether it was there when the term began."""
+    """Whether it was there when the core began."""
     stage: Stage = Stage.QUEUED
 
 
@@ -53,7 +53,7 @@ def urgency(head: TaskHead, order: int) -> Urgency:
 
 
 class Queue:
-    """The priority queue."""
+    """The pending tasks, and which of them is to start next."""
 
     def __init__(self, fleet: Fleet, timers: Timers, first_look_ends: float) -> None:
         self.tasks: dict[str, Pending] = {}
@@ -63,26 +63,32 @@ class Queue:
         self._timers = timers
         self._first_look_ends = first_look_ends
         self._queue: list[tuple[Urgency, str]] = []
+        """Those that are queued, sorted; nothing else stays in here, however long nobody starts."""
         self._aside: set[str] = set()
 
     def add(
         self, head: TaskHead, order: int, named: tuple[str, ...] | None, *, found: bool = False
-    ) -> None:
-        """A task is created, or was ``found`` when the term began; doubles have no effect."""
-        if head.id not in self.tasks:
-            self.tasks[head.id] = Pending(head, order, named, found)
-            self._enqueue(head.id)
+    ) -> bool:
+        """A task is created, or was ``found`` when the core began; False where it is known."""
+        if head.id in self.tasks:
+            return False
+        self.tasks[head.id] = Pending(head, order, named, found)
+        self._enqueue(head.id)
+        return True
 
     def remove(self, task: str) -> None:
         """A task has started, or was cancelled before."""
-        self.tasks.pop(task, None)
+        pending = self.tasks.pop(task, None)
+        if pending is not None and pending.stage is Stage.QUEUED:
+            entry = (urgency(pending.head, pending.order), task)
+            del self._queue[bisect_left(self._queue, entry)]
         self.starting.discard(task)
         self._aside.discard(task)
 
     def _enqueue(self, task: str) -> None:
         pending = self.tasks[task]
         pending.stage = Stage.QUEUED
-        heapq.heappush(self._queue, (urgency(pending.head, pending.order), task))
+        insort(self._queue, (urgency(pending.head, pending.order), task))
 
     # ── starting ──
 
@@ -91,10 +97,8 @@ class Queue:
         if self._aside and now >= self._first_look_ends:
             self._look_again(list(self._aside))
         while self._queue:
-            _, task = heapq.heappop(self._queue)
-            pending = self.tasks.get(task)
-            if pending is None:
-                continue  # cancelled while it waited
+            _, task = self._queue.pop(0)
+            pending = self.tasks[task]
             nodes = select(pending.head.spec, self._fleet.nodes, pending.named)
             if now < self._first_look_ends and not self._is_certain(pending, nodes):
                 self._put_aside(pending)
@@ -116,7 +120,7 @@ class Queue:
 
     def _put_aside(self, pending: Pending) -> None:
         if not self._aside and self._first_look_ends < math.inf:
-            self._timers.at(self._first_look_ends, LookAround())
+            self._timers.at(self._first_look_ends, Reconsider())
         pending.stage = Stage.ASIDE
         self._aside.add(pending.head.id)
 
@@ -130,7 +134,7 @@ class Queue:
         if self._first_look_ends < math.inf and seconds < math.inf:
             self._first_look_ends = now + seconds
             if self._aside:
-                self._timers.at(self._first_look_ends, LookAround())
+                self._timers.at(self._first_look_ends, Reconsider())
 
     def end_first_look(self, now: float) -> None:
         """All nodes are known."""

@@ -1,23 +1,40 @@
-"""One task in the making: its nodes, folded from stored outcomes, and who may begin next.
+"""One started task: its nodes, folded from stored outcomes, and who may begin next.
 
 The same fold serves a running task and one that was over long ago; placing nodes is used only
 while it runs. A node's state is nothing but the fold over its attempts, so that a restart derives
-it again; phases ``assigned`` and ``pulling`` are what the leader knows beyond it.
+it again; phases ``assigned`` and ``pulling`` are what is known beyond it of the agents.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import NamedTuple
 
 from common.messages import Outcome
 from common.reasons import Reason
 from common.subjects import AttemptKey
-from coordinator.core.backoff import retry_delay
-from coordinator.core.node_run import OVER, UNSETTLED, Decision, NodePhase, NodeRun
-from coordinator.core.task import Rollout, TaskCounts, TaskHead, TaskSpec, TaskStatus
+from common.texts import OUTCOME_UNDECODABLE, fields_of
+from coordinator.core.node_run import (
+    NEXT_PHASES,
+    OVER,
+    UNSETTLED,
+    IllegalMoveError,
+    NodePhase,
+    NodeRun,
+    StoredOutcome,
+)
+from coordinator.core.task import (
+    RetryStrategy,
+    Rollout,
+    TaskCounts,
+    TaskHead,
+    TaskSpec,
+    TaskStatus,
+)
+
+LONGEST_DELAY_SECONDS = 600
 
 
 class Step(Enum):
@@ -29,21 +46,35 @@ class Step(Enum):
     REMOVED = "node.removed"
 
 
-class Change(NamedTuple):
-    """What became of one attempt."""
+class Ending(NamedTuple):
+    """What counts of a task that ends at this moment."""
 
-    attempt: int
-    step: Step
+    counts: TaskCounts
+    results_seq: int
+    """Outcomes stored above this sequence never count."""
 
 
-UNDECODABLE = Outcome(reason=Reason.UNKNOWN, message="The stored outcome cannot be decoded.")
+UNDECODABLE = Outcome(reason=Reason.UNKNOWN, **fields_of(OUTCOME_UNDECODABLE()))
+
+
+def retry_delay(spec: TaskSpec, retry: int) -> int:
+    """Seconds to wait before retry number ``retry``, which counts from 1."""
+    if spec.retry_strategy is RetryStrategy.LINEAR:
+        return spec.retry_delay
+    return min(spec.retry_delay << (retry - 1), LONGEST_DELAY_SECONDS)
 
 
 class TaskRun:
-    """All nodes of one started task."""
+    """All nodes of one started task. ``on_move(task, node)`` is told of every move of a node."""
 
-    def __init__(self, head: TaskHead, names: Sequence[str]) -> None:
+    def __init__(
+        self,
+        head: TaskHead,
+        names: Sequence[str],
+        on_move: Callable[[str, str], None] = lambda _task, _node: None,
+    ) -> None:
         self.head = head
+        self._on_move = on_move
         size = head.spec.batch_size
         self.nodes = [NodeRun(name, i, i // size + 1) for i, name in enumerate(names)]
         self.by_name = {node.name: node for node in self.nodes}
@@ -57,8 +88,6 @@ class TaskRun:
         """The highest store sequence among the outcomes that were taken in."""
         self.batch_began: dict[int, float] = {}
         """When a batch was begun (seconds), until all its nodes are settled once."""
-        self.touched: set[str] = set()
-        """Nodes whose phase has changed since somebody last looked and cleared this."""
         self.arrived_bytes: int | None = None
         """Compressed bytes of all images that have arrived; None while none is known."""
         self.sizes: dict[str, int] = {}
@@ -124,6 +153,10 @@ class TaskRun:
             bytes=self.arrived_bytes,
         )
 
+    def ending(self) -> Ending:
+        """What a cancel or an end at this moment counts."""
+        return Ending(self.counts(), self.results_seq)
+
     def allowed_failures(self) -> int:
         """How many nodes may fail without failing the task; a percentage is rounded down."""
         allowed = self.spec.max_failed_nodes
@@ -142,8 +175,10 @@ class TaskRun:
 
     def take_in(
         self, key: AttemptKey, outcome: Outcome, *, seq: int, stored_at: float, now: float
-    ) -> list[Change]:
-        """Apply one stored outcome; no change where it says nothing new (double, late, unknown).
+    ) -> list[tuple[int, Step]]:
+        """Apply one stored outcome: what became of which attempts, in their order.
+
+        Nothing where it says nothing new (double, late, unknown).
 
         ``stored_at`` is the store's clock and ``now`` the leader's, both in seconds: the retry is
         due one delay after the store's time, but never later than one delay from now. An outcome
@@ -155,18 +190,18 @@ class TaskRun:
             return []
         if not node.next_attempt <= key.attempt <= self.spec.max_retries + 1:
             return []
-        node.early.setdefault(key.attempt, Decision(outcome, seq, stored_at))
-        changes = []
+        node.early.setdefault(key.attempt, StoredOutcome(outcome, seq, stored_at))
+        decided = []
         while node.phase not in OVER:
             attempt = node.next_attempt
-            decision = node.early.pop(attempt, None)
-            if decision is None:
+            stored = node.early.pop(attempt, None)
+            if stored is None:
                 break
-            changes.append(Change(attempt, self._decided(node, attempt, decision, now)))
-        return changes
+            decided.append((attempt, self._decided(node, attempt, stored, now)))
+        return decided
 
-    def _decided(self, node: NodeRun, attempt: int, decision: Decision, now: float) -> Step:
-        outcome, seq, stored_at = decision
+    def _decided(self, node: NodeRun, attempt: int, stored: StoredOutcome, now: float) -> Step:
+        outcome, seq, stored_at = stored
         self.results_seq = max(self.results_seq, seq)
         node.attempt = attempt
         node.finished_at = int(stored_at * 1000)
@@ -183,7 +218,7 @@ class TaskRun:
                 self.arrived_bytes = (self.arrived_bytes or 0) + image.bytes
                 self.sizes[image.image] = max(self.sizes.get(image.image, 0), image.bytes)
         if all(node.arrived(image.name) for image in self.spec.work):
-            node.reason = node.message = None
+            node.reason = node.text = None
             self.move(node, NodePhase.SUCCEEDED)
             return Step.SUCCEEDED
         return self._failed(node, stored_at, now)
@@ -207,8 +242,12 @@ class TaskRun:
                 self.move(node, NodePhase.CANCELLED)
 
     def move(self, node: NodeRun, phase: NodePhase) -> None:
-        """Bring a node into a phase; the one place where phases change."""
-        self.touched.add(node.name)
+        """Bring a node into a phase; the one place where phases change.
+
+        Raises IllegalMoveError where ``NEXT_PHASES`` has no such move.
+        """
+        if phase not in NEXT_PHASES[node.phase]:
+            raise IllegalMoveError(f"{self.head.id} {node.name}: {node.phase} to {phase}")
         self.in_phase[node.phase] -= 1
         self.in_phase[phase] += 1
         self._open += (node.phase in OVER) - (phase in OVER)
@@ -219,17 +258,15 @@ class TaskRun:
                     self.missing[image.name] -= 1
         node.phase = phase
         node.retry_at = None
+        while self._retries and self.nodes[self._retries[0][1]].retry_at != self._retries[0][0]:
+            heapq.heappop(self._retries)  # that node has moved on since
+        self._on_move(self.head.id, node.name)
 
     # ── who may begin ──
 
     def next_retry(self) -> float | None:
         """When the earliest retry is due, in seconds; None where no node waits for one."""
-        while self._retries:
-            due, index = self._retries[0]
-            if self.nodes[index].retry_at == due:
-                return due
-            heapq.heappop(self._retries)  # that node has moved on since
-        return None
+        return self._retries[0][0] if self._retries else None
 
     def candidate(self, now: float) -> NodeRun | None:
         """The node that a free place goes to, to be placed: a due retry, then the next in order."""
@@ -262,7 +299,7 @@ class TaskRun:
         node.attempt = node.next_attempt
         node.started_at = int(now * 1000)
         node.finished_at = None
-        node.reason = node.message = None
+        node.reason = node.text = None
         if node.phase is NodePhase.WAITING:
             self.batch_began.setdefault(node.batch, now)
         self.current_batch = max(self.current_batch, node.batch)

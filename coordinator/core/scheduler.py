@@ -1,18 +1,32 @@
-"""The core: one door, ``handle(event, now) -> commands``. Nothing here knows a clock or a network.
+"""The core: ``handle(event, now)`` takes one event in and says what is to be done and what is so.
 
 It owns how many tasks run, which node begins next and how a task ends; ``queue.py`` owns pending
-tasks, ``flights.py`` the attempts in flight, ``run.py`` one task's nodes. Unknown, late, doubled
-and stale events have no effect.
+tasks, ``in_flight.py`` the attempts in flight, ``run.py`` one task's nodes. Unknown, late, doubled
+and stale events have no effect. Nothing here knows a clock or a network.
+
+A core that has not heard ``Settled`` follows: it takes everything in and decides nothing, however
+long that lasts; ``Settled`` makes it the leader.
 """
 
 from __future__ import annotations
 
 from bisect import insort
-from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import NamedTuple
 
-from common.reasons import Reason
-from coordinator.core.commands import Command, FinishTask, TellBatch, TellNode, WakeAt
+from coordinator.core.changes import (
+    AttemptDecided,
+    BatchSettled,
+    Change,
+    NodeMoved,
+    TaskBegan,
+    TaskOver,
+    TaskQueued,
+)
+from coordinator.core.commands import Command, WakeAt
+from coordinator.core.ending import finish
 from coordinator.core.events import (
     AgentHeard,
     AssignmentAccepted,
@@ -36,19 +50,25 @@ from coordinator.core.events import (
     VerdictFailed,
     Woken,
 )
-from coordinator.core.fleet import Fleet, Node
-from coordinator.core.flights import Flights
-from coordinator.core.node_run import NodePhase
-from coordinator.core.queue import Queue, Urgency, urgency
-from coordinator.core.run import TaskRun
-from coordinator.core.selection import describe
-from coordinator.core.task import TaskStatus
-from coordinator.core.timers import Judge, LookAround, SendAgain, StartAgain, Timers
+from coordinator.core.fleet import Fleet, FleetView, Node
+from coordinator.core.in_flight import InFlight
+from coordinator.core.queue import Pending, Queue, Urgency, urgency
+from coordinator.core.run import Ending, TaskRun
+from coordinator.core.timers import (
+    DecideAgain,
+    Reconsider,
+    SendAgain,
+    SilenceCheck,
+    StartAgain,
+    Timers,
+)
 
 FINISH_AGAIN_SECONDS = 2.0
 FIRST_LOOK_SECONDS = 10.0
 REMEMBERED_ENDS = 10_000
 """Ended tasks that a late word of their creation or start does not bring back to life."""
+REMEMBERED_VANISHED = 10_000
+"""Vanished nodes that are known not to exist when another leader's start names them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,59 +85,103 @@ class Limits:
     """
 
 
+class Decision(NamedTuple):
+    """What one event leads to."""
+
+    commands: list[Command]
+    """To be carried out, in this order."""
+    changes: list[Change]
+    """What has become so, in the order in which it did."""
+
+
 class Core:
-    """What decides."""
+    """The state of all unfinished tasks and of the fleet, and what follows from each event.
+
+    ``runs``, ``waiting`` and ``fleet`` are for reading; they change by ``handle`` alone.
+    """
 
     def __init__(self, limits: Limits, now: float) -> None:
         self.limits = limits
-        self.fleet = Fleet()
-        self.runs: dict[str, TaskRun] = {}
-        self._out: list[Command] = []
-        self._timers = Timers(self.fleet.clock)
-        self._queue = Queue(self.fleet, self._timers, now + limits.first_look)
-        self.waiting = self._queue.tasks
-        self._flights = Flights(
+        self._fleet = Fleet()
+        self._runs: dict[str, TaskRun] = {}
+        self._commands: list[Command] = []
+        self._changes: list[Change] = []
+        self._moved: set[tuple[str, str]] = set()
+        self._timers = Timers(self._fleet.clock)
+        self._queue = Queue(self._fleet, self._timers, now + limits.first_look)
+        self.runs: Mapping[str, TaskRun] = MappingProxyType(self._runs)
+        """Running tasks."""
+        self.waiting: Mapping[str, Pending] = MappingProxyType(self._queue.tasks)
+        """Pending tasks."""
+        self.fleet: FleetView = self._fleet
+        self._in_flight = InFlight(
             self.runs,
             self.waiting,
-            self.fleet,
+            self._fleet,
             self._timers,
-            self._out.append,
+            self._commands.append,
             agent_wait=limits.agent_wait,
             limit=limits.max_nodes_in_flight,
         )
         self._ranked: list[tuple[Urgency, str]] = []
         self._ended: dict[str, None] = {}
+        self._vanished: dict[str, None] = {}
+        """The nodes that ceased to exist last."""
         self._vanished_meanwhile: set[str] = set()
         """Nodes that ceased to exist while a start that may name them was being stored."""
-        self._settling = True
         self._store_is_open = True
         self._wake: float | None = None
 
-    def handle(self, event: Event, now: float) -> list[Command]:
-        """Take one event in; returns what is to be done, in this order.
+    # ── what is so ──
+
+    @property
+    def leads(self) -> bool:
+        """Whether this core decides; until ``Settled`` it only follows."""
+        return self._in_flight.leads
+
+    @property
+    def in_flight(self) -> int:
+        """Attempts in flight, over all tasks."""
+        return len(self._in_flight)
+
+    def accepted_by(self, task: str, node: str) -> str | None:
+        """The agent instance that has accepted the attempt in flight on a node, if any."""
+        return self._in_flight.accepted_by(task, node)
+
+    def ending(self, task: str) -> Ending | None:
+        """What counts of a task that is cancelled at this moment; None where it never began."""
+        run = self._runs.get(task)
+        return None if run is None else run.ending()
+
+    # ── events ──
+
+    def handle(self, event: Event, now: float) -> Decision:
+        """Take one event in.
 
         ``now`` is in seconds since 1970, about as the store's clock has it, and never falls.
         """
         self._take_in(event, now)
-        if not self._settling:
+        if self.leads:
             self._go_on(now)
         self._ask_to_be_woken()
-        out = self._out[:]
-        self._out.clear()
-        return out
+        decision = Decision(self._commands[:], self._changes[:])
+        self._commands.clear()
+        self._changes.clear()
+        self._moved.clear()
+        return decision
 
-    def _take_in(self, event: Event, now: float) -> None:  # noqa: C901, PLR0912 - the one door
+    def _take_in(self, event: Event, now: float) -> None:  # noqa: C901, PLR0912 - one case an event
         match event:
             case OutcomeStored():
                 self._outcome_stored(event, now)
             case AssignmentAccepted():
-                self._flights.accepted(event, now)
+                self._in_flight.accepted(event, now)
             case AgentHeard():
-                self._flights.heard(event, now, settling=self._settling)
+                self._in_flight.heard(event, now)
             case AssignmentRefused():
-                self._flights.refused(event, now)
+                self._in_flight.refused(event, now)
             case AssignmentUnanswered():
-                self._flights.unanswered(event, now)
+                self._in_flight.unanswered(event, now)
             case Woken():
                 self._woken(now)
             case TaskCreated():
@@ -125,13 +189,13 @@ class Core:
             case TaskStarted():
                 self._task_started(event)
             case TaskEnded():
-                self._task_ended(event.head.id)
+                self._task_ended(event)
             case StartFailed():
                 self._queue.start_failed(event.task, now)
             case FinishFailed():
                 self._finish_failed(event.task, now)
             case VerdictFailed():
-                self._flights.verdict_failed(event, now)
+                self._in_flight.verdict_failed(event, now)
             case NodeSeen():
                 self._node_seen(event, now)
             case NodeVanished():
@@ -139,22 +203,23 @@ class Core:
             case NodesListed():
                 self._nodes_listed(now)
             case BusFellSilent():
-                self.fleet.clock.stop(event.since, now)
+                self._fleet.clock.stop(event.since, now)
             case BusHeard():
-                self.fleet.clock.go_on(now)
-            case Settled() if self._settling:
-                self._settling = False
+                self._fleet.clock.go_on(now)
+            case Settled() if not self.leads:
                 self._queue.begin_first_look(now, self.limits.first_look)
+                self._in_flight.take_over(now)
             case StoreClosed():
                 self._store_is_open = False
             case StoreOpened():
                 self._store_is_open = True
 
     def _go_on(self, now: float) -> None:
+        """Start tasks, give free places away, end what is over: the leader's work."""
         if self._store_is_open:
             self._start_tasks(now)
         for _, task in self._ranked:
-            run = self.runs[task]
+            run = self._runs[task]
             if self._store_is_open:
                 self._fill(run, now)
             self._finish(run, now)
@@ -162,27 +227,42 @@ class Core:
     # ── tasks come and go ──
 
     def _task_created(self, event: TaskCreated) -> None:
-        if event.head.id not in self.runs and event.head.id not in self._ended:
-            self._queue.add(event.head, event.order, event.named, found=event.found)
+        head = event.head
+        if head.id in self._runs or head.id in self._ended:
+            return
+        if self._queue.add(head, event.order, event.named, found=event.found):
+            self._changes.append(TaskQueued(head, event.found))
 
     def _task_started(self, event: TaskStarted) -> None:
         task = event.head.id
-        if task not in self.runs and task not in self._ended:
-            run = self.runs[task] = TaskRun(event.head, event.nodes)
+        if task not in self._runs and task not in self._ended:
+            run = self._runs[task] = TaskRun(event.head, event.nodes, self._note_move)
             insort(self._ranked, (urgency(event.head, event.order), task))
-            for name in sorted(self._vanished_meanwhile & run.by_name.keys()):
-                self._flights.remove(run, run.by_name[name])
+            self._changes.append(TaskBegan(event.head))
+            for name in sorted(self._missing_of(run)):
+                self._in_flight.remove(run, run.by_name[name])
         self._leave_queue(task)
 
-    def _task_ended(self, task: str) -> None:
+    def _missing_of(self, run: TaskRun) -> set[str]:
+        """Nodes of a task that ceased to exist after they were chosen for it.
+
+        A node that was chosen by its labels existed then. One that was named did not have to: it
+        is missing only if it vanished while this core's own start of the task was being stored.
+        """
+        vanished = self._vanished_meanwhile if run.spec.names_nodes else self._vanished.keys()
+        return vanished & run.by_name.keys()
+
+    def _task_ended(self, event: TaskEnded) -> None:
+        task = event.head.id
         self._leave_queue(task)
-        run = self.runs.pop(task, None)
+        run = self._runs.get(task)
         if run is not None:
             self._ranked = [entry for entry in self._ranked if entry[1] != task]
-            self._flights.cancel_task(run)
-        self._ended[task] = None
-        if len(self._ended) > REMEMBERED_ENDS:
-            del self._ended[next(iter(self._ended))]
+            self._in_flight.cancel_task(run)
+            del self._runs[task]
+        if task not in self._ended:
+            self._changes.append(TaskOver(event.head))
+        _remember(self._ended, task, REMEMBERED_ENDS)
 
     def _leave_queue(self, task: str) -> None:
         self._queue.remove(task)
@@ -190,90 +270,96 @@ class Core:
             self._vanished_meanwhile.clear()
 
     def _start_tasks(self, now: float) -> None:
-        while len(self.runs) + len(self._queue.starting) < self.limits.max_concurrent_tasks:
+        while len(self._runs) + len(self._queue.starting) < self.limits.max_concurrent_tasks:
             start = self._queue.start_next(now)
             if start is None:
                 return
-            self._out.append(start)
+            self._commands.append(start)
 
     # ── nodes begin ──
 
+    def _note_move(self, task: str, node: str) -> None:
+        if (task, node) not in self._moved:
+            self._moved.add((task, node))
+            self._changes.append(NodeMoved(task, node))
+
     def _fill(self, run: TaskRun, now: float) -> None:
-        while self._flights.has_room(run):
+        while self._in_flight.has_room(run):
             node = run.candidate(now)
             if node is None:
                 break
-            self._flights.begin(run, node, now)
+            self._in_flight.begin(run, node, now)
         due = run.next_retry()
         if due is not None and due > now and due != run.woken_for:
             run.woken_for = due
-            self._timers.at(due, LookAround())
+            self._timers.at(due, Reconsider())
 
     # ── outcomes, and the end ──
 
     def _outcome_stored(self, event: OutcomeStored, now: float) -> None:
-        task, name, attempt = event.key
-        run = self.runs.get(task)
-        if run is None:
+        task, name, number = event.key
+        run = self._runs.get(task)
+        node = run.by_name.get(name) if run is not None else None
+        if run is None or node is None:
             return
-        changes = run.take_in(
+        early = dict(node.early)
+        decided = run.take_in(
             event.key, event.outcome, seq=event.seq, stored_at=event.stored_at, now=now
         )
-        if not changes:
+        if not decided:
             return
-        node = run.by_name[name]
-        self._flights.landed(run, node, attempt, event.outcome.instance)
-        for change in changes:
-            self._out.append(TellNode(task, name, change.attempt, change.step, event.live))
+        self._in_flight.decided(run, node, number, event.outcome.instance)
+        for attempt, step in decided:
+            by = event
+            if attempt in early:
+                outcome, seq, stored_at = early[attempt]
+                key = event.key._replace(attempt=attempt)
+                by = replace(event, key=key, outcome=outcome, seq=seq, stored_at=stored_at)
+            self._changes.append(AttemptDecided(task, name, attempt, step, by))
         if node.batch in run.batch_began and run.is_settled(node.batch):
             seconds = now - run.batch_began.pop(node.batch)
-            self._out.append(TellBatch(task, node.batch, seconds))
+            self._changes.append(BatchSettled(task, node.batch, seconds))
 
     def _finish(self, run: TaskRun, now: float) -> None:
         if run.finishing or now < run.finish_at or not run.is_over:
             return
         run.finishing = True
-        status = run.verdict()
-        words = _closing_words(run, status)
-        self._out.append(FinishTask(run.head.id, status, run.counts(), run.results_seq, words))
+        self._commands.append(finish(run))
 
     def _finish_failed(self, task: str, now: float) -> None:
-        run = self.runs.get(task)
+        run = self._runs.get(task)
         if run is not None and run.finishing:
             run.finishing = False
             run.finish_at = now + FINISH_AGAIN_SECONDS
-            self._timers.at(run.finish_at, LookAround())
+            self._timers.at(run.finish_at, Reconsider())
 
     # ── nodes come and go ──
 
     def _node_seen(self, event: NodeSeen, now: float) -> None:
         node = Node(event.labels, event.schedulable, event.problem)
-        if self.fleet.nodes.get(event.name) == node:
+        if self._fleet.nodes.get(event.name) == node:
             return
-        self.fleet.see(event.name, node)
+        self._fleet.see(event.name, node)
+        self._vanished.pop(event.name, None)
         self._vanished_meanwhile.discard(event.name)
-        for run in self.runs.values():
-            if event.name in run.by_name:
-                run.by_name[event.name].gone = False
         self._queue.node_appeared(node)
-        self._flights.available(event.name, now)
+        self._in_flight.returned(event.name, now)
 
     def _node_vanished(self, name: str) -> None:
-        self.fleet.lose(name)
+        self._fleet.lose(name)
+        _remember(self._vanished, name, REMEMBERED_VANISHED)
         if self._queue.starting:
             self._vanished_meanwhile.add(name)
-        for run in self.runs.values():
-            if name in run.by_name:
-                self._flights.remove(run, run.by_name[name])
+        self._in_flight.vanished(name)
 
     def _nodes_listed(self, now: float) -> None:
         self._queue.end_first_look(now)
-        for run in self.runs.values():
+        for run in self._runs.values():
             if run.spec.names_nodes:
                 continue  # a name that no node has stays, and fails by that name
             for node in run.nodes:
-                if node.name not in self.fleet.nodes:
-                    self._flights.remove(run, node)
+                if node.name not in self._fleet.nodes:
+                    self._in_flight.remove(run, node)
 
     # ── time ──
 
@@ -282,43 +368,26 @@ class Core:
         for timer in self._timers.due(now):
             match timer:
                 case SendAgain():
-                    self._flights.send_again(timer.key, now)
-                case Judge():
-                    self._flights.judge(timer.key, now)
+                    self._in_flight.send_again(timer.key, now)
+                case SilenceCheck():
+                    self._in_flight.check_silence(timer.key, now)
+                case DecideAgain():
+                    self._in_flight.decide_again(timer.key, now)
                 case StartAgain():
                     self._queue.start_again(timer.task)
-                case LookAround():
-                    pass  # being at the door is enough
+                case Reconsider():
+                    pass  # every event is followed by a look at what can begin or end
 
     def _ask_to_be_woken(self) -> None:
         when = self._timers.next()
         if when is not None and when != self._wake:
             self._wake = when
-            self._out.append(WakeAt(when))
+            self._commands.append(WakeAt(when))
 
 
-def _closing_words(run: TaskRun, status: TaskStatus) -> str | None:
-    """Why a task ended as it did, in one sentence; None where there is nothing to say."""
-    if not run.nodes:
-        selection = describe(run.spec)
-        return f"No node matches {selection}." if selection else "There is no node."
-    if run.total == 0:
-        return "Every node of the task ceased to exist before it was done."
-    failed = run.in_phase[NodePhase.FAILED]
-    if not failed:
-        return None
-    allowed = run.allowed_failures()
-    words = f"{failed} of {run.total} nodes failed; at most {allowed} may."
-    if status is TaskStatus.COMPLETED:
-        return words
-    return f"{words} Most often: {_commonest_reason(run)}."
-
-
-def _commonest_reason(run: TaskRun) -> Reason:
-    reasons: Counter[Reason] = Counter()
-    for node in run.nodes:
-        if node.phase is NodePhase.FAILED:
-            reasons.update({image.reason or Reason.UNKNOWN for image in node.failed_images()})
-            if node.reason is not None:
-                reasons[node.reason] += 1
-    return reasons.most_common(1)[0][0]
+def _remember(memory: dict[str, None], name: str, most: int) -> None:
+    """Add the newest name to a memory of so many."""
+    memory.pop(name, None)
+    memory[name] = None
+    if len(memory) > most:
+        del memory[next(iter(memory))]

@@ -121,8 +121,8 @@ class TaskCounts(Record, frozen=True, kw_only=True):
     """Compressed bytes of all images that are there now on completed work, where known."""
 
 
-class Duty(StrEnum):
-    """What the world has yet to be told of a finished task."""
+class PendingNotification(StrEnum):
+    """How a finished task has yet to be announced."""
 
     EVENT = "event"
     WEBHOOK = "webhook"
@@ -146,10 +146,11 @@ class TaskHead(Record, frozen=True, kw_only=True):
     results_seq: int | None = None
     """Outcomes stored above this sequence never count."""
     message: str | None = None
+    """Why it ended as it did, in English."""
     message_code: str | None = None
-    """Which sentence ``message`` is; heads of earlier versions have none."""
+    """Which sentence that is (``common/texts.py``); None in heads of older versions."""
     message_params: dict[str, Param] = {}
-    notify: tuple[Duty, ...] = ()
+    notify: tuple[PendingNotification, ...] = ()
     retry_of: str | None = None
     node_list: str | None = None
     """Under which name the node list of a started task is stored."""

@@ -12,7 +12,7 @@ from coordinator.core.fleet import SilenceClock
 
 
 @dataclass(frozen=True, slots=True)
-class LookAround:
+class Reconsider:
     """Nothing in particular: a retry is due, the first look ends, an end is to be stored again."""
 
 
@@ -31,13 +31,20 @@ class SendAgain:
 
 
 @dataclass(frozen=True, slots=True)
-class Judge:
-    """The agent of this attempt may have been silent for too long, or a verdict was refused."""
+class SilenceCheck:
+    """The agent of this attempt may have been silent for too long."""
 
     key: AttemptKey
 
 
-Timer = LookAround | StartAgain | SendAgain | Judge
+@dataclass(frozen=True, slots=True)
+class DecideAgain:
+    """The store refused a verdict on this attempt."""
+
+    key: AttemptKey
+
+
+Timer = Reconsider | StartAgain | SendAgain | SilenceCheck | DecideAgain
 
 
 class Timers:

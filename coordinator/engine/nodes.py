@@ -20,7 +20,7 @@ from common.bus import Received
 from common.messages import Heartbeat
 from common.texts import Text
 from coordinator.core.events import AgentHeard, Event, NodeSeen, NodesListed, NodeVanished
-from coordinator.core.fleet import Fleet, Node
+from coordinator.core.fleet import FleetView, Node
 from coordinator.nodes.source import NewSource
 from coordinator.snapshots import KnownNode
 
@@ -53,7 +53,7 @@ class NodeTable:
     def __init__(
         self,
         *,
-        fleet: Fleet,
+        fleet: FleetView,
         new_source: NewSource,
         feed: Callable[[Event], None],
         clock: Callable[[], float],

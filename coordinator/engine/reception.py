@@ -12,7 +12,7 @@ from common.bus import BusError, Handler, Received, Subscription
 from common.logs import Log, RateLimitedLog
 from common.messages import NOT_DECODABLE
 from coordinator.core.events import BusFellSilent, BusHeard, Event
-from coordinator.core.fleet import Fleet
+from coordinator.core.fleet import FleetView
 
 poison = RateLimitedLog(Log(__name__))
 
@@ -69,7 +69,9 @@ class Pinged(Protocol):
 class HasFleet(Protocol):
     """What is needed of the core."""
 
-    fleet: Fleet
+    @property
+    def fleet(self) -> FleetView:
+        """Who is there, and the clock of silence."""
 
 
 async def watch_bus(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from common.texts import TASK_QUEUED, TASK_STARTING, Text
-from coordinator.core.fleet import Fleet
+from coordinator.core.fleet import FleetView
 from coordinator.core.node_run import NodePhase
 from coordinator.core.queue import Pending
 from coordinator.core.run import TaskRun
@@ -16,8 +16,13 @@ from coordinator.core.scheduler import Limits
 class Known(Protocol):
     """What is needed of the core."""
 
-    limits: Limits
-    fleet: Fleet
+    @property
+    def limits(self) -> Limits:
+        """What the operator allows."""
+
+    @property
+    def fleet(self) -> FleetView:
+        """Who is there."""
 
     @property
     def runs(self) -> Mapping[str, TaskRun]:

@@ -15,7 +15,7 @@ from coordinator.core.node_run import IN_FLIGHT, OVER, NodePhase, NodeRun
 from coordinator.core.task import TaskHead
 from coordinator.documents import LiveImage, LiveNode, Node, NodeImage, TaskNode
 from coordinator.snapshots import NOTHING_KNOWN, KnownNode, Pulls
-from coordinator.views.texts import shown, text_of_image, text_of_node
+from coordinator.views.texts import shown
 from coordinator.views.times import milliseconds_if_known
 
 _TELLS_WHY: Final = frozenset({NodePhase.RETRYING, NodePhase.FAILED, NodePhase.CANCELLED})
@@ -78,11 +78,11 @@ def _why(node: NodeRun) -> tuple[str | UnsetType, Text | None]:
     if node.phase not in _TELLS_WHY:
         return UNSET, None
     if node.reason is not None:
-        return node.reason, text_of_node(node)
+        return node.reason, node.text
     image = next(node.failed_images(), None)
     if image is None:
         return UNSET, None
-    return image.reason or Reason.UNKNOWN, text_of_image(image)
+    return image.reason or Reason.UNKNOWN, image.text
 
 
 # ── images ───────────────────────────────────────────────────────────────────────────────────
@@ -121,7 +121,7 @@ def _image(node: NodeRun, name: str) -> NodeImage:
         return NodeImage(image=name, state=state)
     if node.arrived(name):
         return _arrived_image(outcome)
-    said = shown(text_of_image(outcome))
+    said = shown(outcome.text)
     return NodeImage(
         image=name,
         state=outcome.state,

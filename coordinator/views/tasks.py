@@ -17,7 +17,7 @@ from coordinator.core.run import TaskRun
 from coordinator.core.task import Requirement, TaskCounts, TaskHead, TaskStatus
 from coordinator.documents import FailedNodeDetail, LabelRequirement, Task, TaskProgress, encode
 from coordinator.snapshots import Snapshot, Transfer
-from coordinator.views.texts import Shown, shown, text_of_image, text_of_node, text_of_task
+from coordinator.views.texts import Shown, shown, text_of_task
 from coordinator.views.times import seconds, seconds_if_known
 
 DETAILS_SHOWN: Final = 100
@@ -190,10 +190,10 @@ def _first(details: Iterator[FailedNodeDetail]) -> list[FailedNodeDetail]:
 
 def _details_of(node: NodeRun) -> Iterator[FailedNodeDetail]:
     failures: list[tuple[str | UnsetType, Reason | None, Text | None]] = [
-        (image.image, image.reason, text_of_image(image)) for image in node.failed_images()
+        (image.image, image.reason, image.text) for image in node.failed_images()
     ]
     if node.reason is not None:
-        failures.append((UNSET, node.reason, text_of_node(node)))
+        failures.append((UNSET, node.reason, node.text))
     for image, reason, text in failures:
         said = shown(text)
         yield FailedNodeDetail(

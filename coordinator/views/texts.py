@@ -8,10 +8,8 @@ from typing import Final, NamedTuple
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from common.messages import ImageOutcome
 from common.reasons import clip
-from common.texts import Param, Text
-from coordinator.core.node_run import NodeRun
+from common.texts import Param, Text, text_of
 from coordinator.core.task import TaskHead
 
 PARAMS_BYTES: Final = 2048
@@ -39,20 +37,4 @@ def shown(text: Text | None) -> Shown:
 
 def text_of_task(head: TaskHead) -> Text | None:
     """Why a finished task ended as it did."""
-    return _text(head.message, head.message_code, head.message_params)
-
-
-def text_of_node(node: NodeRun) -> Text | None:
-    """Why a node's last attempt failed, where the fault was the node's own."""
-    return _text(node.message)
-
-
-def text_of_image(image: ImageOutcome) -> Text | None:
-    """Why an image could not be pulled."""
-    return _text(image.message, image.message_code, image.message_params)
-
-
-def _text(
-    message: str | None, code: str | None = None, params: Mapping[str, Param] | None = None
-) -> Text | None:
-    return Text(message, code or "", params or {}) if message else None
+    return text_of(head.message, head.message_code or "", head.message_params)

@@ -9,7 +9,7 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
-from common.bus.backoff import Backoff
+from common.backoff import Backoff
 
 from common.bus.errors import NotConnected, StoreRefused, StoreUnavailable, StoreWentBack
 from common.bus.reading import PULL_RECORDS, REOPEN_CEILING

@@ -9,7 +9,7 @@ import pytest
 from common import subjects
 from common.bus import Bus, StoreWentBack
 from coordinator import event_feed
-from coordinator.core.task import Duty, TaskHead, TaskSpec, TaskStatus
+from coordinator.core.task import PendingNotification, TaskHead, TaskSpec, TaskStatus
 from coordinator.event_feed import EventFeed, KeptEvent, NothingLeft, Reading
 from coordinator.port import StoreAway
 from tests.api.fake_event_log import FakeEventLog, away, event, unexpected
@@ -121,7 +121,7 @@ class Reader:
         return not self.reading.take()
 
 
-def head(task: str, status: TaskStatus, notify: Sequence[Duty] = ()) -> TaskHead:
+def head(task: str, status: TaskStatus, notify: Sequence[PendingNotification] = ()) -> TaskHead:
     """A task's head, where its status is all that matters."""
     return TaskHead(
         id=task,
@@ -134,7 +134,7 @@ def head(task: str, status: TaskStatus, notify: Sequence[Duty] = ()) -> TaskHead
 
 RUNNING = head(A, TaskStatus.RUNNING)
 DONE = head(A, TaskStatus.COMPLETED)
-UNTOLD = head(A, TaskStatus.COMPLETED, [Duty.EVENT])
+UNTOLD = head(A, TaskStatus.COMPLETED, [PendingNotification.EVENT])
 LIFE = [("task.created", A), ("task.created", B), ("task.started", A), ("node.succeeded", A)]
 
 

@@ -18,7 +18,7 @@ from coordinator.core.task import TaskStatus
 from coordinator.event_feed import EventFeed
 from coordinator.snapshots import KnownNode
 from tests.api.conftest import Client
-from tests.api.fake_engine import FakeChanges, FakeEngine, begin, pulled
+from tests.api.fake_engine import FakeChanges, FakeEngine, FakeNodes, begin, pulled
 from tests.api.fake_event_log import FakeEventLog, event
 
 Create = Callable[..., Awaitable[Any]]
@@ -267,11 +267,11 @@ async def test_a_fault_in_mid_stream_ends_it(
 ) -> None:
     """What fails after the answer has begun ends this stream, and nothing else."""
 
-    def explode(_name: str) -> None:
+    def explode(*_: object) -> None:
         raise RuntimeError("a fault")
 
     async with stream(f"{ALL}?live=true") as opened:
-        monkeypatch.setattr(engine, "node", explode)
+        monkeypatch.setattr(FakeNodes, "get", explode)
         _fleet(engine).add("node-1")
         with pytest.raises(Exception, match=r"(?i)payload|disconnected|reset"):
             await opened.ends()

@@ -110,7 +110,7 @@ async def test_a_pending_task_says_what_it_waits_for(
     client: Client, engine: FakeEngine, create: Create
 ) -> None:
     """The message of a pending task is why it does not run."""
-    engine.waits = Text("Waits: 3 tasks are running, at most 3 may run at once.")
+    engine.waits = "Waits: 3 tasks are running, at most 3 may run at once."
     task = await create()
     assert task["message"] == engine.waits
     assert (await _get(client, task["taskId"]))["message"] == engine.waits

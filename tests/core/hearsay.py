@@ -8,7 +8,6 @@ from math import inf
 
 from common.messages import Outcome
 from common.subjects import AttemptKey
-from coordinator.core.backoff import retry_delay
 from coordinator.core.events import (
     AgentHeard,
     AssignmentUnanswered,
@@ -26,6 +25,7 @@ from coordinator.core.events import (
     TaskStarted,
     VerdictFailed,
 )
+from coordinator.core.run import retry_delay
 from coordinator.core.task import TaskHead
 from tests.core.model_agents import HEARTBEAT_SECONDS
 from tests.core.reference import Standing, standing

@@ -10,6 +10,16 @@ from collections import defaultdict
 
 from common.reasons import Reason
 from common.subjects import AttemptKey
+from common.texts import AGENT_DIED
+from coordinator.core.changes import (
+    AttemptDecided,
+    BatchSettled,
+    Change,
+    NodeMoved,
+    TaskBegan,
+    TaskOver,
+    TaskQueued,
+)
 from coordinator.core.commands import (
     Assign,
     CancelWork,
@@ -17,12 +27,12 @@ from coordinator.core.commands import (
     FinishTask,
     StartTask,
     StoreVerdict,
-    TellNode,
 )
 from coordinator.core.events import AgentHeard, Event
-from coordinator.core.flights import DECIDE_AGAIN_SECONDS
+from coordinator.core.in_flight import DECIDE_AGAIN_SECONDS
 from coordinator.core.node_run import IN_FLIGHT, OVER, UNSETTLED, NodePhase, NodeRun
 from coordinator.core.run import TaskRun
+from coordinator.core.scheduler import Core, Decision
 from coordinator.core.task import Rollout, TaskHead, TaskStatus
 from tests.core.hearsay import Hearsay
 from tests.core.world import World
@@ -46,6 +56,46 @@ def urgency(entry: tuple[TaskHead, int]) -> tuple[int, int]:
     return -head.spec.priority, order
 
 
+class News:
+    """Compares what one core tells with what has become of it."""
+
+    def __init__(self) -> None:
+        self._told: set[tuple[str, object]] = set()
+        self._phases: dict[tuple[str, str], NodePhase] = {}
+
+    def judge(self, core: Core, changes: list[Change]) -> None:
+        """Everything that is so is told, once, and nothing else."""
+        moved = [(c.task, c.node) for c in changes if isinstance(c, NodeMoved)]
+        demand(len(moved) == len(set(moved)), "a node moves once in a decision", moved)
+        for change in changes:
+            self._judge_once(core, change)
+        phases = {(t, n.name): n.phase for t, run in core.runs.items() for n in run.nodes}
+        for place, phase in phases.items():
+            before = self._phases.get(place, NodePhase.WAITING)
+            demand(before is phase or place in moved, "moves are told", place, before, phase)
+        self._phases = phases
+        for kind, tasks in (("queued", core.waiting), ("began", core.runs)):
+            for task in tasks:
+                demand((task, kind) in self._told, "tasks are told of", task, kind)
+
+    def _judge_once(self, core: Core, change: Change) -> None:
+        match change:
+            case TaskQueued(head):
+                news, is_so = (head.id, "queued"), head.id in core.waiting
+            case TaskBegan(head):
+                news, is_so = (head.id, "began"), head.id in core.runs
+            case TaskOver(head):
+                news = (head.id, "over")
+                is_so = head.id not in core.waiting and head.id not in core.runs
+            case BatchSettled(task, batch):
+                news, is_so = (task, f"batch {batch}"), task in core.runs
+            case _:
+                return
+        demand(is_so, "what is told is so", change)
+        demand(news not in self._told, "news are told once", change)
+        self._told.add(news)
+
+
 class Laws:
     """The judge of one world, over all its leaders."""
 
@@ -57,15 +107,20 @@ class Laws:
     def new_leader(self, world: World) -> None:
         """A new core knows nothing."""
         self._said = Hearsay(world.limits.first_look)
+        self._news = News()
         self._agent_wait = world.limits.agent_wait
 
-    def judge(self, world: World, event: Event, commands: list[Command]) -> None:
+    def judge(self, world: World, event: Event, decision: Decision) -> None:
         """Take the event in, then judge every command and what is so afterwards."""
         self._said.take_in(event, world.now)
-        for command in commands:
+        for command in decision.commands:
             self._judge_command(world, command)
+        for change in decision.changes:
+            if isinstance(change, AttemptDecided):
+                self._judge_telling(change)
+        self._news.judge(world.core, decision.changes)
         self._judge_places(world, event)
-        self._judge_holds(world, event, commands)
+        self._judge_holds(world, event, decision.commands)
         self._judge_store(world)
 
     # ── commands ──
@@ -82,8 +137,6 @@ class Laws:
                 self._judge_finish(command)
             case StoreVerdict():
                 self._judge_verdict(command, world.now)
-            case TellNode():
-                self._judge_telling(command)
             case _:
                 pass
 
@@ -113,7 +166,8 @@ class Laws:
         run = world.core.runs.get(task)
         node = run.by_name.get(command.node) if run is not None else None
         if node is not None and node.phase in IN_FLIGHT and node.attempt == command.attempt:
-            demand(node.accepted_by != command.instance, "work in flight goes on", command)
+            holder = world.core.accepted_by(task, command.node)
+            demand(holder != command.instance, "work in flight goes on", command)
 
     def _judge_start(self, world: World, command: StartTask) -> None:
         said, task = self._said, command.task
@@ -170,12 +224,12 @@ class Laws:
             return
         demand((task, node) in said.flying, "silence concerns who holds a place", command)
         lost = command.outcome.reason is Reason.AGENT_LOST
-        if not (lost and "ended while they were at it" in (command.outcome.message or "")):
+        if not (lost and command.outcome.message_code == AGENT_DIED.code):
             last = max(said.flying[task, node], said.shown.get(command.key, 0.0))
             silent = said.audible(now) - last
             demand(silent >= self._agent_wait - SAME_MOMENT, "silence is waited for", command)
 
-    def _judge_telling(self, command: TellNode) -> None:
+    def _judge_telling(self, command: AttemptDecided) -> None:
         key = AttemptKey(command.task, command.node, command.attempt)
         demand(command.task in self._said.running, "only running tasks have news", command)
         demand(key not in self._said.told, "an outcome is told once", command)
@@ -311,8 +365,11 @@ class Laws:
                 # One that is due already and finds no place waits for an event, not for a time.
                 demand(retry <= world.now or wake <= retry, "retries are woken for", retry, wake)
             for node in run.nodes:
-                if node.phase in IN_FLIGHT and not node.deciding and said.deaf_since is None:
-                    latest = said.deaf_total + node.alive_at + self._agent_wait + SAME_MOMENT
+                if node.phase in IN_FLIGHT and said.deaf_since is None:
+                    attempt = world.core._in_flight._attempts[run.head.id, node.name]
+                    if said.settling or attempt.key in said.verdicts:
+                        continue
+                    latest = said.deaf_total + attempt.alive_at + self._agent_wait + SAME_MOMENT
                     again = world.now + DECIDE_AGAIN_SECONDS
                     demand(wake <= max(latest, again), "silence is looked at", node.name)
 

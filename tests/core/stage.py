@@ -1,7 +1,9 @@
-"""A core on a stage: a few events in, the list of commands out, and time passes when told to."""
+"""A core on a stage: a few events in, what follows from them out; time passes when told to."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from msgspec.structs import replace
@@ -9,13 +11,13 @@ from msgspec.structs import replace
 from common.messages import Hold, ImageOutcome, ImageState, Outcome
 from common.reasons import Reason
 from common.subjects import AttemptKey
+from coordinator.core.changes import AttemptDecided, BatchSettled, Change
 from coordinator.core.commands import (
     AskAgent,
     Assign,
     CancelWork,
     Command,
     StoreVerdict,
-    TellNode,
     WakeAt,
 )
 from coordinator.core.events import (
@@ -30,12 +32,27 @@ from coordinator.core.events import (
     TaskStarted,
     Woken,
 )
+from coordinator.core.in_flight import Attempt
 from coordinator.core.node_run import NodePhase, NodeRun
 from coordinator.core.run import Step, TaskRun
 from coordinator.core.scheduler import Core, Limits
 from coordinator.core.task import TaskHead, TaskImage, TaskSpec, TaskStatus
 
-Kind = TypeVar("Kind", bound=Command)
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What is told of an outcome, without the outcome itself."""
+
+    task: str
+    node: str
+    attempt: int
+    step: Step
+    live: bool
+
+
+Said = Command | Told | BatchSettled
+"""A command, or news of outcomes."""
+Kind = TypeVar("Kind", bound=Said)
 
 START = 1_000.0
 FOR_EVER = 1e6
@@ -83,12 +100,17 @@ REMOVAL = Outcome(removed=True)
 
 
 class Stage:
-    """The core with agents that are heard once and stay; commands come back without WakeAt."""
+    """The core with agents that are heard once and stay.
+
+    What comes back are commands without WakeAt, then what is told of outcomes.
+    """
 
     def __init__(self, *nodes: str, settled: bool = True, **limits: Any) -> None:
         self.now = START
         self.wake: float | None = None
         self.core = Core(Limits(**limits), self.now)
+        self.changes: list[Change] = []
+        """All that the core has ever told."""
         self._order = 0
         self._seq = 0
         for node in nodes:
@@ -99,20 +121,22 @@ class Stage:
 
     # ── events in ──
 
-    def tell(self, event: Event) -> list[Command]:
+    def tell(self, event: Event) -> list[Said]:
         """One event in, now."""
-        commands = self.core.handle(event, self.now)
+        commands, changes = self.core.handle(event, self.now)
+        self.changes += changes
         for command in commands:
             if isinstance(command, WakeAt):
                 self.wake = command.when
-        return [command for command in commands if not isinstance(command, WakeAt)]
+        said: list[Said] = [c for c in commands if not isinstance(c, WakeAt)]
+        return said + [news for change in changes if (news := news_of(change))]
 
-    def wait(self, seconds: float) -> list[Command]:
+    def wait(self, seconds: float) -> list[Said]:
         """Let time pass; the core is woken whenever it asked for it.
 
         That silent agents are asked first is left out: ``tell(Woken())`` shows it.
         """
-        until, commands = self.now + seconds, []
+        until, commands = self.now + seconds, list[Said]()
         while self.wake is not None and self.wake <= until:
             self.now, self.wake = max(self.now, self.wake), None
             commands += self.tell(Woken())
@@ -126,29 +150,29 @@ class Stage:
         run: int = 1,
         interval: float = FOR_EVER,
         leaving: bool = False,
-    ) -> list[Command]:
+    ) -> list[Said]:
         """A heartbeat that lists what an agent holds as (task, attempt)."""
         held = tuple(Hold(task=task, attempt=attempt) for task, attempt in holds)
         return self.tell(AgentHeard(node, instance_of(node, run), held, interval, leaving))
 
     def create(
         self, task: str, wanted: TaskSpec | None = None, named: tuple[str, ...] | None = None
-    ) -> list[Command]:
+    ) -> list[Said]:
         """A pending task is stored."""
         self._order += 1
         return self.tell(TaskCreated(head(task, wanted), self._order, named))
 
-    def start(self, task: str, nodes: str, wanted: TaskSpec | None = None) -> list[Command]:
+    def start(self, task: str, nodes: str, wanted: TaskSpec | None = None) -> list[Said]:
         """A running task is stored, with its nodes in one string."""
         self._order += 1
         stored = head(task, wanted, TaskStatus.RUNNING)
         return self.tell(TaskStarted(stored, self._order, tuple(nodes.split())))
 
-    def end(self, task: str, status: TaskStatus = TaskStatus.CANCELLED) -> list[Command]:
+    def end(self, task: str, status: TaskStatus = TaskStatus.CANCELLED) -> list[Said]:
         """A final head is stored."""
         return self.tell(TaskEnded(head(task, status=status)))
 
-    def accept(self, task: str, node: str, attempt: int = 1, run: int = 1) -> list[Command]:
+    def accept(self, task: str, node: str, attempt: int = 1, run: int = 1) -> list[Said]:
         """An agent has accepted an attempt."""
         key = AttemptKey(task, node, attempt)
         return self.tell(AssignmentAccepted(key, instance_of(node, run)))
@@ -163,7 +187,7 @@ class Stage:
         run: int = 1,
         at: float | None = None,
         live: bool = True,
-    ) -> list[Command]:
+    ) -> list[Said]:
         """An agent's outcome was read back, stored now or at another time of the store's clock.
 
         ``run`` 0 stands for the leader itself.
@@ -184,6 +208,10 @@ class Stage:
         """A node of a running task."""
         return self.run(task).by_name[node]
 
+    def attempt(self, task: str, node: str) -> Attempt:
+        """What is known of a node's attempt in flight."""
+        return self.core._in_flight._attempts[task, node]
+
     def phases(self, task: str) -> dict[NodePhase, int]:
         """How many nodes of a task are in which phase."""
         return {phase: count for phase, count in self.run(task).in_phase.items() if count}
@@ -200,22 +228,29 @@ def stop(task: str, node: str, attempt: int | None = None, run: int = 1) -> Canc
     return CancelWork(node, instance_of(node, run), task, attempt)
 
 
-def told(task: str, node: str, step: Step, attempt: int = 1, *, live: bool = True) -> TellNode:
-    """What the world is told of an outcome."""
-    return TellNode(task, node, attempt, step, live)
+def told(task: str, node: str, step: Step, attempt: int = 1, *, live: bool = True) -> Told:
+    """What is told of an outcome."""
+    return Told(task, node, attempt, step, live)
 
 
-def of_kind(commands: list[Command], kind: type[Kind]) -> list[Kind]:
+def news_of(change: Change) -> Told | BatchSettled | None:
+    """What a change tells of outcomes, if anything."""
+    if isinstance(change, AttemptDecided):
+        return Told(change.task, change.node, change.attempt, change.step, change.event.live)
+    return change if isinstance(change, BatchSettled) else None
+
+
+def of_kind(commands: Sequence[Said], kind: type[Kind]) -> list[Kind]:
     """Only the commands of one kind."""
     return [command for command in commands if isinstance(command, kind)]
 
 
-def places(commands: list[Command]) -> list[AttemptKey]:
+def places(commands: list[Said]) -> list[AttemptKey]:
     """Which attempts are assigned, as (task, node, attempt)."""
     return [command.key for command in of_kind(commands, Assign)]
 
 
-def verdicts(commands: list[Command]) -> list[tuple[str, Reason | None]]:
+def verdicts(commands: list[Said]) -> list[tuple[str, Reason | None]]:
     """Which nodes the leader gives up, and why; None is a removal."""
     stored = of_kind(commands, StoreVerdict)
     return [(command.key.node, command.outcome.reason) for command in stored]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from common.subjects import AttemptKey
-from coordinator.core.commands import CancelWork, Command
+from coordinator.core.commands import CancelWork
 from coordinator.core.events import (
     AssignmentAccepted,
     AssignmentRefused,
@@ -14,6 +14,7 @@ from coordinator.core.events import (
 from coordinator.core.node_run import NodePhase
 from tests.core.stage import (
     FLAKY,
+    Said,
     Stage,
     instance_of,
     places,
@@ -54,7 +55,7 @@ def test_an_accepted_assignment_is_pulling(stage: Stage) -> None:
     """From its acceptance on the node is at work."""
     assert stage.accept("t1", "n1") == []
     assert stage.phases("t1") == {NodePhase.PULLING: 1}
-    assert stage.node("t1", "n1").accepted_by == "n1/1"
+    assert stage.core.accepted_by("t1", "n1") == "n1/1"
 
 
 @pytest.mark.parametrize("answer", [refused(), unanswered()])
@@ -198,7 +199,7 @@ def test_a_former_instance_may_be_heard_a_moment_late(stage: Stage) -> None:
     stage.beat("n1", run=2)
     stage.wait(0.5)
     assert stage.beat("n1", ("t1", 1)) == [stop("t1", "n1", 1)]
-    assert not stage.core.fleet.presence("n1").conflict
+    assert not stage.core.fleet.has_conflict("n1")
 
 
 # ── work that nobody wants ──
@@ -255,7 +256,7 @@ def test_who_decided_the_attempt_needs_no_stop(stage: Stage) -> None:
 # ── cancel ──
 
 
-def cancelled(stage: Stage) -> list[Command]:
+def cancelled(stage: Stage) -> list[Said]:
     """End the task; the same words again have no effect."""
     commands = stage.end("t1")
     assert stage.end("t1") == []
@@ -294,7 +295,7 @@ def test_cancel_reaches_every_node_in_flight_and_no_other() -> None:
     stage.start("t1", "n1 n2 n3 n4", spec(batch_size=3))
     stage.store("t1", "n1", pulled())
     stage.accept("t1", "n2")
-    commands: list[Command] = [
+    commands: list[Said] = [
         CancelWork("n2", "n2/1", "t1", None),
         CancelWork("n3", "n3/1", "t1", None),
     ]
@@ -321,7 +322,7 @@ def rivals(stage: Stage) -> Stage:
     stage.accept("t1", "n1", run=2)
     stage.wait(5)
     assert stage.beat("n1", ("t1", 1), interval=10) == [stop("t1", "n1", 1)]
-    assert stage.core.fleet.presence("n1").conflict
+    assert stage.core.fleet.has_conflict("n1")
     return stage
 
 
@@ -347,7 +348,7 @@ def test_a_conflict_ends_when_one_leaves(rivals: Stage) -> None:
     """The other takes what waits, and what the one hands back."""
     rivals.start("t2", "n1")
     assert places(rivals.beat("n1", run=2, leaving=True)) == [("t1", "n1", 1), ("t2", "n1", 1)]
-    assert not rivals.core.fleet.presence("n1").conflict
+    assert not rivals.core.fleet.has_conflict("n1")
 
 
 def test_in_a_conflict_the_work_that_its_holder_forgot_waits(rivals: Stage) -> None:
@@ -369,4 +370,4 @@ def test_a_silent_former_instance_is_no_rival(stage: Stage) -> None:
     for _ in range(5):
         stage.wait(10)
         stage.beat("n1", run=2, interval=10)
-    assert not stage.core.fleet.presence("n1").conflict
+    assert not stage.core.fleet.has_conflict("n1")

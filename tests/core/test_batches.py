@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from coordinator.core.commands import TellBatch
+from coordinator.core.changes import BatchSettled
 from coordinator.core.events import NodeSeen, NodeVanished
 from coordinator.core.node_run import NodePhase
 from coordinator.core.run import Step
@@ -38,10 +38,10 @@ def test_the_next_batch_begins_when_every_node_of_this_one_is_done() -> None:
     stage.start("t1", "n1 n2 n3 n4", PAIRS)
     assert places(stage.store("t1", "n1", pulled())) == []
     assert stage.store("t1", "n2", HOPELESS) == [
-        told("t1", "n2", Step.FAILED),
-        TellBatch("t1", 1, 0.0),
         stage.work("t1", "n3"),
         stage.work("t1", "n4"),
+        told("t1", "n2", Step.FAILED),
+        BatchSettled("t1", 1, 0.0),
     ]
     assert stage.run("t1").current_batch == 2
 
@@ -97,7 +97,7 @@ def test_a_removed_node_settles_its_batch_and_the_others_keep_their_numbers() ->
     stage.tell(NodeVanished("n2"))
     gone = stage.store("t1", "n2", REMOVAL, run=0)
     assert places(gone) == [("t1", "n3", 1)]
-    assert of_kind(gone, TellBatch) == [TellBatch("t1", 1, 0.0)]
+    assert of_kind(gone, BatchSettled) == [BatchSettled("t1", 1, 0.0)]
     assert stage.run("t1").total == 2
     assert stage.run("t1").total_batches == 2
     assert stage.node("t1", "n3").batch == 2
@@ -119,9 +119,9 @@ def test_the_time_of_a_batch_ends_when_it_is_settled_for_the_first_time() -> Non
     stage.wait(5)
     stage.store("t1", "n1", pulled())
     stage.wait(2)
-    assert of_kind(stage.store("t1", "n2", FLAKY), TellBatch) == [TellBatch("t1", 1, 7.0)]
+    assert of_kind(stage.store("t1", "n2", FLAKY), BatchSettled) == [BatchSettled("t1", 1, 7.0)]
     stage.wait(10)
-    assert of_kind(stage.store("t1", "n2", pulled(), 2), TellBatch) == []
+    assert of_kind(stage.store("t1", "n2", pulled(), 2), BatchSettled) == []
 
 
 def test_an_outcome_of_a_batch_that_has_not_begun_does_not_open_it() -> None:

@@ -7,6 +7,7 @@ import math
 import pytest
 
 from common.messages import Outcome
+from common.texts import Text
 from coordinator.core.commands import StartTask, StoreVerdict
 from coordinator.core.events import NodeSeen, NodesListed
 from tests.core.stage import Stage, of_kind, spec
@@ -66,5 +67,5 @@ def test_a_second_list_changes_nothing() -> None:
 def test_why_a_node_takes_no_work_is_in_the_words_of_its_source() -> None:
     """A cordon is called a cordon."""
     stage = Stage()
-    stage.tell(NodeSeen("n1", {}, schedulable=False, problem="Node n1 is cordoned."))
-    assert stage.core.fleet.why_unavailable("n1") == "Node n1 is cordoned."
+    stage.tell(NodeSeen("n1", {}, schedulable=False, problem=Text("Node n1 is cordoned.")))
+    assert str(stage.core.fleet.why_unavailable("n1")) == "Node n1 is cordoned."

@@ -54,7 +54,7 @@ def test_a_waiting_node_that_vanishes_leaves_the_task() -> None:
     stage.store("t1", "n1", REMOVAL, run=0)
     [finish] = of_kind(stage.store("t1", "n0", pulled()), FinishTask)
     assert (finish.counts.total, finish.counts.removed) == (1, 1)
-    assert finish.message is None
+    assert finish.text is None
 
 
 def test_a_retrying_node_that_vanishes_leaves_the_task() -> None:
@@ -136,7 +136,7 @@ def test_a_task_whose_nodes_all_vanish_is_completed_with_a_message() -> None:
         commands = stage.store("t1", node, REMOVAL, run=0)
     [finish] = of_kind(commands, FinishTask)
     assert finish.status is TaskStatus.COMPLETED
-    assert finish.message == "Every node of the task ceased to exist before it was done."
+    assert str(finish.text) == "Every node of the task ceased to exist before it was done."
     assert (finish.counts.total, finish.counts.removed) == (0, 2)
 
 

@@ -12,13 +12,13 @@ from common.subjects import AttemptKey
 from coordinator.core import queue, run, scheduler
 from coordinator.core.commands import StartTask
 from coordinator.core.fleet import Presence, SilenceClock
-from coordinator.core.flights import Flights
+from coordinator.core.in_flight import Attempt, InFlight
 from coordinator.core.node_run import NodeRun
 from coordinator.core.queue import Queue, Urgency
 from coordinator.core.run import TaskRun
 from coordinator.core.scheduler import Core
 from coordinator.core.task import TaskHead
-from coordinator.core.timers import LookAround, Timer, Timers
+from coordinator.core.timers import Reconsider, Timer, Timers
 from tests.core.test_machine import Machine, profile
 
 pytestmark = [pytest.mark.pure, pytest.mark.deep, pytest.mark.timeout(300)]
@@ -53,7 +53,7 @@ def retries_need_no_place(patch: pytest.MonkeyPatch) -> None:
         while (due := task.next_retry()) is not None and due <= now:
             node = task.candidate(now)
             assert node is not None
-            self._flights.begin(task, node, now)
+            self._in_flight.begin(task, node, now)
         fill(self, task, now)
 
     patch.setattr(Core, "_fill", eager)
@@ -110,33 +110,32 @@ def silence_counts_while_the_leader_is_deaf(patch: pytest.MonkeyPatch) -> None:
 @planted
 def silence_is_not_waited_for(patch: pytest.MonkeyPatch) -> None:
     """Heartbeats that show the work do not move the deadline."""
-    keep = Flights._keep
+    keep = InFlight._keep
 
-    def deaf(self: Flights, task: TaskRun, node: NodeRun, instance: str, now: float) -> None:
-        before = node.alive_at
-        keep(self, task, node, instance, now)
-        node.alive_at = before
+    def deaf(self: InFlight, attempt: Attempt, instance: str, now: float) -> None:
+        before = attempt.alive_at
+        keep(self, attempt, instance, now)
+        attempt.alive_at = before
 
-    patch.setattr(Flights, "_keep", deaf)
+    patch.setattr(InFlight, "_keep", deaf)
 
 
 @planted
 def a_new_leader_forgets_what_is_held(patch: pytest.MonkeyPatch) -> None:
     """Nothing is counted before it assigns."""
-    claim = Flights._claim
+    claim = InFlight._claim
 
-    def forgetful(self: Flights, *words: Any, settling: bool) -> None:
-        if not settling:
-            claim(self, *words, settling=settling)
+    def forgetful(self: InFlight, *words: Any) -> bool:
+        return self.leads and claim(self, *words)
 
-    patch.setattr(Flights, "_claim", forgetful)
+    patch.setattr(InFlight, "_claim", forgetful)
 
 
 @planted
 def held_work_needs_no_place(patch: pytest.MonkeyPatch) -> None:
     """Whatever an agent still holds is adopted."""
     patch.setattr(TaskRun, "has_place", property(lambda self: self.in_flight < 99))
-    patch.setattr(Flights, "has_room", lambda _self, task: task.in_flight < task.spec.batch_size)
+    patch.setattr(InFlight, "has_room", lambda _self, task: task.in_flight < task.spec.batch_size)
 
 
 @planted
@@ -163,7 +162,7 @@ def nobody_is_woken_for_retries(patch: pytest.MonkeyPatch) -> None:
     at = Timers.at
 
     def drowsy(self: Timers, when: float, timer: Timer) -> None:
-        if not isinstance(timer, LookAround):
+        if not isinstance(timer, Reconsider):
             at(self, when, timer)
 
     patch.setattr(Timers, "at", drowsy)
@@ -190,7 +189,7 @@ def a_refused_end_is_forgotten(patch: pytest.MonkeyPatch) -> None:
 @planted
 def a_refused_verdict_is_forgotten(patch: pytest.MonkeyPatch) -> None:
     """The attempt is undecided for ever."""
-    patch.setattr(Flights, "verdict_failed", nothing)
+    patch.setattr(InFlight, "verdict_failed", nothing)
 
 
 @planted
@@ -202,7 +201,7 @@ def ended_tasks_come_back(patch: pytest.MonkeyPatch) -> None:
 @planted
 def the_cap_is_not_looked_at(patch: pytest.MonkeyPatch) -> None:
     """Every task for itself."""
-    patch.setattr(Flights, "has_room", lambda _self, task: task.has_place)
+    patch.setattr(InFlight, "has_room", lambda _self, task: task.has_place)
 
 
 @planted
@@ -210,27 +209,27 @@ def one_task_too_many(patch: pytest.MonkeyPatch) -> None:
     """Tasks whose start is being stored are not counted."""
 
     def hasty(self: Core, now: float) -> None:
-        while len(self.runs) < self.limits.max_concurrent_tasks:
+        while len(self._runs) < self.limits.max_concurrent_tasks:
             start: StartTask | None = self._queue.start_next(now)
             if start is None:
                 return
-            self._out.append(start)
+            self._commands.append(start)
 
     patch.setattr(Core, "_start_tasks", hasty)
 
 
 @planted
 def places_are_not_given_back(patch: pytest.MonkeyPatch) -> None:
-    """The count of what is in flight only grows."""
-    take_out = Flights._take_out
+    """What is in flight only grows."""
+    take_out = InFlight._take_out
 
-    def greedy(self: Flights, task: TaskRun, node: NodeRun) -> bool:
-        count = self._count
+    def greedy(self: InFlight, task: str, node: str) -> Attempt | None:
         taken = take_out(self, task, node)
-        self._count = count
+        if taken is not None:
+            self._attempts[f"{task} {len(self)}", node] = taken
         return taken
 
-    patch.setattr(Flights, "_take_out", greedy)
+    patch.setattr(InFlight, "_take_out", greedy)
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)

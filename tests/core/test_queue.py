@@ -142,7 +142,7 @@ def test_no_matching_node_leads_through_running_to_failed() -> None:
     assert stage.create("t1", wanted) == [StartTask("t1", ())]
     [finish] = of_kind(stage.start("t1", "", wanted), FinishTask)
     assert finish.status is TaskStatus.FAILED
-    assert finish.message == "No node matches zone=mars."
+    assert str(finish.text) == "No node matches zone=mars."
     assert finish.counts.total == 0
 
 
@@ -151,7 +151,7 @@ def test_a_task_for_all_nodes_fails_where_there_is_none() -> None:
     stage = Stage(first_look=0.0)
     assert stage.create("t1") == [StartTask("t1", ())]
     [finish] = of_kind(stage.start("t1", ""), FinishTask)
-    assert finish.message == "There is no node."
+    assert str(finish.text) == "There is no node."
 
 
 def test_while_the_first_look_lasts_a_task_without_nodes_stays_pending() -> None:

@@ -153,7 +153,7 @@ def test_two_agents_that_hold_the_same_attempt_are_one_too_many() -> None:
     stage.beat("n1", run=2, interval=10)
     stage.wait(2)
     assert stage.beat("n1", ("t1", 1), interval=10) != []
-    assert stage.core.fleet.presence("n1").conflict
+    assert stage.core.fleet.has_conflict("n1")
     assert stage.beat("n1", ("t1", 1), run=2, interval=10) == []
 
 

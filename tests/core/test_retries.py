@@ -4,7 +4,8 @@ import pytest
 
 from common.messages import ImageOutcome, ImageState, Outcome
 from common.reasons import Reason
-from coordinator.core.commands import FinishTask, TellBatch, WakeAt
+from coordinator.core.changes import BatchSettled
+from coordinator.core.commands import FinishTask, WakeAt
 from coordinator.core.events import Woken
 from coordinator.core.node_run import NodePhase
 from coordinator.core.run import UNDECODABLE, Step
@@ -14,6 +15,7 @@ from tests.core.stage import (
     HOPELESS,
     START,
     Stage,
+    Told,
     failing,
     of_kind,
     places,
@@ -33,7 +35,7 @@ def test_a_failed_attempt_is_tried_again_after_its_delay() -> None:
     stage.start("t1", "n1", PATIENT)
     assert stage.store("t1", "n1", FLAKY) == [
         told("t1", "n1", Step.RETRYING),
-        TellBatch("t1", 1, 0.0),
+        BatchSettled("t1", 1, 0.0),
     ]
     assert stage.phases("t1") == {NodePhase.RETRYING: 1}
     assert stage.node("t1", "n1").retry_at == START + 30
@@ -241,7 +243,7 @@ def test_an_outcome_stored_before_its_turn_counts_in_its_turn() -> None:
     assert stage.store("t1", "n1", pulled(), 2) == []
     assert stage.store("t1", "n1", HOPELESS, 2) == []
     commands = stage.store("t1", "n1", FLAKY, 1)
-    assert commands[:2] == [
+    assert [news for news in commands if isinstance(news, Told)] == [
         told("t1", "n1", Step.RETRYING, 1),
         told("t1", "n1", Step.SUCCEEDED, 2),
     ]
@@ -290,4 +292,4 @@ def test_a_wake_up_that_comes_early_is_asked_for_again() -> None:
     stage.start("t1", "n1", PATIENT)
     stage.store("t1", "n1", FLAKY)
     stage.now = START + 29.999
-    assert stage.core.handle(Woken(), stage.now) == [WakeAt(START + 30)]
+    assert stage.core.handle(Woken(), stage.now).commands == [WakeAt(START + 30)]

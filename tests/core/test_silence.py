@@ -51,6 +51,8 @@ def test_an_agent_that_does_not_come_is_waited_for_and_then_unavailable(stage: S
         Outcome(
             reason=Reason.AGENT_UNAVAILABLE,
             message="No agent of node n1 takes the work. Waited for 60 s.",
+            message_code="node.noAgent.waited",
+            message_params={"node": "n1", "seconds": 60.0},
             seconds=60.0,
         ),
     )
@@ -154,7 +156,7 @@ def test_an_agent_that_turned_up_absent_is_not_lost_before_its_time(pulling: Sta
     pulling.wait(50)
     pulling.beat("n1", ("t1", 1), ("t2", 1), interval=10)
     pulling.start("t3", "n1")
-    pulling.core.fleet.presence("n1").gone("n1/1")
+    pulling.core._fleet.gone("n1", "n1/1")
     assert verdicts(pulling.wait(59)) == []
     assert LOST[0] in verdicts(pulling.wait(1))
 
@@ -272,10 +274,10 @@ def test_an_acceptance_heard_late_does_not_make_the_work_older() -> None:
     fell = stage.now
     stage.wait(2)
     stage.start("t1", "n1")
-    began = stage.node("t1", "n1").alive_at
+    began = stage.attempt("t1", "n1").alive_at
     stage.tell(BusFellSilent(fell))
     stage.accept("t1", "n1")
-    assert stage.node("t1", "n1").alive_at == began
+    assert stage.attempt("t1", "n1").alive_at == began
 
 
 def test_a_silent_agent_is_asked_before_it_is_given_up(pulling: Stage) -> None:

@@ -32,7 +32,7 @@ SPANS = st.floats(0, 1e5)
 
 def test_nothing_to_do_is_nothing_to_be_woken_for() -> None:
     """An idle core asks for nothing."""
-    assert Core(Limits(), START).handle(Settled(), START) == []
+    assert Core(Limits(), START).handle(Settled(), START) == ([], [])
 
 
 def test_the_same_wish_is_not_repeated() -> None:
@@ -40,7 +40,7 @@ def test_the_same_wish_is_not_repeated() -> None:
     stage = Stage()
     stage.start("t1", "n1")
     assert stage.wake == START + 57
-    assert stage.core.handle(AgentHeard("n9", "n9/1"), START) == []
+    assert stage.core.handle(AgentHeard("n9", "n9/1"), START).commands == []
 
 
 def test_while_the_bus_is_silent_silence_wakes_nobody() -> None:
@@ -49,7 +49,7 @@ def test_while_the_bus_is_silent_silence_wakes_nobody() -> None:
     stage.start("t1", "n1")
     stage.tell(BusFellSilent(stage.now))
     stage.wait(100)
-    assert stage.core.handle(BusHeard(), stage.now) == [WakeAt(START + 157)]
+    assert stage.core.handle(BusHeard(), stage.now).commands == [WakeAt(START + 157)]
 
 
 @given(now=MOMENTS, deaf=SPANS, wait=st.floats(0.1, 1e4))
@@ -74,15 +74,16 @@ def test_no_moment_asks_for_itself_for_ever(now: float, deaf: float, moves: list
     core.handle(BusHeard(), now)
     core.handle(AgentHeard("n1", "n1/1"), now)
     stored = head("t1", spec(max_retries=1))
-    commands = core.handle(TaskStarted(stored, 1, ("n1", "n2")), now)
-    commands += core.handle(AssignmentAccepted(AttemptKey("t1", "n1", 1), "n1/1"), now)
+    commands = core.handle(TaskStarted(stored, 1, ("n1", "n2")), now).commands
+    commands += core.handle(AssignmentAccepted(AttemptKey("t1", "n1", 1), "n1/1"), now).commands
     for move in moves:
         now += move
-        commands += core.handle(AgentHeard("n1", "n1/1", (Hold(task="t1", attempt=1),)), now)
+        heard = AgentHeard("n1", "n1/1", (Hold(task="t1", attempt=1),))
+        commands += core.handle(heard, now).commands
     wakes = of_kind(commands, WakeAt)
     for _ in range(20):
         now = max(now, wakes[-1].when)
-        wakes = of_kind(core.handle(Woken(), now), WakeAt)
+        wakes = of_kind(core.handle(Woken(), now).commands, WakeAt)
         if not wakes:
             return
         assert wakes[-1].when > now
@@ -104,7 +105,7 @@ def run_through(nodes: int, batch_size: int) -> tuple[int, float]:
     while queue:
         event = queue.pop()
         handled += 1
-        for command in core.handle(event, START):
+        for command in core.handle(event, START).commands:
             if isinstance(command, Assign):
                 key, agent = command.key, command.instance
                 hold = Hold(task=key.task, attempt=key.attempt)

@@ -46,7 +46,7 @@ from coordinator.core.events import (
     VerdictFailed,
     Woken,
 )
-from coordinator.core.scheduler import Core, Limits
+from coordinator.core.scheduler import Core, Decision, Limits
 from coordinator.core.task import TaskHead, TaskSpec, TaskStatus
 from tests.core.model_agents import HEARTBEAT_SECONDS, Agent, Held
 
@@ -64,7 +64,7 @@ class Judge(Protocol):
     def new_leader(self, world: World) -> None:
         """A new core begins."""
 
-    def judge(self, world: World, event: Event, commands: list[Command]) -> None:
+    def judge(self, world: World, event: Event, decision: Decision) -> None:
         """The core has answered to an event."""
 
 
@@ -167,11 +167,11 @@ class World:
     def feed(self, event: Event) -> None:
         """Tell the core, judge what it says, and put its commands on their way."""
         self.is_broken = True
-        commands = self.core.handle(event, self.now)
-        for command in commands:
+        decision = self.core.handle(event, self.now)
+        for command in decision.commands:
             if isinstance(command, WakeAt):
                 self.wake = command.when
-        self._judge.judge(self, event, commands)
+        self._judge.judge(self, event, decision)
         self.is_broken = False
         if isinstance(
             event,
@@ -184,7 +184,7 @@ class World:
             | AssignmentUnanswered,
         ):
             self.echoes.append(event)
-        for command in commands:
+        for command in decision.commands:
             self._perform(command)
 
     def _perform(self, command: Command) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from common.messages import AttemptProgress, ImageOutcome, ImageProgress, ImageState, Outcome
-from coordinator.engine.live import Board
-from coordinator.port import Transfer
+from coordinator.engine.progress_board import ProgressBoard
+from coordinator.snapshots import Transfer
 from tests.core.stage import Stage, spec
 
 TASK = "task-20260101-000000-00000001"
@@ -17,7 +17,7 @@ class Watched:
         self.stage = Stage("n1", "n2", "n3", "n4")
         self.stage.start(TASK, "n1 n2 n3 n4", spec("a", "b", batch_size=2, max_retries=0))
         self.run = self.stage.run(TASK)
-        self.board = Board()
+        self.board = ProgressBoard(self.stage.core)
 
     def pulling(self, node: str, **images: tuple[int, int | None]) -> None:
         """A report on images: bytes so far, and of all."""

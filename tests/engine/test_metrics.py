@@ -6,12 +6,15 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from common.subjects import AttemptKey
-from coordinator.core.events import OutcomeStored, Settled, TaskEnded
+from coordinator.core.events import Event, OutcomeStored, Settled, TaskEnded
+from coordinator.core.scheduler import Decision
 from coordinator.core.task import TaskStatus
 from coordinator.metrics import Metrics
 from tests.core.stage import START, Stage, head, pulled
 
 TASK = "task-20260101-000000-00000001"
+OTHER = "task-20260101-000000-00000002"
+NOTHING = Decision([], [])
 
 
 class Counted:
@@ -28,7 +31,11 @@ class Counted:
         """An outcome is read, one of a start's or one that is stored now."""
         self._seq += 1
         event = OutcomeStored(AttemptKey(TASK, node, 1), pulled("a"), self._seq, START, live)
-        self.metrics.observe(event, self.stage.tell(event))
+        self.tell(event)
+
+    def tell(self, event: Event) -> None:
+        """Something else happens."""
+        self.metrics.observe(event, self.stage.core.handle(event, self.stage.now))
 
     def value(self, name: str, **labels: str) -> float | None:
         """One sample."""
@@ -51,14 +58,15 @@ def test_what_is_stored_while_a_start_settles_counts(counted: Counted) -> None:
 
 def test_what_a_later_term_reads_first_counts(counted: Counted) -> None:
     """Between two terms of one process nobody else counts."""
-    counted.metrics.observe(Settled(), [])
+    counted.metrics.observe(Settled(), NOTHING)
     counted.outcome("n1", live=False)
     assert counted.value("ips_nodes_processed_total", status="succeeded") == 1
 
 
 def test_only_ends_count_as_ends(counted: Counted) -> None:
     """A head that was removed by hand did not end in any way."""
-    counted.metrics.observe(TaskEnded(head(TASK, status=TaskStatus.RUNNING)), [])
+    counted.tell(TaskEnded(head(TASK, status=TaskStatus.RUNNING)))
     assert counted.value("ips_tasks_total", status="running") is None
-    counted.metrics.observe(TaskEnded(head(TASK, status=TaskStatus.CANCELLED)), [])
+    counted.stage.start(OTHER, "n1")
+    counted.tell(TaskEnded(head(OTHER, status=TaskStatus.CANCELLED)))
     assert counted.value("ips_tasks_total", status="cancelled") == 1

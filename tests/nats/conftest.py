@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from common.streams import definitions
+from coordinator.streams import definitions
 
 from common.clock import elapsed
 from sandbox.virtual.time import VirtualLoop
@@ -104,7 +104,7 @@ async def open_bus() -> AsyncIterator[Any]:
 
 
 @pytest.fixture
-async def bus(nats_server: NatsServer, open_bus: OpenBus) -> AnyBus:
+async def bus(nats_server: Any, open_bus: OpenBus) -> AnyBus:
     """Connect to ``nats_server`` and make all streams and buckets there."""
     bus = await open_bus(nats_server)
     for definition in definitions(replicas=1):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordinator.core.backoff import LONGEST_SECONDS, retry_delay
+from coordinator.core.run import LONGEST_DELAY_SECONDS, retry_delay
 from coordinator.core.task import RetryStrategy
 from tests.core.stage import spec
 
@@ -35,4 +35,4 @@ def test_exponential_delays_grow_and_stay_within_the_limit(base: int, retry: int
     """A later retry never waits for less, and none for more than ten minutes."""
     wanted = spec(retry_strategy=RetryStrategy.EXPONENTIAL, retry_delay=base)
     sooner, later = retry_delay(wanted, retry), retry_delay(wanted, retry + 1)
-    assert 0 < sooner <= later <= LONGEST_SECONDS
+    assert 0 < sooner <= later <= LONGEST_DELAY_SECONDS

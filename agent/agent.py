@@ -29,8 +29,8 @@ from agent.instructions import (
 from agent.ledger import Ledger
 from agent.metrics import Metrics, Observer
 from agent.outbox import Outbox, Store
-from agent.progress import Reporter
-from agent.puller import Keyring, Puller
+from agent.progress import ProgressReporter
+from agent.puller import CredentialLookup, Puller
 from agent.runtime.protocol import Runtime, RuntimeAway
 from agent.settings import AgentSettings
 from agent.spool import Spool
@@ -62,7 +62,7 @@ class Agent:
         settings: AgentSettings,
         bus: Wire,
         runtime: Runtime,
-        keyring: Keyring,
+        keyring: CredentialLookup,
         metrics: Metrics,
         spool: Spool | None = None,
         watchers: Sequence[Watcher] = (),
@@ -79,10 +79,10 @@ class Agent:
             parallel=settings.parallel_pulls,
             stall_seconds=settings.stall_seconds,
         )
-        self._puller = Puller(runtime=runtime, keyring=keyring, tell=self.tell)
+        self._puller = Puller(runtime=runtime, keyring=keyring, emit=self.tell)
         self._outbox = Outbox(store=bus, spool=spool, metrics=metrics, tell=self.tell)
         self._inbox = Inbox(line=bus, address=self.address, metrics=metrics, tell=self.tell)
-        self._reporter = Reporter(speaker=bus, ledger=self._ledger, address=self.address)
+        self._reporter = ProgressReporter(publisher=bus, ledger=self._ledger, address=self.address)
         self._heart = Heart(
             speaker=bus,
             runtime=runtime,
@@ -146,7 +146,7 @@ class Agent:
             self._follow_up(event)
 
     def _follow_up(self, event: Event) -> None:
-        self._reporter.notice()
+        self._reporter.mark_changed()
         match event:
             case PullEnded(outcome) if outcome.reason is Reason.RUNTIME_UNAVAILABLE:
                 self._heart.doubt_runtime()
@@ -156,7 +156,7 @@ class Agent:
     def _carry_out(self, instruction: Instruction) -> None:
         match instruction:
             case StartPull() | StopPull() | Forget():
-                self._puller.obey(instruction)
+                self._puller.execute(instruction)
             case Deliver(key, outcome):
                 self._outbox.deliver(key, outcome)
             case Discard(key):

@@ -1,4 +1,4 @@
-"""The parts of the bus that an agent uses, each as a Protocol of its own; ``common.bus`` has all."""
+"""The parts of the bus that an agent uses, each a Protocol; ``common.bus.Bus`` is all of them."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from common.subjects import AttemptKey
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class SendReply:
     """Tell the leader whether its command is accepted."""
 
     to: str
@@ -75,4 +75,4 @@ class WakeAt:
     time: float
 
 
-Instruction = Answer | Announce | StartPull | StopPull | Forget | Deliver | Discard | WakeAt
+Instruction = SendReply | Announce | StartPull | StopPull | Forget | Deliver | Discard | WakeAt

@@ -22,7 +22,7 @@ from agent.events import (
     StopOrdered,
     TimePassed,
 )
-from agent.instructions import Announce, Answer, Deliver, Discard, Instruction, WakeAt
+from agent.instructions import Announce, Deliver, Discard, Instruction, SendReply, WakeAt
 from agent.meter import Meter
 from agent.pulls import Listener, Pulls, Wish
 from common.messages import (
@@ -140,7 +140,7 @@ class Ledger:
         self._epoch = max(self._epoch, event.command.epoch)
         if event.reply:
             reply = Reply(accepted=not refusal, refusal=refusal, epoch=self._epoch)
-            self._out.append(Answer(event.reply, reply))
+            self._out.append(SendReply(event.reply, reply))
 
     def _obey(self, command: Assign | Cancel | Report, now: float) -> str:
         """Do what is wanted; why not, if it is refused."""

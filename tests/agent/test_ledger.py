@@ -21,11 +21,11 @@ from agent.events import (
 )
 from agent.instructions import (
     Announce,
-    Answer,
     Deliver,
     Discard,
     Forget,
     Instruction,
+    SendReply,
     StartPull,
     StopPull,
     WakeAt,
@@ -68,7 +68,7 @@ class Desk:
         out: list[Instruction] = []
         for instruction in self.ledger.handle(event, self.now):
             match instruction:
-                case Answer(_, reply):
+                case SendReply(_, reply):
                     self.reply = reply
                 case WakeAt(time):
                     self.alarm = time

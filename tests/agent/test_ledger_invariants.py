@@ -23,11 +23,11 @@ from agent.events import (
     TimePassed,
 )
 from agent.instructions import (
-    Answer,
     Deliver,
     Discard,
     Forget,
     Instruction,
+    SendReply,
     StartPull,
     StopPull,
     WakeAt,
@@ -124,7 +124,7 @@ class LedgerMachine(RuleBasedStateMachine):
             k: names for k, names in self.accepted.items() if k.task != task or attempt <= k.attempt
         }
         instructions = self.ledger.handle(CommandReceived(work, "inbox"), self.now)
-        (answer,) = [i for i in instructions if isinstance(i, Answer)]
+        (answer,) = [i for i in instructions if isinstance(i, SendReply)]
         if answer.reply.accepted:
             assert not self.stopped
             assert task not in self.cancelled

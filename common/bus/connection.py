@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from common.backoff import Backoff
-from common.bus.calls import Answer, OnAnswer, PendingCalls
+from common.bus.calls import CallResult, OnAnswer, PendingCalls
 from common.bus.errors import BusError, BusRefused, NotConnected, TimedOut
 from common.bus.session import Delivery, Session, check_subject, publish_command
 from common.bus.settings import BusSettings, parse_server
@@ -325,7 +325,7 @@ class Connection:
             raise
 
 
-def _settle(future: asyncio.Future[bytes], answer: Answer) -> None:
+def _settle(future: asyncio.Future[bytes], answer: CallResult) -> None:
     if future.done():  # whoever called was cancelled
         return
     if isinstance(answer, BusError):

@@ -229,7 +229,9 @@ class Connection:
         reply: str = "",
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """Send now or raise NotConnected; never kept for a later connection (design D3).
+        """Send now or raise NotConnected; never kept for a later connection.
+
+        Decisions: commands are not stored.
 
         Sent means handed to the network, in order. Over ``MAX_MESSAGE_BYTES``: ValueError.
         """
@@ -299,7 +301,8 @@ class Connection:
     async def ping(self, within: float) -> float:
         """Hear oneself through the server: the seconds of the round trip.
 
-        Raises TimedOut or NotConnected: then silence of others says nothing about them (D5).
+        Raises TimedOut or NotConnected: then silence of others says nothing about them
+        (decisions: silence counts only while the leader is heard).
         """
         since = time.monotonic()
         heard: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()

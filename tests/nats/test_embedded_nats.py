@@ -166,7 +166,10 @@ async def test_stop_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 async def test_a_second_one_on_the_same_folder_is_refused(tmp_path: Path) -> None:
-    """Two servers on one store lose data without a word (decisions: NATS is embedded by default)."""
+    """Two servers on one store lose data without a word.
+
+    Decisions: NATS is embedded by default.
+    """
     async with embedded(tmp_path):
         with pytest.raises(StartupError, match="in use by another coordinator"):
             async with embedded(tmp_path):

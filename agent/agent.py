@@ -13,7 +13,7 @@ from contextlib import suppress
 from random import Random, SystemRandom
 
 from agent.bus import AgentBus
-from agent.events import Event, OutcomeFound, PullEnded, StopOrdered, TimePassed
+from agent.events import Event, OutcomeFound, PullEnded, ShutdownRequested, TimePassed
 from agent.heartbeat import Heartbeats
 from agent.inbox import Inbox
 from agent.instructions import (
@@ -137,7 +137,7 @@ class Agent:
 
         Takes so many seconds at most.
         """
-        self.post(StopOrdered())
+        self.post(ShutdownRequested())
         with suppress(TimeoutError):
             async with asyncio.timeout(min(within, LAST_OUTCOMES_SECONDS)):
                 await self._stopped.wait()
@@ -165,7 +165,7 @@ class Agent:
         match event:
             case PullEnded(outcome) if outcome.reason is Reason.RUNTIME_UNAVAILABLE:
                 self._heartbeats.recheck_runtime()
-            case StopOrdered():
+            case ShutdownRequested():
                 self._stopped.set()
 
     def _execute(self, instruction: Instruction) -> None:

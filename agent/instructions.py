@@ -1,4 +1,4 @@
-"""What the ledger wants done, in the imperative."""
+"""What the ledger has its agent do."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Discard:
 
 @dataclass(frozen=True, slots=True)
 class WakeAt:
-    """Say TimePassed at this time; replaces an earlier wish."""
+    """Emit TimePassed at this time, on the ledger's clock; replaces an earlier WakeAt."""
 
     time: float
 

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 
 from agent.agent import Agent
 from agent.credentials import Keyring
-from agent.health import HealthPort
+from agent.health import HealthServer
 from agent.journal import Journal
 from agent.metrics import Metrics, MetricsObserver
 from agent.readiness import Readiness
@@ -46,7 +46,7 @@ async def serve(stop: Stop) -> None:
     readiness = Readiness(stop)
     async with AsyncExitStack() as stack:
         spool = stack.enter_context(Spool(settings.state_dir / "outcomes", settings.node_name))
-        stack.enter_context(HealthPort(settings.metrics_port, registry, readiness.why_not))
+        stack.enter_context(HealthServer(settings.metrics_port, registry, readiness.why_not))
         runtime = build_runtime(settings)
         stack.push_async_callback(runtime.close)
         bus = await _unless(stop, Bus.connect(bus_settings(settings), readiness.bus_changed))

@@ -1,4 +1,4 @@
-"""The agent's metrics, ``ips_agent_…``, and how its events and instructions move them.
+"""The agent's metrics, ``ips_agent_…``, and what changes them.
 
 Several agents of one process may share them: everything is counted up and down, nothing is set,
 except what belongs to the machine.

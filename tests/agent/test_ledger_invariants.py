@@ -19,7 +19,7 @@ from agent.events import (
     Forgotten,
     OutcomeSettled,
     PullEnded,
-    StopOrdered,
+    ShutdownRequested,
     TimePassed,
 )
 from agent.instructions import (
@@ -208,7 +208,7 @@ class LedgerMachine(RuleBasedStateMachine):
         """The program shall end."""
         self.stopped = True
         self.accepted.clear()
-        self.tell(StopOrdered())
+        self.tell(ShutdownRequested())
 
     # ── what must hold ──
 

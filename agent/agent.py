@@ -1,40 +1,40 @@
-"""One agent: the ledger decides, and everything around it carries out what it wants.
+"""One agent: feeds the ledger with events and carries out the instructions that it gives.
 
-Built from what it stands on, without globals, so that a thousand of them fit into one process and
-share a bus connection, a metrics registry, or nothing at all.
+Everything that it uses is handed in, without globals, so that a thousand agents fit into one
+process and may share a bus connection, a metrics registry, or nothing at all; with a clock and a
+random source handed in too, they do the same in every run.
 """
 
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Protocol
+from random import Random, SystemRandom
 
-from agent.events import Event, OutcomeFound, PullEnded, StopOrdered, TimePassed
-from agent.heartbeat import Heart
-from agent.inbox import Inbox, Line
+from agent.bus import AgentBus
+from agent.events import Event, OutcomeFound, PullEnded, ShutdownRequested, TimePassed
+from agent.heartbeat import Heartbeats
+from agent.inbox import Inbox
 from agent.instructions import (
     Announce,
-    Answer,
     Deliver,
     Discard,
     Forget,
     Instruction,
+    SendReply,
     StartPull,
     StopPull,
     WakeAt,
 )
 from agent.ledger import Ledger
-from agent.metrics import Metrics, Observer
-from agent.outbox import Outbox, Store
-from agent.progress import Reporter
-from agent.puller import Keyring, Puller
+from agent.notices import Notice, Observer, SweepPostponed
+from agent.outbox import LONGEST_PAUSE, Outbox, OutcomeSpool
+from agent.progress import ProgressReporter
+from agent.puller import CredentialLookup, Puller
 from agent.runtime.protocol import Runtime, RuntimeAway
 from agent.settings import AgentSettings
-from agent.spool import Spool
-from common.logs import Log
+from common.backoff import Backoff
 from common.reasons import Reason
 from common.subjects import AgentAddress
 
@@ -42,137 +42,153 @@ SWEEP_AFTER_SECONDS = 600.0
 """How long what a former run left half pulled waits for somebody to want it again."""
 LAST_OUTCOMES_SECONDS = 5.0
 """How long a stop waits for outcomes to be stored. What is left is sent by the next run."""
-
-log = Log(__name__)
-
-Watcher = Callable[[Event, Sequence[Instruction]], None]
-"""Sees every event and what comes of it; must not touch either."""
-
-
-class Wire(Line, Store, Protocol):
-    """Everything that an agent needs of the bus."""
+WAKE_MARGIN = 0.001
+"""Seconds by which an alarm is late: an alarm that is early by a rounding error is set again at
+once, for ever where time stands still meanwhile."""
 
 
 class Agent:
-    """One run of an agent on one node. Keep ``run`` running; before its end, ``hand_back``."""
+    """One run of an agent on one node. Keep ``run`` running; before its end, ``shut_down``.
+
+    ``clock``: seconds that never go back, at the pace of the event loop; the loop's own if None.
+    ``rng`` draws the instance and all jitter; the system's if None.
+    """
 
     def __init__(
         self,
         *,
         settings: AgentSettings,
-        bus: Wire,
+        bus: AgentBus,
         runtime: Runtime,
-        keyring: Keyring,
-        metrics: Metrics,
-        spool: Spool | None = None,
-        watchers: Sequence[Watcher] = (),
+        keyring: CredentialLookup,
+        spool: OutcomeSpool | None = None,
+        observers: Sequence[Observer] = (),
+        clock: Callable[[], float] | None = None,
+        rng: Random | None = None,
     ) -> None:
-        self.address = AgentAddress(settings.node_name, secrets.token_hex(8))
+        rng = rng or SystemRandom()
+        self.address = AgentAddress(settings.node_name, f"{rng.getrandbits(64):016x}")
+        self._clock = clock or _loop_time
         self._runtime = runtime
-        self._watchers = [*watchers, Observer(metrics).observe]
+        self._observers = tuple(observers)
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._alarm: asyncio.TimerHandle | None = None
-        self._handed_back = asyncio.Event()
+        self._stopped = asyncio.Event()
         self._ledger = Ledger(
             node=self.address.node,
             instance=self.address.instance,
             parallel=settings.parallel_pulls,
             stall_seconds=settings.stall_seconds,
         )
-        self._puller = Puller(runtime=runtime, keyring=keyring, tell=self.tell)
-        self._outbox = Outbox(store=bus, spool=spool, metrics=metrics, tell=self.tell)
-        self._inbox = Inbox(line=bus, address=self.address, metrics=metrics, tell=self.tell)
-        self._reporter = Reporter(speaker=bus, ledger=self._ledger, address=self.address)
-        self._heart = Heart(
-            speaker=bus,
+        self._puller = Puller(runtime=runtime, keyring=keyring, emit=self.post)
+        self._outbox = Outbox(
+            store=bus,
+            spool=spool,
+            backoff=Backoff(LONGEST_PAUSE, rng),
+            emit=self.post,
+            notify=self._notify,
+        )
+        self._inbox = Inbox(bus=bus, address=self.address, emit=self.post, notify=self._notify)
+        self._progress = ProgressReporter(publisher=bus, ledger=self._ledger, address=self.address)
+        self._heartbeats = Heartbeats(
+            publisher=bus,
             runtime=runtime,
             ledger=self._ledger,
-            metrics=metrics,
             address=self.address,
             labels=settings.node_labels,
             interval=settings.heartbeat_seconds,
+            notify=self._notify,
+            clock=self._clock,
+            rng=rng,
         )
 
     @property
     def why_no_runtime(self) -> str:
         """Why no image can be pulled; empty while the container runtime answers."""
-        return self._heart.why_no_runtime
+        return self._heartbeats.why_no_runtime
 
-    def tell(self, event: Event) -> None:
-        """Have an event taken in, after those before it."""
+    def post(self, event: Event) -> None:
+        """Have an event handled, after those before it."""
         self._events.put_nowait(event)
 
     def reconnected(self) -> None:
-        """The bus is back: who listens there may know nothing of us."""
-        self._heart.announce()
-        self._reporter.repeat()
+        """The bus is connected again: who listens there may know nothing of this agent."""
+        self._heartbeats.announce()
+        self._progress.repeat()
 
     async def run(self) -> None:
         """Work until cancelled."""
         for key in self._outbox.recover():
-            self.tell(OutcomeFound(key))
+            self.post(OutcomeFound(key))
         await self._inbox.open()
         try:
             async with asyncio.TaskGroup() as jobs:
-                jobs.create_task(self._decide(), name="ledger")
+                jobs.create_task(self._handle_events(), name="ledger")
                 jobs.create_task(self._puller.run(), name="puller")
                 jobs.create_task(self._outbox.run(), name="outbox")
-                jobs.create_task(self._reporter.run(), name="progress")
-                jobs.create_task(self._heart.run(), name="heartbeat")
+                jobs.create_task(self._progress.run(), name="progress")
+                jobs.create_task(self._heartbeats.run(), name="heartbeat")
                 jobs.create_task(self._sweep(), name="sweep")
         finally:
             self._inbox.close()
 
-    async def hand_back(self, within: float) -> None:
-        """Stop the pulls, send what is done, and say good-bye, in at most so many seconds."""
-        self.tell(StopOrdered())
+    async def shut_down(self, within: float) -> None:
+        """Stop the pulls, send what is done, and say that the agent leaves.
+
+        Takes so many seconds at most.
+        """
+        self.post(ShutdownRequested())
         with suppress(TimeoutError):
             async with asyncio.timeout(min(within, LAST_OUTCOMES_SECONDS)):
-                await self._handed_back.wait()
+                await self._stopped.wait()
                 await self._outbox.emptied()
-        self._heart.leave()
+        self._heartbeats.leave()
 
-    # ── the loop of events and instructions ──
+    def _notify(self, notice: Notice) -> None:
+        for observer in self._observers:
+            observer.noticed(notice)
 
-    async def _decide(self) -> None:
-        clock = asyncio.get_running_loop().time
+    # ── events in, instructions out ──
+
+    async def _handle_events(self) -> None:
         while True:
             event = await self._events.get()
-            instructions = self._ledger.handle(event, clock())
-            for watch in self._watchers:
-                watch(event, instructions)
+            instructions = self._ledger.handle(event, self._clock())
+            for observer in self._observers:
+                observer.handled(event, instructions)
             for instruction in instructions:
-                self._carry_out(instruction)
+                self._execute(instruction)
             self._follow_up(event)
 
     def _follow_up(self, event: Event) -> None:
-        self._reporter.notice()
+        self._progress.mark_changed()
         match event:
             case PullEnded(outcome) if outcome.reason is Reason.RUNTIME_UNAVAILABLE:
-                self._heart.doubt_runtime()
-            case StopOrdered():
-                self._handed_back.set()
+                self._heartbeats.recheck_runtime()
+            case ShutdownRequested():
+                self._stopped.set()
 
-    def _carry_out(self, instruction: Instruction) -> None:
+    def _execute(self, instruction: Instruction) -> None:
         match instruction:
             case StartPull() | StopPull() | Forget():
-                self._puller.obey(instruction)
+                self._puller.execute(instruction)
             case Deliver(key, outcome):
                 self._outbox.deliver(key, outcome)
             case Discard(key):
                 self._outbox.discard(key)
-            case Answer(to, reply):
-                self._inbox.answer(to, reply)
+            case SendReply(to, reply):
+                self._inbox.reply(to, reply)
             case Announce():
-                self._heart.announce()
-                self._reporter.repeat()
+                self._heartbeats.announce()
+                self._progress.repeat()
             case WakeAt(time):
                 self._wake_at(time)
 
     def _wake_at(self, time: float) -> None:
         if self._alarm is not None:
             self._alarm.cancel()
-        self._alarm = asyncio.get_running_loop().call_at(time, self.tell, TimePassed())
+        delay = max(0.0, time - self._clock()) + WAKE_MARGIN
+        self._alarm = asyncio.get_running_loop().call_later(delay, self.post, TimePassed())
 
     async def _sweep(self) -> None:
         """Drop what a former run left half pulled and nobody has wanted since."""
@@ -181,6 +197,10 @@ class Agent:
             try:
                 await self._runtime.sweep(self._ledger.claims)
             except RuntimeAway as error:
-                log.info("what is left half pulled cannot be swept yet", why=str(error))
+                self._notify(SweepPostponed(str(error)))
             else:
                 return
+
+
+def _loop_time() -> float:
+    return asyncio.get_running_loop().time()

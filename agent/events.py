@@ -1,4 +1,4 @@
-"""What the ledger is told, in the past tense. Commands may come late, twice, or out of order.
+"""What can happen, as the ledger gets it. Commands may come late, twice, or out of order.
 
 Every instruction that is carried out elsewhere is answered by one of these, failure included.
 """
@@ -14,7 +14,7 @@ from common.subjects import AttemptKey
 
 @dataclass(frozen=True, slots=True)
 class CommandReceived:
-    """The leader wants something. ``reply`` is where the answer goes; empty: none is wanted."""
+    """A command has come. ``reply``: the subject for its answer; empty where none is wanted."""
 
     command: Command
     reply: str = ""
@@ -73,8 +73,8 @@ class TimePassed:
 
 
 @dataclass(frozen=True, slots=True)
-class StopOrdered:
-    """The program shall end."""
+class ShutdownRequested:
+    """The program is to end."""
 
 
 Event = (
@@ -86,5 +86,5 @@ Event = (
     | OutcomeFound
     | OutcomeSettled
     | TimePassed
-    | StopOrdered
+    | ShutdownRequested
 )

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 LOOP_SECONDS = 5.0
-"""An event loop that does not turn for so long is no life."""
+"""An event loop that does not answer for so long counts as hung."""
 CLIENT_SECONDS = 10.0
 """Time for a client to say what it wants."""
 
@@ -50,11 +50,11 @@ class _Server(ThreadingMixIn, WSGIServer):
         self.setup_environ()
 
     def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002
-        """Say that a request was not answered; most often it is the client that went away."""
+        """Log that a request was not answered; most often it is the client that went away."""
         log.debug("a request failed", client=client_address, why=repr(sys.exception()))
 
 
-class HealthPort:
+class HealthServer:
     """Serves while it is entered. ``why_not_ready`` is asked in the event loop; empty: ready."""
 
     def __init__(
@@ -104,7 +104,7 @@ class HealthPort:
                 return _text(start, "404 Not Found", "/healthz, /readyz and /metrics are here")
 
     def _ask(self, ready: bool) -> str:
-        """Have the event loop say what is wrong; that it answers at all is what health means."""
+        """Ask the event loop what is missing; ``/healthz`` only asks whether the loop answers."""
         reply: Future[str] = Future()
         self._loop.call_soon_threadsafe(
             lambda: reply.set_result(self._why_not_ready() if ready else "")

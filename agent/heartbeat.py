@@ -1,74 +1,73 @@
-"""Says that this agent lives, what it holds, and what runs on its node.
+"""Sends heartbeats: that this agent lives, what it holds, and what runs on its node.
 
 At the start, every interval, after a reconnection, when the leader asks, and when the agent stops
-in order. Nothing is kept for later: while the bus is away there is nobody to speak to.
+in order. Nothing is kept for later: without a connection a heartbeat is dropped.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Protocol
+from random import Random
+from typing import Final
 
 import msgspec
 
+from agent.bus import Publisher
 from agent.ledger import Ledger
-from agent.metrics import Metrics
+from agent.notices import DiskMeasured, Notice, RuntimeConnected, RuntimeDisconnected
 from agent.runtime.protocol import Runtime, RuntimeAway, RuntimeFacts
 from common import subjects
 from common.bus import NotConnected
-from common.logs import Log
 from common.messages import Heartbeat
 from common.subjects import AgentAddress
 from common.version import VERSION
 
-log = Log(__name__)
-
-JITTER = 0.2
-"""Part of the interval by which heartbeats vary, so that a fleet does not beat as one."""
-ANNOUNCE_WITHIN = 0.5
+JITTER: Final = 0.2
+"""Part of the interval by which heartbeats vary, so that a fleet's do not all come at once."""
+ANNOUNCE_WITHIN: Final = 0.5
 """Seconds over which a fleet's answers to one question are spread; who asks waits 2 s."""
-RUNTIME_SECONDS = 5.0
+RUNTIME_SECONDS: Final = 5.0
 """Time for the runtime to say what it is; far less than the silence that counts as absence."""
-LOOK_AGAIN_SECONDS = 2.0
-"""Time between two looks at a runtime that is away, at most."""
+RECHECK_SECONDS: Final = 2.0
+"""Time between two questions to a runtime that is away, at most."""
 
 
-class Speaker(Protocol):
-    """What those need of the bus who say something that nobody waits for."""
+class Heartbeats:
+    """One agent's heartbeats; keep ``run`` running.
 
-    def publish(self, subject: str, payload: bytes) -> None:
-        """Send now. Raises NotConnected."""
-
-
-class Heart:
-    """One agent's heartbeats; keep ``run`` running."""
+    ``interval``: seconds between two of them. ``clock``: the ledger's, in seconds. ``rng`` draws
+    the jitter.
+    """
 
     def __init__(
         self,
         *,
-        speaker: Speaker,
+        publisher: Publisher,
         runtime: Runtime,
         ledger: Ledger,
-        metrics: Metrics,
         address: AgentAddress,
         labels: Mapping[str, str],
         interval: float,
+        notify: Callable[[Notice], None],
+        clock: Callable[[], float],
+        rng: Random,
     ) -> None:
-        self._speaker = speaker
+        self._publisher = publisher
         self._runtime = runtime
         self._ledger = ledger
-        self._metrics = metrics
         self._subject = subjects.heartbeat(*address)
         self._labels = dict(labels)
         self._interval = interval
+        self._notify = notify
+        self._clock = clock
+        self._rng = rng
         self._facts: RuntimeFacts | None = None
         self._why_away = "the container runtime has not answered yet"
-        self._said = ""
-        self._doubt = asyncio.Event()
-        self._spoken = False
+        self._noticed: Notice | None = None
+        self._recheck = asyncio.Event()
+        self._begun = False
         self._left = False
 
     @property
@@ -77,34 +76,34 @@ class Heart:
         return "" if self._facts is not None else self._why_away
 
     async def run(self) -> None:
-        """Beat until cancelled."""
+        """Send heartbeats until cancelled."""
         while True:
-            await self._look()
-            self._beat()
-            pause = self._interval * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311
+            await self._check_runtime()
+            self._send()
+            pause = self._interval * self._rng.uniform(1 - JITTER, 1 + JITTER)
             if self._facts is None:
-                pause = min(pause, LOOK_AGAIN_SECONDS)
+                pause = min(pause, RECHECK_SECONDS)
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
-                    await self._doubt.wait()
-            self._doubt.clear()
+                    await self._recheck.wait()
+            self._recheck.clear()
 
     def announce(self) -> None:
-        """Beat within half a second; before the first beat there is nothing to add to it."""
-        if self._spoken:
-            delay = random.uniform(0, ANNOUNCE_WITHIN)  # noqa: S311 -- no secret
-            asyncio.get_running_loop().call_later(delay, self._beat)
+        """Send one within half a second; the first one is sent without being asked for."""
+        if self._begun:
+            delay = self._rng.uniform(0, ANNOUNCE_WITHIN)
+            asyncio.get_running_loop().call_later(delay, self._send)
 
-    def doubt_runtime(self) -> None:
-        """Look at the runtime now: something says that it has gone away."""
-        self._doubt.set()
+    def recheck_runtime(self) -> None:
+        """Ask the runtime now: something says that it has gone away."""
+        self._recheck.set()
 
     def leave(self) -> None:
-        """Say the last word."""
-        self._beat(leaving=True)
+        """Send the last one, which says that the agent ends."""
+        self._send(leaving=True)
         self._left = True
 
-    async def _look(self) -> None:
+    async def _check_runtime(self) -> None:
         try:
             async with asyncio.timeout(RUNTIME_SECONDS):
                 self._facts = await self._runtime.facts()
@@ -113,29 +112,31 @@ class Heart:
         except TimeoutError:
             self._facts = None
             self._why_away = f"the container runtime did not answer for {RUNTIME_SECONDS:g} s"
-        self._say_what_changed()
-        if self._facts is not None and self._facts.image_disk is not None:
-            self._metrics.show_disk(self._facts.image_disk)
+        self._notify_changes()
 
-    def _say_what_changed(self) -> None:
-        """Tell whoever reads the log once: a probe that fails does not show them why."""
-        said, self._said = self._said, self.why_no_runtime or "answers"
-        if self._said == said:
-            return
-        if self._facts is None:
-            log.warning("the container runtime is away", why=self._why_away)
+    def _notify_changes(self) -> None:
+        """Say once that the runtime is there or not: a probe that fails shows nobody why."""
+        facts = self._facts
+        notice: Notice
+        if facts is None:
+            notice = RuntimeDisconnected(self._why_away)
         else:
-            log.info("the container runtime answers", runtime=self._facts.runtime)
+            notice = RuntimeConnected(facts.runtime)
+        if notice != self._noticed:
+            self._noticed = notice
+            self._notify(notice)
+        if facts is not None and facts.image_disk is not None:
+            self._notify(DiskMeasured(facts.image_disk))
 
-    def _beat(self, *, leaving: bool = False) -> None:
-        self._spoken = True
+    def _send(self, *, leaving: bool = False) -> None:
+        self._begun = True
         if not self._left:
             with suppress(NotConnected):
-                self._speaker.publish(self._subject, msgspec.json.encode(self._words(leaving)))
+                self._publisher.publish(self._subject, msgspec.json.encode(self._message(leaving)))
 
-    def _words(self, leaving: bool) -> Heartbeat:
+    def _message(self, leaving: bool) -> Heartbeat:
         facts = self._facts or RuntimeFacts(runtime="", platform="")
-        holds = [] if leaving else self._ledger.holds(asyncio.get_running_loop().time())
+        holds = [] if leaving else self._ledger.holds(self._clock())
         return Heartbeat(
             labels=self._labels,
             agent_version=VERSION,

@@ -1,7 +1,7 @@
-"""Takes in what the leader sends, and turns it into events. What is not understood is poison.
+"""Receives commands and turns them into events for the ledger.
 
-Poison is counted, logged once for each kind, answered if an answer is wanted,
-and otherwise without effect.
+A message that cannot be decoded, or that may not come this way, is rejected: observers are told,
+whoever waits for an answer gets a refusal, and nothing else happens.
 """
 
 from __future__ import annotations
@@ -11,91 +11,79 @@ from typing import Protocol
 
 import msgspec
 
+from agent.bus import Publisher, Subscriber
 from agent.events import CommandReceived
-from agent.metrics import Metrics
+from agent.notices import MessageRejected, Notice, ReplyDropped
 from common import subjects
 from common.bus import NotConnected, Received, Subscription
-from common.logs import Log, RateLimitedLog
 from common.messages import NOT_DECODABLE, Command, Reply, Report
 from common.subjects import AgentAddress
 
-log = Log(__name__)
 
-
-class Line(Protocol):
-    """What the inbox needs of the bus."""
-
-    def publish(self, subject: str, payload: bytes) -> None:
-        """Send now. Raises NotConnected."""
-
-    async def subscribe(self, subject: str, handler: Callable[[Received], None]) -> Subscription:
-        """Have each message on a subject handled."""
+class CommandBus(Publisher, Subscriber, Protocol):
+    """What the inbox uses of the bus: commands in, replies out."""
 
 
 class Inbox:
-    """One agent's ear. Nothing is heard before ``open`` and after ``close``."""
+    """One agent's subscriptions. Nothing is received before ``open`` and after ``close``."""
 
     def __init__(
         self,
         *,
-        line: Line,
+        bus: CommandBus,
         address: AgentAddress,
-        metrics: Metrics,
-        tell: Callable[[CommandReceived], None],
+        emit: Callable[[CommandReceived], None],
+        notify: Callable[[Notice], None],
     ) -> None:
-        self._line = line
+        self._bus = bus
         self._command_subject = subjects.command(*address)
-        self._metrics = metrics
-        self._tell = tell
+        self._emit = emit
+        self._notify = notify
         self._decode: Callable[[bytes], Command] = msgspec.json.Decoder(Command).decode
-        self._complaints = RateLimitedLog(log)
         self._subscriptions: list[Subscription] = []
 
     async def open(self) -> None:
-        """Hear this instance's own commands, and what is said to all agents."""
+        """Subscribe to this instance's own commands and to what is sent to all agents."""
         for subject, handler in (
             (self._command_subject, self._command),
             (subjects.REPORT, self._broadcast),
         ):
-            self._subscriptions.append(await self._line.subscribe(subject, handler))
+            self._subscriptions.append(await self._bus.subscribe(subject, handler))
 
     def close(self) -> None:
-        """Hear nothing more."""
+        """Take all subscriptions back."""
         for subscription in self._subscriptions:
             subscription.close()
         self._subscriptions.clear()
 
-    def answer(self, to: str, reply: Reply) -> None:
-        """Answer a command; without a connection there is nobody left who waits for it."""
+    def reply(self, to: str, reply: Reply) -> None:
+        """Answer a command. Without a connection the answer is dropped: nobody waits for it."""
         try:
-            self._line.publish(to, msgspec.json.encode(reply))
+            self._bus.publish(to, msgspec.json.encode(reply))
         except NotConnected:
-            log.debug("an answer is not sent", to=to)
+            self._notify(ReplyDropped(to))
 
     def _command(self, received: Received) -> None:
         try:
             command = self._decode(received.data)
         except NOT_DECODABLE as error:
-            self._poison("command", received, str(error))
+            self._reject("command", received, str(error))
         else:
-            self._tell(CommandReceived(command, received.reply))
+            self._emit(CommandReceived(command, received.reply))
 
     def _broadcast(self, received: Received) -> None:
         try:
             command = self._decode(received.data)
         except NOT_DECODABLE as error:
-            self._poison("broadcast", received, str(error))
+            self._reject("broadcast", received, str(error))
             return
         if isinstance(command, Report):
-            self._tell(CommandReceived(command))
+            self._emit(CommandReceived(command))
         else:
-            self._poison("broadcast", received, "only a report may be broadcast")
+            self._reject("broadcast", received, "only a report may be broadcast")
 
-    def _poison(self, kind: str, received: Received, why: str) -> None:
-        self._metrics.poison.labels(kind).inc()
-        self._complaints.warning(
-            kind, "a message is not understood", subject=received.subject, why=why
-        )
+    def _reject(self, kind: str, received: Received, why: str) -> None:
+        self._notify(MessageRejected(kind, received.subject, why))
         if received.reply:
             refusal = f"this agent does not understand the command: {why}"
-            self.answer(received.reply, Reply(accepted=False, refusal=refusal))
+            self.reply(received.reply, Reply(accepted=False, refusal=refusal))

@@ -1,4 +1,4 @@
-"""What the ledger wants done, in the imperative."""
+"""What the ledger has its agent do."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from common.subjects import AttemptKey
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class SendReply:
     """Tell the leader whether its command is accepted."""
 
     to: str
@@ -70,9 +70,9 @@ class Discard:
 
 @dataclass(frozen=True, slots=True)
 class WakeAt:
-    """Say TimePassed at this time; replaces an earlier wish."""
+    """Emit TimePassed at this time, on the ledger's clock; replaces an earlier WakeAt."""
 
     time: float
 
 
-Instruction = Answer | Announce | StartPull | StopPull | Forget | Deliver | Discard | WakeAt
+Instruction = SendReply | Announce | StartPull | StopPull | Forget | Deliver | Discard | WakeAt

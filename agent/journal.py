@@ -1,22 +1,71 @@
-"""The agent's log of its work, from what it is told and what it does about it."""
+"""Writes the agent's log, from its events, what comes of them, and its notices."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 from agent.events import CommandReceived, Event, OutcomeFound, OutcomeSettled, PullEnded
-from agent.instructions import Answer, Deliver, Discard, Instruction, StartPull, StopPull
-from common.logs import Log
+from agent.instructions import Deliver, Discard, Instruction, SendReply, StartPull, StopPull
+from agent.notices import (
+    AlreadyDecided,
+    MessageRejected,
+    Notice,
+    ReplyDropped,
+    RuntimeConnected,
+    RuntimeDisconnected,
+    SpoolRefused,
+    SpoolUnreadable,
+    StoreFailed,
+    SweepPostponed,
+)
+from common.logs import Log, RateLimitedLog
 from common.messages import Assign, Cancel, Command, ImageOutcome, ImageState
 
 log = Log(__name__)
 
 
-def record(event: Event, instructions: Sequence[Instruction]) -> None:
-    """Log an event and what comes of it."""
-    _event(event)
-    for instruction in instructions:
-        _instruction(event, instruction)
+class Journal:
+    """Logs one agent. ``clock``, in seconds, limits how often rejected messages are logged."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rejections = RateLimitedLog(log, clock=clock)
+
+    def handled(self, event: Event, instructions: Sequence[Instruction]) -> None:
+        """Log an event and what comes of it."""
+        _event(event)
+        for instruction in instructions:
+            _instruction(event, instruction)
+
+    def noticed(self, notice: Notice) -> None:
+        """Log what happened beside the ledger."""
+        match notice:
+            case MessageRejected(kind, subject, why):
+                self._rejections.warning(
+                    kind, "a message is not understood", subject=subject, why=why
+                )
+            case RuntimeConnected(runtime):
+                log.info("the container runtime answers", runtime=runtime)
+            case RuntimeDisconnected(why):
+                log.warning("the container runtime is away", why=why)
+            case SweepPostponed(why):
+                log.info("what is left half pulled cannot be swept yet", why=why)
+            case ReplyDropped(subject):
+                log.debug("an answer is not sent", to=subject)
+            case _:
+                _outcome_notice(notice)
+
+
+def _outcome_notice(notice: Notice) -> None:
+    match notice:
+        case SpoolUnreadable(why):
+            log.warning("outcomes of a former run cannot be read", why=why)
+        case SpoolRefused(key, why):
+            log.warning("an outcome is kept in memory only", task=key.task, why=why)
+        case StoreFailed(key, why):
+            log.warning("an outcome cannot be stored yet", task=key.task, why=why)
+        case AlreadyDecided(key):
+            log.debug("already decided", task=key.task, attempt=key.attempt)
 
 
 def _event(event: Event) -> None:
@@ -45,7 +94,7 @@ def _ending(outcome: ImageOutcome) -> None:
 
 def _instruction(event: Event, instruction: Instruction) -> None:
     match event, instruction:
-        case CommandReceived(command), Answer(_, reply):
+        case CommandReceived(command), SendReply(_, reply):
             _answer(command, refusal=reply.refusal)
         case _, StartPull(reference, always):
             log.info("pull started", image=reference, always=always)

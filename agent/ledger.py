@@ -1,4 +1,6 @@
-"""What this agent has accepted, and what is to be done about it. Decides; touches nothing.
+"""What this agent has accepted, and what is to be done about it: events in, instructions out.
+
+No clock, no network, no disk and no log: the time comes with each event.
 
 Of each task only the newest attempt counts: it is held until its outcome is stored, then
 remembered for an hour, so that a command that is late or repeated has no effect.
@@ -19,10 +21,10 @@ from agent.events import (
     OutcomeFound,
     OutcomeSettled,
     PullEnded,
-    StopOrdered,
+    ShutdownRequested,
     TimePassed,
 )
-from agent.instructions import Announce, Answer, Deliver, Discard, Instruction, WakeAt
+from agent.instructions import Announce, Deliver, Discard, Instruction, SendReply, WakeAt
 from agent.meter import Meter
 from agent.pulls import Listener, Pulls, Wish
 from common.messages import (
@@ -36,30 +38,34 @@ from common.messages import (
 )
 from common.subjects import AttemptKey, is_task_id
 
-MEMORY_SECONDS = 3600.0
-MEMORY_LIMIT = 10_000
+REMEMBER_SECONDS = 3600.0
+REMEMBER_LIMIT = 10_000
 """Tasks that are remembered after they are decided or cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
-    """What became of a task here. ``attempt``: the newest that is decided; None: cancelled."""
+class ClosedTask:
+    """A task that nothing is held of any more.
+
+    ``attempt``: the newest that is decided, None if the task is cancelled. ``until``: when it is
+    forgotten.
+    """
 
     attempt: int | None
     until: float
 
 
 class Ledger:
-    """The bookkeeping of one agent instance. One door: ``handle``."""
+    """What one agent instance holds and remembers; changed by ``handle`` alone."""
 
     def __init__(self, *, node: str, instance: str, parallel: int, stall_seconds: float) -> None:
         self._node = node
         self._instance = instance
         self._held: dict[str, Attempt] = {}
-        self._memory: dict[str, Memory] = {}
+        self._closed: dict[str, ClosedTask] = {}
         self._epoch = 0
         self._stopping = False
-        self._wake_at = inf
+        self._wakes_at = inf
         self._out: list[Instruction] = []
         self._pulls = Pulls(parallel=parallel, stall_seconds=stall_seconds, emit=self._out.append)
 
@@ -89,22 +95,22 @@ class Ledger:
         """Whether what an interrupted pull of this image left is, or may be, needed."""
         return self._pulls.claims(reference)
 
-    # ── the door ──
+    # ── events in, instructions out ──
 
     def handle(self, event: Event, now: float) -> list[Instruction]:
-        """Take in what has happened; what is to be done, in this order.
+        """Take in what has happened; return what is to be done, in this order.
 
         ``now``: seconds on a clock that never goes back.
         """
-        self._take_in(event, now)
+        self._apply(event, now)
         self._pulls.start_waiting(now)
         self._forget_old(now)
-        self._set_alarm()
+        self._schedule_wake_up()
         out = self._out.copy()
         self._out.clear()
         return out
 
-    def _take_in(self, event: Event, now: float) -> None:
+    def _apply(self, event: Event, now: float) -> None:
         match event:
             case CommandReceived():
                 self._command(event, now)
@@ -112,12 +118,12 @@ class Ledger:
                 self._outcome_found(key, now)
             case OutcomeSettled(key):
                 self._settled(key, now)
-            case StopOrdered():
+            case ShutdownRequested():
                 self._stop()
             case _:
-                self._pull_went_on(event, now)
+                self._apply_to_pulls(event, now)
 
-    def _pull_went_on(
+    def _apply_to_pulls(
         self, event: DownloadBegan | BytesArrived | PullEnded | Forgotten | TimePassed, now: float
     ) -> None:
         match event:
@@ -136,14 +142,14 @@ class Ledger:
     # ── commands ──
 
     def _command(self, event: CommandReceived, now: float) -> None:
-        refusal = self._obey(event.command, now)
+        refusal = self._execute(event.command, now)
         self._epoch = max(self._epoch, event.command.epoch)
         if event.reply:
             reply = Reply(accepted=not refusal, refusal=refusal, epoch=self._epoch)
-            self._out.append(Answer(event.reply, reply))
+            self._out.append(SendReply(event.reply, reply))
 
-    def _obey(self, command: Assign | Cancel | Report, now: float) -> str:
-        """Do what is wanted; why not, if it is refused."""
+    def _execute(self, command: Assign | Cancel | Report, now: float) -> str:
+        """Carry out a command; why not, if it is refused, else empty."""
         if command.epoch < self._epoch:
             return f"epoch {command.epoch} is over, a leader of epoch {self._epoch} has spoken"
         match command:
@@ -157,25 +163,25 @@ class Ledger:
 
     def _assign(self, work: Assign, now: float) -> str:
         known = self._newest(work.task)
-        if refusal := self._objection(work, known):
+        if refusal := self._refusal_of(work, known):
             return refusal
         if known != work.attempt:
             former = self._held.get(work.task)
-            self._memory.pop(work.task, None)
+            self._closed.pop(work.task, None)
             self._held[work.task] = Attempt(work.task, work.attempt, now, work)
             for place, image in enumerate(work.images):
                 listener = Listener(work.task, work.attempt, place)
                 wish = Wish(work.always_pull, work.pull_timeout_seconds)
                 self._pulls.want(listener, image.reference, wish, now)
             # Only now, so that a pull that goes on for the new attempt is not interrupted.
-            self._let_go(former)
+            self._drop(former)
         return ""
 
-    def _objection(self, work: Assign, known: int) -> str:
-        memory = self._memory.get(work.task)
+    def _refusal_of(self, work: Assign, known: int) -> str:
+        closed = self._closed.get(work.task)
         if self._stopping:
             return "the agent is stopping"
-        if memory is not None and memory.attempt is None:
+        if closed is not None and closed.attempt is None:
             return "the task is cancelled"
         if work.attempt < known:
             return f"attempt {known} is known here"
@@ -187,20 +193,20 @@ class Ledger:
         """The newest attempt of a task that is known here, 0 if none."""
         if held := self._held.get(task):
             return held.number
-        memory = self._memory.get(task)
-        return 0 if memory is None or memory.attempt is None else memory.attempt
+        closed = self._closed.get(task)
+        return 0 if closed is None or closed.attempt is None else closed.attempt
 
     def _cancel(self, command: Cancel, now: float) -> None:
         held = self._held.get(command.task)
         if command.attempt is None:
-            self._let_go(self._held.pop(command.task, None))
+            self._drop(self._held.pop(command.task, None))
             self._pulls.release(command.task)
             self._remember(command.task, None, now)
         elif held is not None and held.number == command.attempt:
             # The task lives on: what is half pulled is worth keeping for its next assignment.
-            self._let_go(self._held.pop(command.task))
+            self._drop(self._held.pop(command.task))
 
-    def _let_go(self, attempt: Attempt | None) -> None:
+    def _drop(self, attempt: Attempt | None) -> None:
         """End an attempt without an outcome."""
         if attempt is None:
             return
@@ -216,7 +222,7 @@ class Ledger:
             self._conclude(listener, outcome, meter, now)
 
     def _time_passed(self, now: float) -> None:
-        self._wake_at = inf
+        self._wakes_at = inf
         meters = {reference: self._pulls.meter(reference) for reference in self._pulls.running}
         for listener, outcome in self._pulls.overdue(now):
             self._conclude(listener, outcome, meters[outcome.image], now)
@@ -233,7 +239,7 @@ class Ledger:
 
     def _outcome_found(self, key: AttemptKey, now: float) -> None:
         if key.attempt > self._newest(key.task):
-            self._let_go(self._held.get(key.task))
+            self._drop(self._held.get(key.task))
             self._held[key.task] = Attempt(key.task, key.attempt, now)
         else:
             self._out.append(Discard(key))
@@ -250,22 +256,22 @@ class Ledger:
         self._pulls.withdraw_all()
         self._held = {task: held for task, held in self._held.items() if held.work is None}
 
-    # ── memory and time ──
+    # ── closed tasks, and time ──
 
     def _remember(self, task: str, attempt: int | None, now: float) -> None:
-        self._memory.pop(task, None)
-        self._memory[task] = Memory(attempt, now + MEMORY_SECONDS)
+        self._closed.pop(task, None)
+        self._closed[task] = ClosedTask(attempt, now + REMEMBER_SECONDS)
 
     def _forget_old(self, now: float) -> None:
-        while self._memory:
-            oldest = next(iter(self._memory))
-            if self._memory[oldest].until > now and len(self._memory) <= MEMORY_LIMIT:
+        while self._closed:
+            oldest = next(iter(self._closed))
+            if self._closed[oldest].until > now and len(self._closed) <= REMEMBER_LIMIT:
                 return
-            del self._memory[oldest]
+            del self._closed[oldest]
 
-    def _set_alarm(self) -> None:
+    def _schedule_wake_up(self) -> None:
         """Ask to be woken for the next deadline; an alarm that comes too early does no harm."""
         deadline = self._pulls.next_deadline()
-        if deadline < self._wake_at:
-            self._wake_at = deadline
+        if deadline < self._wakes_at:
+            self._wakes_at = deadline
             self._out.append(WakeAt(deadline))

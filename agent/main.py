@@ -1,4 +1,4 @@
-"""The agent's wiring: what is built, what stands on what, and in which order it ends."""
+"""Builds the agent program, runs it, and ends it in order."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any, Final, TypeVar
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 
-from agent import journal
 from agent.agent import Agent
 from agent.credentials import Keyring
-from agent.health import HealthPort
-from agent.metrics import Metrics
+from agent.health import HealthServer
+from agent.journal import Journal
+from agent.metrics import Metrics, MetricsObserver
 from agent.readiness import Readiness
 from agent.runtime.cri import CriRuntime
 from agent.runtime.crictl import CrictlRuntime
 from agent.runtime.protocol import Runtime
 from agent.runtime.simulated import SimulatedRuntime
 from agent.settings import AgentSettings, DriverName
-from agent.spool import Spool
+from agent.spool import Spool, ThreadedSpool
 from common import logs
 from common.bus import Bus, BusSettings
 from common.lifecycle import Jobs, Stop, run
@@ -46,7 +46,7 @@ async def serve(stop: Stop) -> None:
     readiness = Readiness(stop)
     async with AsyncExitStack() as stack:
         spool = stack.enter_context(Spool(settings.state_dir / "outcomes", settings.node_name))
-        stack.enter_context(HealthPort(settings.metrics_port, registry, readiness.why_not))
+        stack.enter_context(HealthServer(settings.metrics_port, registry, readiness.why_not))
         runtime = build_runtime(settings)
         stack.push_async_callback(runtime.close)
         bus = await _unless(stop, Bus.connect(bus_settings(settings), readiness.bus_changed))
@@ -57,16 +57,15 @@ async def serve(stop: Stop) -> None:
             bus=bus,
             runtime=runtime,
             keyring=Keyring(settings.registry_config),
-            metrics=Metrics(registry),
-            spool=spool,
-            watchers=[journal.record],
+            spool=ThreadedSpool(spool),
+            observers=[Journal(), MetricsObserver(Metrics(registry))],
         )
         readiness.agent_started(agent)
         async with Jobs(stop) as jobs:
             jobs.start("bus", bus.run())
             jobs.start("agent", agent.run())
             await stop.wait()
-            await agent.hand_back(within=stop.remaining())
+            await agent.shut_down(within=stop.remaining())
             await bus.close()
 
 

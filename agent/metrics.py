@@ -1,4 +1,4 @@
-"""The agent's metrics, ``ips_agent_…``, and how its events and instructions move them.
+"""The agent's metrics, ``ips_agent_…``, and what changes them.
 
 Several agents of one process may share them: everything is counted up and down, nothing is set,
 except what belongs to the machine.
@@ -12,7 +12,14 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from agent.events import Event, OutcomeFound, OutcomeSettled, PullEnded
 from agent.instructions import Deliver, Discard, Instruction, StartPull, StopPull
-from common.messages import ImageDisk, ImageOutcome, ImageState
+from agent.notices import (
+    DiskMeasured,
+    MessageRejected,
+    Notice,
+    SpoolRefused,
+    SpoolUnreadable,
+)
+from common.messages import ImageOutcome, ImageState
 from common.reasons import Reason
 from common.subjects import AttemptKey
 
@@ -70,22 +77,17 @@ class Metrics:
             registry=registry,
         )
 
-    def show_disk(self, disk: ImageDisk) -> None:
-        """Take in how full the node's disk is."""
-        self.disk_free.set(disk.free_bytes)
-        self.disk_total.set(disk.total_bytes)
 
-
-class Observer:
-    """Turns what one agent does into metrics; its eyes are ``observe``."""
+class MetricsObserver:
+    """Turns what one agent does into metrics; each agent has one of its own."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._unsent: set[AttemptKey] = set()
         self._stopped: dict[str, Reason] = {}
 
-    def observe(self, event: Event, instructions: Sequence[Instruction]) -> None:
-        """See what has happened, and what is to be done about it."""
+    def handled(self, event: Event, instructions: Sequence[Instruction]) -> None:
+        """Count an event and what comes of it."""
         unsent = len(self._unsent)
         match event:
             case PullEnded(outcome):
@@ -97,6 +99,17 @@ class Observer:
         for instruction in instructions:
             self._follow(instruction)
         self._metrics.unsent.inc(len(self._unsent) - unsent)
+
+    def noticed(self, notice: Notice) -> None:
+        """Count what happened beside the ledger."""
+        match notice:
+            case MessageRejected(kind):
+                self._metrics.poison.labels(kind).inc()
+            case SpoolUnreadable() | SpoolRefused():
+                self._metrics.spool_failures.inc()
+            case DiskMeasured(disk):
+                self._metrics.disk_free.set(disk.free_bytes)
+                self._metrics.disk_total.set(disk.total_bytes)
 
     def _follow(self, instruction: Instruction) -> None:
         match instruction:

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import msgspec
 
-from agent.heartbeat import Speaker
+from agent.bus import Publisher
 from agent.ledger import Ledger
 from common import subjects
 from common.bus import NotConnected
@@ -22,39 +22,39 @@ ATTEMPTS_IN_ONE = 4
 """Attempts of 50 images each, of the longest names, that stay well below the limit of a message."""
 
 
-class Reporter:
+class ProgressReporter:
     """One agent's progress reports; keep ``run`` running."""
 
-    def __init__(self, *, speaker: Speaker, ledger: Ledger, address: AgentAddress) -> None:
-        self._speaker = speaker
+    def __init__(self, *, publisher: Publisher, ledger: Ledger, address: AgentAddress) -> None:
+        self._publisher = publisher
         self._ledger = ledger
         self._subject = subjects.progress(*address)
-        self._said: dict[tuple[str, int], AttemptProgress] = {}
-        self._news = asyncio.Event()
+        self._reported: dict[tuple[str, int], AttemptProgress] = {}
+        self._changed = asyncio.Event()
 
-    def notice(self) -> None:
-        """Something may have changed."""
-        self._news.set()
+    def mark_changed(self) -> None:
+        """Note that something may have changed since the last report."""
+        self._changed.set()
 
     def repeat(self) -> None:
         """Say everything again at the next occasion."""
-        self._said.clear()
-        self._news.set()
+        self._reported.clear()
+        self._changed.set()
 
     async def run(self) -> None:
         """Report until cancelled."""
         while True:
-            await self._news.wait()
-            self._news.clear()
+            await self._changed.wait()
+            self._changed.clear()
             if self._ledger.pulling:
                 self._report()
                 await asyncio.sleep(self._ledger.progress_seconds)
 
     def _report(self) -> None:
         now = {(report.task, report.attempt): report for report in self._ledger.progress()}
-        news = [report for key, report in now.items() if self._said.get(key) != report]
-        self._said = now
+        changed = [report for key, report in now.items() if self._reported.get(key) != report]
+        self._reported = now
         with suppress(NotConnected):
-            for first in range(0, len(news), ATTEMPTS_IN_ONE):
-                part = Progress(attempts=news[first : first + ATTEMPTS_IN_ONE])
-                self._speaker.publish(self._subject, msgspec.json.encode(part))
+            for first in range(0, len(changed), ATTEMPTS_IN_ONE):
+                part = Progress(attempts=changed[first : first + ATTEMPTS_IN_ONE])
+                self._publisher.publish(self._subject, msgspec.json.encode(part))

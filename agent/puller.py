@@ -20,42 +20,42 @@ from common.reasons import Reason
 PATIENCE = (0.5, 1.0, 2.0, 4.0, 7.5, 15.0)
 """Seconds between the tries to reach a runtime that is away; half a minute in all."""
 
-Order = StartPull | StopPull | Forget
+PullInstruction = StartPull | StopPull | Forget
 
 
-class Keyring(Protocol):
-    """Knows what to tell a registry."""
+class CredentialLookup(Protocol):
+    """Finds the credentials of a registry."""
 
     def lookup(self, reference: str) -> Sequence[Credentials]:
         """List what may open an image's registry, the likeliest first. Raises PullFailed."""
 
 
 class Puller:
-    """The hands of one agent. Each order is answered by an event; keep ``run`` running."""
+    """Runs one agent's pulls. Each instruction is answered by an event; keep ``run`` running."""
 
     def __init__(
-        self, *, runtime: Runtime, keyring: Keyring, tell: Callable[[Event], None]
+        self, *, runtime: Runtime, keyring: CredentialLookup, emit: Callable[[Event], None]
     ) -> None:
         self._runtime = runtime
         self._keyring = keyring
-        self._tell = tell
-        self._orders: asyncio.Queue[Order] = asyncio.Queue()
+        self._emit = emit
+        self._instructions: asyncio.Queue[PullInstruction] = asyncio.Queue()
         self._pulls: dict[str, asyncio.Task[ImageOutcome]] = {}
 
-    def obey(self, order: Order) -> None:
-        """Have an order carried out, after those before it."""
-        self._orders.put_nowait(order)
+    def execute(self, instruction: PullInstruction) -> None:
+        """Have an instruction carried out, after those before it."""
+        self._instructions.put_nowait(instruction)
 
     async def run(self) -> None:
-        """Carry out orders until cancelled, which stops the pulls."""
+        """Carry out instructions until cancelled, which stops the pulls."""
         async with asyncio.TaskGroup() as tasks:
             while True:
-                self._begin(await self._orders.get(), tasks)
+                self._begin(await self._instructions.get(), tasks)
 
-    def _begin(self, order: Order, tasks: asyncio.TaskGroup) -> None:
-        match order:
+    def _begin(self, instruction: PullInstruction, tasks: asyncio.TaskGroup) -> None:
+        match instruction:
             case StartPull(reference):
-                pull = tasks.create_task(self._pull(order), name=f"pull {reference}")
+                pull = tasks.create_task(self._pull(instruction), name=f"pull {reference}")
                 self._pulls[reference] = pull
                 pull.add_done_callback(partial(self._ended, reference))
             case StopPull(reference):
@@ -68,13 +68,13 @@ class Puller:
         """Report an end. A callback, since a task that is stopped at once never runs at all."""
         del self._pulls[reference]
         if pull.cancelled():
-            self._tell(PullEnded(ImageOutcome(image=reference, state=ImageState.CANCELLED)))
+            self._emit(PullEnded(ImageOutcome(image=reference, state=ImageState.CANCELLED)))
         elif pull.exception() is None:
-            self._tell(PullEnded(pull.result()))
+            self._emit(PullEnded(pull.result()))
 
     async def _forget(self, reference: str) -> None:
         await self._runtime.forget(reference)
-        self._tell(Forgotten(reference))
+        self._emit(Forgotten(reference))
 
     # ── one pull ──
 
@@ -87,7 +87,7 @@ class Puller:
             if found is not None and not order.always:
                 return _success(order.reference, ImageState.PRESENT, found)
             began = clock()
-            self._tell(DownloadBegan(order.reference, self._runtime.sees_bytes))
+            self._emit(DownloadBegan(order.reference, self._runtime.sees_bytes))
             image = await self._download(order)
         except PullFailed as failure:
             return _failure(order.reference, failure, clock() - began)
@@ -126,7 +126,7 @@ class Puller:
         raise refusal
 
     def _heard(self, reference: str, value: Bytes) -> None:
-        self._tell(BytesArrived(reference, value))
+        self._emit(BytesArrived(reference, value))
 
 
 def _success(

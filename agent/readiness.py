@@ -1,4 +1,4 @@
-"""Why this agent takes no work, in words for a probe."""
+"""Why this agent takes no work, as the readiness probe shows it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from common.lifecycle import Stop
 
 
 class Readiness:
-    """Ready means: NATS has us, the container runtime answers, and nobody has asked us to stop."""
+    """Ready: connected to NATS, the container runtime answers, and no stop is requested."""
 
     def __init__(self, stop: Stop) -> None:
         self._stop = stop
@@ -21,7 +21,7 @@ class Readiness:
             self._agent.reconnected()
 
     def agent_started(self, agent: Agent) -> None:
-        """There is an agent to ask, and to tell of reconnections."""
+        """Ask this agent from now on, and tell it of reconnections."""
         self._agent = agent
 
     def why_not(self) -> str:

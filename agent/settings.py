@@ -1,4 +1,4 @@
-"""What an agent can be told by its environment."""
+"""The settings of an agent, from its environment."""
 
 from __future__ import annotations
 

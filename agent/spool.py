@@ -1,4 +1,4 @@
-"""Outcomes on disk until they are stored: what a node knows outlives the agent's death.
+"""Keeps outcomes on disk until they are stored, so that they survive the end of the agent.
 
 One file an outcome, named after the attempt; written whole and flushed before it gets its name, so
 that a file that is there is complete. What cannot be read is set aside and never stops anything.
@@ -7,6 +7,7 @@ Losing the folder is harmless: the leader asks again, and the images are then pr
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 import re
@@ -118,8 +119,27 @@ class Spool:
             os.close(folder)
 
 
+class ThreadedSpool:
+    """A spool whose changes are made in a thread, so that a slow disk does not stop the agent."""
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+
+    def load(self) -> list[tuple[AttemptKey, bytes]]:
+        """As ``Spool.load``: blocks, since nothing else goes on at the start."""
+        return self._spool.load()
+
+    async def write(self, key: AttemptKey, outcome: bytes) -> None:
+        """As ``Spool.write``."""
+        await asyncio.to_thread(self._spool.write, key, outcome)
+
+    async def remove(self, key: AttemptKey) -> None:
+        """As ``Spool.remove``."""
+        await asyncio.to_thread(self._spool.remove, key)
+
+
 def _read(path: Path) -> bytes | None:
-    """An outcome as it was written; None where there is none to be read, and never asked again."""
+    """Read an outcome; None where it cannot be read: the file is renamed and not read again."""
     try:
         content = path.read_bytes()
         msgspec.json.decode(content, type=Outcome)

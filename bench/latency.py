@@ -16,11 +16,11 @@ from prometheus_client import CollectorRegistry
 
 from agent.agent import Agent
 from agent.credentials import Keyring
-from agent.metrics import Metrics
+from agent.metrics import Metrics, MetricsObserver
 from agent.runtime.protocol import Credentials, OnBytes, PresentImage
 from agent.runtime.simulated import SimulatedRuntime
 from agent.settings import AgentSettings
-from agent.spool import Spool
+from agent.spool import Spool, ThreadedSpool
 from bench.figures import quantile, show
 from bench.fleet import all_known
 from bench.nodes import connected
@@ -77,8 +77,10 @@ async def run() -> None:
                             bus=bus,
                             runtime=watch,
                             keyring=Keyring(None),
-                            metrics=metrics,
-                            spool=stack.enter_context(Spool(Path(folder) / name, name)),
+                            spool=ThreadedSpool(
+                                stack.enter_context(Spool(Path(folder) / name, name))
+                            ),
+                            observers=[MetricsObserver(metrics)],
                         )
                         jobs.append(group.create_task(agent.run()))
                     await all_known(coordinator, NODES)

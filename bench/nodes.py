@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from agent.agent import Agent
 from agent.credentials import Keyring
-from agent.metrics import Metrics
+from agent.metrics import Metrics, MetricsObserver
 from agent.runtime.simulated import SimulatedRuntime
 from agent.settings import AgentSettings
 from common.bus import Bus, BusSettings
@@ -50,7 +50,7 @@ async def simulated_nodes(
                 bus=bus,
                 runtime=SimulatedRuntime(seconds=seconds, size=size, seed=name),
                 keyring=Keyring(None),
-                metrics=metrics,
+                observers=[MetricsObserver(metrics)],
             )
         )
     async with asyncio.TaskGroup() as group:

@@ -6,14 +6,16 @@ import random
 
 
 class Backoff:
-    """Waits drawn from zero to a ceiling that doubles with each try: 0, then 0.25 s, 0.5 s, 1 s."""
+    """Waits drawn from zero to a ceiling that doubles with each try: 0, then 0.25 s, 0.5 s, 1 s.
+
+    ``ceiling``: the longest wait in seconds. ``rng``: what draws; the process's own if None.
+    """
 
     FIRST_CEILING = 0.25
 
-    def __init__(self, ceiling: float, source: random.Random | None = None) -> None:
-        """``source`` draws the waits; without one they are not repeatable."""
+    def __init__(self, ceiling: float, rng: random.Random | None = None) -> None:
         self._limit = ceiling
-        self._uniform = random.uniform if source is None else source.uniform
+        self._uniform = random.uniform if rng is None else rng.uniform
         self._ceiling = 0.0
 
     def next(self) -> float:

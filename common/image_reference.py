@@ -94,8 +94,34 @@ class ImageReference:
             return self.canonical
         return f"{self.registry}/{self.repository}@{self.digest}"
 
+    @property
+    def familiar(self) -> str:
+        """The form that Docker shows: no ``docker.io``, and no ``library`` where one part is left.
+
+        ``FamiliarString`` of the Go package, with one difference: where the first part of the path
+        would then be read as a registry (``docker.io/a.b/c``), the full form stays, so that the
+        familiar form always names the same image.
+        """
+        if self.registry != DOCKER_HUB:
+            return self.canonical
+        path = self.repository
+        official = path.removeprefix(_HUB_OFFICIAL)
+        if "/" not in official:
+            path = official
+        elif _looks_like_registry(path.partition("/")[0]):
+            return self.canonical
+        return path + self.canonical.removeprefix(f"{self.registry}/{self.repository}")
+
     def __str__(self) -> str:
         return self.canonical
+
+
+def familiar(text: str) -> str:
+    """The familiar form of a reference in any spelling; a text that is no reference as it is."""
+    try:
+        return ImageReference.parse(text).familiar
+    except InvalidReference:
+        return text
 
 
 def _refuse_what_is_no_reference(text: str) -> None:

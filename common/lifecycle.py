@@ -1,4 +1,4 @@
-"""How a program lives: one start, one way to stop, and no life with a dead part.
+"""Runs a program from its start to its exit code: signals, a stop in order, jobs that die.
 
 ``run`` gives ``main`` a ``Stop`` and turns its end into an exit code; ``Jobs`` owns what works for
 as long as the program does. A stop has two phases and a budget: ``main`` wakes from ``Stop.wait``,
@@ -8,10 +8,10 @@ cancel the jobs and close what they stood on::
     async def main(stop: Stop) -> None:
         settings = AgentSettings.load(os.environ)
         async with opened_spool(settings) as spool, Jobs(stop) as jobs:
-            puller = Puller(spool)
-            jobs.start("puller", puller.run())
+            agent = Agent(spool)
+            jobs.start("agent", agent.run())
             await stop.wait()
-            await puller.hand_back(within=stop.remaining())
+            await agent.shut_down(within=stop.remaining())
 
     sys.exit(run(main))
 """
@@ -55,7 +55,7 @@ class JobEndedError(Exception):
 
 
 class Stop:
-    """The wish that the program ends, and the time it has for that."""
+    """Whether the program is to end, and the time that it has for that."""
 
     def __init__(
         self,

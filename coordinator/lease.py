@@ -1,10 +1,10 @@
-"""Who leads: one key with a time to live, kept alive by whoever holds it (design D6).
+"""Who leads: one key with a time to live, kept alive by whoever holds it.
 
-Its holder renews it every 3 s by compare-and-swap and stops believing in it 10 s after it last
-began a renewal that worked: before the store lets it end (15 s), whatever the store, the network
-or this process's own pauses did. In 31 kills of servers of a cluster the longest time without a
-renewal was 10.5 s (measured). Never trust it alone: its revision is the epoch of every command,
-and agents refuse an older one.
+Decisions: one leader holds a lease. Its holder renews it every 3 s by compare-and-swap and stops
+believing in it 10 s after it last began a renewal that worked: before the store lets it end (15 s),
+whatever the store, the network or this process's own pauses did. In 31 kills of servers of a
+cluster the longest time without a renewal was 10.5 s (measured). Never trust it alone: its revision
+is the epoch of every command, and agents refuse an older one.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from common.reasons import Reason
 _NAME = re.compile(r"(?P<repository>[^@]+?)(?::[^:/@]+)?(?:@(?P<digest>.+))?")
 
 
-class ImageSpec(msgspec.Struct):
+class ImageConfig(msgspec.Struct):
     """The part of an image's config that says for what it was built."""
 
     os: str = ""
@@ -27,7 +27,7 @@ class ImageSpec(msgspec.Struct):
 class VerboseInfo(msgspec.Struct, rename="camel"):
     """What containerd and CRI-O add to a verbose ImageStatus: JSON under the key ``info``."""
 
-    image_spec: ImageSpec = msgspec.field(default_factory=ImageSpec)
+    image_spec: ImageConfig = msgspec.field(default_factory=ImageConfig)
 
     @property
     def platform(self) -> str:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 log = Log(__name__)
 
-Answer = bytes | BusError
-OnAnswer = Callable[[Answer], None]
+CallResult = bytes | BusError
+OnAnswer = Callable[[CallResult], None]
 
 _NO_RESPONDERS = "503"
 
@@ -61,7 +61,7 @@ class PendingCalls:
     def _expire(self, reply: str, within: float) -> None:
         self._settle(reply, TimedOut(f"no answer within {within:g} s"))
 
-    def _settle(self, reply: str, answer: Answer) -> None:
+    def _settle(self, reply: str, answer: CallResult) -> None:
         call = self._waiting.pop(reply, None)
         if call is None:
             return

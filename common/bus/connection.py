@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from common.backoff import Backoff
-from common.bus.calls import Answer, OnAnswer, PendingCalls
+from common.bus.calls import CallResult, OnAnswer, PendingCalls
 from common.bus.errors import BusError, BusRefused, NotConnected, TimedOut
 from common.bus.session import Delivery, check_subject
 from common.bus.settings import parse_server
@@ -249,7 +249,9 @@ class Connection(ABC, Generic[_Session]):
         reply: str = "",
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """Send now or raise NotConnected; never kept for a later connection (design D3).
+        """Send now or raise NotConnected; never kept for a later connection.
+
+        Decisions: commands are not stored.
 
         Sent means handed to the network, in order. Over ``MAX_MESSAGE_BYTES``: ValueError.
         """
@@ -325,7 +327,8 @@ class Connection(ABC, Generic[_Session]):
     async def ping(self, within: float) -> float:
         """Hear oneself through the server: the seconds of the round trip.
 
-        Raises TimedOut or NotConnected: then silence of others says nothing about them (D5).
+        Raises TimedOut or NotConnected: then silence of others says nothing about them
+        (decisions: silence counts only while the leader is heard).
         """
         since = _now()
         heard: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
@@ -356,7 +359,7 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def _settle(future: asyncio.Future[bytes], answer: Answer) -> None:
+def _settle(future: asyncio.Future[bytes], answer: CallResult) -> None:
     if future.done():  # whoever called was cancelled
         return
     if isinstance(answer, BusError):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 
@@ -25,7 +25,8 @@ from common.logs import Log
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
 
-    from common.bus.bus import Bus
+    from common.bus.calls import OnAnswer
+    from common.bus.records import StreamState
     from common.bus.session import Delivery, Session
 
 log = Log(__name__)
@@ -54,6 +55,36 @@ _PULL = msgspec.json.encode(
         "idle_heartbeat": HEARTBEAT_SECONDS * SECOND,
     }
 )
+
+
+_Answer = TypeVar("_Answer", bound=api.Answer)
+
+
+class JetStream(Protocol):
+    """What a reading uses of ``Bus``, where each method is described."""
+
+    @property
+    def inbox(self) -> str:
+        """The subject under which everything is for this program alone."""
+
+    @property
+    def session(self) -> Session:
+        """The live session. Raises NotConnected."""
+
+    def next_number(self) -> int:
+        """Draw a number for ``Session.listen``."""
+
+    async def wait_connected(self) -> None:
+        """Return as soon as there is a connection."""
+
+    async def request(self, subject: str, payload: bytes, answer_type: type[_Answer]) -> _Answer:
+        """Ask JetStream's API."""
+
+    async def stream_state(self, stream: str) -> StreamState:
+        """Where a stream begins and ends."""
+
+    def ask(self, subject: str, payload: bytes, within: float, on_answer: OnAnswer) -> None:
+        """Ask without waiting. Raises NotConnected."""
 
 
 class _Amiss(Exception):  # noqa: N818 -- not an error: the consumer is replaced
@@ -161,7 +192,7 @@ class Reading:
 
     def __init__(
         self,
-        bus: Bus,
+        bus: JetStream,
         stream: str,
         subjects: str | Sequence[str],
         start: int,

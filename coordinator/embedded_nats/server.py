@@ -1,4 +1,4 @@
-"""A nats-server of the coordinator's own, as its child (design D14).
+"""A nats-server of the coordinator's own, as its child (decisions: NATS is embedded by default).
 
 It is started with the coordinator, started again when it dies, and never outlives it. Its folder
 is ``nats`` in the data directory; it inherits that directory's lock, so that nothing else touches

@@ -7,6 +7,7 @@ from typing import Final
 
 from msgspec import UNSET, UnsetType
 
+from common.image_reference import familiar
 from common.messages import ImageOutcome, ImageProgress, ImageState
 from common.reasons import Reason
 from common.texts import Text
@@ -166,7 +167,7 @@ def fleet_node(node: KnownNode) -> Node:
         image_disk=UNSET
         if disk is None
         else documents.ImageDisk(free_bytes=disk.free_bytes, total_bytes=disk.total_bytes),
-        pulling=list(node.pulling),
+        pulling=[familiar(reference) for reference in node.pulling],
         message=said.message,
         message_code=said.code,
         message_params=said.params,

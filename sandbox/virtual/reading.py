@@ -10,7 +10,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from common.backoff import Backoff
-
 from common.bus.errors import NotConnected, StoreRefused, StoreUnavailable, StoreWentBack
 from common.bus.reading import PULL_RECORDS, REOPEN_CEILING
 from common.logs import Log

@@ -12,10 +12,10 @@ from prometheus_client import CollectorRegistry
 
 from agent.agent import Agent
 from agent.credentials import Keyring
-from agent.metrics import Metrics
+from agent.metrics import Metrics, MetricsObserver
 from agent.runtime.simulated import SimulatedRuntime
 from agent.settings import AgentSettings
-from agent.spool import Spool
+from agent.spool import Spool, ThreadedSpool
 from common import subjects
 from common.messages import (
     Assign,
@@ -73,8 +73,8 @@ class Bench:
             bus=bus,
             runtime=runtime,
             keyring=Keyring(None),
-            metrics=Metrics(self.registry),
-            spool=spool,
+            spool=None if spool is None else ThreadedSpool(spool),
+            observers=[MetricsObserver(Metrics(self.registry))],
         )
 
     @asynccontextmanager
@@ -256,7 +256,7 @@ async def test_two_agents_one_bus(bus: Bus, leader: Leader) -> None:
             bus=bus,
             runtime=quick(),
             keyring=Keyring(None),
-            metrics=metrics,
+            observers=[MetricsObserver(metrics)],
         )
         for number in range(20)
     ]
@@ -383,7 +383,7 @@ async def test_former_run(bus: Bus, leader: Leader, tmp_path: Path) -> None:
 # ── the end ──────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_hand_back(bus: Bus, leader: Leader) -> None:
+async def test_shut_down(bus: Bus, leader: Leader) -> None:
     """An agent that stops stops its pulls, says good-bye, and the next run goes on where it was."""
     runtime = slow(2.0)
     bench = Bench(bus, runtime)
@@ -392,7 +392,7 @@ async def test_hand_back(bus: Bus, leader: Leader) -> None:
         first = await leader.agent()
         await leader.assign(first, task, "r/a")
         await leader.until(lambda: max(map(_bytes, leader.progress), default=0) > SIZE / 4)
-        await agent.hand_back(within=5)
+        await agent.shut_down(within=5)
         assert not (await leader.assign(first, new_task(), "r/b")).accepted
         await eventually(lambda: bench.metric("pulls_in_flight") == 0)
     await leader.agent(lambda beat: beat.leaving and not beat.holds)
@@ -413,8 +413,8 @@ async def test_last_outcomes(bus: Bus, leader: Leader, nats_server: NatsServer) 
         await leader.assign(address, task, "r/a")
         await nats_server.pause()
         await eventually(lambda: bench.metric("unsent_results") == 1)
-        await agent.hand_back(within=0.2)
-        handing = asyncio.create_task(agent.hand_back(within=5))
+        await agent.shut_down(within=0.2)
+        handing = asyncio.create_task(agent.shut_down(within=5))
         nats_server.resume()
         await handing
         assert bench.metric("unsent_results") == 0

@@ -13,7 +13,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 
 from agent import health
-from agent.health import HealthPort
+from agent.health import HealthServer
 from common.lifecycle import StartupError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Served:
     def __init__(self) -> None:
         self.why_not_ready = ""
         self.registry = CollectorRegistry()
-        self.port = HealthPort(0, self.registry, lambda: self.why_not_ready)
+        self.port = HealthServer(0, self.registry, lambda: self.why_not_ready)
 
     async def get(self, path: str) -> tuple[int, str]:
         """Status and body of a GET."""
@@ -86,7 +86,7 @@ async def test_elsewhere(served: Served) -> None:
 async def test_loop_hangs(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """An event loop that does not turn is no life, and the probe hears so."""
     monkeypatch.setattr(health, "LOOP_SECONDS", 0.1)
-    with HealthPort(0, served.registry, _hang) as port:
+    with HealthServer(0, served.registry, _hang) as port:
         status, text = await asyncio.to_thread(get, port.port, "/readyz")
     assert (status, text) == (503, "the event loop has not turned for 0.1 s\n")
 
@@ -109,5 +109,5 @@ async def test_client_is_gone(served: Served, capfd: pytest.CaptureFixture[str])
 async def test_port_in_use(served: Served) -> None:
     """A port in use is one line that says what to do."""
     with pytest.raises(StartupError, match="set IPS_AGENT_METRICS_PORT") as refusal:
-        HealthPort(served.port.port, served.registry, lambda: "").__enter__()
+        HealthServer(served.port.port, served.registry, lambda: "").__enter__()
     assert "\n" not in str(refusal.value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from itertools import pairwise
+from random import Random
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -12,9 +13,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from agent.events import CommandReceived
-from agent.heartbeat import ANNOUNCE_WITHIN, LOOK_AGAIN_SECONDS, Heart
+from agent.heartbeat import ANNOUNCE_WITHIN, RECHECK_SECONDS, Heartbeats
+from agent.journal import Journal
 from agent.ledger import Ledger
-from agent.metrics import Metrics
+from agent.metrics import Metrics, MetricsObserver
+from agent.notices import DiskMeasured, Notice, Observer, RuntimeConnected, RuntimeDisconnected
 from agent.runtime.protocol import RuntimeAway, RuntimeFacts
 from agent.runtime.simulated import SimulatedRuntime
 from common import subjects
@@ -52,9 +55,9 @@ class MoodyRuntime(SimulatedRuntime):
 
 
 class Bench:
-    """A heart, and what is heard of it and when."""
+    """An agent's heartbeats, what is received of them and when, and who observes them."""
 
-    def __init__(self, interval: float = 10.0) -> None:
+    def __init__(self, interval: float = 10.0, seed: int = 1) -> None:
         self.runtime = MoodyRuntime()
         self.ledger = Ledger(
             node=ADDRESS.node, instance=ADDRESS.instance, parallel=2, stall_seconds=300
@@ -62,15 +65,25 @@ class Bench:
         self.registry = CollectorRegistry()
         self.connected = True
         self.heard: list[tuple[float, Heartbeat]] = []
-        self.heart = Heart(
-            speaker=self,
+        self.notices: list[Notice] = []
+        self._observers: list[Observer] = [Journal(), MetricsObserver(Metrics(self.registry))]
+        self.heartbeats = Heartbeats(
+            publisher=self,
             runtime=self.runtime,
             ledger=self.ledger,
-            metrics=Metrics(self.registry),
             address=ADDRESS,
             labels={"zone": "a"},
             interval=interval,
+            notify=self.notify,
+            clock=lambda: asyncio.get_running_loop().time(),
+            rng=Random(seed),
         )
+
+    def notify(self, notice: Notice) -> None:
+        """Keep a notice, and have it logged and counted."""
+        self.notices.append(notice)
+        for observer in self._observers:
+            observer.noticed(notice)
 
     def publish(self, subject: str, payload: bytes) -> None:
         """Hear a heartbeat."""
@@ -86,14 +99,14 @@ class Bench:
         return [time for time, _ in self.heard]
 
     def run(self, script: Callable[[Bench], Coroutine[None, None, None]]) -> None:
-        """Let the heart beat while a script goes on."""
+        """Send heartbeats while a script goes on."""
 
         async def work() -> None:
-            beating = asyncio.create_task(self.heart.run())
+            sending = asyncio.create_task(self.heartbeats.run())
             await script(self)
-            beating.cancel()
-            await asyncio.wait([beating])
-            assert beating.cancelled()
+            sending.cancel()
+            await asyncio.wait([sending])
+            assert sending.cancelled()
 
         in_virtual_time(work())
 
@@ -142,7 +155,7 @@ def test_announce() -> None:
         for _ in range(20):
             await asyncio.sleep(10)
             before = len(bench.heard)
-            bench.heart.announce()
+            bench.heartbeats.announce()
             await asyncio.sleep(ANNOUNCE_WITHIN)
             assert len(bench.heard) > before
 
@@ -168,12 +181,12 @@ def test_runtime_away() -> None:
     """A runtime that is away is looked for often, and found soon after it is back."""
 
     async def script(bench: Bench) -> None:
-        assert bench.heart.why_no_runtime == "the container runtime has not answered yet"
+        assert bench.heartbeats.why_no_runtime == "the container runtime has not answered yet"
         await asyncio.sleep(1)
-        assert bench.heart.why_no_runtime == "no socket"
+        assert bench.heartbeats.why_no_runtime == "no socket"
         bench.runtime.away = ""
-        await asyncio.sleep(LOOK_AGAIN_SECONDS)
-        assert not bench.heart.why_no_runtime
+        await asyncio.sleep(RECHECK_SECONDS)
+        assert not bench.heartbeats.why_no_runtime
 
     bench = Bench()
     bench.runtime.away = "no socket"
@@ -183,12 +196,12 @@ def test_runtime_away() -> None:
 
 
 def test_runtime_hangs() -> None:
-    """A runtime that does not answer is away, and the heart beats on."""
+    """A runtime that does not answer is away, and the heartbeats go on."""
 
     async def script(bench: Bench) -> None:
         bench.runtime.hangs = True
         await asyncio.sleep(60)
-        assert "did not answer" in bench.heart.why_no_runtime
+        assert "did not answer" in bench.heartbeats.why_no_runtime
 
     bench = Bench()
     bench.run(script)
@@ -202,9 +215,9 @@ def test_doubt() -> None:
     async def script(bench: Bench) -> None:
         await asyncio.sleep(1)
         bench.runtime.away = "gone"
-        bench.heart.doubt_runtime()
+        bench.heartbeats.recheck_runtime()
         await asyncio.sleep(0.1)
-        assert bench.heart.why_no_runtime == "gone"
+        assert bench.heartbeats.why_no_runtime == "gone"
 
     Bench(interval=3600).run(script)
 
@@ -214,8 +227,8 @@ def test_last_word() -> None:
 
     async def script(bench: Bench) -> None:
         await asyncio.sleep(1)
-        bench.heart.announce()
-        bench.heart.leave()
+        bench.heartbeats.announce()
+        bench.heartbeats.leave()
         await asyncio.sleep(100)
 
     bench = Bench()
@@ -231,9 +244,46 @@ def test_a_log_says_once_why_the_runtime_is_away(caplog: pytest.LogCaptureFixtur
         bench.runtime.away = ""
         await asyncio.sleep(60)
 
-    caplog.set_level(logging.INFO, "agent.heartbeat")
+    caplog.set_level(logging.INFO, "agent.journal")
     bench = Bench()
     bench.runtime.away = "no socket"
     bench.run(script)
     said = [record.getMessage() for record in caplog.records]
     assert said == ["the container runtime is away", "the container runtime answers"]
+
+
+def test_notices() -> None:
+    """The runtime's coming and going is noticed once each; its disk with every heartbeat."""
+
+    async def script(bench: Bench) -> None:
+        await asyncio.sleep(60)
+        bench.runtime.away = ""
+        await asyncio.sleep(RECHECK_SECONDS + 0.1)
+        bench.runtime.away = "gone"
+        await asyncio.sleep(60)
+        bench.runtime.away = "gone for another reason"
+        await asyncio.sleep(60)
+
+    bench = Bench()
+    bench.runtime.away = "no socket"
+    bench.run(script)
+    assert [notice for notice in bench.notices if not isinstance(notice, DiskMeasured)] == [
+        RuntimeDisconnected("no socket"),
+        RuntimeConnected("containerd 2.1.9"),
+        RuntimeDisconnected("gone"),
+        RuntimeDisconnected("gone for another reason"),
+    ]
+    disk = DiskMeasured(ImageDisk(free_bytes=1, total_bytes=2))
+    with_disk = [heartbeat for _, heartbeat in bench.heard if heartbeat.image_disk is not None]
+    assert bench.notices.count(disk) == len(with_disk) > 0
+
+
+def test_the_same_seed_gives_the_same_times() -> None:
+    """All jitter comes from the source that is handed in."""
+    times = []
+    for seed in (1, 1, 2):
+        bench = Bench(seed=seed)
+        bench.run(lambda _: asyncio.sleep(600))
+        times.append(bench.times)
+    assert times[0] == times[1]
+    assert times[0] != times[2]

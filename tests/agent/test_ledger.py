@@ -16,21 +16,21 @@ from agent.events import (
     OutcomeFound,
     OutcomeSettled,
     PullEnded,
-    StopOrdered,
+    ShutdownRequested,
     TimePassed,
 )
 from agent.instructions import (
     Announce,
-    Answer,
     Deliver,
     Discard,
     Forget,
     Instruction,
+    SendReply,
     StartPull,
     StopPull,
     WakeAt,
 )
-from agent.ledger import MEMORY_LIMIT, MEMORY_SECONDS, Ledger
+from agent.ledger import REMEMBER_LIMIT, REMEMBER_SECONDS, Ledger
 from agent.runtime.protocol import Bytes
 from common.messages import (
     Assign,
@@ -68,7 +68,7 @@ class Desk:
         out: list[Instruction] = []
         for instruction in self.ledger.handle(event, self.now):
             match instruction:
-                case Answer(_, reply):
+                case SendReply(_, reply):
                     self.reply = reply
                 case WakeAt(time):
                     self.alarm = time
@@ -214,7 +214,7 @@ def test_memory_ends() -> None:
     desk.tell(pulled("a"))
     desk.tell(Forgotten("r/a"))
     desk.tell(OutcomeSettled(key(T1)))
-    desk.at(MEMORY_SECONDS)
+    desk.at(REMEMBER_SECONDS)
     desk.command(Report(epoch=1))
     assert desk.command(assign(T1, "a")) == [start("a")]
 
@@ -222,7 +222,7 @@ def test_memory_ends() -> None:
 def test_memory_bounded() -> None:
     """Memory is bounded."""
     desk = Desk()
-    for number in range(MEMORY_LIMIT + 5):
+    for number in range(REMEMBER_LIMIT + 5):
         desk.command(cancel(f"task-20260116-151234-{number:08x}"))
     desk.command(assign("task-20260116-151234-00000004", "a"))
     assert desk.reply.accepted, "the oldest are forgotten"
@@ -372,7 +372,7 @@ def test_cancelled_is_remembered() -> None:
     desk.command(cancel(T1))
     desk.command(assign(T1, "a"))
     assert desk.reply.refusal == "the task is cancelled"
-    desk.at(MEMORY_SECONDS)
+    desk.at(REMEMBER_SECONDS)
     desk.command(Report(epoch=1))
     assert desk.command(assign(T1, "a")) == [start("a")]
 
@@ -672,7 +672,7 @@ def test_stop() -> None:
     desk.command(assign(T1, "a"))
     desk.tell(failed("a", Reason.TIMEOUT))
     desk.command(assign(T2, "b", "c"))
-    assert desk.tell(StopOrdered()) == [stop("b")]
+    assert desk.tell(ShutdownRequested()) == [stop("b")]
     assert held(desk) == [(T1, 1)]
     assert desk.tell(stopped("b")) == [], "the next run resumes it"
     desk.command(assign(T3, "d"))

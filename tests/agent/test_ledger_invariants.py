@@ -19,15 +19,15 @@ from agent.events import (
     Forgotten,
     OutcomeSettled,
     PullEnded,
-    StopOrdered,
+    ShutdownRequested,
     TimePassed,
 )
 from agent.instructions import (
-    Answer,
     Deliver,
     Discard,
     Forget,
     Instruction,
+    SendReply,
     StartPull,
     StopPull,
     WakeAt,
@@ -124,7 +124,7 @@ class LedgerMachine(RuleBasedStateMachine):
             k: names for k, names in self.accepted.items() if k.task != task or attempt <= k.attempt
         }
         instructions = self.ledger.handle(CommandReceived(work, "inbox"), self.now)
-        (answer,) = [i for i in instructions if isinstance(i, Answer)]
+        (answer,) = [i for i in instructions if isinstance(i, SendReply)]
         if answer.reply.accepted:
             assert not self.stopped
             assert task not in self.cancelled
@@ -208,7 +208,7 @@ class LedgerMachine(RuleBasedStateMachine):
         """The program shall end."""
         self.stopped = True
         self.accepted.clear()
-        self.tell(StopOrdered())
+        self.tell(ShutdownRequested())
 
     # ── what must hold ──
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from random import Random
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -10,10 +11,18 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from agent.events import Event, OutcomeSettled
-from agent.metrics import Metrics
-from agent.outbox import LONGEST_PAUSE, Outbox
-from agent.spool import Spool
+from agent.metrics import Metrics, MetricsObserver
+from agent.notices import (
+    AlreadyDecided,
+    Notice,
+    SpoolRefused,
+    SpoolUnreadable,
+    StoreFailed,
+)
+from agent.outbox import LONGEST_PAUSE, Outbox, OutcomeSpool
+from agent.spool import Spool, ThreadedSpool
 from common import subjects
+from common.backoff import Backoff
 from common.bus import BusError, Conflict, NotConnected, StoreRefused, StoreUnavailable
 from common.messages import Outcome
 from common.subjects import AttemptKey
@@ -38,6 +47,14 @@ class ScriptedStore:
         self.connected = asyncio.Event()
         self.connected.set()
 
+    def heal(self) -> None:
+        """Refuse nothing from now on."""
+        self._refusals.clear()
+
+    def fail_once(self) -> None:
+        """Refuse the next one."""
+        self._refusals.append(StoreUnavailable("no leader"))
+
     async def wait_connected(self) -> None:
         """Wait for the test to connect."""
         await self.connected.wait()
@@ -53,16 +70,56 @@ class ScriptedStore:
         return len(self.stored)
 
 
-class Bench:
-    """An outbox and what it tells."""
+class MemorySpool:
+    """A spool without a disk, which refuses as the test wants."""
 
-    def __init__(self, store: ScriptedStore, spool: Spool | None = None) -> None:
+    def __init__(self) -> None:
+        self.files: dict[AttemptKey, bytes] = {}
+        self.refuses = False
+
+    def load(self) -> list[tuple[AttemptKey, bytes]]:
+        """What is there, the oldest first."""
+        self._check()
+        return list(self.files.items())
+
+    async def write(self, key: AttemptKey, outcome: bytes) -> None:
+        """Keep an outcome."""
+        self._check()
+        self.files[key] = outcome
+
+    async def remove(self, key: AttemptKey) -> None:
+        """Drop an outcome."""
+        self._check()
+        self.files.pop(key, None)
+
+    def _check(self) -> None:
+        if self.refuses:
+            raise OSError("no space left")
+
+
+class Bench:
+    """An outbox, what it emits, and what it notices."""
+
+    def __init__(
+        self, store: ScriptedStore, spool: OutcomeSpool | Spool | None = None, seed: int = 1
+    ) -> None:
         self.store = store
         self.registry = CollectorRegistry()
         self.events: list[Event] = []
+        self.notices: list[Notice] = []
+        self._observer = MetricsObserver(Metrics(self.registry))
         self.outbox = Outbox(
-            store=store, spool=spool, metrics=Metrics(self.registry), tell=self.events.append
+            store=store,
+            spool=ThreadedSpool(spool) if isinstance(spool, Spool) else spool,
+            backoff=Backoff(LONGEST_PAUSE, Random(seed)),
+            emit=self.events.append,
+            notify=self.notify,
         )
+
+    def notify(self, notice: Notice) -> None:
+        """Keep a notice, and have it counted."""
+        self.notices.append(notice)
+        self._observer.noticed(notice)
 
     @property
     def settled(self) -> list[AttemptKey]:
@@ -132,7 +189,7 @@ def test_discarded() -> None:
         bench.outbox.discard(KEYS[0])
         await bench.outbox.emptied()
 
-    bench = Bench(ScriptedStore(*[StoreUnavailable("no leader")] * 4))
+    bench = Bench(ScriptedStore(*[StoreUnavailable("no leader")] * 50))
     bench.run(script)
     assert bench.store.stored == in_order(KEYS[1:])
     assert bench.settled == KEYS[1:]
@@ -209,3 +266,84 @@ def test_unreadable_disk(tmp_path: Path) -> None:
         bench = Bench(ScriptedStore(), spool)
         assert bench.outbox.recover() == []
     assert bench.registry.get_sample_value("ips_agent_spool_failures_total") == 1
+
+
+# ── what observers see ───────────────────────────────────────────────────────────────────────
+
+
+def test_spooled_before_it_is_stored() -> None:
+    """An outcome is safe before the first try to store it, and leaves the spool after the last."""
+    spool = MemorySpool()
+
+    async def script(bench: Bench) -> None:
+        bench.store.connected.clear()
+        bench.outbox.deliver(KEYS[0], OUTCOME)
+        await asyncio.sleep(1)
+        assert list(spool.files) == [KEYS[0]]
+        bench.store.connected.set()
+        await asyncio.sleep(1)
+
+    bench = Bench(ScriptedStore(), spool)
+    bench.run(script)
+    assert spool.files == {}
+    assert bench.notices == []
+
+
+def test_notices_of_the_store() -> None:
+    """Each try that fails is noticed, and that another has decided."""
+    store = ScriptedStore(StoreUnavailable("no leader"), NotConnected("away"), Conflict("decided"))
+    bench = Bench(store)
+    bench.run(deliver_all)
+    assert bench.notices == [
+        StoreFailed(KEYS[0], "no leader"),
+        StoreFailed(KEYS[0], "away"),
+        AlreadyDecided(KEYS[0]),
+    ]
+
+
+def test_notices_of_the_spool() -> None:
+    """A disk that refuses is noticed for each outcome, and stops none."""
+    spool = MemorySpool()
+    spool.refuses = True
+    bench = Bench(ScriptedStore(), spool)
+    assert bench.outbox.recover() == []
+    bench.run(deliver_all)
+    assert bench.settled == KEYS
+    assert bench.notices[0] == SpoolUnreadable("no space left")
+    refused = [notice.key for notice in bench.notices if isinstance(notice, SpoolRefused)]
+    assert refused[: len(KEYS)] == KEYS
+
+
+def test_pauses_grow_and_begin_anew() -> None:
+    """The longer the store refuses, the less often it is asked; each outcome starts over."""
+
+    async def script(bench: Bench) -> None:
+        bench.outbox.deliver(KEYS[0], OUTCOME)
+        await asyncio.sleep(600)
+        assert 600 / LONGEST_PAUSE < bench.store.tries < 600
+        before = bench.store.tries
+        bench.store.heal()
+        await bench.outbox.emptied()
+        bench.store.fail_once()
+        began = asyncio.get_running_loop().time()
+        bench.outbox.deliver(KEYS[1], OUTCOME)
+        await bench.outbox.emptied()
+        assert asyncio.get_running_loop().time() - began <= Backoff.FIRST_CEILING
+        assert bench.store.tries == before + 3
+
+    Bench(ScriptedStore(*[StoreUnavailable("no leader")] * 10_000)).run(script)
+
+
+def test_the_same_seed_gives_the_same_pauses() -> None:
+    """All jitter comes from the source that is handed in."""
+
+    def duration(seed: int) -> float:
+        async def script(bench: Bench) -> None:
+            await deliver_all(bench)
+            ended.append(asyncio.get_running_loop().time())
+
+        ended: list[float] = []
+        Bench(ScriptedStore(*[StoreUnavailable("no leader")] * 20), seed=seed).run(script)
+        return ended[0]
+
+    assert duration(1) == duration(1) != duration(2)

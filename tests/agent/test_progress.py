@@ -11,7 +11,7 @@ import pytest
 
 from agent.events import BytesArrived, CommandReceived, Event, PullEnded
 from agent.ledger import Ledger
-from agent.progress import ATTEMPTS_IN_ONE, Reporter
+from agent.progress import ATTEMPTS_IN_ONE, ProgressReporter
 from agent.runtime.protocol import Bytes
 from common import subjects
 from common.bus import NotConnected
@@ -45,7 +45,7 @@ class Bench:
         self.connected = True
         self.heard: list[tuple[float, Progress]] = []
         self.sizes: list[int] = []
-        self.reporter = Reporter(speaker=self, ledger=self.ledger, address=ADDRESS)
+        self.reporter = ProgressReporter(publisher=self, ledger=self.ledger, address=ADDRESS)
 
     def publish(self, subject: str, payload: bytes) -> None:
         """Hear a report."""
@@ -59,7 +59,7 @@ class Bench:
     def tell(self, event: Event) -> None:
         """Let something happen."""
         self.ledger.handle(event, asyncio.get_running_loop().time())
-        self.reporter.notice()
+        self.reporter.mark_changed()
 
     def assign(self, task: str, *names: str, progress_seconds: float = 1.0) -> None:
         """Have images pulled."""

@@ -9,7 +9,7 @@ import pytest
 
 from agent.events import BytesArrived, DownloadBegan, Event, Forgotten, PullEnded
 from agent.instructions import Forget, StartPull, StopPull
-from agent.puller import PATIENCE, Order, Puller
+from agent.puller import PATIENCE, Puller, PullInstruction
 from agent.runtime.protocol import Bytes, Credentials, PresentImage, PullFailed, RuntimeFacts
 from common.messages import ImageOutcome, ImageState
 from common.reasons import Reason
@@ -113,17 +113,17 @@ class FixedKeyring:
 
 def carry_out(
     runtime: ScriptedRuntime,
-    *orders: Order,
+    *instructions: PullInstruction,
     keys: Sequence[Credentials] | PullFailed = (),
     seconds: float = 100.0,
 ) -> list[Event]:
-    """What the puller tells in so many seconds after its orders."""
+    """What the puller tells in so many seconds after its instructions."""
     events: list[Event] = []
 
     async def work() -> None:
-        puller = Puller(runtime=runtime, keyring=FixedKeyring(keys), tell=events.append)
-        for order in orders:
-            puller.obey(order)
+        puller = Puller(runtime=runtime, keyring=FixedKeyring(keys), emit=events.append)
+        for instruction in instructions:
+            puller.execute(instruction)
         running = asyncio.create_task(puller.run())
         await asyncio.sleep(seconds)
         running.cancel()
@@ -240,11 +240,11 @@ def test_stop(seconds: float) -> None:
 
     async def work() -> None:
         runtime = ScriptedRuntime(seconds=10)
-        puller = Puller(runtime=runtime, keyring=FixedKeyring(), tell=events.append)
+        puller = Puller(runtime=runtime, keyring=FixedKeyring(), emit=events.append)
         running = asyncio.create_task(puller.run())
-        puller.obey(START)
+        puller.execute(START)
         await asyncio.sleep(seconds)
-        puller.obey(StopPull("r/a", Reason.CANCELLED))
+        puller.execute(StopPull("r/a", Reason.CANCELLED))
         await asyncio.sleep(1)
         running.cancel()
         await asyncio.wait([running])

@@ -6,12 +6,10 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
-from prometheus_client import CollectorRegistry
 
 from agent.agent import SWEEP_AFTER_SECONDS, Agent
 from agent.credentials import Keyring
 from agent.events import CommandReceived
-from agent.metrics import Metrics
 from agent.runtime.protocol import RuntimeAway
 from agent.runtime.simulated import SimulatedRuntime
 from agent.settings import AgentSettings
@@ -30,7 +28,7 @@ TASK = "task-20260116-151234-00000001"
 LEFT = ("r/wanted", "r/forgotten")
 
 
-class DeafWire:
+class SilentBus:
     """A bus that takes everything and brings nothing."""
 
     def publish(self, subject: str, payload: bytes) -> None:
@@ -71,13 +69,12 @@ def test_sweep() -> None:
     async def work() -> None:
         agent = Agent(
             settings=AgentSettings.load({"IPS_NATS_URL": "nats://unused", "IPS_NODE_NAME": "n"}),
-            bus=DeafWire(),
+            bus=SilentBus(),
             runtime=runtime,
             keyring=Keyring(None),
-            metrics=Metrics(CollectorRegistry()),
         )
         images = [AssignedImage(name="wanted", reference="r/wanted")]
-        agent.tell(
+        agent.post(
             CommandReceived(
                 Assign(epoch=1, task=TASK, attempt=1, images=images, pull_timeout_seconds=7200)
             )

@@ -402,6 +402,16 @@ def test_a_node_of_the_fleet() -> None:
     }
 
 
+def test_what_a_node_pulls_has_familiar_names() -> None:
+    """Agents send canonical references; users read Docker's short form, or what is no reference."""
+    node = KnownNode(
+        name="node-5",
+        pulling=["docker.io/library/redis:7", "redis:7", "ghcr.io/a/b:1", "no reference"],
+    )
+    shown = node_views.fleet_node(node).pulling
+    assert shown == ["redis:7", "redis:7", "ghcr.io/a/b:1", "no reference"]
+
+
 def test_events_are_cloud_events() -> None:
     """Structured JSON with CloudEvents' own spelling of attributes."""
     engine = FakeEngine()

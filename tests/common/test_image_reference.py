@@ -10,7 +10,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from common.image_reference import REPOSITORY_LIMIT, ImageReference, InvalidReference
+from common.image_reference import (
+    REPOSITORY_LIMIT,
+    ImageReference,
+    InvalidReference,
+    familiar,
+)
 
 SHA256 = "sha256:" + "f" * 64
 SHA384 = "sha384:" + "0" * 96
@@ -191,6 +196,7 @@ FULL = st.one_of(
     st.builds(ImageReference, REGISTRY, REPOSITORY, TAG, st.none() | DIGEST),
     st.builds(ImageReference, REGISTRY, REPOSITORY, st.none(), DIGEST),
 )
+ON_THE_HUB = st.builds(ImageReference, st.just("docker.io"), REPOSITORY, TAG)
 NEARLY = st.lists(
     st.sampled_from(
         [
@@ -209,10 +215,53 @@ NEARLY = st.lists(
 ).map("".join)
 
 
+@pytest.mark.parametrize(
+    ("canonical", "short"),
+    [
+        ("docker.io/library/redis:7", "redis:7"),
+        ("docker.io/library/redis:latest", "redis:latest"),
+        ("docker.io/a/b:1", "a/b:1"),
+        ("docker.io/a/b/c:1", "a/b/c:1"),
+        (f"docker.io/library/redis@{SHA256}", f"redis@{SHA256}"),
+        (f"docker.io/a/b:1@{SHA256}", f"a/b:1@{SHA256}"),
+        # one part alone is always a name, whatever it looks like
+        ("docker.io/library/localhost:1", "localhost:1"),
+        ("docker.io/library/192.168.0.1:1", "192.168.0.1:1"),
+        # "library" stays where more than one part follows, as in Docker
+        ("docker.io/library/distros/ubuntu:1", "library/distros/ubuntu:1"),
+        # the short form would name another registry
+        ("docker.io/a.b/c:1", "docker.io/a.b/c:1"),
+        ("docker.io/localhost/c:1", "docker.io/localhost/c:1"),
+        # other registries
+        ("ghcr.io/library/redis:7", "ghcr.io/library/redis:7"),
+        ("localhost:5000/redis:7", "localhost:5000/redis:7"),
+        (f"quay.io/a/b@{SHA512}", f"quay.io/a/b@{SHA512}"),
+    ],
+)
+def test_familiar_form(canonical: str, short: str) -> None:
+    """What Docker shows for an image, whichever way it is spelled."""
+    assert ImageReference.parse(canonical).familiar == short
+    assert familiar(short) == short
+
+
+@pytest.mark.parametrize("text", ["", "a/Upper", "two words", "https://x"])
+def test_no_reference_has_no_other_form(text: str) -> None:
+    """A text that is no reference is shown as it came."""
+    assert familiar(text) == text
+
+
 @given(FULL)
 def test_round_trip(reference: ImageReference) -> None:
     """A full reference is its own canonical form."""
     assert ImageReference.parse(reference.canonical) == reference
+
+
+@given(st.one_of(FULL, ON_THE_HUB))
+@example(ImageReference("docker.io", "a.b/c", "1"))
+@example(ImageReference("docker.io", "localhost/c", "1"))
+def test_the_familiar_form_names_the_same_image(reference: ImageReference) -> None:
+    """Nothing is lost by it."""
+    assert ImageReference.parse(reference.familiar) == ImageReference.parse(reference.canonical)
 
 
 @given(st.one_of(st.text(), NEARLY))

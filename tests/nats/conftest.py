@@ -11,9 +11,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from coordinator.streams import definitions
 
 from common.clock import elapsed
+from coordinator.streams import definitions
 from sandbox.virtual.time import VirtualLoop
 from tests.fixtures import nats
 from tests.fixtures.memory import AnyBus, AnyServer, MemoryConnections, MemoryServer

@@ -124,7 +124,7 @@ async def test_a_given_token_is_taken_as_it_is(
 
 
 async def test_every_write_is_synced(tmp_path: Path) -> None:
-    """The setting that a power failure asks for (design D14)."""
+    """The setting that a power failure asks for (decisions: NATS is embedded by default)."""
     async with embedded(tmp_path):
         config = (tmp_path / "nats" / "nats-server.conf").read_text()
         assert '"sync_interval": "always"' in config
@@ -166,7 +166,10 @@ async def test_stop_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 async def test_a_second_one_on_the_same_folder_is_refused(tmp_path: Path) -> None:
-    """Two servers on one store lose data without a word (design D14)."""
+    """Two servers on one store lose data without a word.
+
+    Decisions: NATS is embedded by default.
+    """
     async with embedded(tmp_path):
         with pytest.raises(StartupError, match="in use by another coordinator"):
             async with embedded(tmp_path):

@@ -151,7 +151,10 @@ async def test_each_record_comes_once_in_order_whatever_happens_to_the_server(
     harm: Callable[[NatsServer], Awaitable[None]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Four times in a row, while another program stores (design D4); noticed without waiting."""
+    """Four times in a row, while another program stores; noticed without waiting.
+
+    Decisions: outcomes are read without acknowledgements.
+    """
     monkeypatch.setattr(bus_reading, "SILENCE_SECONDS", 1000)
     monkeypatch.setattr(bus_session, "PING_SECONDS", 0.2)
     publisher = Publisher(bus)

@@ -139,7 +139,10 @@ async def test_a_watch_goes_on_where_the_entries_end(bucket: KeyValue) -> None:
 async def test_a_tombstone_survives_a_killed_server(
     nats_server: NatsServer, bus: Bus, bucket: KeyValue
 ) -> None:
-    """What is purged may come back after kill -9; what is deleted does not (design D1)."""
+    """What is purged may come back after kill -9; what is deleted does not.
+
+    Decisions: deleted records are not trusted to stay away.
+    """
     revision = await bucket.create("a", b"1")
     await bucket.delete("a", revision)
     await nats_server.restart()

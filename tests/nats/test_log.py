@@ -61,7 +61,10 @@ async def read(
 
 
 async def test_the_first_writer_wins_for_ever(nats_server: NatsServer, bus: Bus) -> None:
-    """Expected sequence 0 is refused after the first, after kill -9 as well (design D1)."""
+    """Expected sequence 0 is refused after the first, after kill -9 as well.
+
+    Decisions: outcomes are written once.
+    """
     seq = await bus.store(result(1), b"first", expect_last=0)
     with pytest.raises(Conflict):
         await bus.store(result(1), b"second", expect_last=0)
@@ -141,7 +144,10 @@ async def test_asking_again_has_an_end(bus: Bus, monkeypatch: pytest.MonkeyPatch
 async def test_a_full_store_refuses_in_its_own_words(
     start_nats: StartNats, open_bus: OpenBus
 ) -> None:
-    """Nothing was stored, and what was stored can be read (design D11)."""
+    """Nothing was stored, and what was stored can be read.
+
+    Decisions: a full store does not stop reads.
+    """
     server = await start_nats(jetstream={"max_file_store": 300_000})
     bus = await open_bus(server)
     results, *_ = definitions(replicas=1)

@@ -43,7 +43,7 @@ async def test_a_killed_server_is_noticed_at_once_and_found_again(
 async def test_nothing_is_kept_to_be_sent_later(
     nats_server: NatsServer, bus: Bus, open_bus: OpenBus
 ) -> None:
-    """An old assignment must not leave after its cancel (design D3)."""
+    """An old assignment must not leave after its cancel (decisions: commands are not stored)."""
     await nats_server.kill()
     await eventually(lambda: not bus.connected)
     with pytest.raises(NotConnected):

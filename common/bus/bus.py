@@ -228,9 +228,7 @@ class Bus(Connection[Session]):
         headers: Mapping[str, str] | None = None,
     ) -> _Answer:
         """Ask JetStream, again while nobody leads; for this package alone."""
-        return await until_led(
-            lambda: self._request_once(subject, payload, answer_type, headers)
-        )
+        return await until_led(lambda: self._request_once(subject, payload, answer_type, headers))
 
     async def _request_once(
         self,

@@ -163,13 +163,9 @@ class VirtualBus(Connection[VirtualSession]):
 
     # ── the store's answers ──────────────────────────────────────────────────────────────────
 
-    async def operate(
-        self, about: str, operation: Callable[[], _Result], size: int = 0
-    ) -> _Result:
+    async def operate(self, about: str, operation: Callable[[], _Result], size: int = 0) -> _Result:
         """Have the server's JetStream do something, again while nobody leads; errors as ``Bus``."""
-        return await real.until_led(
-            lambda: self._operate_once(about, operation, size), self.random
-        )
+        return await real.until_led(lambda: self._operate_once(about, operation, size), self.random)
 
     async def _operate_once(
         self, about: str, operation: Callable[[], _Result], size: int

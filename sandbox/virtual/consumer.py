@@ -83,7 +83,7 @@ class Consumer:
         if records or even_nothing:
             self.session.deliver(self._receive, records, self._granted > 0)
 
-    def _receive(self, records: Sequence[Record], exhausted: bool) -> None:  # noqa: FBT001
+    def _receive(self, records: Sequence[Record], exhausted: bool) -> None:
         self._reader.receive(records, exhausted=exhausted)
 
     def _collect(self) -> list[Record]:

@@ -37,7 +37,7 @@ def answer(jetstream: JetStream, subject: str, payload: bytes) -> bytes | None:
 def publish(
     jetstream: JetStream, subject: str, payload: bytes, headers: Mapping[str, str]
 ) -> bytes | None:
-    """Store a message that was published like any other; the acknowledgement, if a stream has it."""
+    """Store what was published like any other message; its answer, None if no stream has it."""
     stream = jetstream.takes(subject)
     if stream is None or stream.leaderless:
         return None

@@ -56,9 +56,7 @@ class _Source:
         if self._granted <= PULL_RECORDS // 2 and not self.amiss:
             self._granted += PULL_RECORDS
             self.exhausted = False
-            self.session.tell(
-                partial(self._jetstream.grant, self._stream, self.name, PULL_RECORDS)
-            )
+            self.session.tell(partial(self._jetstream.grant, self._stream, self.name, PULL_RECORDS))
 
     def receive(self, records: Sequence[Record], *, exhausted: bool) -> None:
         """Take what comes next."""

@@ -46,7 +46,7 @@ class VirtualSession:
 
     # ── what the program does ────────────────────────────────────────────────────────────────
 
-    def publish(
+    def send_message(
         self, subject: str, payload: bytes, reply: str, headers: Mapping[str, str] | None
     ) -> None:
         """Send behind what was sent before. Raises NotConnected, or ValueError for no subject."""
@@ -58,10 +58,10 @@ class VirtualSession:
         for late in self.link.fates():
             if late:
                 self.loop.call_later(
-                    late, self._server.route_late, self, subject, payload, reply, headers
+                    late, self._server.route_late, self.link, subject, payload, reply, headers
                 )
             else:
-                self._there.send(self._server.route, self, subject, payload, reply, headers)
+                self._there.send(self._server.route, subject, payload, reply, headers)
 
     def listen(
         self, number: int, subject: str, handler: Callable[[Delivery], None], queue: str = ""
@@ -81,8 +81,10 @@ class VirtualSession:
         self._there.send(self._server.detach, self)
         self._end("it was closed")
 
-    def ask(self, operation: Callable[[], Any], within: float, size: int = 0) -> asyncio.Future[Any]:
-        """Have the server do something, and await what it returns, or the fault it answers with.
+    def ask(
+        self, operation: Callable[[], Any], within: float, size: int = 0
+    ) -> asyncio.Future[Any]:
+        """Have the server do something; what it returns, or the fault that it answers with.
 
         The future raises TimedOut or NotConnected. Raises NotConnected itself.
         """

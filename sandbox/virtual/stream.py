@@ -36,7 +36,7 @@ class Stream:
         """What it says to each write instead of storing."""
         self.bytes = 0
         self.messages = 0
-        self.last_seq = max(settings.get("first_seq", 0) - 1, 0)
+        self.last_seq: int = max(settings.get("first_seq", 0) - 1, 0)
         self._base = self.last_seq + 1
         """The sequence of the first place in ``_places``."""
         self._places: list[Record | None] = []

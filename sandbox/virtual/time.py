@@ -60,7 +60,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Take one turn; what the loop would wait has passed. For the selector alone."""
         self.steps += 1
         if timeout is None:
-            raise Deadlock(f"nothing is ready and no timer runs at {self._now:g} s:{self._waiting()}")
+            raise Deadlock(
+                f"nothing is ready and no timer runs at {self._now:g} s:{self._waiting()}"
+            )
         self._now += timeout
         if self._now > self._seconds_limit:
             self._seconds_limit = float("inf")
@@ -73,7 +75,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self,
         executor: Executor | None,  # noqa: ARG002 -- the signature is asyncio's
         func: Callable[[Unpack[_Arguments]], _Result],
-        *args: Unpack[_Arguments],
+        *args: *_Arguments,
     ) -> asyncio.Future[_Result]:
         """Call the function in the loop's next turn."""
         result: asyncio.Future[_Result] = self.create_future()

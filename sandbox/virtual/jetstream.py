@@ -194,7 +194,7 @@ class JetStream:
             stream.consumers[consumer].grant(records)
 
     def end_reading(self, name: str, consumer: str, why: str = "") -> bool:
-        """Remove a consumer; whether it was there. Its reader is told the reason, if there is one."""
+        """Remove a consumer; whether it was there. Its reader is told the reason, if any."""
         stream = self.streams.get(name)
         found = stream.consumers.pop(consumer, None) if stream is not None else None
         if found is not None:

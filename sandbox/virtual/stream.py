@@ -37,7 +37,7 @@ class Stream:
         self.bytes = 0
         self.messages = 0
         self.last_seq: int = max(settings.get("first_seq", 0) - 1, 0)
-        self._base = self.last_seq + 1
+        self._base: int = self.last_seq + 1
         """The sequence of the first place in ``_places``."""
         self._places: list[Record | None] = []
         self._head = 0

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 BOTH = True
-DELAY = (0.0001, 0.0005)
+DELAY = (0.001, 0.005)
 
 TASK = "task-20260116-151234-a1b2c3d4"
 

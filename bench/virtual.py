@@ -23,7 +23,7 @@ TASK = "task-20260116-151234-a1b2c3d4"
 
 async def publishes(server: VirtualServer) -> int:
     """Messages from one program to another, 1,000 at a time."""
-    sender, receiver = [await VirtualBus.connect(server, name) for name in "ab"]
+    sender, receiver = [await VirtualBus.connect(server, name) for name in ("sender", "receiver")]
     got = 0
 
     def count(_: Received) -> None:

@@ -42,7 +42,6 @@ def publish(
     if stream is None or stream.leaderless:
         return None
     expected, ttl = headers.get(_EXPECTED), headers.get(_TTL)
-    kept = {name: value for name, value in headers.items() if name not in {_EXPECTED, _TTL}}
 
     def store() -> dict[str, Any]:
         seq = jetstream.store(
@@ -50,7 +49,7 @@ def publish(
             payload,
             None if expected is None else int(expected),
             None if ttl is None else int(ttl.removesuffix("s")),
-            kept,
+            headers,
         )
         return {"stream": stream.name, "seq": seq}
 

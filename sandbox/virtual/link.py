@@ -68,10 +68,13 @@ class Link:
         shortest, longest = self.delay
         return self.random.uniform(shortest, longest) if longest else 0.0
 
+    @property
+    def certain(self) -> bool:
+        """Whether each message comes once and in its turn."""
+        return not (self.loss or self.doubled or self.late)
+
     def fates(self) -> list[float]:
         """Draw what becomes of a message: by how much each of its copies comes late."""
-        if not (self.loss or self.doubled or self.late):
-            return [0.0]
         if self.random.random() < self.loss:
             return []
         copies = 2 if self.random.random() < self.doubled else 1

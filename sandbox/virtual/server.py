@@ -187,7 +187,7 @@ class VirtualServer:
         if not reply:
             return
         if answer is not None:
-            self.spread(reply, answer, "", None)
+            self.route(reply, answer, "", None)
         elif not heard:
             self.spread(reply, b"", "", _NO_RESPONDERS)
 

@@ -55,6 +55,9 @@ class VirtualSession:
             encode_headers(headers)
             headers = dict(headers)
         self._check_alive(len(payload))
+        if self.link.certain:
+            self._there.send(self._server.route, subject, payload, reply, headers)
+            return
         for late in self.link.fates():
             if late:
                 self.loop.call_later(
@@ -132,6 +135,9 @@ class VirtualSession:
 
     def deliver_message(self, number: int, delivery: Delivery) -> None:
         """Have a message handled by the subscription with a number."""
+        if self.link.certain:
+            self.deliver(self._handle, number, delivery)
+            return
         for late in self.link.fates():
             if late:
                 self.loop.call_later(late, self._handle, number, delivery)

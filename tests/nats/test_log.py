@@ -177,6 +177,110 @@ async def test_a_batch_with_one_conflict_is_not_stored(bus: AnyBus) -> None:
     assert (await bus.stream_state(subjects.EVENTS)).messages == 1
 
 
+async def test_a_batch_may_not_expect_what_it_writes_itself(bus: AnyBus) -> None:
+    """An expectation about a subject that stands before it in the batch is lost."""
+    for expected in (0, 1, None):
+        first = Draft(EVENT, b"", expect_last=0)
+        storing = bus.store_batch([first, Draft(EVENT, b"", expect_last=expected)])
+        if expected is None:
+            assert await storing == 2
+        else:
+            with pytest.raises(Conflict, match="wrong last sequence"):
+                await storing
+
+
+async def test_a_message_id_is_stored_once(bus: AnyBus) -> None:
+    """Again by itself it is the record that is there; in a batch it is refused."""
+    headers = {"Nats-Msg-Id": "1"}
+    seq = await bus.store(EVENT, b"", expect_last=None, headers=headers)
+    assert await bus.store(EVENT, b"", expect_last=None, headers=headers) == seq
+    with pytest.raises(Conflict, match="duplicate message id"):
+        await bus.store_batch([Draft(EVENT, b"", headers)])
+    with pytest.raises(Conflict, match="duplicate message id"):
+        await bus.store_batch([Draft(EVENT, b"", {"Nats-Msg-Id": "2"})] * 2)
+
+
+async def test_an_expectation_can_be_about_other_subjects(bus: AnyBus) -> None:
+    """The newest of all events of a task; also for the first of a batch."""
+    fence = {"Nats-Expected-Last-Subject-Sequence-Subject": subjects.events_of(TASK)}
+    seq = await bus.store(EVENT, b"", expect_last=0)
+    other = EVENT.replace("failed", "started")
+    with pytest.raises(Conflict, match="wrong last sequence"):
+        await bus.store(other, b"", expect_last=0, headers=fence)
+    with pytest.raises(Conflict, match="wrong last sequence"):
+        await bus.store_batch([Draft(other, b"", fence, 0), Draft(EVENT, b"")])
+    assert await bus.store_batch([Draft(other, b"", fence, seq), Draft(EVENT, b"")]) == seq + 2
+
+
+async def test_a_batch_over_two_streams_is_not_stored(
+    bus: AnyBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither of its messages."""
+    monkeypatch.setattr(bus_module, "ELECTION_SECONDS", 0.3)
+    with pytest.raises(StoreUnavailable, match="batch is incomplete"):
+        await bus.store_batch([Draft(result(1), b""), Draft(EVENT, b"")])
+    for stream in (subjects.RESULTS, subjects.EVENTS):
+        assert (await bus.stream_state(stream)).messages == 0
+
+
+async def test_a_time_to_live_needs_a_stream_that_has_it(bus: AnyBus) -> None:
+    """And is a second at least."""
+    with pytest.raises(StoreRefused, match="TTL is disabled"):
+        await bus.store(result(1), b"", expect_last=0, ttl=3)
+    with pytest.raises(StoreRefused, match="invalid per-message TTL"):
+        await bus.store(f"$KV.{subjects.LEASE_BUCKET}.a", b"", expect_last=None, ttl=0)
+
+
+async def test_the_state_counts_all_that_is_kept_of_a_record(bus: AnyBus) -> None:
+    """Subject, payload, and the headers with which it was sent; and where it begins and ends."""
+    empty = await bus.stream_state(subjects.EVENTS)
+    assert (empty.first_seq, empty.last_seq, empty.messages, empty.bytes) == (0, 0, 0, 0)
+    await bus.store(EVENT, b"abc", expect_last=0)
+    await bus.store(EVENT, b"abc", expect_last=None, headers={"A": "b"})
+    await bus.store_batch([Draft(f"{EVENT}2", b"a", expect_last=0), Draft(f"{EVENT}2", b"")])
+    last = await bus.last(subjects.EVENTS, f"{EVENT}2")
+    assert last is not None
+    assert last.headers["Nats-Batch-Commit"] == "1"
+    full = await bus.stream_state(subjects.EVENTS)
+    assert (full.first_seq, full.last_seq, full.messages, full.bytes) == (1, 4, 4, 631)
+    await bus.purge(subjects.EVENTS, EVENT)
+    rest = await bus.stream_state(subjects.EVENTS)
+    assert (rest.first_seq, rest.last_seq, rest.messages, rest.bytes) == (3, 4, 2, 398)
+    await bus.purge(subjects.EVENTS, ">")
+    gone = await bus.stream_state(subjects.EVENTS)
+    assert (gone.first_seq, gone.last_seq, gone.messages, gone.bytes) == (5, 4, 0, 0)
+    await bus.ensure_stream(StreamConfig(name="F", subjects=("f.>",), first_seq=100))
+    begun = await bus.stream_state("F")
+    assert (begun.first_seq, begun.last_seq) == (100, 99)
+    assert await bus.store("f.a", b"", expect_last=0) == 100
+
+
+async def test_records_leave_when_they_are_too_old(bus: AnyBus) -> None:
+    """Nobody has to ask or to store for it."""
+    await bus.ensure_stream(StreamConfig(name="S", subjects=("s",), max_age=500_000_000))
+    await bus.store("s", b"", expect_last=0)
+    assert await bus.last("S", "s") is not None
+    async with asyncio.timeout(5):
+        while (await bus.stream_state("S")).messages:
+            await asyncio.sleep(0.05)
+    assert await bus.last("S", "s") is None
+    assert await bus.store("s", b"", expect_last=0) == 2
+
+
+async def test_what_was_published_without_asking_is_stored_too(bus: AnyBus) -> None:
+    """Its acknowledgement goes wherever the publisher wants, and is stored there."""
+    reply = f"$KV.{subjects.KEYS_BUCKET}.ack"
+    bus.publish(result(1), b"x", reply=reply)
+    async with asyncio.timeout(5):
+        while (ack := await bus.last(f"KV_{subjects.KEYS_BUCKET}", reply)) is None:
+            await asyncio.sleep(0.02)
+    assert msgspec.json.decode(ack.data) == {"stream": subjects.RESULTS, "seq": 1}
+    heard: list[bytes] = []
+    await bus.subscribe("ips.v1.result.>", lambda received: heard.append(received.data))
+    await bus.store(result(2), b"y", expect_last=0)
+    await eventually(lambda: heard == [b"y"])
+
+
 async def test_what_is_no_batch_is_refused(bus: AnyBus) -> None:
     """Too many, none, too large, or for a stream that takes none."""
     with pytest.raises(ValueError, match="no batch"):

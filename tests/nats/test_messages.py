@@ -10,8 +10,8 @@ from common.bus import (
     TimedOut,
 )
 from common.subjects import MAX_MESSAGE_BYTES
-from tests.fixtures.memory import AnyBus, now
-from tests.fixtures.nats import eventually
+from tests.fixtures.memory import AnyBus, AnyServer, now
+from tests.fixtures.nats import OpenBus, eventually
 
 BOTH = True
 
@@ -109,6 +109,56 @@ async def test_messages_keep_their_order_over_subscriptions(bus: AnyBus) -> None
         bus.publish(f"a.{n % 3 + 1}", b"%d" % n)
     await eventually(lambda: len(got) == 300)
     assert got == [b"%d" % n for n in range(300)]
+
+
+async def test_of_a_queue_one_gets_each_message(nats_server: AnyServer, open_bus: OpenBus) -> None:
+    """And whoever listens without a queue gets all."""
+    sender, *members = [await open_bus(nats_server) for _ in range(4)]
+    got: list[list[bytes]] = [[], [], []]
+    everything: list[bytes] = []
+    for member, mine in zip(members, got, strict=True):
+        await member.subscribe("work.*", lambda r, mine=mine: mine.append(r.data), queue="q")
+    await sender.subscribe("work.>", lambda received: everything.append(received.data))
+    for n in range(200):
+        sender.publish("work.a", b"%d" % n)
+    await eventually(lambda: len(everything) == sum(map(len, got)) == 200)
+    assert {data for mine in got for data in mine} == set(everything)
+    assert all(got)
+
+
+async def test_a_member_that_leaves_its_queue_gets_nothing_more(
+    nats_server: AnyServer, open_bus: OpenBus
+) -> None:
+    """The others get it; when none is left, nobody is there."""
+    sender, first, second = [await open_bus(nats_server) for _ in range(3)]
+    one = await first.subscribe("ask", lambda r: first.publish(r.reply, b"1"), queue="q")
+    two = await second.subscribe("ask", lambda r: second.publish(r.reply, b"2"), queue="q")
+    one.close()
+    await first.ping(2)
+    assert {await sender.call("ask", b"", 2) for _ in range(20)} == {b"2"}
+    two.close()
+    await second.ping(2)
+    with pytest.raises(NoResponders):
+        await sender.call("ask", b"", 2)
+
+
+async def test_wildcards_match_one_token_or_all_that_follow(bus: AnyBus) -> None:
+    """``*`` is exactly one; ``>`` is one at least."""
+    got: list[tuple[str, str]] = []
+    for pattern in ("a.*.c", "a.>", "*.b.*", "a.b"):
+        await bus.subscribe(pattern, lambda r, pattern=pattern: got.append((pattern, r.subject)))
+    for subject in ("a", "a.b", "a.b.c", "a.b.c.d", "x.b.y"):
+        bus.publish(subject, b"")
+    await bus.ping(2)
+    assert sorted(got) == [
+        ("*.b.*", "a.b.c"),
+        ("*.b.*", "x.b.y"),
+        ("a.*.c", "a.b.c"),
+        ("a.>", "a.b"),
+        ("a.>", "a.b.c"),
+        ("a.>", "a.b.c.d"),
+        ("a.b", "a.b"),
+    ]
 
 
 async def test_a_message_that_is_too_large_names_its_subject(bus: AnyBus) -> None:

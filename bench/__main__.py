@@ -6,7 +6,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 
-from bench import client, fleet, jobs, latency, memory, pulls, watch
+from bench import client, fleet, jobs, latency, memory, pulls, virtual, watch
 
 BENCHES: dict[str, Callable[[], Awaitable[None]]] = {
     "pulls": pulls.run,
@@ -16,6 +16,7 @@ BENCHES: dict[str, Callable[[], Awaitable[None]]] = {
     "client": client.run,
     "watch": watch.run,
     "jobs": jobs.run,
+    "virtual": virtual.run,
 }
 
 

@@ -91,9 +91,7 @@ class Bus(Connection[Session]):
 
         Raises Conflict (10071), StoreRefused, or StoreUnavailable, after which it MAY have landed.
         """
-        sent = _expecting(headers, expect_last)
-        if ttl is not None:
-            sent["Nats-TTL"] = f"{ttl}s"
+        sent = sent_headers(headers, expect_last, ttl)
         stored = await self.request(subject, payload, api.Stored, sent)
         return stored.seq
 
@@ -106,14 +104,10 @@ class Bus(Connection[Session]):
         return await until_led(lambda: self._store_batch_once(drafts))
 
     async def _store_batch_once(self, drafts: Sequence[Draft]) -> int:
-        batch = secrets.token_hex(8)
-        for number, draft in enumerate(drafts, 1):
-            sent = _expecting(draft.headers, draft.expect_last)
-            sent |= {"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(number)}
-            if number < len(drafts):
-                self.publish(draft.subject, draft.payload, headers=sent)
-        sent["Nats-Batch-Commit"] = "1"
-        stored = await self._request_once(draft.subject, draft.payload, api.Stored, sent)
+        *first, (last, commit) = in_batch(drafts, secrets.token_hex(8))
+        for draft, sent in first:
+            self.publish(draft.subject, draft.payload, headers=sent)
+        stored = await self._request_once(last.subject, last.payload, api.Stored, commit)
         return stored.seq
 
     async def purge(self, stream: str, subject: str) -> int:
@@ -272,8 +266,27 @@ def check_batch(drafts: Sequence[Draft]) -> None:
         raise ValueError(f"{len(drafts)} messages of {size} bytes are no batch")
 
 
-def _expecting(headers: Mapping[str, str] | None, expect_last: int | None) -> dict[str, str]:
+def sent_headers(
+    headers: Mapping[str, str] | None, expect_last: int | None, ttl: int | None = None
+) -> dict[str, str]:
+    """The headers of a message to be stored; the server keeps them all. For this package alone."""
     sent = dict(headers or {})
     if expect_last is not None:
         sent["Nats-Expected-Last-Subject-Sequence"] = str(expect_last)
+    if ttl is not None:
+        sent["Nats-TTL"] = f"{ttl}s"
+    return sent
+
+
+def in_batch(drafts: Sequence[Draft], batch: str) -> list[tuple[Draft, dict[str, str]]]:
+    """Each message of a batch with its headers; the last one commits it."""
+    sent = [
+        (
+            draft,
+            sent_headers(draft.headers, draft.expect_last)
+            | {"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(number)},
+        )
+        for number, draft in enumerate(drafts, 1)
+    ]
+    sent[-1][1]["Nats-Batch-Commit"] = "1"
     return sent

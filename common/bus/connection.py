@@ -255,7 +255,7 @@ class Connection(ABC, Generic[_Session]):
 
         Sent means handed to the network, in order. Over ``MAX_MESSAGE_BYTES``: ValueError.
         """
-        self.session.publish(subject, payload, reply, headers)
+        self.session.send_message(subject, payload, reply, headers)
 
     async def subscribe(self, subject: str, handler: Handler, queue: str = "") -> Subscription:
         """Have ``handler`` called for each message on ``subject`` (wildcards allowed).
@@ -348,7 +348,7 @@ class Connection(ABC, Generic[_Session]):
         session = self.session
         reply = self._calls.expect(within, on_answer)
         try:
-            session.publish(subject or reply, payload, reply, headers)
+            session.send_message(subject or reply, payload, reply, headers)
         except BaseException:
             self._calls.drop(reply)
             raise

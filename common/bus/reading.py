@@ -151,7 +151,7 @@ class _Consumer:
         if self._wanted > PULL_RECORDS // 2 or self._amiss:
             return
         try:
-            self._session.publish(self._pull_subject, _PULL, self._inbox, None)
+            self._session.send_message(self._pull_subject, _PULL, self._inbox, None)
         except NotConnected as error:
             self._amiss = str(error)
         else:

@@ -165,7 +165,7 @@ class Session(Client):
         if self._flush_queue.empty():
             self._flush_queue.put_nowait(asyncio.get_running_loop().create_future())
 
-    def publish(
+    def send_message(
         self, subject: str, payload: bytes, reply: str, headers: Mapping[str, str] | None
     ) -> None:
         """``send`` one message."""

@@ -23,7 +23,7 @@ class Transport(Protocol):
     def alive(self) -> bool:
         """Whether messages can be sent."""
 
-    def publish(
+    def send_message(
         self, subject: str, payload: bytes, reply: str, headers: Mapping[str, str] | None
     ) -> None:
         """Send behind what was sent before. Raises NotConnected, or ValueError for no subject."""

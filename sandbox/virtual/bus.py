@@ -82,8 +82,8 @@ class VirtualBus(Connection[VirtualSession]):
         check_message(subject, payload)
         if headers:
             encode_headers(headers)
-            headers = dict(headers)
-        store = partial(self._store, subject, payload, expect_last, ttl, headers)
+        sent = real.sent_headers(headers, expect_last, ttl)
+        store = partial(self._store, subject, payload, expect_last, ttl, sent)
         return await self.operate(subject, store, len(payload))
 
     def _store(
@@ -92,7 +92,7 @@ class VirtualBus(Connection[VirtualSession]):
         payload: bytes,
         expect_last: int | None,
         ttl: int | None,
-        headers: Mapping[str, str] | None,
+        headers: Mapping[str, str],
     ) -> int:
         self.server.spread(subject, payload, "", headers)
         seq = self.server.jetstream.store(subject, payload, expect_last, ttl, headers)
@@ -110,29 +110,36 @@ class VirtualBus(Connection[VirtualSession]):
         for draft in drafts:
             check_message(draft.subject, draft.payload)
         size = sum(len(draft.payload) for draft in drafts)
-        return await self.operate(
-            drafts[-1].subject, partial(self._store_batch, tuple(drafts)), size
-        )
+        batch = real.in_batch(drafts, f"{self.random.getrandbits(64):016x}")
+        return await self.operate(drafts[-1].subject, partial(self._store_batch, batch), size)
 
-    def _store_batch(self, drafts: Sequence[Draft]) -> int:
-        for draft in drafts:
-            self.server.spread(draft.subject, draft.payload, "", draft.headers)
-        return self._stored(self.server.jetstream.store_batch(drafts))
+    def _store_batch(self, batch: Sequence[tuple[Draft, Mapping[str, str]]]) -> int:
+        for draft, headers in batch:
+            self.server.spread(draft.subject, draft.payload, "", headers)
+        return self._stored(self.server.jetstream.store_batch(batch))
 
     async def purge(self, stream: str, subject: str) -> int:
         """As ``Bus.purge``."""
-        return await self.operate(stream, partial(self.server.jetstream.purge, stream, subject))
+        return await self.operate(
+            f"$JS.API.STREAM.PURGE.{stream}",
+            partial(self.server.jetstream.purge, stream, subject),
+        )
 
     async def ensure_stream(self, config: StreamConfig) -> None:
         """As ``Bus.ensure_stream``."""
         wanted: dict[str, Any] = msgspec.to_builtins(config)
-        await self.operate(config.name, partial(self.server.jetstream.ensure, wanted))
+        await self.operate(
+            f"$JS.API.STREAM.CREATE.{config.name}", partial(self.server.jetstream.ensure, wanted)
+        )
 
     # ── read ─────────────────────────────────────────────────────────────────────────────────
 
     async def last(self, stream: str, subject: str) -> Record | None:
         """As ``Bus.last``."""
-        return await self.operate(stream, partial(self.server.jetstream.last, stream, subject))
+        return await self.operate(
+            f"$JS.API.STREAM.MSG.GET.{stream}",
+            partial(self.server.jetstream.last, stream, subject),
+        )
 
     def replay(
         self,
@@ -155,11 +162,16 @@ class VirtualBus(Connection[VirtualSession]):
 
     async def stream_state(self, stream: str) -> StreamState:
         """As ``Bus.stream_state``."""
-        return await self.operate(stream, partial(self.server.jetstream.state, stream))
+        return await self.operate(
+            f"$JS.API.STREAM.INFO.{stream}", partial(self.server.jetstream.state, stream)
+        )
 
     async def subjects(self, stream: str, subject: str = ">") -> dict[str, int]:
         """As ``Bus.subjects``."""
-        return await self.operate(stream, partial(self.server.jetstream.subjects, stream, subject))
+        return await self.operate(
+            f"$JS.API.STREAM.INFO.{stream}",
+            partial(self.server.jetstream.subjects, stream, subject),
+        )
 
     # ── the store's answers ──────────────────────────────────────────────────────────────────
 

@@ -8,6 +8,9 @@ from common.bus.records import Record, StreamState
 from sandbox.virtual.consumer import Consumer, Reader
 from sandbox.virtual.refusals import (
     DISK_FULL,
+    DUPLICATE_IN_BATCH,
+    INCOMPLETE_BATCH,
+    LOST_IN_BATCH,
     NO_ATOMIC_BATCH,
     NO_REPLICAS,
     NO_STREAM_TAKES_IT,
@@ -70,23 +73,42 @@ class JetStream:
         headers: Mapping[str, str] | None = None,
     ) -> int:
         """Append one message; its sequence."""
-        stream = self._writable(subject)
-        stream.check(subject, expect_last, ttl)
+        stream, sent, now = self._writable(subject), headers or _NO_HEADERS, self._now()
+        if duplicate := stream.duplicate_of(sent, now):
+            return duplicate
+        stream.check(subject, expect_last, ttl, sent)
         self._check_room(len(payload))
-        return stream.append(subject, payload, headers or _NO_HEADERS, ttl, self._now())
+        return stream.append(subject, payload, sent, ttl, now)
 
-    def store_batch(self, drafts: Sequence[Draft]) -> int:
-        """Append all or none; the sequence of the last."""
-        stream = self._writable(drafts[-1].subject)
+    def store_batch(self, batch: Sequence[tuple[Draft, Mapping[str, str]]]) -> int:
+        """Append all or none, each with the headers that it is sent with; the last sequence."""
+        stream = self._writable(batch[-1][0].subject)
         if not stream.settings.get("allow_atomic"):
             raise NO_ATOMIC_BATCH
-        for draft in drafts:
-            stream.check(draft.subject, draft.expect_last, None)
-        self._check_room(sum(len(draft.payload) for draft in drafts))
+        self._check_batch(stream, batch)
         now = self._now()
-        for draft in drafts:
-            stream.append(draft.subject, draft.payload, draft.headers or _NO_HEADERS, None, now)
+        for draft, headers in batch:
+            stream.append(draft.subject, draft.payload, headers, None, now)
         return stream.last_seq
+
+    def _check_batch(
+        self, stream: Stream, batch: Sequence[tuple[Draft, Mapping[str, str]]]
+    ) -> None:
+        if any(self.takes(draft.subject) is not stream for draft, _ in batch):
+            raise INCOMPLETE_BATCH
+        subjects: set[str] = set()
+        ids: set[str] = set()
+        for draft, headers in batch:
+            message = headers.get("Nats-Msg-Id", "")
+            if message in ids or stream.duplicate_of(headers, self._now()):
+                raise DUPLICATE_IN_BATCH
+            if draft.expect_last is not None and draft.subject in subjects:
+                raise LOST_IN_BATCH
+            stream.check(draft.subject, draft.expect_last, None, headers)
+            subjects.add(draft.subject)
+            if message:
+                ids.add(message)
+        self._check_room(sum(len(draft.payload) for draft, _ in batch))
 
     def _writable(self, subject: str) -> Stream:
         stream = self.takes(subject)
@@ -194,7 +216,7 @@ class JetStream:
             stream.consumers[consumer].grant(records)
 
     def end_reading(self, name: str, consumer: str, why: str = "") -> bool:
-        """Remove a consumer, and tell its reader why where there is a reason; whether it was there."""
+        """Remove a consumer; whether it was there. Its reader is told the reason, if any."""
         stream = self.streams.get(name)
         found = stream.consumers.pop(consumer, None) if stream is not None else None
         if found is not None:

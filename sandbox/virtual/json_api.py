@@ -37,12 +37,11 @@ def answer(jetstream: JetStream, subject: str, payload: bytes) -> bytes | None:
 def publish(
     jetstream: JetStream, subject: str, payload: bytes, headers: Mapping[str, str]
 ) -> bytes | None:
-    """Store a message that was published like any other; the acknowledgement, if a stream has it."""
+    """Store what was published like any other message; its answer, None if no stream has it."""
     stream = jetstream.takes(subject)
     if stream is None or stream.leaderless:
         return None
     expected, ttl = headers.get(_EXPECTED), headers.get(_TTL)
-    kept = {name: value for name, value in headers.items() if name not in {_EXPECTED, _TTL}}
 
     def store() -> dict[str, Any]:
         seq = jetstream.store(
@@ -50,7 +49,7 @@ def publish(
             payload,
             None if expected is None else int(expected),
             None if ttl is None else int(ttl.removesuffix("s")),
-            kept,
+            headers,
         )
         return {"stream": stream.name, "seq": seq}
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import asyncio
     import random
     from collections.abc import Callable
 
@@ -37,22 +37,24 @@ class Link:
         self.random = source
         self.session: VirtualSession | None = None
         """The newest connection, made by the server."""
-        self._cut = False
+        self.open = asyncio.Event()
+        """Set unless it is cut."""
+        self.open.set()
 
     @property
     def is_cut(self) -> bool:
         """Whether nothing gets through."""
-        return self._cut
+        return not self.open.is_set()
 
     def cut(self) -> None:
         """Let nothing through. The program notices after 6 to 9 s; until then all of it waits."""
-        self._cut = True
+        self.open.clear()
         if self.session is not None:
             self.session.hold()
 
     def mend(self) -> None:
         """Undo ``cut``: what waits arrives, late and in order."""
-        self._cut = False
+        self.open.set()
         if self.session is not None:
             self.session.go_on()
 
@@ -66,10 +68,13 @@ class Link:
         shortest, longest = self.delay
         return self.random.uniform(shortest, longest) if longest else 0.0
 
+    @property
+    def certain(self) -> bool:
+        """Whether each message comes once and in its turn."""
+        return not (self.loss or self.doubled or self.late)
+
     def fates(self) -> list[float]:
         """Draw what becomes of a message: by how much each of its copies comes late."""
-        if not (self.loss or self.doubled or self.late):
-            return [0.0]
         if self.random.random() < self.loss:
             return []
         copies = 2 if self.random.random() < self.doubled else 1

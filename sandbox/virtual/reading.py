@@ -163,7 +163,7 @@ class VirtualReading:
     async def _open(self) -> None:
         source = self._source = _Source(self._bus, self._stream)
         last_seq = await self._bus.operate(
-            self._stream,
+            f"$JS.API.CONSUMER.CREATE.{self._stream}.{source.name}",
             partial(
                 self._bus.server.jetstream.read,
                 self._stream,

@@ -18,6 +18,14 @@ def wrong_last_sequence(last: int) -> Refused:
     return Refused(api.WRONG_LAST_SEQUENCE, f"wrong last sequence: {last}")
 
 
+LOST_IN_BATCH = Refused(api.WRONG_LAST_SEQUENCE_CONSTANT, "wrong last sequence")
+"""One that stands behind another message of its batch on the same subject."""
+DUPLICATE_IN_BATCH = Refused(
+    api.DUPLICATE_IN_BATCH, "atomic publish batch contains duplicate message id"
+)
+INCOMPLETE_BATCH = Refused(10176, "atomic publish batch is incomplete")
+NO_TTL = Refused(10166, "per-message TTL is disabled")
+INVALID_TTL = Refused(10165, "invalid per-message TTL")
 NO_STREAM_TAKES_IT = Refused(10008, "no stream takes it at this moment")
 """Nobody answers there: no stream has the subject, or its replicas elect a leader."""
 STREAM_NOT_FOUND = Refused(10059, "stream not found")

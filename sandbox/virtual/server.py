@@ -51,7 +51,8 @@ class VirtualServer:
     ) -> None:
         self.url = "nats://memory:4222"
         self.jetstream = JetStream(self.now, max_file_store)
-        self.paused = False
+        self._awake = asyncio.Event()
+        self._awake.set()
         self._seed = seed
         self._epoch = epoch
         self._random = random.Random(f"{seed}/server")  # noqa: S311 -- repeatable
@@ -62,6 +63,11 @@ class VirtualServer:
         self._interests: dict[tuple[int, int], tuple[str, _Interest]] = {}
         self._tree: SubjectTree[_Interest] = SubjectTree()
         self._matches: dict[str, list[_Interest]] = {}
+
+    @property
+    def paused(self) -> bool:
+        """Whether it stands still."""
+        return not self._awake.is_set()
 
     def now(self) -> float:
         """Its wall clock: seconds since 1970."""
@@ -83,7 +89,8 @@ class VirtualServer:
 
     def kill(self) -> None:
         """End it, as SIGKILL does: what is stored stays, all else is lost."""
-        self._runs = self.paused = False
+        self._runs = False
+        self._awake.set()
         for session in list(self._sessions.values()):
             session.break_off("unexpected EOF")
         for name in list(self.jetstream.streams):
@@ -100,13 +107,13 @@ class VirtualServer:
 
     def pause(self) -> None:
         """Stand still, as in SIGSTOP: connections stay open and nobody answers."""
-        self.paused = True
+        self._awake.clear()
         for session in self._sessions.values():
             session.hold()
 
     def resume(self) -> None:
         """Go on after ``pause``; what was sent meanwhile arrives."""
-        self.paused = False
+        self._awake.set()
         for session in list(self._sessions.values()):
             session.go_on()
 
@@ -114,10 +121,14 @@ class VirtualServer:
 
     async def accept(self, link: Link) -> VirtualSession:
         """Take a program in. Raises NotConnected if that cannot be, at once or after 10 s."""
-        await asyncio.sleep(2 * link.one_way())
-        if link.is_cut or self.paused:
-            await asyncio.sleep(DIAL_SECONDS)
-            raise NotConnected(f"NATS at {self.url} is not reachable: no answer in time")
+        try:
+            async with asyncio.timeout(DIAL_SECONDS):
+                await asyncio.sleep(2 * link.one_way())
+                while link.is_cut or self.paused:
+                    await link.open.wait()
+                    await self._awake.wait()
+        except TimeoutError:
+            raise NotConnected(f"NATS at {self.url} is not reachable: no answer in time") from None
         if not self._runs:
             raise NotConnected(f"NATS at {self.url} is not reachable: Connection refused")
         session = VirtualSession(self, link, next(self._numbers))
@@ -153,25 +164,20 @@ class VirtualServer:
 
     def route_late(
         self,
-        session: VirtualSession,
+        link: Link,
         subject: str,
         payload: bytes,
         reply: str,
         headers: Mapping[str, str] | None,
     ) -> None:
         """Take a message that others have overtaken, if the server can still hear it."""
-        if self._runs and not self.paused and not session.link.is_cut:
-            self.route(session, subject, payload, reply, headers)
+        if self._runs and not self.paused and not link.is_cut:
+            self.route(subject, payload, reply, headers)
 
     def route(
-        self,
-        session: VirtualSession,
-        subject: str,
-        payload: bytes,
-        reply: str,
-        headers: Mapping[str, str] | None,
+        self, subject: str, payload: bytes, reply: str, headers: Mapping[str, str] | None
     ) -> None:
-        """Take one message from a session to all that want it."""
+        """Take one message to all that want it."""
         if subject.startswith("$JS.API."):
             answer = json_api.answer(self.jetstream, subject, payload)
             heard = answer is not None
@@ -181,7 +187,7 @@ class VirtualServer:
         if not reply:
             return
         if answer is not None:
-            self.spread(reply, answer, "", None)
+            self.route(reply, answer, "", None)
         elif not heard:
             self.spread(reply, b"", "", _NO_RESPONDERS)
 

@@ -46,7 +46,7 @@ class VirtualSession:
 
     # ── what the program does ────────────────────────────────────────────────────────────────
 
-    def publish(
+    def send_message(
         self, subject: str, payload: bytes, reply: str, headers: Mapping[str, str] | None
     ) -> None:
         """Send behind what was sent before. Raises NotConnected, or ValueError for no subject."""
@@ -55,13 +55,16 @@ class VirtualSession:
             encode_headers(headers)
             headers = dict(headers)
         self._check_alive(len(payload))
+        if self.link.certain:
+            self._there.send(self._server.route, subject, payload, reply, headers)
+            return
         for late in self.link.fates():
             if late:
                 self.loop.call_later(
-                    late, self._server.route_late, self, subject, payload, reply, headers
+                    late, self._server.route_late, self.link, subject, payload, reply, headers
                 )
             else:
-                self._there.send(self._server.route, self, subject, payload, reply, headers)
+                self._there.send(self._server.route, subject, payload, reply, headers)
 
     def listen(
         self, number: int, subject: str, handler: Callable[[Delivery], None], queue: str = ""
@@ -84,7 +87,7 @@ class VirtualSession:
     def ask(
         self, operation: Callable[[], Any], within: float, size: int = 0
     ) -> asyncio.Future[Any]:
-        """Have the server do something, and await what it returns, or the fault it answers with.
+        """Have the server do something; what it returns, or the fault that it answers with.
 
         The future raises TimedOut or NotConnected. Raises NotConnected itself.
         """
@@ -132,6 +135,9 @@ class VirtualSession:
 
     def deliver_message(self, number: int, delivery: Delivery) -> None:
         """Have a message handled by the subscription with a number."""
+        if self.link.certain:
+            self.deliver(self._handle, number, delivery)
+            return
         for late in self.link.fates():
             if late:
                 self.loop.call_later(late, self._handle, number, delivery)

@@ -7,19 +7,24 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING, Any
 
 from common.bus.records import Record
-from sandbox.virtual.refusals import Refused, wrong_last_sequence
+from sandbox.virtual.refusals import INVALID_TTL, NO_TTL, Refused, wrong_last_sequence
+from sandbox.virtual.subject_tree import Filter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from sandbox.virtual.consumer import Consumer
-    from sandbox.virtual.subject_tree import Filter
 
 _NANOSECONDS = 1e9
 _RECORD_OVERHEAD = 30
 _HEADERS_OVERHEAD = 4
 """Bytes that nats-server's file store counts beside subject, headers and payload."""
 _TRIM = 1024
+_FENCED = "Nats-Expected-Last-Subject-Sequence-Subject"
+"""Names the subjects that an expectation is about, where it is not the record's own."""
+_MESSAGE_ID = "Nats-Msg-Id"
+_DUPLICATE_WINDOW = 120.0
+"""The server's default, in seconds."""
 
 
 class Stream:
@@ -36,29 +41,50 @@ class Stream:
         """What it says to each write instead of storing."""
         self.bytes = 0
         self.messages = 0
-        self.last_seq = max(settings.get("first_seq", 0) - 1, 0)
-        self._base = self.last_seq + 1
+        self.last_seq: int = max(settings.get("first_seq", 0) - 1, 0)
+        self._base: int = self.last_seq + 1
         """The sequence of the first place in ``_places``."""
         self._places: list[Record | None] = []
         self._head = 0
         """All places before this one are empty."""
         self._seqs: dict[str, list[int]] = {}
+        self._ids: dict[str, tuple[int, float]] = {}
+        """By message id: the sequence of its record, and when it came."""
         self._ends: list[tuple[float, int]] = []
         """When which record expires, soonest first."""
 
     # ── write ────────────────────────────────────────────────────────────────────────────────
 
-    def check(self, subject: str, expect_last: int | None, ttl: int | None) -> None:
+    def check(
+        self,
+        subject: str,
+        expect_last: int | None,
+        ttl: int | None,
+        headers: Mapping[str, str],
+    ) -> None:
         """Raise Refused if a record must not be appended."""
         if self.refusal is not None:
             raise self.refusal
         if ttl is not None and not self.settings.get("allow_msg_ttl"):
-            raise Refused(10166, "per-message TTL is disabled")
+            raise NO_TTL
+        if ttl is not None and ttl < 1:
+            raise INVALID_TTL
         if expect_last is not None:
-            seqs = self._seqs.get(subject)
-            last = seqs[-1] if seqs else 0
+            last = self._last_seq_of(headers.get(_FENCED, subject))
             if last != expect_last:
                 raise wrong_last_sequence(last)
+
+    def _last_seq_of(self, pattern: str) -> int:
+        if "*" in pattern or ">" in pattern:
+            wanted = Filter([pattern])
+            return max((s[-1] for sub, s in self._seqs.items() if wanted.matches(sub)), default=0)
+        seqs = self._seqs.get(pattern)
+        return seqs[-1] if seqs else 0
+
+    def duplicate_of(self, headers: Mapping[str, str], now: float) -> int:
+        """The sequence of the record that came with the same id in the last two minutes, or 0."""
+        seq, when = self._ids.get(headers.get(_MESSAGE_ID, ""), (0, 0.0))
+        return seq if now - when < _DUPLICATE_WINDOW else 0
 
     def append(
         self, subject: str, payload: bytes, headers: Mapping[str, str], ttl: int | None, now: float
@@ -73,6 +99,8 @@ class Stream:
         seqs.append(self.last_seq)
         self.messages += 1
         self.bytes += size_of(record)
+        if _MESSAGE_ID in headers:
+            self._ids[headers[_MESSAGE_ID]] = self.last_seq, now
         if ttl is not None:
             heapq.heappush(self._ends, (now + ttl, self.last_seq))
         self._keep_limits(seqs)

@@ -60,9 +60,9 @@ class SubjectTree(Generic[_Item]):
         return branch.children.setdefault(last, _Branch()).here
 
     def _prune(self, branch: _Branch[_Item], tokens: list[str]) -> bool:
-        if tokens and (child := branch.children.get(tokens[0])) is not None:
-            if self._prune(child, tokens[1:]):
-                del branch.children[tokens[0]]
+        child = branch.children.get(tokens[0]) if tokens else None
+        if child is not None and self._prune(child, tokens[1:]):
+            del branch.children[tokens[0]]
         return not (branch.children or branch.here or branch.any_tail)
 
 

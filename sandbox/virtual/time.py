@@ -75,7 +75,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self,
         executor: Executor | None,  # noqa: ARG002 -- the signature is asyncio's
         func: Callable[[Unpack[_Arguments]], _Result],
-        *args: Unpack[_Arguments],
+        *args: *_Arguments,
     ) -> asyncio.Future[_Result]:
         """Call the function in the loop's next turn."""
         result: asyncio.Future[_Result] = self.create_future()

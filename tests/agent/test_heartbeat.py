@@ -24,7 +24,7 @@ from common import subjects
 from common.bus import NotConnected
 from common.messages import Assign, AssignedImage, Heartbeat, Hold, ImageDisk
 from common.subjects import AgentAddress
-from tests.agent.virtual import in_virtual_time
+from sandbox.virtual.time import in_virtual_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

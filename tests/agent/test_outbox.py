@@ -26,7 +26,7 @@ from common.backoff import Backoff
 from common.bus import BusError, Conflict, NotConnected, StoreRefused, StoreUnavailable
 from common.messages import Outcome
 from common.subjects import AttemptKey
-from tests.agent.virtual import in_virtual_time
+from sandbox.virtual.time import in_virtual_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence

@@ -24,7 +24,7 @@ from common.messages import (
     Progress,
 )
 from common.subjects import MAX_MESSAGE_BYTES, AgentAddress
-from tests.agent.virtual import in_virtual_time
+from sandbox.virtual.time import in_virtual_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

@@ -13,7 +13,7 @@ from agent.puller import PATIENCE, Puller, PullInstruction
 from agent.runtime.protocol import Bytes, Credentials, PresentImage, PullFailed, RuntimeFacts
 from common.messages import ImageOutcome, ImageState
 from common.reasons import Reason
-from tests.agent.virtual import in_virtual_time
+from sandbox.virtual.time import in_virtual_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

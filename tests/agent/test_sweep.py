@@ -15,7 +15,7 @@ from agent.runtime.simulated import SimulatedRuntime
 from agent.settings import AgentSettings
 from common.bus import Subscription
 from common.messages import Assign, AssignedImage
-from tests.agent.virtual import in_virtual_time
+from sandbox.virtual.time import in_virtual_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,16 +7,20 @@ in memory in virtual time. Where the two differ, the real one is right.
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from common.clock import elapsed
 from coordinator.streams import definitions
 from sandbox.virtual.time import VirtualLoop
 from tests.fixtures import nats
-from tests.fixtures.memory import AnyBus, AnyServer, MemoryConnections, MemoryServer
+from tests.fixtures.memory import (
+    AnyBus,
+    AnyServer,
+    MemoryConnections,
+    MemoryServer,
+    in_memory,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -46,31 +50,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.nats)
 
 
-def in_memory() -> bool:
-    """Whether the test that runs now has the bus in memory."""
-    return isinstance(asyncio.get_running_loop(), VirtualLoop)
-
-
-def now() -> float:
-    """Seconds by the clock that the test's time limits are about."""
-    return asyncio.get_running_loop().time()
-
-
-def stand_still(seconds: float) -> None:
-    """Let time pass while the loop does nothing, as in SIGSTOP."""
-    loop = asyncio.get_running_loop()
-    if isinstance(loop, VirtualLoop):
-        loop.stand_still(seconds)
-    else:
-        time.sleep(seconds)
-
-
-@pytest.fixture
-async def clock() -> Callable[[], float]:
-    """Count seconds as the programs do: with the machine, or with the virtual loop."""
-    return asyncio.get_running_loop().time if in_memory() else elapsed
-
-
 @pytest.fixture
 async def start_nats(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Any]:
     """Start any number of servers."""
@@ -92,10 +71,10 @@ async def nats_server(start_nats: StartNats) -> AnyServer:
 
 
 @pytest.fixture
-async def open_bus() -> AsyncIterator[Any]:
+async def open_bus(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
     """Open any number of connections."""
     if in_memory():
-        connections = MemoryConnections()
+        connections = MemoryConnections(getattr(request.module, "DELAY", (0.0, 0.0)))
         yield connections.open
         await connections.close()
     else:
@@ -104,7 +83,7 @@ async def open_bus() -> AsyncIterator[Any]:
 
 
 @pytest.fixture
-async def bus(nats_server: Any, open_bus: OpenBus) -> AnyBus:
+async def bus(nats_server: AnyServer, open_bus: OpenBus) -> AnyBus:
     """Connect to ``nats_server`` and make all streams and buckets there."""
     bus = await open_bus(nats_server)
     for definition in definitions(replicas=1):

@@ -9,16 +9,18 @@ import msgspec
 import pytest
 
 from common import subjects
-from common.bus import Bus, Conflict, Record, StoreUnavailable, StoreWentBack
+from common.bus import Conflict, Record, StoreUnavailable, StoreWentBack
 from common.bus import reading as bus_reading
 from common.bus import session as bus_session
 from common.bus.session import Delivery
+from tests.fixtures.memory import ON_NATS, AnyBus, AnyServer
 from tests.fixtures.nats import NatsServer, OpenBus, eventually, heard
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 BOTH = True
+DELAY = (0.001, 0.005)
 
 TASK = "task-20260116-151234-a1b2c3d4"
 
@@ -31,7 +33,7 @@ def result(node: int) -> str:
 class Follower:
     """Follows the outcomes in a task of its own and keeps what it is handed."""
 
-    def __init__(self, bus: Bus, start: int = 1, subject: str = ">") -> None:
+    def __init__(self, bus: AnyBus, start: int = 1, subject: str = ">") -> None:
         self.records: list[Record] = []
         self._source = bus.follow(subjects.RESULTS, subject, start=start)
         self.task = asyncio.create_task(self._run())
@@ -61,7 +63,7 @@ class Follower:
 class Publisher:
     """Stores one outcome after another, each until it is known to be stored."""
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: AnyBus) -> None:
         self.stored = 0
         self._bus = bus
         self._stop = asyncio.Event()
@@ -90,21 +92,21 @@ class Publisher:
         return self.stored
 
 
-async def consumers(bus: Bus) -> list[str]:
+async def consumers(bus: AnyBus) -> list[str]:
     """Names of the consumers that the server has for the outcomes."""
     answer = await bus.call(f"$JS.API.CONSUMER.NAMES.{subjects.RESULTS}", b"", 2)
     names: list[str] = msgspec.json.decode(answer)["consumers"] or []
     return names
 
 
-async def none_left(bus: Bus) -> None:
+async def none_left(bus: AnyBus) -> None:
     """Wait until the server has no consumer any more."""
     async with asyncio.timeout(5):
         while await consumers(bus):
             await asyncio.sleep(0.02)
 
 
-async def test_what_is_stored_comes_before_what_will_be(bus: Bus) -> None:
+async def test_what_is_stored_comes_before_what_will_be(bus: AnyBus) -> None:
     """In order, with its time and headers, from the sequence asked for."""
     for n in range(3):
         await bus.store(result(n), b"%d" % n, expect_last=0)
@@ -116,7 +118,7 @@ async def test_what_is_stored_comes_before_what_will_be(bus: Bus) -> None:
     await follower.stop()
 
 
-async def test_only_what_matches_comes(bus: Bus) -> None:
+async def test_only_what_matches_comes(bus: AnyBus) -> None:
     """The filter is the server's work."""
     follower = Follower(bus, subject=result(7))
     for n in range(10):
@@ -125,18 +127,18 @@ async def test_only_what_matches_comes(bus: Bus) -> None:
     await follower.stop()
 
 
-async def killed(server: NatsServer) -> None:
+async def killed(server: AnyServer) -> None:
     """SIGKILL and a new start."""
     await server.restart()
 
 
-async def restarted(server: NatsServer) -> None:
+async def restarted(server: AnyServer) -> None:
     """SIGTERM and a new start."""
     await server.stop()
     await server.start()
 
 
-async def paused(server: NatsServer) -> None:
+async def paused(server: AnyServer) -> None:
     """SIGSTOP until it was noticed, then SIGCONT."""
     await server.pause()
     await asyncio.sleep(1.0)
@@ -147,8 +149,8 @@ async def paused(server: NatsServer) -> None:
 async def test_each_record_comes_once_in_order_whatever_happens_to_the_server(
     nats_server: NatsServer,
     open_bus: OpenBus,
-    bus: Bus,
-    harm: Callable[[NatsServer], Awaitable[None]],
+    bus: AnyBus,
+    harm: Callable[[AnyServer], Awaitable[None]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Four times in a row, while another program stores; noticed without waiting.
@@ -170,7 +172,9 @@ async def test_each_record_comes_once_in_order_whatever_happens_to_the_server(
     await follower.stop()
 
 
-async def test_a_deleted_consumer_is_made_again(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_deleted_consumer_is_made_again(
+    bus: AnyBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An administrator, or the server itself, removed it and says so."""
     monkeypatch.setattr(bus_reading, "SILENCE_SECONDS", 1000)
     follower = Follower(bus)
@@ -183,7 +187,8 @@ async def test_a_deleted_consumer_is_made_again(bus: Bus, monkeypatch: pytest.Mo
     await follower.stop()
 
 
-async def test_a_gap_in_the_deliveries_is_read_again(bus: Bus) -> None:
+@ON_NATS
+async def test_a_gap_in_the_deliveries_is_read_again(bus: AnyBus) -> None:
     """A delivery that got lost on the way shows by the consumer's own sequence."""
     follower = Follower(bus)
     await bus.store(result(0), b"", expect_last=0)
@@ -200,8 +205,9 @@ async def test_a_gap_in_the_deliveries_is_read_again(bus: Bus) -> None:
     await follower.stop()
 
 
+@ON_NATS
 async def test_silence_of_the_consumer_is_noticed(
-    bus: Bus, monkeypatch: pytest.MonkeyPatch
+    bus: AnyBus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No record and no heartbeat, though the connection is well: another consumer is made."""
     monkeypatch.setattr(bus_reading, "SILENCE_SECONDS", 0.5)  # before the first heartbeat
@@ -216,7 +222,7 @@ async def test_silence_of_the_consumer_is_noticed(
     await follower.stop()
 
 
-async def test_the_server_keeps_no_consumer_of_one_who_left(bus: Bus) -> None:
+async def test_the_server_keeps_no_consumer_of_one_who_left(bus: AnyBus) -> None:
     """Closed, cancelled, and left in the middle by an exception."""
     await bus.store(result(0), b"", expect_last=0)
     async with aclosing(bus.follow(subjects.RESULTS, start=1)) as follow:
@@ -241,7 +247,7 @@ async def test_the_server_keeps_no_consumer_of_one_who_left(bus: Bus) -> None:
 
 
 async def test_a_cancelled_opening_leaves_no_consumer(
-    bus: Bus, monkeypatch: pytest.MonkeyPatch
+    bus: AnyBus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The request was sent, its answer not read: removed at once, or soon by the server itself."""
     monkeypatch.setattr(bus_reading, "INACTIVE_SECONDS", 1)
@@ -253,7 +259,7 @@ async def test_a_cancelled_opening_leaves_no_consumer(
     await none_left(bus)
 
 
-async def test_a_slow_reader_holds_a_bounded_part_in_memory(bus: Bus) -> None:
+async def test_a_slow_reader_holds_a_bounded_part_in_memory(bus: AnyBus) -> None:
     """The server keeps the rest until it is asked for."""
     await asyncio.gather(*(bus.store(result(n), b"", expect_last=0) for n in range(3000)))
     seqs: list[int] = []
@@ -267,7 +273,7 @@ async def test_a_slow_reader_holds_a_bounded_part_in_memory(bus: Bus) -> None:
     assert seqs == list(range(1, 3001))
 
 
-async def test_a_store_that_went_back_is_an_error(bus: Bus) -> None:
+async def test_a_store_that_went_back_is_an_error(bus: AnyBus) -> None:
     """Its numbers would be given out again for other records: everything must be read anew."""
     await bus.store(result(0), b"", expect_last=0)
     async with aclosing(bus.follow(subjects.RESULTS, start=3)) as follow:
@@ -276,7 +282,9 @@ async def test_a_store_that_went_back_is_an_error(bus: Bus) -> None:
     await none_left(bus)
 
 
-async def test_following_begins_while_the_server_is_away(nats_server: NatsServer, bus: Bus) -> None:
+async def test_following_begins_while_the_server_is_away(
+    nats_server: NatsServer, bus: AnyBus
+) -> None:
     """It waits, as long as it takes."""
     await nats_server.kill()
     await eventually(lambda: not bus.connected)

@@ -6,14 +6,15 @@ from contextlib import aclosing
 import pytest
 
 from common import subjects
-from common.bus import Bus, Conflict, Entry, KeyValue
+from common.bus import Conflict, Entry, KeyValue
+from tests.fixtures.memory import AnyBus
 from tests.fixtures.nats import NatsServer, OpenBus, heard
 
 BOTH = True
 
 
 @pytest.fixture
-def bucket(bus: Bus) -> KeyValue:
+def bucket(bus: AnyBus) -> KeyValue:
     """Open a bucket that takes times to live as well."""
     return KeyValue(bus, subjects.LEASE_BUCKET)
 
@@ -137,7 +138,7 @@ async def test_a_watch_goes_on_where_the_entries_end(bucket: KeyValue) -> None:
 
 
 async def test_a_tombstone_survives_a_killed_server(
-    nats_server: NatsServer, bus: Bus, bucket: KeyValue
+    nats_server: NatsServer, bus: AnyBus, bucket: KeyValue
 ) -> None:
     """What is purged may come back after kill -9; what is deleted does not.
 

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import pytest
 
 from common import subjects
 from common.bus import Bus, KeyValue
 from coordinator.lease import KEY, Lease, LeaseTimes
+from tests.fixtures.memory import AnyBus, clock, now, stand_still
 from tests.fixtures.nats import NatsServer, OpenBus, eventually, heard
 
 BOTH = True
@@ -15,12 +15,12 @@ BOTH = True
 TIMES = LeaseTimes(ttl=2, fence=1.2, renew=0.2, answer=0.4, retry=0.05, ask=0.1)
 
 
-def lease(bus: Bus, owner: str, times: LeaseTimes = TIMES) -> Lease:
+def lease(bus: AnyBus, owner: str, times: LeaseTimes = TIMES) -> Lease:
     """Make a lease of a process that is named as its owner, but faster than a real one."""
-    return Lease(bus, owner=owner, name=f"coordinator {owner}", times=times)
+    return Lease(bus, owner=owner, name=f"coordinator {owner}", times=times, clock=clock())
 
 
-async def holder(bus: Bus) -> int:
+async def holder(bus: AnyBus) -> int:
     """Return the revision of the claim that is stored."""
     entry = await KeyValue(bus, subjects.LEASE_BUCKET).get(KEY)
     assert entry is not None
@@ -28,7 +28,7 @@ async def holder(bus: Bus) -> int:
 
 
 @pytest.fixture
-async def other_bus(nats_server: NatsServer, open_bus: OpenBus) -> Bus:
+async def other_bus(nats_server: NatsServer, open_bus: OpenBus) -> AnyBus:
     """Connect a second program to the same server."""
     return await open_bus(nats_server)
 
@@ -40,7 +40,7 @@ def test_the_real_times_keep_the_fence_before_the_end() -> None:
     assert times.renew + times.answer < times.fence
 
 
-async def test_one_leads_and_the_other_learns_who(bus: Bus, other_bus: Bus) -> None:
+async def test_one_leads_and_the_other_learns_who(bus: AnyBus, other_bus: Bus) -> None:
     """Never two at once, however long."""
     first, second = lease(bus, "a"), lease(other_bus, "b")
     await first.acquire()
@@ -57,7 +57,7 @@ async def test_one_leads_and_the_other_learns_who(bus: Bus, other_bus: Bus) -> N
 
 
 async def test_a_leader_that_dies_is_followed_by_another_with_a_higher_epoch(
-    bus: Bus, other_bus: Bus
+    bus: AnyBus, other_bus: Bus
 ) -> None:
     """Nobody renews any more: it ends by itself, and not before its time."""
     first = lease(bus, "a")
@@ -67,14 +67,14 @@ async def test_a_leader_that_dies_is_followed_by_another_with_a_higher_epoch(
         while await holder(bus) < epoch + 3:
             await asyncio.sleep(0.02)
     keeping.cancel()
-    began = time.monotonic()
+    began = now()
     second = lease(other_bus, "b")
     assert await second.acquire() > epoch
-    assert TIMES.fence < time.monotonic() - began < TIMES.ttl + 2
+    assert TIMES.fence < now() - began < TIMES.ttl + 2
     assert second.holder is None
 
 
-async def test_a_graceful_stop_hands_it_over_at_once(bus: Bus, other_bus: Bus) -> None:
+async def test_a_graceful_stop_hands_it_over_at_once(bus: AnyBus, other_bus: Bus) -> None:
     """Nobody waits for the time to live."""
     first, second = lease(bus, "a"), lease(other_bus, "b")
     await first.acquire()
@@ -82,14 +82,14 @@ async def test_a_graceful_stop_hands_it_over_at_once(bus: Bus, other_bus: Bus) -
     waiting = asyncio.create_task(second.acquire())
     await eventually(lambda: second.holder is not None)
     keeping.cancel()
-    began = time.monotonic()
+    began = now()
     await first.release()
     assert not first.held
     await waiting
-    assert time.monotonic() - began < 1
+    assert now() - began < 1
 
 
-async def test_release_of_anothers_lease_is_without_effect(bus: Bus, other_bus: Bus) -> None:
+async def test_release_of_anothers_lease_is_without_effect(bus: AnyBus, other_bus: Bus) -> None:
     """Only its holder gives it back; also not one of an earlier life."""
     first = lease(bus, "a")
     await first.acquire()
@@ -99,16 +99,16 @@ async def test_release_of_anothers_lease_is_without_effect(bus: Bus, other_bus: 
     assert await holder(bus) == before
 
 
-async def test_a_restart_takes_its_own_back_at_once(bus: Bus, other_bus: Bus) -> None:
+async def test_a_restart_takes_its_own_back_at_once(bus: AnyBus, other_bus: Bus) -> None:
     """The same owner is the same data directory, whose lock says that the other life is over."""
     epoch = await lease(bus, "a", LeaseTimes()).acquire()
-    began = time.monotonic()
+    began = now()
     assert await lease(other_bus, "a", LeaseTimes()).acquire() > epoch
-    assert time.monotonic() - began < 1
+    assert now() - began < 1
 
 
 async def test_a_leader_whose_lease_was_taken_knows_at_its_next_renewal(
-    bus: Bus, other_bus: Bus
+    bus: AnyBus, other_bus: Bus
 ) -> None:
     """It says who has it."""
     first = lease(bus, "a")
@@ -123,7 +123,7 @@ async def test_a_leader_whose_lease_was_taken_knows_at_its_next_renewal(
     assert first.holder == "coordinator b"
 
 
-async def test_a_lease_that_was_removed_is_lost(bus: Bus) -> None:
+async def test_a_lease_that_was_removed_is_lost(bus: AnyBus) -> None:
     """Nobody holds it, so neither does this one."""
     first = lease(bus, "a")
     await first.acquire()
@@ -134,7 +134,7 @@ async def test_a_lease_that_was_removed_is_lost(bus: Bus) -> None:
     assert first.holder is None
 
 
-async def test_a_renewal_without_an_answer_that_landed_is_adopted(bus: Bus) -> None:
+async def test_a_renewal_without_an_answer_that_landed_is_adopted(bus: AnyBus) -> None:
     """The next one meets a newer revision, finds its own words there, and goes on."""
     first = lease(bus, "a")
     await first.acquire()
@@ -153,20 +153,20 @@ async def test_a_renewal_without_an_answer_that_landed_is_adopted(bus: Bus) -> N
 
 @pytest.mark.parametrize("harm", ["pause", "kill"])
 async def test_a_leader_whose_store_is_away_stops_before_another_could_lead(
-    nats_server: NatsServer, bus: Bus, harm: str
+    nats_server: NatsServer, bus: AnyBus, harm: str
 ) -> None:
     """By its own clock; and takes its own lease back when the store is there again."""
     first = lease(bus, "a")
     epoch = await first.acquire()
     keeping = asyncio.create_task(first.lost())
     await asyncio.sleep(TIMES.renew * 2)
-    began = time.monotonic()
+    began = now()
     if harm == "pause":
         await nats_server.pause()
     else:
         await nats_server.kill()
     await keeping
-    assert TIMES.fence - TIMES.renew - 0.2 < time.monotonic() - began < TIMES.fence + 0.3
+    assert TIMES.fence - TIMES.renew - 0.2 < now() - began < TIMES.fence + 0.3
     assert not first.held
     if harm == "pause":
         nats_server.resume()
@@ -177,7 +177,7 @@ async def test_a_leader_whose_store_is_away_stops_before_another_could_lead(
 
 
 async def test_a_short_absence_of_the_store_costs_nothing(
-    nats_server: NatsServer, bus: Bus
+    nats_server: NatsServer, bus: AnyBus
 ) -> None:
     """Killed and restarted well before the fence: the same leader, the same epoch."""
     first = lease(bus, "a", LeaseTimes(renew=0.2))
@@ -195,16 +195,16 @@ async def test_a_short_absence_of_the_store_costs_nothing(
     keeping.cancel()
 
 
-async def test_held_looks_at_the_clock(bus: Bus) -> None:
+async def test_held_looks_at_the_clock(bus: AnyBus) -> None:
     """A process that was stopped itself knows when it wakes, before its timers tell."""
     first = lease(bus, "a")
     await first.acquire()
     assert first.held
-    time.sleep(TIMES.fence)  # noqa: ASYNC251 -- the loop stands still, as in SIGSTOP
+    stand_still(TIMES.fence)
     assert not first.held
 
 
-async def test_a_claim_that_nobody_understands_is_somebody_elses(bus: Bus) -> None:
+async def test_a_claim_that_nobody_understands_is_somebody_elses(bus: AnyBus) -> None:
     """Of a later release, say: it is waited for."""
     stored = KeyValue(bus, subjects.LEASE_BUCKET)
     await stored.create(KEY, b"\xff", ttl=1)

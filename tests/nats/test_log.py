@@ -10,7 +10,6 @@ import pytest
 
 from common import subjects
 from common.bus import (
-    Bus,
     Conflict,
     Draft,
     Record,
@@ -20,9 +19,11 @@ from common.bus import (
 )
 from common.bus import bus as bus_module
 from coordinator.streams import definitions
+from tests.fixtures.memory import AnyBus, now
 from tests.fixtures.nats import NatsServer, OpenBus, StartNats, eventually, heard
 
 BOTH = True
+DELAY = (0.0001, 0.0005)
 
 TASK = "task-20260116-151234-a1b2c3d4"
 EVENT = f"{subjects.PREFIX}.event.node.failed.{TASK}"
@@ -33,13 +34,13 @@ def result(node: int, attempt: int = 1) -> str:
     return subjects.result(TASK, f"n{node}", attempt)
 
 
-async def store_results(bus: Bus, numbers: range) -> None:
+async def store_results(bus: AnyBus, numbers: range) -> None:
     """Store one outcome for each node."""
     await asyncio.gather(*(bus.store(result(n), b"%d" % n, expect_last=0) for n in numbers))
 
 
 async def read(
-    bus: Bus,
+    bus: AnyBus,
     stream: str = subjects.RESULTS,
     subject: str | list[str] = ">",
     *,
@@ -60,11 +61,8 @@ async def read(
 # ── write ──
 
 
-async def test_the_first_writer_wins_for_ever(nats_server: NatsServer, bus: Bus) -> None:
-    """Expected sequence 0 is refused after the first, after kill -9 as well.
-
-    Decisions: outcomes are written once.
-    """
+async def test_the_first_writer_wins_for_ever(nats_server: NatsServer, bus: AnyBus) -> None:
+    """Expected sequence 0 is refused after the first, after kill -9 as well (decisions: outcomes are written once)."""
     seq = await bus.store(result(1), b"first", expect_last=0)
     with pytest.raises(Conflict):
         await bus.store(result(1), b"second", expect_last=0)
@@ -77,7 +75,7 @@ async def test_the_first_writer_wins_for_ever(nats_server: NatsServer, bus: Bus)
     assert (stored.data, stored.seq) == (b"first", seq)
 
 
-async def test_an_expectation_is_about_its_own_subject(bus: Bus) -> None:
+async def test_an_expectation_is_about_its_own_subject(bus: AnyBus) -> None:
     """What others store between does not matter."""
     seq = await bus.store(result(1), b"", expect_last=0)
     await bus.store(result(2), b"", expect_last=0)
@@ -88,23 +86,25 @@ async def test_an_expectation_is_about_its_own_subject(bus: Bus) -> None:
 
 
 async def test_a_store_that_is_away_is_said_at_once_and_nothing_lands_later(
-    nats_server: NatsServer, bus: Bus
+    nats_server: NatsServer, bus: AnyBus
 ) -> None:
     """No waiting while not connected, and nothing kept for afterwards."""
     await nats_server.kill()
     await eventually(lambda: not bus.connected)
-    began = time.monotonic()
+    began = now()
     with pytest.raises(StoreUnavailable):
         await bus.store(result(1), b"", expect_last=0)
     with pytest.raises(StoreUnavailable):
         await bus.last(subjects.RESULTS, result(1))
-    assert time.monotonic() - began < 1
+    assert now() - began < 1
     await nats_server.start()
     await heard(bus)
     assert await bus.last(subjects.RESULTS, result(1)) is None
 
 
-async def test_a_write_without_an_answer_may_have_landed(nats_server: NatsServer, bus: Bus) -> None:
+async def test_a_write_without_an_answer_may_have_landed(
+    nats_server: NatsServer, bus: AnyBus
+) -> None:
     """The connection ends between the write and its answer: unavailable, and a repetition tells."""
     await nats_server.pause()
     storing = asyncio.create_task(bus.store(result(1), b"x", expect_last=0))
@@ -134,7 +134,7 @@ async def test_a_store_without_a_leader_is_asked_again(
     assert await storing == 1
 
 
-async def test_asking_again_has_an_end(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_asking_again_has_an_end(bus: AnyBus, monkeypatch: pytest.MonkeyPatch) -> None:
     """A subject of no stream is one of no leader: unavailable after a while."""
     monkeypatch.setattr(bus_module, "ELECTION_SECONDS", 0.3)
     with pytest.raises(StoreUnavailable, match="no stream takes it"):
@@ -163,7 +163,7 @@ async def test_a_full_store_refuses_in_its_own_words(
     assert 10 <= len(await read(bus)) <= 15
 
 
-async def test_a_batch_is_stored_whole_and_in_order(bus: Bus) -> None:
+async def test_a_batch_is_stored_whole_and_in_order(bus: AnyBus) -> None:
     """200 messages, one answer: the sequence of the last."""
     drafts = [Draft(EVENT, b"%d" % n, {"Nats-Msg-Id": f"{n}"}) for n in range(200)]
     assert await bus.store_batch(drafts) == 200
@@ -172,7 +172,7 @@ async def test_a_batch_is_stored_whole_and_in_order(bus: Bus) -> None:
     assert records[7].headers["Nats-Msg-Id"] == "7"
 
 
-async def test_a_batch_with_one_conflict_is_not_stored(bus: Bus) -> None:
+async def test_a_batch_with_one_conflict_is_not_stored(bus: AnyBus) -> None:
     """All or none."""
     await bus.store(EVENT, b"", expect_last=0)
     with pytest.raises(Conflict):
@@ -180,7 +180,111 @@ async def test_a_batch_with_one_conflict_is_not_stored(bus: Bus) -> None:
     assert (await bus.stream_state(subjects.EVENTS)).messages == 1
 
 
-async def test_what_is_no_batch_is_refused(bus: Bus) -> None:
+async def test_a_batch_may_not_expect_what_it_writes_itself(bus: AnyBus) -> None:
+    """An expectation about a subject that stands before it in the batch is lost."""
+    for expected in (0, 1, None):
+        first = Draft(EVENT, b"", expect_last=0)
+        storing = bus.store_batch([first, Draft(EVENT, b"", expect_last=expected)])
+        if expected is None:
+            assert await storing == 2
+        else:
+            with pytest.raises(Conflict, match="wrong last sequence"):
+                await storing
+
+
+async def test_a_message_id_is_stored_once(bus: AnyBus) -> None:
+    """Again by itself it is the record that is there; in a batch it is refused."""
+    headers = {"Nats-Msg-Id": "1"}
+    seq = await bus.store(EVENT, b"", expect_last=None, headers=headers)
+    assert await bus.store(EVENT, b"", expect_last=None, headers=headers) == seq
+    with pytest.raises(Conflict, match="duplicate message id"):
+        await bus.store_batch([Draft(EVENT, b"", headers)])
+    with pytest.raises(Conflict, match="duplicate message id"):
+        await bus.store_batch([Draft(EVENT, b"", {"Nats-Msg-Id": "2"})] * 2)
+
+
+async def test_an_expectation_can_be_about_other_subjects(bus: AnyBus) -> None:
+    """The newest of all events of a task; also for the first of a batch."""
+    fence = {"Nats-Expected-Last-Subject-Sequence-Subject": subjects.events_of(TASK)}
+    seq = await bus.store(EVENT, b"", expect_last=0)
+    other = EVENT.replace("failed", "started")
+    with pytest.raises(Conflict, match="wrong last sequence"):
+        await bus.store(other, b"", expect_last=0, headers=fence)
+    with pytest.raises(Conflict, match="wrong last sequence"):
+        await bus.store_batch([Draft(other, b"", fence, 0), Draft(EVENT, b"")])
+    assert await bus.store_batch([Draft(other, b"", fence, seq), Draft(EVENT, b"")]) == seq + 2
+
+
+async def test_a_batch_over_two_streams_is_not_stored(
+    bus: AnyBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither of its messages."""
+    monkeypatch.setattr(bus_module, "ELECTION_SECONDS", 0.3)
+    with pytest.raises(StoreUnavailable, match="batch is incomplete"):
+        await bus.store_batch([Draft(result(1), b""), Draft(EVENT, b"")])
+    for stream in (subjects.RESULTS, subjects.EVENTS):
+        assert (await bus.stream_state(stream)).messages == 0
+
+
+async def test_a_time_to_live_needs_a_stream_that_has_it(bus: AnyBus) -> None:
+    """And is a second at least."""
+    with pytest.raises(StoreRefused, match="TTL is disabled"):
+        await bus.store(result(1), b"", expect_last=0, ttl=3)
+    with pytest.raises(StoreRefused, match="invalid per-message TTL"):
+        await bus.store(f"$KV.{subjects.LEASE_BUCKET}.a", b"", expect_last=None, ttl=0)
+
+
+async def test_the_state_counts_all_that_is_kept_of_a_record(bus: AnyBus) -> None:
+    """Subject, payload, and the headers with which it was sent; and where it begins and ends."""
+    empty = await bus.stream_state(subjects.EVENTS)
+    assert (empty.first_seq, empty.last_seq, empty.messages, empty.bytes) == (0, 0, 0, 0)
+    await bus.store(EVENT, b"abc", expect_last=0)
+    await bus.store(EVENT, b"abc", expect_last=None, headers={"A": "b"})
+    await bus.store_batch([Draft(f"{EVENT}2", b"a", expect_last=0), Draft(f"{EVENT}2", b"")])
+    last = await bus.last(subjects.EVENTS, f"{EVENT}2")
+    assert last is not None
+    assert last.headers["Nats-Batch-Commit"] == "1"
+    full = await bus.stream_state(subjects.EVENTS)
+    assert (full.first_seq, full.last_seq, full.messages, full.bytes) == (1, 4, 4, 631)
+    await bus.purge(subjects.EVENTS, EVENT)
+    rest = await bus.stream_state(subjects.EVENTS)
+    assert (rest.first_seq, rest.last_seq, rest.messages, rest.bytes) == (3, 4, 2, 398)
+    await bus.purge(subjects.EVENTS, ">")
+    gone = await bus.stream_state(subjects.EVENTS)
+    assert (gone.first_seq, gone.last_seq, gone.messages, gone.bytes) == (5, 4, 0, 0)
+    await bus.ensure_stream(StreamConfig(name="F", subjects=("f.>",), first_seq=100))
+    begun = await bus.stream_state("F")
+    assert (begun.first_seq, begun.last_seq) == (100, 99)
+    assert await bus.store("f.a", b"", expect_last=0) == 100
+
+
+async def test_records_leave_when_they_are_too_old(bus: AnyBus) -> None:
+    """Nobody has to ask or to store for it."""
+    await bus.ensure_stream(StreamConfig(name="S", subjects=("s",), max_age=500_000_000))
+    await bus.store("s", b"", expect_last=0)
+    assert await bus.last("S", "s") is not None
+    async with asyncio.timeout(5):
+        while (await bus.stream_state("S")).messages:
+            await asyncio.sleep(0.05)
+    assert await bus.last("S", "s") is None
+    assert await bus.store("s", b"", expect_last=0) == 2
+
+
+async def test_what_was_published_without_asking_is_stored_too(bus: AnyBus) -> None:
+    """Its acknowledgement goes wherever the publisher wants, and is stored there."""
+    reply = f"$KV.{subjects.KEYS_BUCKET}.ack"
+    bus.publish(result(1), b"x", reply=reply)
+    async with asyncio.timeout(5):
+        while (ack := await bus.last(f"KV_{subjects.KEYS_BUCKET}", reply)) is None:
+            await asyncio.sleep(0.02)
+    assert msgspec.json.decode(ack.data) == {"stream": subjects.RESULTS, "seq": 1}
+    heard: list[bytes] = []
+    await bus.subscribe("ips.v1.result.>", lambda received: heard.append(received.data))
+    await bus.store(result(2), b"y", expect_last=0)
+    await eventually(lambda: heard == [b"y"])
+
+
+async def test_what_is_no_batch_is_refused(bus: AnyBus) -> None:
     """Too many, none, too large, or for a stream that takes none."""
     with pytest.raises(ValueError, match="no batch"):
         await bus.store_batch([])
@@ -192,7 +296,7 @@ async def test_what_is_no_batch_is_refused(bus: Bus) -> None:
         await bus.store_batch([Draft(result(1), b""), Draft(result(2), b"")])
 
 
-async def test_purge_removes_one_tasks_records(bus: Bus) -> None:
+async def test_purge_removes_one_tasks_records(bus: AnyBus) -> None:
     """And says how many; subjects counts what is left."""
     await store_results(bus, range(5))
     other = subjects.result(TASK.replace("a1", "b2"), "n", 1)
@@ -206,7 +310,7 @@ async def test_purge_removes_one_tasks_records(bus: Bus) -> None:
 # ── read ──
 
 
-async def test_last_is_the_newest_record_with_all_its_parts(bus: Bus) -> None:
+async def test_last_is_the_newest_record_with_all_its_parts(bus: AnyBus) -> None:
     """Time by the store's clock, headers, sequence; None where there is none."""
     assert await bus.last(subjects.RESULTS, result(1)) is None
     await bus.store(result(1), b"old", expect_last=None)
@@ -220,7 +324,7 @@ async def test_last_is_the_newest_record_with_all_its_parts(bus: Bus) -> None:
     assert abs(replayed.time - record.time) < 1e-5
 
 
-async def test_a_stream_that_is_not_there_is_refused(bus: Bus) -> None:
+async def test_a_stream_that_is_not_there_is_refused(bus: AnyBus) -> None:
     """At once: waiting would not bring it."""
     with pytest.raises(StoreRefused, match="not found"):
         await bus.last("NONE", "a")
@@ -228,7 +332,7 @@ async def test_a_stream_that_is_not_there_is_refused(bus: Bus) -> None:
         await read(bus, "NONE")
 
 
-async def test_replay_ends_where_nothing_is(bus: Bus) -> None:
+async def test_replay_ends_where_nothing_is(bus: AnyBus) -> None:
     """An empty stream, a filter that matches nothing, a start behind the end."""
     assert await read(bus) == []
     await store_results(bus, range(3))
@@ -236,7 +340,7 @@ async def test_replay_ends_where_nothing_is(bus: Bus) -> None:
     assert await read(bus, start=4) == []
 
 
-async def test_replay_is_whole_and_in_order(bus: Bus) -> None:
+async def test_replay_is_whole_and_in_order(bus: AnyBus) -> None:
     """Over several pulls."""
     await store_results(bus, range(1800))
     records = await read(bus)
@@ -245,7 +349,7 @@ async def test_replay_is_whole_and_in_order(bus: Bus) -> None:
     assert records[-1].pending == 0
 
 
-async def test_replay_of_a_part(bus: Bus) -> None:
+async def test_replay_of_a_part(bus: AnyBus) -> None:
     """From a sequence, up to a sequence, of one subject or of several."""
     for n in range(10):
         await bus.store(result(n), b"", expect_last=0)
@@ -255,7 +359,7 @@ async def test_replay_of_a_part(bus: Bus) -> None:
     assert [record.seq for record in await read(bus, subject=[result(2), result(8)], upto=5)] == [3]
 
 
-async def test_replay_of_the_newest_of_each_subject(bus: Bus) -> None:
+async def test_replay_of_the_newest_of_each_subject(bus: AnyBus) -> None:
     """What was overwritten does not come."""
     for n in (1, 2, 3, 1, 3):
         await bus.store(result(n), b"", expect_last=None)
@@ -267,7 +371,7 @@ async def test_replay_of_the_newest_of_each_subject(bus: Bus) -> None:
     ]
 
 
-async def test_replay_ends_though_more_is_stored_meanwhile(bus: Bus) -> None:
+async def test_replay_ends_though_more_is_stored_meanwhile(bus: AnyBus) -> None:
     """It brings what was there at the call, and nothing behind it."""
     await store_results(bus, range(600))
     numbers = itertools.count(1000)
@@ -288,7 +392,7 @@ async def test_replay_ends_though_more_is_stored_meanwhile(bus: Bus) -> None:
     assert 600 <= end < (await bus.stream_state(subjects.RESULTS)).last_seq
 
 
-async def test_replay_ends_though_what_it_waited_for_is_removed(bus: Bus) -> None:
+async def test_replay_ends_though_what_it_waited_for_is_removed(bus: AnyBus) -> None:
     """The server counted records that nobody will ever see."""
     await store_results(bus, range(3000))
     count = 0
@@ -300,7 +404,7 @@ async def test_replay_ends_though_what_it_waited_for_is_removed(bus: Bus) -> Non
     assert 0 < count < 3000
 
 
-async def test_replay_goes_on_over_a_killed_server(nats_server: NatsServer, bus: Bus) -> None:
+async def test_replay_goes_on_over_a_killed_server(nats_server: NatsServer, bus: AnyBus) -> None:
     """Each record once, in order, and an end."""
     await store_results(bus, range(3000))
     seqs: list[int] = []
@@ -312,7 +416,7 @@ async def test_replay_goes_on_over_a_killed_server(nats_server: NatsServer, bus:
 
 
 async def test_the_newest_of_each_subject_goes_on_over_a_killed_server(
-    nats_server: NatsServer, bus: Bus
+    nats_server: NatsServer, bus: AnyBus
 ) -> None:
     """It begins again and leaves out what was handed out."""
     await store_results(bus, range(3000))
@@ -348,7 +452,7 @@ async def test_programs_that_start_at_once_agree_on_the_streams(
 
 
 async def test_a_stream_is_brought_up_to_date_and_an_administrators_settings_stay(
-    bus: Bus,
+    bus: AnyBus,
 ) -> None:
     """Only what the service has an opinion on is changed."""
     config = StreamConfig(name="S", subjects=("s.>",))
@@ -360,13 +464,13 @@ async def test_a_stream_is_brought_up_to_date_and_an_administrators_settings_sta
     assert (now["max_age"], now["description"], now["max_msg_size"]) == (10**12, "ours", 1000)
 
 
-async def test_three_replicas_on_one_server_are_refused_with_the_reason(bus: Bus) -> None:
+async def test_three_replicas_on_one_server_are_refused_with_the_reason(bus: AnyBus) -> None:
     """A wrong IPS_REPLICAS shows at the start."""
     with pytest.raises(StoreRefused, match="replicas > 1 not supported"):
         await bus.ensure_stream(definitions(replicas=3)[0])
 
 
-async def test_full_events_give_up_their_oldest(bus: Bus) -> None:
+async def test_full_events_give_up_their_oldest(bus: AnyBus) -> None:
     """A limit by bytes, not a refusal: one full stream would stop every stream's writes."""
     small = StreamConfig(name="S", subjects=("s",), max_bytes=10_000)
     await bus.ensure_stream(small)
@@ -377,7 +481,7 @@ async def test_full_events_give_up_their_oldest(bus: Bus) -> None:
     assert (state.first_seq > 1, state.last_seq) == (True, 30)
 
 
-async def settings_of(bus: Bus, stream: str) -> dict[str, object]:
+async def settings_of(bus: AnyBus, stream: str) -> dict[str, object]:
     """A stream's settings as the server has them."""
     answer = await bus.call(f"$JS.API.STREAM.INFO.{stream}", b"", 2)
     config: dict[str, object] = msgspec.json.decode(answer)["config"]

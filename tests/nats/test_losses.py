@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import suppress
 
 import pytest
@@ -14,6 +13,7 @@ from common.bus import (
 )
 from common.bus import session as bus_session
 from common.subjects import MAX_MESSAGE_BYTES
+from tests.fixtures.memory import ON_NATS, AnyBus, connected, now
 from tests.fixtures.nats import NatsServer, OpenBus, eventually, heard
 from tests.fixtures.scripted_nats import Peer, scripted_nats
 
@@ -27,7 +27,7 @@ def fast_pings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_killed_server_is_noticed_at_once_and_found_again(
-    nats_server: NatsServer, bus: Bus
+    nats_server: NatsServer, bus: AnyBus
 ) -> None:
     """Subscriptions come back by themselves, before anything can be sent."""
     got: list[bytes] = []
@@ -41,7 +41,7 @@ async def test_a_killed_server_is_noticed_at_once_and_found_again(
 
 
 async def test_nothing_is_kept_to_be_sent_later(
-    nats_server: NatsServer, bus: Bus, open_bus: OpenBus
+    nats_server: NatsServer, bus: AnyBus, open_bus: OpenBus
 ) -> None:
     """An old assignment must not leave after its cancel (decisions: commands are not stored)."""
     await nats_server.kill()
@@ -61,12 +61,14 @@ async def test_nothing_is_kept_to_be_sent_later(
     assert got == [b"after"]
 
 
+@ON_NATS
 async def test_what_was_not_sent_yet_goes_with_its_connection(
-    nats_server: NatsServer, bus: Bus
+    nats_server: NatsServer, bus: AnyBus
 ) -> None:
     """Published in the very moment in which the connection ends: lost, not late."""
     got: list[bytes] = []
     await bus.subscribe("a", lambda received: got.append(received.data))
+    assert isinstance(bus, Bus)
     bus.session._pending.append(b"PUB a  3\r\nold\r\n")
     await nats_server.restart()
     await heard(bus)
@@ -75,8 +77,10 @@ async def test_what_was_not_sent_yet_goes_with_its_connection(
     assert got == [b"new"]
 
 
-async def test_a_session_that_ended_takes_nothing(nats_server: NatsServer, bus: Bus) -> None:
+@ON_NATS
+async def test_a_session_that_ended_takes_nothing(nats_server: NatsServer, bus: AnyBus) -> None:
     """Whoever still holds it learns so."""
+    assert isinstance(bus, Bus)
     session = bus.session
     await nats_server.restart()
     await heard(bus)
@@ -85,7 +89,7 @@ async def test_a_session_that_ended_takes_nothing(nats_server: NatsServer, bus: 
 
 
 async def test_a_call_under_way_fails_when_the_connection_does(
-    nats_server: NatsServer, bus: Bus
+    nats_server: NatsServer, bus: AnyBus
 ) -> None:
     """Not after its own time-out, as nats-py's."""
     await bus.subscribe("silent", lambda _: None)
@@ -130,7 +134,7 @@ async def test_a_peer_that_takes_nothing_does_not_hold_us(
     await heard(bus)
 
 
-async def test_memory_for_a_slow_server_is_limited(nats_server: NatsServer, bus: Bus) -> None:
+async def test_memory_for_a_slow_server_is_limited(nats_server: NatsServer, bus: AnyBus) -> None:
     """Publishing is refused before memory runs out."""
     await nats_server.pause()
 
@@ -142,6 +146,7 @@ async def test_memory_for_a_slow_server_is_limited(nats_server: NatsServer, bus:
         flood()
 
 
+@ON_NATS
 async def test_a_connection_that_ends_at_once_again_and_again_is_no_storm(
     open_bus: OpenBus, pauses: list[float]
 ) -> None:
@@ -159,6 +164,7 @@ async def test_a_connection_that_ends_at_once_again_and_again_is_no_storm(
     assert pauses[:6] == [0, 0.25, 0.5, 1, 2, 2]
 
 
+@ON_NATS
 async def test_a_server_slow_to_let_us_in_pings_first(open_bus: OpenBus) -> None:
     """nats-py takes that PING for its PONG and stays half connected for ever (#93)."""
 
@@ -175,6 +181,7 @@ async def test_a_server_slow_to_let_us_in_pings_first(open_bus: OpenBus) -> None
         assert await bus.ping(2) < 2
 
 
+@ON_NATS
 @pytest.mark.parametrize(
     "error",
     ["User Authentication Expired", "Authorization Violation", "maximum connections exceeded"],
@@ -198,6 +205,7 @@ async def test_an_error_of_the_server_ends_one_connection_only(
         assert await bus.ping(2) < 2
 
 
+@ON_NATS
 async def test_a_loop_of_the_client_that_dies_ends_the_connection(
     open_bus: OpenBus, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -218,7 +226,7 @@ async def test_a_loop_of_the_client_that_dies_ends_the_connection(
     assert "nats: encountered error" in caplog.text
 
 
-async def test_a_slow_pong_kills_no_connection(nats_server: NatsServer, bus: Bus) -> None:
+async def test_a_slow_pong_kills_no_connection(nats_server: NatsServer, bus: AnyBus) -> None:
     """nats-py's own ``rtt`` breaks its reader when its answer comes after the time limit."""
     await nats_server.pause()
     with pytest.raises(TimedOut):
@@ -230,7 +238,7 @@ async def test_a_slow_pong_kills_no_connection(nats_server: NatsServer, bus: Bus
 
 async def test_run_returns_after_close(nats_server: NatsServer) -> None:
     """An orderly end is no death of a job, and nothing is sent after it."""
-    bus = await Bus.connect(BusSettings(servers=(nats_server.url,)))
+    bus = await connected(nats_server)
     running = asyncio.create_task(bus.run())
     await bus.ping(2)
     await bus.close()
@@ -242,7 +250,7 @@ async def test_run_returns_after_close(nats_server: NatsServer) -> None:
 
 async def test_close_after_run_was_cancelled(nats_server: NatsServer) -> None:
     """The order in which a program ends: its jobs first, then what they stood on."""
-    bus = await Bus.connect(BusSettings(servers=(nats_server.url,)))
+    bus = await connected(nats_server)
     running = asyncio.create_task(bus.run())
     await bus.ping(2)
     running.cancel()
@@ -251,6 +259,7 @@ async def test_close_after_run_was_cancelled(nats_server: NatsServer) -> None:
     assert not bus.connected
 
 
+@ON_NATS
 async def test_a_cancellation_is_heeded_whenever_it_comes(
     nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -270,26 +279,27 @@ async def test_a_cancellation_is_heeded_whenever_it_comes(
 
 async def test_close_does_not_wait_for_a_server_that_is_away(nats_server: NatsServer) -> None:
     """A stop has a budget."""
-    bus = await Bus.connect(BusSettings(servers=(nats_server.url,)))
+    bus = await connected(nats_server)
     running = asyncio.create_task(bus.run())
     await nats_server.pause()
-    began = time.monotonic()
+    began = now()
     await bus.close()
     await running
-    assert time.monotonic() - began < 2
+    assert now() - began < 2
 
 
-async def test_close_sends_what_was_published(nats_server: NatsServer, bus: Bus) -> None:
+async def test_close_sends_what_was_published(nats_server: NatsServer, bus: AnyBus) -> None:
     """Last words are heard."""
     got: list[bytes] = []
     await bus.subscribe("a", lambda received: got.append(received.data))
-    other = await Bus.connect(BusSettings(servers=(nats_server.url,)))
+    other = await connected(nats_server)
     for _ in range(1000):
         other.publish("a", b"last words")
     await other.close()
     await eventually(lambda: len(got) == 1000)
 
 
+@ON_NATS
 async def test_a_fault_of_ours_takes_the_program_down(
     nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

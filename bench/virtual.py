@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from common.streams import definitions
+from coordinator.streams import definitions
 
 from common.bus import Draft, KeyValue, Received
 from common.subjects import EVENTS, LEASE_BUCKET, PREFIX, RESULTS, result

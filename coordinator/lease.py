@@ -65,7 +65,7 @@ class Lease:
     """The wish to lead. ``acquire``, then ``lost``, then again; ``release`` at the end.
 
     ``owner`` must not be shared by two live processes: hold the lock of the data directory.
-    ``clock`` counts seconds, also those in which the machine sleeps; ``source`` draws pauses and
+    ``clock`` counts seconds, also those in which the machine sleeps; ``rng`` draws pauses and
     this process's own mark, so that a run can be repeated.
     """
 
@@ -77,13 +77,13 @@ class Lease:
         name: str,
         times: LeaseTimes | None = None,
         clock: Callable[[], float] = elapsed,
-        source: random.Random | None = None,
+        rng: random.Random | None = None,
     ) -> None:
         self.holder: str | None = None
         """The name of who leads; None while it is this one, or while it is not known."""
         self._bucket = KeyValue(bus, subjects.LEASE_BUCKET)
         self._clock = clock
-        self._random = source or random.SystemRandom()
+        self._random = rng or random.SystemRandom()
         process = f"{self._random.getrandbits(64):016x}"
         self._claim = Claim(owner=owner, process=process, name=name)
         self._value = msgspec.json.encode(self._claim)

@@ -34,7 +34,7 @@ from coordinator.engine.live import LiveChanges
 from coordinator.engine.loop import Clock
 from coordinator.engine.replica import Context, Replica
 from coordinator.engine.service import Service
-from coordinator.engine.webhooks import new_http_session
+from coordinator.engine.webhooks import Webhooks, new_http_session
 from coordinator.event_feed import EventFeed
 from coordinator.lease import Lease
 from coordinator.metrics import Metrics
@@ -171,6 +171,7 @@ class Program:
         context = self._context(bus)
         settings = self._leader_settings()
         count = [self._metrics.observe]
+        webhooks = Webhooks(http, context.clock, context.rng)
 
         # What is stored between two times of leading in one process, nobody else counts.
         def new_replica(has_led: bool) -> Replica:
@@ -178,7 +179,7 @@ class Program:
 
         def new_leader(replica: Replica, epoch: int) -> Leader:
             observers = () if replica.observers else count
-            return Leader(context, replica, epoch, http, settings, observers)
+            return Leader(context, replica, epoch, webhooks, settings, observers)
 
         name = f"{socket.gethostname()}:{self._settings.server_port}"
         lease = Lease(bus, owner=self._folder.owner, name=name)

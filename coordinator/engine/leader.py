@@ -11,8 +11,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import aiohttp
-
 from common.bus import NotConnected
 from common.logs import Log
 from coordinator.core.commands import (
@@ -27,7 +25,7 @@ from coordinator.core.commands import (
 from coordinator.core.events import Settled
 from coordinator.core.task import PendingNotification, TaskStatus
 from coordinator.engine.dispatcher import Dispatcher
-from coordinator.engine.end_notifications import EndNotifications
+from coordinator.engine.end_notifications import Deliverer, EndNotifications
 from coordinator.engine.failed_pulls import FailedPulls
 from coordinator.engine.janitor import Janitor
 from coordinator.engine.journal import Journal
@@ -36,7 +34,6 @@ from coordinator.engine.publisher import Publisher
 from coordinator.engine.replica import Context, Replica
 from coordinator.engine.task_events import TaskEvents
 from coordinator.engine.transitions import Transitions
-from coordinator.engine.webhooks import Webhooks
 from coordinator.nodes.source import FailureSink, NodeSource
 
 log = Log(__name__)
@@ -68,7 +65,7 @@ class Leader:
         context: Context,
         replica: Replica,
         epoch: int,
-        http: aiohttp.ClientSession,
+        webhooks: Deliverer,
         settings: LeaderSettings,
         observers: Sequence[Observer] = (),
     ) -> None:
@@ -100,7 +97,7 @@ class Leader:
         self._notifications = EndNotifications(
             tasks=replica.tasks,
             events=self._events,
-            webhooks=Webhooks(http, clock, context.rng),
+            webhooks=webhooks,
             mark_notified=self._transitions.mark_notified,
             spawn=replica.spawn,
             persistently=persistently,

@@ -16,7 +16,7 @@ from agent.settings import AgentSettings
 from common import subjects
 from common.bus import Received, StoreUnavailable, Subscription
 from common.messages import Assign, AssignedImage, Report
-from tests.agent.virtual import in_virtual_time
+from sandbox.virtual.time import in_virtual_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -62,7 +62,10 @@ async def read(
 
 
 async def test_the_first_writer_wins_for_ever(nats_server: NatsServer, bus: AnyBus) -> None:
-    """Expected sequence 0 is refused after the first, after kill -9 as well (decisions: outcomes are written once)."""
+    """Expected sequence 0 is refused after the first, after kill -9 as well.
+
+    Decisions: outcomes are written once.
+    """
     seq = await bus.store(result(1), b"first", expect_last=0)
     with pytest.raises(Conflict):
         await bus.store(result(1), b"second", expect_last=0)

@@ -44,15 +44,15 @@ def said(document: Any) -> Iterator[dict[str, Any]]:
 
 def check(document: Any, *raw: str) -> int:
     """Each sentence is made of its code and parameters, or is one of these; how many there are."""
-    count = 0
-    for count, part in enumerate(said(document), start=1):
+    parts = list(said(document))
+    for part in parts:
         message = part.get("message", part.get("detail"))
         if message in raw:
             assert not {"messageCode", "messageParams"} & part.keys(), part
         else:
             text = BY_CODE[part["messageCode"]](**part["messageParams"])
             assert message in {text.message, clip(text.message)}, part
-    return count
+    return len(parts)
 
 
 # ── what the API refuses ─────────────────────────────────────────────────────────────────────

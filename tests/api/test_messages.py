@@ -208,12 +208,11 @@ async def test_no_secret_is_repeated(client: Client, body: dict[str, Any]) -> No
 
 
 async def test_a_task_says_why_it_waits_and_why_it_ended(
-    client: Client, engine: FakeEngine, create: Create, monkeypatch: pytest.MonkeyPatch
+    client: Client, engine: FakeEngine, create: Create
 ) -> None:
     """With the code of the engine while it runs, with that of its head once it is over."""
     task = (await create())["taskId"]
-    waits = texts.TASK_QUEUED(running=3, most=3)
-    monkeypatch.setattr(engine, "waiting_for", lambda _task: waits)
+    engine.waits = waits = texts.TASK_QUEUED(running=3, most=3)
     shown = await (await client.get(f"{TASKS}/{task}")).json()
     assert (shown["messageCode"], shown["messageParams"]) == (waits.code, waits.params)
     assert check(await (await client.get(TASKS)).json()) == 1

@@ -69,19 +69,9 @@ Reason = Annotated[
     ),
 ]
 Message = Annotated[str, Meta(description="At most 300 characters, for a human.")]
-MessageCode = Annotated[
-    str,
-    Meta(
-        description="Which sentence the message is; absent where it is what others said.",
-        extra_json_schema={"$ref": "#/components/schemas/MessageCode"},
-    ),
-]
+MessageCode = Annotated[str, Meta(extra_json_schema={"$ref": "#/components/schemas/MessageCode"})]
 MessageParams = Annotated[
-    Mapping[str, Param],
-    Meta(
-        description="What stands in that sentence, by name; beside every `messageCode`.",
-        examples=[{"node": "node-5"}],
-    ),
+    Mapping[str, Param], Meta(description="What stands in the sentence, by name; with every code.")
 ]
 Count = Annotated[int, Meta(ge=0)]
 Total = Annotated[int, Meta(ge=0, description="How many match, on all pages together.")]

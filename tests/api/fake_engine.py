@@ -84,7 +84,7 @@ class FakeEngine:
         self.live: Live = self.fake_live
         self.away: str | None = None
         self.blind: str | None = None
-        self.waits: str | None = None
+        self.waits: str | Text | None = None
         self.all_heads: dict[str, TaskHead] = {}
         self.runs: dict[str, TaskRun] = {}
         self.names: dict[str, Sequence[str]] = {}
@@ -241,8 +241,8 @@ class FakeNodes:
         return self._known.get(name)
 
 
-def _said(message: str | None) -> Text | None:
-    return None if message is None else Text(message)
+def _said(text: str | Text | None) -> Text | None:
+    return Text(text) if isinstance(text, str) else text
 
 
 def pulled(*images: str, size: int | None = 100) -> Outcome:

@@ -98,6 +98,7 @@ def check(status: int, document: Any, *expected: int) -> None:
         assert document["errors"]
         for fault in document["errors"]:
             assert fault["message"]
+            assert fault["messageCode"], fault
             assert fault["field"] == "" or fault["field"][0] in "/?", fault
 
 

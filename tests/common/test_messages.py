@@ -25,6 +25,9 @@ BY_NAME = {
     "task": st.from_regex(TASK_ID, fullmatch=True),
     "attempt": st.integers(1, ATTEMPTS),
     "message_code": st.text(max_size=64),
+    "message_params": st.dictionaries(
+        st.text(max_size=8), st.text(max_size=8) | st.integers(0, 2**53), max_size=4
+    ),
 }
 
 

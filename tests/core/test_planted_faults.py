@@ -10,9 +10,10 @@ from hypothesis.stateful import run_state_machine_as_test
 from common.messages import Outcome
 from common.subjects import AttemptKey
 from coordinator.core import queue, run, scheduler
+from coordinator.core.attempts import Attempt, Attempts
 from coordinator.core.commands import StartTask
 from coordinator.core.fleet import Presence, SilenceClock
-from coordinator.core.in_flight import Attempt, InFlight
+from coordinator.core.in_flight import InFlight
 from coordinator.core.node_run import NodeRun
 from coordinator.core.queue import Queue, Urgency
 from coordinator.core.run import TaskRun
@@ -221,15 +222,15 @@ def one_task_too_many(patch: pytest.MonkeyPatch) -> None:
 @planted
 def places_are_not_given_back(patch: pytest.MonkeyPatch) -> None:
     """What is in flight only grows."""
-    take_out = InFlight._take_out
+    take = Attempts.take
 
-    def greedy(self: InFlight, task: str, node: str) -> Attempt | None:
-        taken = take_out(self, task, node)
+    def greedy(self: Attempts, task: str, node: str) -> Attempt | None:
+        taken = take(self, task, node)
         if taken is not None:
-            self._attempts[f"{task} {len(self)}", node] = taken
+            self._all[f"{task} {len(self)}", node] = taken
         return taken
 
-    patch.setattr(InFlight, "_take_out", greedy)
+    patch.setattr(Attempts, "take", greedy)
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)

@@ -81,6 +81,8 @@ class Hearsay:
     deaf_since: float | None = None
     deaf_total: float = 0.0
     settling: bool = True
+    settled_at: float = 0.0
+    """In audible time."""
     store_is_open: bool = True
 
     def audible(self, now: float) -> float:
@@ -151,6 +153,7 @@ class Hearsay:
                 self.deaf_since = None
             case Settled():
                 self.settling = False
+                self.settled_at = self.audible(now)
                 self.look_ends = now + self.first_look
             case StoreClosed():
                 self.store_is_open = False

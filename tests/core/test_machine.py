@@ -326,6 +326,16 @@ class Machine(RuleBasedStateMachine):
         if settles:
             self.world.settle()
 
+    @precondition(lambda self: self.world.bus_is_up)
+    @rule(arrives=st.booleans(), settles=st.booleans())
+    def follower_takes_over(self, arrives: bool, settles: bool) -> None:
+        """The one that has heard everything, for as long as it has been there."""
+        if arrives:
+            self.world.deliver_all()
+        self.world.follower_leads()
+        if settles:
+            self.world.settle()
+
     @precondition(lambda self: self.world.settling and self.world.bus_is_up)
     @rule()
     def leader_settles(self) -> None:
@@ -358,6 +368,8 @@ class Machine(RuleBasedStateMachine):
         assert not self.unfinished(), "every task ends"
         assert not self.world.core.runs, "the leader knows that they did"
         assert not self.world.core.waiting, "and that none is left"
+        assert not self.world.follower.runs, "and so does who follows"
+        assert not self.world.follower.waiting, "and waits for none"
 
     def heal(self) -> None:
         """Nothing fails any more; where two agents run under one name, the newer one is stopped."""

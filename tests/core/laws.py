@@ -318,6 +318,9 @@ class Laws:
                 node.name,
             )
             counted[node.phase] += 1
+            if node.phase not in OVER and node.name in self._said.vanished:
+                leaves = self._core._in_flight._verdicts.is_gone(run.head.id, node.name)
+                demand(leaves, "what vanished leaves its tasks", run.head.id, node.name)
         demand(counted == run.in_phase, "counters count", run.head.id, counted, world.now)
         missing = {
             image.name: sum(

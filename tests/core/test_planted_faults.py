@@ -304,7 +304,7 @@ def a_follower_removes_nodes(patch: pytest.MonkeyPatch) -> None:
 def a_follower_ends_tasks(patch: pytest.MonkeyPatch) -> None:
     """Whoever sees that everything is done says so."""
 
-    def eager(self: Core, event: Any, now: float) -> None:
+    def eager(self: Core, _event: Any, now: float) -> None:
         for task in self._runs.values():
             self._finish(task, now)
 

@@ -111,7 +111,9 @@ class FakeEngine:
         seconds = NOW / 1000
         run.take_in(key, outcome, seq=1, stored_at=seconds + 1, now=seconds + 1)
 
-    def ended(self, task: str, status: TaskStatus, notify: tuple[PendingNotification, ...] = ()) -> None:
+    def ended(
+        self, task: str, status: TaskStatus, notify: tuple[PendingNotification, ...] = ()
+    ) -> None:
         """The task is over."""
         run = self.runs.get(task)
         if run is not None:

@@ -21,7 +21,13 @@ TASK = "task-20260116-151234-a1b2c3d4"
 # What is counted and measured is never negative, and nothing takes a billion seconds.
 st.register_type_strategy(float, st.floats(0, 1e9))
 st.register_type_strategy(int, st.integers(0, 2**62))
-BY_NAME = {"task": st.from_regex(TASK_ID, fullmatch=True), "attempt": st.integers(1, ATTEMPTS)}
+PARAMS = st.one_of(st.text(max_size=5), st.integers(0, 2**62), st.floats(0, 1e9))
+BY_NAME: dict[str, Any] = {
+    "task": st.from_regex(TASK_ID, fullmatch=True),
+    "attempt": st.integers(1, ATTEMPTS),
+    "message_code": st.text(max_size=64),
+    "message_params": st.dictionaries(st.text(max_size=5), PARAMS, max_size=16),
+}
 
 
 def fields_of(kind: type[Message]) -> dict[str, Any]:
@@ -29,7 +35,7 @@ def fields_of(kind: type[Message]) -> dict[str, Any]:
     return {field.name: BY_NAME.get(field.name, ...) for field in msgspec.structs.fields(kind)}
 
 
-for part in (messages.Hold, messages.AttemptProgress):
+for part in (messages.Hold, messages.AttemptProgress, messages.ImageOutcome):
     st.register_type_strategy(part, st.builds(part, **fields_of(part)))
 
 

@@ -39,12 +39,17 @@ HOURS = 5 * 3600.0
 LOST = [("n1", Reason.AGENT_LOST)]
 
 
-@pytest.fixture
-def stage() -> Stage:
-    """A follower that knows three nodes with agents, and a task of which two may be in flight."""
+def follower() -> Stage:
+    """It knows three nodes with agents, and a task of which two may be in flight."""
     stage = Stage("n1", "n2", "n3", settled=False)
     stage.start("t1", "n1 n2 n3", spec(batch_size=2, max_retries=1))
     return stage
+
+
+@pytest.fixture(name="stage")
+def stage_of_a_follower() -> Stage:
+    """The same, for a test."""
+    return follower()
 
 
 def test_a_follower_takes_in_what_agents_hold_and_what_is_stored(stage: Stage) -> None:

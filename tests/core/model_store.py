@@ -7,8 +7,35 @@ from dataclasses import dataclass, field, replace
 from msgspec import structs
 
 from common.subjects import AttemptKey
-from coordinator.core.events import Event, OutcomeStored, TaskCreated, TaskEnded, TaskStarted
+from coordinator.core.commands import FinishTask, StartTask, StoreVerdict
+from coordinator.core.events import (
+    AssignmentAccepted,
+    AssignmentRefused,
+    AssignmentUnanswered,
+    Event,
+    FinishFailed,
+    OutcomeStored,
+    Settled,
+    StartFailed,
+    TaskCreated,
+    TaskEnded,
+    TaskStarted,
+    VerdictFailed,
+    Woken,
+)
 from coordinator.core.task import TaskHead, TaskStatus
+
+LEADERS_OWN = (
+    Settled,
+    Woken,
+    StartFailed,
+    FinishFailed,
+    VerdictFailed,
+    AssignmentAccepted,
+    AssignmentRefused,
+    AssignmentUnanswered,
+)
+"""Answers to what the leader said; who follows hears nothing of them."""
 
 
 @dataclass
@@ -59,3 +86,14 @@ class Store:
         stored.head = structs.replace(stored.head, status=status)
         stored.nodes = stored.nodes if nodes is None else nodes
         return True
+
+
+def refusal(command: StartTask | FinishTask | StoreVerdict) -> Event:
+    """What the leader is told where a write of its own is not taken."""
+    match command:
+        case StartTask(task):
+            return StartFailed(task)
+        case FinishTask(task):
+            return FinishFailed(task)
+        case StoreVerdict(key, outcome):
+            return VerdictFailed(key, outcome)

@@ -15,6 +15,7 @@ from coordinator.core.events import NodeSeen, NodeVanished, Settled, TaskCreated
 from coordinator.core.node_run import NodePhase
 from coordinator.core.scheduler import Limits
 from coordinator.core.task import TaskStatus
+from tests.core.draws import SPECS, all_pulled
 from tests.core.laws import Laws
 from tests.core.reference import standing
 from tests.core.stage import (
@@ -30,7 +31,6 @@ from tests.core.stage import (
     stop,
     verdicts,
 )
-from tests.core.test_machine import SPECS, all_pulled
 from tests.core.world import World
 
 pytestmark = pytest.mark.pure

@@ -33,39 +33,24 @@ from coordinator.core.events import (
     BusFellSilent,
     BusHeard,
     Event,
-    FinishFailed,
     NodeSeen,
     NodeVanished,
     OutcomeStored,
     Settled,
-    StartFailed,
     TaskCreated,
     TaskEnded,
     TaskStarted,
-    VerdictFailed,
     Woken,
 )
 from coordinator.core.scheduler import Core, Decision, Limits
 from coordinator.core.task import TaskHead, TaskSpec, TaskStatus
 from tests.core.model_agents import HEARTBEAT_SECONDS, Agent, Held
-from tests.core.model_store import Store, Stored
+from tests.core.model_store import LEADERS_OWN, Store, Stored, refusal
 
 ANSWER_SECONDS = 3.0
 """How long the engine waits for an agent's answer."""
 WAKES_AT_ONCE = 4
 """So often the core may ask to be woken at the same moment before it is a busy loop."""
-
-LEADERS_OWN = (
-    Settled,
-    Woken,
-    StartFailed,
-    FinishFailed,
-    VerdictFailed,
-    AssignmentAccepted,
-    AssignmentRefused,
-    AssignmentUnanswered,
-)
-"""Answers to what the leader said; who follows hears nothing of them."""
 
 Letter = Callable[[], None]
 
@@ -272,7 +257,7 @@ class World:
 
     def _write(self, command: StartTask | FinishTask | StoreVerdict) -> None:
         if self.store.refuses or not self.bus_is_up:
-            self.feed(self._refusal(command))
+            self.feed(refusal(command))
             return
         match command:
             case StartTask(task, nodes):
@@ -284,16 +269,6 @@ class World:
                     self.feed(TaskEnded(self.store.tasks[task].head))
             case StoreVerdict(key, outcome):
                 self.decide(key, outcome)
-
-    @staticmethod
-    def _refusal(command: StartTask | FinishTask | StoreVerdict) -> Event:
-        match command:
-            case StartTask(task):
-                return StartFailed(task)
-            case FinishTask(task):
-                return FinishFailed(task)
-            case StoreVerdict(key, outcome):
-                return VerdictFailed(key, outcome)
 
     def decide(self, key: AttemptKey, outcome: Outcome) -> None:
         """Store an outcome if it is the first; the leader reads it in its turn."""

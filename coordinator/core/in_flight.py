@@ -10,12 +10,12 @@ up or waited for; ``take_over`` makes up for it.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping
-from dataclasses import dataclass, field
 
 from common.messages import Hold, Outcome
 from common.reasons import Reason
 from common.subjects import AttemptKey
 from common.texts import AGENT_DIED, AGENT_SILENT, Text, fields_of
+from coordinator.core.attempts import LOST_INSTANCES, Attempt, Attempts
 from coordinator.core.commands import AskAgent, Assign, CancelWork, Command
 from coordinator.core.events import (
     AgentHeard,
@@ -28,53 +28,17 @@ from coordinator.core.fleet import Fleet
 from coordinator.core.node_run import OVER, NodePhase, NodeRun
 from coordinator.core.run import TaskRun
 from coordinator.core.timers import DecideAgain, SendAgain, SilenceCheck, Timers
+from coordinator.core.unplaced import Unplaced
 from coordinator.core.verdicts import Verdicts
 
 SEND_AGAIN_SECONDS = 2.0
 DECIDE_AGAIN_SECONDS = 2.0
 NOTICE_SECONDS = 3.0
 """So long before it is given up a silent agent is asked: heartbeats may be rare."""
-LOST_INSTANCES = 5
-"""The same attempt lost by so many instances has failed: its image may be what kills them."""
 
 _AT_REST = frozenset({NodePhase.WAITING, NodePhase.RETRYING})
 
 AssignmentAnswer = AssignmentAccepted | AssignmentRefused | AssignmentUnanswered
-
-
-@dataclass(slots=True, eq=False)
-class Attempt:
-    """One attempt in flight: what is known of it beyond its node's phase. Nothing is stored."""
-
-    run: TaskRun
-    node: NodeRun
-    key: AttemptKey
-    sent_to: str | None = None
-    """The instance whose answer is awaited, or that has accepted."""
-    accepted_by: str | None = None
-    resend_at: float | None = None
-    """When to ask again (seconds), where the agent refused or did not answer."""
-    alive_at: float = 0.0
-    """From when its silence counts, on the clock of silence: placing, or last sign of life."""
-    lost_by: set[str] = field(default_factory=set)
-    """Instances that ended while they were at it."""
-    is_watched: bool = False
-    """Whether a check of its silence is set."""
-
-    @property
-    def holder(self) -> str | None:
-        """The instance that may be at it."""
-        return self.accepted_by or self.sent_to
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether nobody has it, is asked, or will be asked by a timer."""
-        return self.holder is None and self.resend_at is None
-
-    @property
-    def is_hopeless(self) -> bool:
-        """Whether too many instances ended while they were at it, and nobody is at it now."""
-        return self.accepted_by is None and len(self.lost_by) >= LOST_INSTANCES
 
 
 class InFlight:
@@ -102,12 +66,8 @@ class InFlight:
         self._wait = agent_wait
         self._notice = min(NOTICE_SECONDS, agent_wait / 2)
         self._limit = limit
-        self._attempts: dict[tuple[str, str], Attempt] = {}
-        """By task and node."""
-        self._by_node: dict[str, dict[str, Attempt]] = {}
-        """The same by node and task."""
-        self._unplaced: dict[str, dict[str, tuple[Hold, ...]]] = {}
-        """While another leads: what an instance holds that has no place here, by node."""
+        self._attempts = Attempts()
+        self._unplaced = Unplaced(fleet)
 
     # ── in and out ──
 
@@ -116,7 +76,7 @@ class InFlight:
 
     def accepted_by(self, task: str, node: str) -> str | None:
         """The instance that has accepted the attempt in flight, if any."""
-        attempt = self._attempts.get((task, node))
+        attempt = self._attempts.of(task, node)
         return None if attempt is None else attempt.accepted_by
 
     def has_room(self, run: TaskRun) -> bool:
@@ -130,7 +90,7 @@ class InFlight:
     def decided(self, run: TaskRun, node: NodeRun, number: int, decided_by: str) -> None:
         """Attempt ``number`` of a node is decided; whoever else is at it is to stop."""
         task = run.head.id
-        attempt = self._take_out(task, node.name)
+        attempt = self._attempts.take(task, node.name)
         if attempt is not None and attempt.holder not in {None, decided_by}:
             self._emit(CancelWork(node.name, str(attempt.holder), task, number))
         self._verdicts.decided(task, node.name)
@@ -140,7 +100,7 @@ class InFlight:
     def cancel_task(self, run: TaskRun) -> None:
         """The task is over: stop what is in flight for it."""
         for node in run.nodes:
-            if attempt := self._take_out(run.head.id, node.name):
+            if attempt := self._attempts.take(run.head.id, node.name):
                 # An assignment that was not answered may have arrived all the same.
                 instance = attempt.holder or self._fleet.instance(node.name)
                 if instance is not None:
@@ -149,10 +109,7 @@ class InFlight:
 
     def _place(self, run: TaskRun, node: NodeRun, now: float) -> Attempt:
         run.place(node, now)
-        key = AttemptKey(run.head.id, node.name, node.next_attempt)
-        attempt = Attempt(run, node, key)
-        self._attempts[key.task, key.node] = attempt
-        self._by_node.setdefault(key.node, {})[key.task] = attempt
+        attempt = self._attempts.put(run, node)
         self._note_life(attempt, now)
         self._watch(attempt)
         return attempt
@@ -160,18 +117,6 @@ class InFlight:
     def _note_life(self, attempt: Attempt, now: float) -> None:
         # When the bus is found to have been silent for a while, its clock goes back by as much.
         attempt.alive_at = max(attempt.alive_at, self._fleet.clock.at(now))
-
-    def _take_out(self, task: str, node: str) -> Attempt | None:
-        attempt = self._attempts.pop((task, node), None)
-        if attempt is not None:
-            del self._by_node[node][task]
-            if not self._by_node[node]:
-                del self._by_node[node]
-        return attempt
-
-    def _find(self, key: AttemptKey) -> Attempt | None:
-        attempt = self._attempts.get((key.task, key.node))
-        return attempt if attempt is not None and attempt.key == key else None
 
     # ── from following to leading ──
 
@@ -182,15 +127,12 @@ class InFlight:
         and has as long to answer as any that is asked: only if it says something it gets the full
         wait again. What nobody has is waited for from now on, because nobody was asked before.
         """
-        for name, instances in self._unplaced.items():
-            for instance, holds in instances.items():
-                for hold in holds:
-                    self._claim(name, instance, hold, now)
-        self._unplaced.clear()
+        for name, instance, hold in self._unplaced.take_all():
+            self._claim(name, instance, hold, now)
         self.leads = True
         for task, name in self._verdicts.gone():
             self.remove(self._runs[task], self._runs[task].by_name[name])
-        for attempt in list(self._attempts.values()):
+        for attempt in self._attempts.all():
             self._resume(attempt, now)
 
     def _resume(self, attempt: Attempt, now: float) -> None:
@@ -200,15 +142,6 @@ class InFlight:
         self._watch(attempt)
         if attempt.is_idle:
             self._send_or_give_up(attempt, now)
-
-    def _note_unplaced(self, event: AgentHeard, holds: tuple[Hold, ...]) -> None:
-        instances = self._unplaced.setdefault(event.node, {})
-        instances[event.instance] = holds
-        known = {i: h for i, h in instances.items() if h and self._fleet.has_sighted(event.node, i)}
-        if known:
-            self._unplaced[event.node] = known
-        else:
-            del self._unplaced[event.node]
 
     # ── assignments and their answers ──
 
@@ -229,20 +162,20 @@ class InFlight:
 
     def send_again(self, key: AttemptKey, now: float) -> None:
         """Send what was refused or not answered, unless that has been done since."""
-        attempt = self._find(key)
+        attempt = self._attempts.find(key)
         if attempt is not None and attempt.resend_at is not None and attempt.resend_at <= now:
             attempt.resend_at = None
             self._send(attempt, now)
 
     def available(self, name: str, now: float) -> None:
         """Something changed about a node: send it the work that waits for it."""
-        for attempt in self._by_node.get(name, {}).values():
+        for attempt in self._attempts.on(name):
             if attempt.is_idle:
                 self._send(attempt, now)
 
     def _asked(self, answer: AssignmentAnswer) -> Attempt | None:
         """Which attempt this answer is about, unless it is late or has nothing new to say."""
-        attempt = self._find(answer.key)
+        attempt = self._attempts.find(answer.key)
         if attempt is None or attempt.accepted_by is not None:
             return None
         return attempt if attempt.sent_to == answer.instance else None
@@ -294,13 +227,13 @@ class InFlight:
         self._fleet.heard(event.node, event.instance, event.interval, now)
         held = {(hold.task, hold.attempt): hold for hold in event.holds}
         attempts = [
-            (attempt, held.pop((task, attempt.key.attempt), None))
-            for task, attempt in self._by_node.get(event.node, {}).items()
+            (attempt, held.pop((attempt.key.task, attempt.key.attempt), None))
+            for attempt in self._attempts.on(event.node)
         ]
         # First what is to be stopped: an agent works on one attempt of a task at a time.
         claims = [h for h in held.values() if not self._claim(event.node, event.instance, h, now)]
         if not self.leads:
-            self._note_unplaced(event, tuple(claims))
+            self._unplaced.note(event.node, event.instance, claims)
         for attempt, hold in attempts:
             if hold is not None:
                 self._confirm(attempt, event.instance, now)
@@ -308,8 +241,8 @@ class InFlight:
                 self._miss(attempt, event.instance, now)
 
     def _hand_back(self, event: AgentHeard, now: float) -> None:
-        self._unplaced.get(event.node, {}).pop(event.instance, None)
-        for attempt in self._by_node.get(event.node, {}).values():
+        self._unplaced.note(event.node, event.instance, [])
+        for attempt in self._attempts.on(event.node):
             if event.instance in {attempt.sent_to, attempt.accepted_by}:
                 self._call_back(attempt, now)
         self.available(event.node, now)
@@ -387,7 +320,7 @@ class InFlight:
 
     def check_silence(self, key: AttemptKey, now: float) -> None:
         """Give an attempt up whose agent has been silent for too long, or look again later."""
-        attempt = self._find(key)
+        attempt = self._attempts.find(key)
         if attempt is None:
             return
         attempt.is_watched = False
@@ -435,7 +368,7 @@ class InFlight:
 
     def vanished(self, name: str) -> None:
         """A node has ceased to exist: it leaves every task, and what it held is void."""
-        self._unplaced.pop(name, None)
+        self._unplaced.forget(name)
         for run in self._runs.values():
             if name in run.by_name:
                 self.remove(run, run.by_name[name])
@@ -456,7 +389,7 @@ class InFlight:
         if self._verdicts.is_gone(key.task, key.node):
             run = self._runs[key.task]
             self.remove(run, run.by_name[key.node])
-        elif (attempt := self._find(key)) is not None:
+        elif (attempt := self._attempts.find(key)) is not None:
             if attempt.is_hopeless:
                 self._send_or_give_up(attempt, now)
             elif not attempt.is_watched:

@@ -21,13 +21,12 @@ TASK = "task-20260116-151234-a1b2c3d4"
 # What is counted and measured is never negative, and nothing takes a billion seconds.
 st.register_type_strategy(float, st.floats(0, 1e9))
 st.register_type_strategy(int, st.integers(0, 2**62))
-BY_NAME = {
+PARAMS = st.one_of(st.text(max_size=5), st.integers(0, 2**62), st.floats(0, 1e9))
+BY_NAME: dict[str, Any] = {
     "task": st.from_regex(TASK_ID, fullmatch=True),
     "attempt": st.integers(1, ATTEMPTS),
     "message_code": st.text(max_size=64),
-    "message_params": st.dictionaries(
-        st.text(max_size=8), st.text(max_size=8) | st.integers(0, 2**53), max_size=4
-    ),
+    "message_params": st.dictionaries(st.text(max_size=5), PARAMS, max_size=16),
 }
 
 

@@ -69,6 +69,8 @@ class Hearsay:
     verdicts: set[AttemptKey] = field(default_factory=set)
     """Verdicts on their way into the store."""
     nodes: dict[str, dict[str, str]] = field(default_factory=dict)
+    vanished: set[str] = field(default_factory=set)
+    """Nodes that ceased to exist and are not back."""
     sights: defaultdict[str, dict[str, Sight]] = field(default_factory=lambda: defaultdict(dict))
     ever_heard: set[str] = field(default_factory=set)
     left: set[str] = field(default_factory=set)
@@ -81,6 +83,8 @@ class Hearsay:
     deaf_since: float | None = None
     deaf_total: float = 0.0
     settling: bool = True
+    settled_at: float = 0.0
+    """In audible time."""
     store_is_open: bool = True
 
     def audible(self, now: float) -> float:
@@ -136,8 +140,10 @@ class Hearsay:
                 self.sights[key.node].pop(instance, None)
             case NodeSeen(name, labels):
                 self.nodes[name] = dict(labels)
+                self.vanished.discard(name)
             case NodeVanished(name):
                 self.nodes.pop(name, None)
+                self.vanished.add(name)
                 self.sights.pop(name, None)
             case _:
                 pass
@@ -151,6 +157,7 @@ class Hearsay:
                 self.deaf_since = None
             case Settled():
                 self.settling = False
+                self.settled_at = self.audible(now)
                 self.look_ends = now + self.first_look
             case StoreClosed():
                 self.store_is_open = False

@@ -11,15 +11,7 @@ from collections import defaultdict
 from common.reasons import Reason
 from common.subjects import AttemptKey
 from common.texts import AGENT_DIED
-from coordinator.core.changes import (
-    AttemptDecided,
-    BatchSettled,
-    Change,
-    NodeMoved,
-    TaskBegan,
-    TaskOver,
-    TaskQueued,
-)
+from coordinator.core.changes import AttemptDecided
 from coordinator.core.commands import (
     Assign,
     CancelWork,
@@ -29,25 +21,16 @@ from coordinator.core.commands import (
     StoreVerdict,
 )
 from coordinator.core.events import AgentHeard, Event
-from coordinator.core.in_flight import DECIDE_AGAIN_SECONDS
+from coordinator.core.in_flight import DECIDE_AGAIN_SECONDS, NOTICE_SECONDS
 from coordinator.core.node_run import IN_FLIGHT, OVER, UNSETTLED, NodePhase, NodeRun
 from coordinator.core.run import TaskRun
 from coordinator.core.scheduler import Core, Decision
 from coordinator.core.task import Rollout, TaskHead, TaskStatus
 from tests.core.hearsay import Hearsay
+from tests.core.news import News, demand
 from tests.core.world import World
 
 SAME_MOMENT = 1e-6
-
-
-class LawBrokenError(AssertionError):
-    """The core has broken one of its laws."""
-
-
-def demand(kept: object, law: str, *evidence: object) -> None:
-    """A law is kept, or this is the end."""
-    if not kept:
-        raise LawBrokenError(f"{law}: {evidence}")
 
 
 def urgency(entry: tuple[TaskHead, int]) -> tuple[int, int]:
@@ -56,72 +39,68 @@ def urgency(entry: tuple[TaskHead, int]) -> tuple[int, int]:
     return -head.spec.priority, order
 
 
-class News:
-    """Compares what one core tells with what has become of it."""
-
-    def __init__(self) -> None:
-        self._told: set[tuple[str, object]] = set()
-        self._phases: dict[tuple[str, str], NodePhase] = {}
-
-    def judge(self, core: Core, changes: list[Change]) -> None:
-        """Everything that is so is told, once, and nothing else."""
-        moved = [(c.task, c.node) for c in changes if isinstance(c, NodeMoved)]
-        demand(len(moved) == len(set(moved)), "a node moves once in a decision", moved)
-        for change in changes:
-            self._judge_once(core, change)
-        phases = {(t, n.name): n.phase for t, run in core.runs.items() for n in run.nodes}
-        for place, phase in phases.items():
-            before = self._phases.get(place, NodePhase.WAITING)
-            demand(before is phase or place in moved, "moves are told", place, before, phase)
-        self._phases = phases
-        for kind, tasks in (("queued", core.waiting), ("began", core.runs)):
-            for task in tasks:
-                demand((task, kind) in self._told, "tasks are told of", task, kind)
-
-    def _judge_once(self, core: Core, change: Change) -> None:
-        match change:
-            case TaskQueued(head):
-                news, is_so = (head.id, "queued"), head.id in core.waiting
-            case TaskBegan(head):
-                news, is_so = (head.id, "began"), head.id in core.runs
-            case TaskOver(head):
-                news = (head.id, "over")
-                is_so = head.id not in core.waiting and head.id not in core.runs
-            case BatchSettled(task, batch):
-                news, is_so = (task, f"batch {batch}"), task in core.runs
-            case _:
-                return
-        demand(is_so, "what is told is so", change)
-        demand(news not in self._told, "news are told once", change)
-        self._told.add(news)
-
-
 class Laws:
     """The judge of one world, over all its leaders."""
+
+    _core: Core
+    _said: Hearsay
+    _news: News
 
     def __init__(self) -> None:
         self._begun: defaultdict[str, set[int]] = defaultdict(set)
         """Batches of a task that were begun under any leader."""
         self._ends: dict[str, TaskStatus] = {}
+        self._follower: Laws | None = None
+        """Who judges the core that follows."""
+        self._has_followed = False
 
     def new_leader(self, world: World) -> None:
         """A new core knows nothing."""
+        self._watch(world, world.core)
+
+    def new_follower(self, world: World) -> None:
+        """A new core begins beside the leader's."""
+        self._follower = Laws()
+        self._follower._begun = self._begun
+        self._follower._watch(world, world.follower)
+        self._follower._has_followed = True
+
+    def follower_leads(self, _world: World) -> None:
+        """From now on the core that has followed is judged by what it was told all the time."""
+        assert self._follower is not None
+        self._core, self._said = self._follower._core, self._follower._said
+        self._news, self._has_followed = self._follower._news, True
+
+    def _watch(self, world: World, core: Core) -> None:
+        self._core = core
         self._said = Hearsay(world.limits.first_look)
         self._news = News()
         self._agent_wait = world.limits.agent_wait
+        self._has_followed = False
+
+    def judge_follower(self, world: World, event: Event, decision: Decision) -> None:
+        """It takes everything in as a leader does, and decides nothing."""
+        assert self._follower is not None
+        for command in decision.commands:
+            demand(isinstance(command, CancelWork), "a follower decides nothing", command)
+        self._follower._judge_core(world, event, decision)
 
     def judge(self, world: World, event: Event, decision: Decision) -> None:
         """Take the event in, then judge every command and what is so afterwards."""
+        self._judge_core(world, event, decision)
+        self._judge_store(world)
+
+    def _judge_core(self, world: World, event: Event, decision: Decision) -> None:
         self._said.take_in(event, world.now)
+        demand(self._core.leads is not self._said.settling, "Settled makes the leader", event)
         for command in decision.commands:
             self._judge_command(world, command)
         for change in decision.changes:
             if isinstance(change, AttemptDecided):
                 self._judge_telling(change)
-        self._news.judge(world.core, decision.changes)
+        self._news.judge(self._core, decision.changes)
         self._judge_places(world, event)
-        self._judge_holds(world, event, decision.commands)
-        self._judge_store(world)
+        self._judge_holds(event, decision.commands)
 
     # ── commands ──
 
@@ -130,7 +109,7 @@ class Laws:
             case Assign():
                 self._judge_assign(command, world.now)
             case CancelWork():
-                self._judge_cancel(world, command)
+                self._judge_cancel(command)
             case StartTask():
                 self._judge_start(world, command)
             case FinishTask():
@@ -156,17 +135,18 @@ class Laws:
         demand(command.spec == said.running[task][0].spec, "the spec is the task's", command)
         said.excused.discard((command.instance, task, attempt))
 
-    def _judge_cancel(self, world: World, command: CancelWork) -> None:
+    def _judge_cancel(self, command: CancelWork) -> None:
         said, task = self._said, command.task
-        said.excused.add((command.instance, task, command.attempt))
+        if not (self._has_followed and said.settling):
+            said.excused.add((command.instance, task, command.attempt))
         if command.attempt is None:
             wanted = task in said.running or task in said.pending
             demand(not wanted, "a task that goes on is not stopped", command)
             return
-        run = world.core.runs.get(task)
+        run = self._core.runs.get(task)
         node = run.by_name.get(command.node) if run is not None else None
         if node is not None and node.phase in IN_FLIGHT and node.attempt == command.attempt:
-            holder = world.core.accepted_by(task, command.node)
+            holder = self._core.accepted_by(task, command.node)
             demand(holder != command.instance, "work in flight goes on", command)
 
     def _judge_start(self, world: World, command: StartTask) -> None:
@@ -228,6 +208,8 @@ class Laws:
             last = max(said.flying[task, node], said.shown.get(command.key, 0.0))
             silent = said.audible(now) - last
             demand(silent >= self._agent_wait - SAME_MOMENT, "silence is waited for", command)
+            notice = said.audible(now) - said.settled_at
+            demand(notice >= NOTICE_SECONDS - SAME_MOMENT, "who is silent is asked first", command)
 
     def _judge_telling(self, command: AttemptDecided) -> None:
         key = AttemptKey(command.task, command.node, command.attempt)
@@ -242,10 +224,10 @@ class Laws:
 
     def _judge_places(self, world: World, event: Event) -> None:
         said = self._said
-        demand(world.core.runs.keys() == said.running.keys(), "running tasks are known", event)
+        demand(self._core.runs.keys() == said.running.keys(), "running tasks are known", event)
         flying = {
             (task, node.name): node
-            for task, run in world.core.runs.items()
+            for task, run in self._core.runs.items()
             for node in run.nodes
             if node.phase in IN_FLIGHT
         }
@@ -255,9 +237,11 @@ class Laws:
         for place in said.flying.keys() - flying.keys():
             del said.flying[place]
         self._judge_new_places(world, event, new)
-        for task, run in world.core.runs.items():
+        for task, run in self._core.runs.items():
             self._judge_run(world, run)
-            busy = {name for owner, name in flying if owner == task} | self._at_work(world, task)
+            busy = {name for owner, name in flying if owner == task}
+            if not (self._has_followed and said.settling):  # its words to stop reach nobody
+                busy |= self._at_work(world, task)
             demand(len(busy) <= run.spec.batch_size, "never more than batchSize", task, busy)
         if not said.settling and said.store_is_open:
             self._judge_idleness(world, {task for task, _ in new})
@@ -281,7 +265,7 @@ class Laws:
     ) -> None:
         said = self._said
         for (task, name), node in sorted(new.items(), key=lambda entry: entry[1].batch):
-            run = world.core.runs[task]
+            run = self._core.runs[task]
             held = isinstance(event, AgentHeard) and any(
                 (event.node, hold.task, hold.attempt) == (name, task, node.attempt)
                 for hold in event.holds
@@ -294,13 +278,13 @@ class Laws:
                     self._judge_batch(run, node)
             self._begun[task].add(node.batch)
 
-    def _judge_holds(self, world: World, event: Event, commands: list[Command]) -> None:
+    def _judge_holds(self, event: Event, commands: list[Command]) -> None:
         """Whatever an agent holds has its place, or is stopped."""
         if not isinstance(event, AgentHeard) or event.leaving or event.instance in self._said.left:
             return
         stopped = {(c.task, c.attempt) for c in commands if isinstance(c, CancelWork)}
         for hold in event.holds:
-            run = world.core.runs.get(hold.task)
+            run = self._core.runs.get(hold.task)
             node = run.by_name.get(event.node) if run is not None else None
             flies = node is not None and node.phase in IN_FLIGHT and node.attempt == hold.attempt
             is_stopped = stopped & {(hold.task, hold.attempt), (hold.task, None)}
@@ -334,6 +318,9 @@ class Laws:
                 node.name,
             )
             counted[node.phase] += 1
+            if node.phase not in OVER and node.name in self._said.vanished:
+                leaves = self._core._in_flight._verdicts.is_gone(run.head.id, node.name)
+                demand(leaves, "what vanished leaves its tasks", run.head.id, node.name)
         demand(counted == run.in_phase, "counters count", run.head.id, counted, world.now)
         missing = {
             image.name: sum(
@@ -350,7 +337,7 @@ class Laws:
         cap = world.limits.max_nodes_in_flight
         runs = sorted(self._said.running, key=lambda task: urgency(self._said.running[task]))
         for rank, task in enumerate(runs):
-            run = world.core.runs[task]
+            run = self._core.runs[task]
             if run.in_flight < run.spec.batch_size and _has_candidate(run, world.now):
                 demand(cap and len(self._said.flying) >= cap, "no place stays free", task)
                 demand(not served & set(runs[rank + 1 :]), "the most urgent is served", task)
@@ -359,14 +346,15 @@ class Laws:
         """Whatever is due some time, the core has asked to be woken for it."""
         said = self._said
         wake = float("inf") if world.wake is None else world.wake
-        for run in world.core.runs.values():
+        for run in self._core.runs.values():
             retry = min((n.retry_at for n in run.nodes if n.retry_at is not None), default=None)
             if retry is not None and not said.settling and said.store_is_open:
                 # One that is due already and finds no place waits for an event, not for a time.
                 demand(retry <= world.now or wake <= retry, "retries are woken for", retry, wake)
             for node in run.nodes:
                 if node.phase in IN_FLIGHT and said.deaf_since is None:
-                    attempt = world.core._in_flight._attempts[run.head.id, node.name]
+                    attempt = self._core._in_flight._attempts.of(run.head.id, node.name)
+                    assert attempt is not None
                     if said.settling or attempt.key in said.verdicts:
                         continue
                     latest = said.deaf_total + attempt.alive_at + self._agent_wait + SAME_MOMENT

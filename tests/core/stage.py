@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from common.messages import Hold, ImageOutcome, ImageState, Outcome
 from common.reasons import Reason
 from common.subjects import AttemptKey
+from coordinator.core.attempts import Attempt
 from coordinator.core.changes import AttemptDecided, BatchSettled, Change
 from coordinator.core.commands import (
     AskAgent,
@@ -32,7 +33,6 @@ from coordinator.core.events import (
     TaskStarted,
     Woken,
 )
-from coordinator.core.in_flight import Attempt
 from coordinator.core.node_run import NodePhase, NodeRun
 from coordinator.core.run import Step, TaskRun
 from coordinator.core.scheduler import Core, Limits
@@ -210,7 +210,9 @@ class Stage:
 
     def attempt(self, task: str, node: str) -> Attempt:
         """What is known of a node's attempt in flight."""
-        return self.core._in_flight._attempts[task, node]
+        attempt = self.core._in_flight._attempts.of(task, node)
+        assert attempt is not None
+        return attempt
 
     def phases(self, task: str) -> dict[NodePhase, int]:
         """How many nodes of a task are in which phase."""

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -15,69 +14,30 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from common.messages import ImageOutcome, ImageState, Outcome
-from common.reasons import Reason
+from common.messages import Outcome
 from coordinator.core.events import Event, OutcomeStored, StoreClosed, StoreOpened
 from coordinator.core.scheduler import Limits
-from coordinator.core.task import RetryStrategy, Rollout, TaskImage, TaskSpec, TaskStatus
+from coordinator.core.task import TaskImage, TaskSpec, TaskStatus
+from tests.core.draws import (
+    FAULTS,
+    LIMITS,
+    PICKS,
+    RESULTS,
+    SPECS,
+    all_pulled,
+    choose,
+    image_outcome,
+)
 from tests.core.laws import Laws
 from tests.core.model_agents import Agent, Held, Mood
 from tests.core.world import World
 
 pytestmark = pytest.mark.pure
 
-Option = TypeVar("Option")
-
 START = 1_000_000.0
 MOST_TASKS = 4
 HEALED_ROUNDS = 500
 """So many times five seconds are enough for every task in a world in which nothing fails."""
-
-SPECS = st.builds(
-    lambda images, **fields: TaskSpec(
-        images=images,
-        work=tuple(TaskImage(name=name, reference=f"ref/{name}") for name in images),
-        **fields,
-    ),
-    images=st.sampled_from([("a",), ("a", "b")]),
-    batch_size=st.integers(1, 3),
-    priority=st.sampled_from([1, 5, 5, 10]),
-    max_retries=st.integers(0, 2),
-    retry_strategy=st.sampled_from(RetryStrategy),
-    retry_delay=st.sampled_from([1, 7, 20]),
-    rollout=st.sampled_from(Rollout),
-    max_failed_nodes=st.integers(0, 1),
-    node_selector=st.sampled_from([{}, {}, {"zone": "a"}, {"zone": "mars"}]),
-)
-RESULTS = (None, None, Reason.REGISTRY_ERROR, Reason.TIMEOUT, Reason.IMAGE_NOT_FOUND)
-"""What becomes of an image: None is success."""
-FAULTS = (None, None, None, None, None, None, Reason.RUNTIME_UNAVAILABLE, Reason.CANCELLED)
-"""What the node itself is to blame for."""
-PICKS = st.integers(0, 2**16)
-"""Which of several: much cheaper to draw than from what there is at the moment."""
-LIMITS = st.builds(
-    Limits,
-    max_concurrent_tasks=st.integers(1, 3),
-    max_nodes_in_flight=st.sampled_from([0, 0, 2, 3]),
-    agent_wait=st.just(25.0),
-    first_look=st.just(8.0),
-)
-
-
-def choose(options: Sequence[Option], pick: int) -> Option:
-    """One of several."""
-    return options[pick % len(options)]
-
-
-def image_outcome(image: TaskImage, reason: Reason | None) -> ImageOutcome:
-    """One image of an attempt."""
-    state = ImageState.PULLED if reason is None else ImageState.FAILED
-    return ImageOutcome(image=image.name, state=state, reason=reason)
-
-
-def all_pulled(images: Iterable[TaskImage]) -> Outcome:
-    """An attempt without a fault."""
-    return Outcome(images=[image_outcome(image, None) for image in images])
 
 
 class Machine(RuleBasedStateMachine):
@@ -326,6 +286,16 @@ class Machine(RuleBasedStateMachine):
         if settles:
             self.world.settle()
 
+    @precondition(lambda self: self.world.bus_is_up)
+    @rule(arrives=st.booleans(), settles=st.booleans())
+    def follower_takes_over(self, arrives: bool, settles: bool) -> None:
+        """The one that has heard everything, for as long as it has been there."""
+        if arrives:
+            self.world.deliver_all()
+        self.world.follower_leads()
+        if settles:
+            self.world.settle()
+
     @precondition(lambda self: self.world.settling and self.world.bus_is_up)
     @rule()
     def leader_settles(self) -> None:
@@ -358,6 +328,8 @@ class Machine(RuleBasedStateMachine):
         assert not self.unfinished(), "every task ends"
         assert not self.world.core.runs, "the leader knows that they did"
         assert not self.world.core.waiting, "and that none is left"
+        assert not self.world.follower.runs, "and so does who follows"
+        assert not self.world.follower.waiting, "and waits for none"
 
     def heal(self) -> None:
         """Nothing fails any more; where two agents run under one name, the newer one is stopped."""

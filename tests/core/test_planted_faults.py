@@ -10,15 +10,19 @@ from hypothesis.stateful import run_state_machine_as_test
 from common.messages import Outcome
 from common.subjects import AttemptKey
 from coordinator.core import queue, run, scheduler
+from coordinator.core.attempts import Attempt, Attempts
+from coordinator.core.changes import TaskOver
 from coordinator.core.commands import StartTask
+from coordinator.core.events import TaskEnded
 from coordinator.core.fleet import Presence, SilenceClock
-from coordinator.core.in_flight import Attempt, InFlight
-from coordinator.core.node_run import NodeRun
+from coordinator.core.in_flight import InFlight
+from coordinator.core.node_run import NodePhase, NodeRun
 from coordinator.core.queue import Queue, Urgency
 from coordinator.core.run import TaskRun
 from coordinator.core.scheduler import Core
 from coordinator.core.task import TaskHead
 from coordinator.core.timers import Reconsider, Timer, Timers
+from coordinator.core.verdicts import Verdicts
 from tests.core.test_machine import Machine, profile
 
 pytestmark = [pytest.mark.pure, pytest.mark.deep, pytest.mark.timeout(300)]
@@ -221,15 +225,114 @@ def one_task_too_many(patch: pytest.MonkeyPatch) -> None:
 @planted
 def places_are_not_given_back(patch: pytest.MonkeyPatch) -> None:
     """What is in flight only grows."""
-    take_out = InFlight._take_out
+    take = Attempts.take
 
-    def greedy(self: InFlight, task: str, node: str) -> Attempt | None:
-        taken = take_out(self, task, node)
+    def greedy(self: Attempts, task: str, node: str) -> Attempt | None:
+        taken = take(self, task, node)
         if taken is not None:
-            self._attempts[f"{task} {len(self)}", node] = taken
+            self._all[f"{task} {len(self)}", node] = taken
         return taken
 
-    patch.setattr(InFlight, "_take_out", greedy)
+    patch.setattr(Attempts, "take", greedy)
+
+
+@planted
+def nodes_that_are_over_move_again(patch: pytest.MonkeyPatch) -> None:
+    """An illegal move is tolerated where an outcome is taken in."""
+    anything = dict.fromkeys(NodePhase, frozenset(NodePhase))
+    patch.setattr(run, "NEXT_PHASES", anything)
+    patch.setattr(run, "OVER", frozenset())
+
+
+@planted
+def moves_are_not_told(patch: pytest.MonkeyPatch) -> None:
+    """Live views stand still."""
+    patch.setattr(Core, "_note_move", nothing)
+
+
+@planted
+def ends_are_told_again(patch: pytest.MonkeyPatch) -> None:
+    """Each time that somebody says that a task is over."""
+
+    def talkative(self: Core, event: TaskEnded) -> None:
+        self._changes.append(TaskOver(event.head))
+
+    patch.setattr(Core, "_task_ended", after(Core._task_ended, talkative))
+
+
+def after(method: Callable[..., None], more: Callable[..., None]) -> Callable[..., None]:
+    """A method that does something more at its end."""
+
+    def both(*arguments: Any) -> None:
+        method(*arguments)
+        more(*arguments)
+
+    return both
+
+
+# ── a core that follows ──
+
+
+@planted
+def a_follower_sends_work(patch: pytest.MonkeyPatch) -> None:
+    """What was handed back goes to the next agent, from two sides."""
+    send = InFlight._send
+
+    def busy(self: InFlight, attempt: Attempt, now: float) -> None:
+        leads, self.leads = self.leads, True
+        send(self, attempt, now)
+        self.leads = leads
+
+    patch.setattr(InFlight, "_send", busy)
+
+
+@planted
+def a_follower_removes_nodes(patch: pytest.MonkeyPatch) -> None:
+    """Whoever hears that a node has vanished decides about it."""
+    remove = InFlight.remove
+
+    def hasty(self: InFlight, task: TaskRun, node: NodeRun) -> None:
+        leads, self.leads = self.leads, True
+        remove(self, task, node)
+        self.leads = leads
+
+    patch.setattr(InFlight, "remove", hasty)
+
+
+@planted
+def a_follower_ends_tasks(patch: pytest.MonkeyPatch) -> None:
+    """Whoever sees that everything is done says so."""
+
+    def eager(self: Core, _event: Any, now: float) -> None:
+        for task in self._runs.values():
+            self._finish(task, now)
+
+    patch.setattr(Core, "_take_in", after(Core._take_in, eager))
+
+
+@planted
+def removals_are_forgotten_when_a_follower_leads(patch: pytest.MonkeyPatch) -> None:
+    """Nobody says again that the node has vanished."""
+    patch.setattr(Verdicts, "gone", lambda _: [])
+
+
+@planted
+def nothing_is_watched_when_a_follower_leads(patch: pytest.MonkeyPatch) -> None:
+    """What was silent before is waited for without end."""
+    patch.setattr(InFlight, "_resume", nothing)
+
+
+@planted
+def silent_agents_are_not_asked_when_a_follower_leads(patch: pytest.MonkeyPatch) -> None:
+    """They are given up in its first moment."""
+    resume = InFlight._resume
+
+    def curt(self: InFlight, attempt: Attempt, now: float) -> None:
+        resume(self, attempt, now)
+        if attempt.accepted_by is not None:
+            attempt.alive_at -= self._wait
+
+    patch.setattr(InFlight, "_resume", curt)
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)

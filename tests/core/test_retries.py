@@ -4,7 +4,7 @@ import pytest
 
 from common.messages import ImageOutcome, ImageState, Outcome
 from common.reasons import Reason
-from coordinator.core.changes import BatchSettled
+from coordinator.core.changes import AttemptDecided, BatchSettled, NodeMoved
 from coordinator.core.commands import FinishTask, WakeAt
 from coordinator.core.events import Woken
 from coordinator.core.node_run import NodePhase
@@ -249,6 +249,22 @@ def test_an_outcome_stored_before_its_turn_counts_in_its_turn() -> None:
     ]
     [finish] = of_kind(commands, FinishTask)
     assert (finish.status, finish.results_seq) == (TaskStatus.COMPLETED, 3)
+
+
+def test_each_attempt_is_told_with_the_outcome_that_decided_it() -> None:
+    """Also where that was stored before its turn; the node itself has moved once."""
+    stage = Stage("n1")
+    stage.start("t1", "n1", PATIENT)
+    stage.store("t1", "n1", pulled(), 2, at=START + 1)
+    before = len(stage.changes)
+    stage.store("t1", "n1", FLAKY, 1, at=START + 2)
+    moved, first, second, _ = stage.changes[before:]
+    assert moved == NodeMoved("t1", "n1")
+    assert isinstance(first, AttemptDecided)
+    assert isinstance(second, AttemptDecided)
+    assert (first.event.key.attempt, first.event.seq, first.event.stored_at) == (1, 2, START + 2)
+    assert (second.event.key.attempt, second.event.seq, second.event.stored_at) == (2, 1, START + 1)
+    assert second.event.outcome.images == pulled().images
 
 
 def test_the_highest_sequence_that_counted_is_known_at_the_end() -> None:

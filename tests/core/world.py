@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from itertools import count
 from typing import Protocol
 
@@ -34,21 +33,19 @@ from coordinator.core.events import (
     BusFellSilent,
     BusHeard,
     Event,
-    FinishFailed,
     NodeSeen,
     NodeVanished,
     OutcomeStored,
     Settled,
-    StartFailed,
     TaskCreated,
     TaskEnded,
     TaskStarted,
-    VerdictFailed,
     Woken,
 )
 from coordinator.core.scheduler import Core, Decision, Limits
 from coordinator.core.task import TaskHead, TaskSpec, TaskStatus
 from tests.core.model_agents import HEARTBEAT_SECONDS, Agent, Held
+from tests.core.model_store import LEADERS_OWN, Store, Stored, refusal
 
 ANSWER_SECONDS = 3.0
 """How long the engine waits for an agent's answer."""
@@ -62,45 +59,19 @@ class Judge(Protocol):
     """Sees everything that the core is told and says, and objects."""
 
     def new_leader(self, world: World) -> None:
-        """A new core begins."""
+        """A new core begins, which knows nothing."""
+
+    def new_follower(self, world: World) -> None:
+        """A new core begins beside the leader's."""
+
+    def follower_leads(self, world: World) -> None:
+        """The leader is gone; the core that has followed is the leader's from now on."""
+
+    def judge_follower(self, world: World, event: Event, decision: Decision) -> None:
+        """The core that follows has answered to an event."""
 
     def judge(self, world: World, event: Event, decision: Decision) -> None:
         """The core has answered to an event."""
-
-
-@dataclass
-class Stored:
-    """A task as the store has it."""
-
-    head: TaskHead
-    order: int
-    nodes: tuple[str, ...] = ()
-
-    @property
-    def status(self) -> TaskStatus:
-        """Of its head."""
-        return self.head.status
-
-
-@dataclass
-class Store:
-    """Heads by compare-and-swap, outcomes by first writer wins."""
-
-    tasks: dict[str, Stored] = field(default_factory=dict)
-    outcomes: dict[AttemptKey, OutcomeStored] = field(default_factory=dict)
-    refuses: bool = False
-
-    def swap(self, task: str, status: TaskStatus, nodes: tuple[str, ...] | None = None) -> bool:
-        """Bring a task on, unless somebody has brought it further."""
-        stored = self.tasks[task]
-        before = {TaskStatus.RUNNING: {TaskStatus.PENDING}}.get(
-            status, {TaskStatus.PENDING, TaskStatus.RUNNING}
-        )
-        if stored.status not in before:
-            return False
-        stored.head = replace(stored.head, status=status)
-        stored.nodes = stored.nodes if nodes is None else nodes
-        return True
 
 
 class World:
@@ -134,8 +105,9 @@ class World:
         for node in sorted(nodes):
             self.new_agent(node)
         self.new_leader()
+        self.new_follower()
 
-    # ── the leader ──
+    # ── the leader, and who follows it ──
 
     def new_leader(self) -> None:
         """A core that knows nothing but what is stored; what was under way is lost."""
@@ -145,17 +117,33 @@ class World:
         self.settling, self.wake = True, None
         self.core = Core(self.limits, self.now)
         self._judge.new_leader(self)
-        for stored in sorted(self.store.tasks.values(), key=lambda stored: stored.order):
-            if stored.status is TaskStatus.PENDING:
-                self.feed(TaskCreated(stored.head, stored.order, found=True))
-            elif stored.status is TaskStatus.RUNNING:
-                self.feed(TaskStarted(stored.head, stored.order, stored.nodes))
-        for event in self.store.outcomes.values():
-            self.feed(
-                OutcomeStored(event.key, event.outcome, event.seq, event.stored_at, live=False)
-            )
-        for node in sorted(self.nodes):
-            self.feed(NodeSeen(node, self.labels[node]))
+        for event in [*self.store.all(), *self._seen()]:
+            self._tell_leader(event)
+        if hasattr(self, "follower"):
+            for event in [*self.store.all(), *self._seen()]:
+                self._tell_follower(event)
+
+    def new_follower(self) -> None:
+        """A core that follows from now on, and knows what is stored."""
+        self.follower = Core(self.limits, self.now)
+        self._judge.new_follower(self)
+        for event in [*self.store.all(), *self._seen()]:
+            self._tell_follower(event)
+
+    def follower_leads(self) -> None:
+        """The leader is gone, and what it had under way; who has followed reads on, and leads."""
+        for event in [*self.store.all(), *self._seen()]:
+            self._tell_follower(event)
+        self.letters.clear()
+        self.asks.clear()
+        self.echoes.clear()
+        self.settling, self.wake = True, None
+        self.core = self.follower
+        self._judge.follower_leads(self)
+        self.new_follower()
+
+    def _seen(self) -> list[Event]:
+        return [NodeSeen(node, self.labels[node]) for node in sorted(self.nodes)]
 
     def settle(self) -> None:
         """Every agent that is reached says what it holds, then the leader begins."""
@@ -165,7 +153,19 @@ class World:
         self.feed(Settled())
 
     def feed(self, event: Event) -> None:
-        """Tell the core, judge what it says, and put its commands on their way."""
+        """Tell the cores what happened; what is about the leader's own commands, the leader."""
+        if not isinstance(event, LEADERS_OWN):
+            self._tell_follower(event)
+        self._tell_leader(event)
+
+    def _tell_follower(self, event: Event) -> None:
+        """Tell the core that follows, and judge what it says: its commands reach nobody."""
+        self.is_broken = True
+        self._judge.judge_follower(self, event, self.follower.handle(event, self.now))
+        self.is_broken = False
+
+    def _tell_leader(self, event: Event) -> None:
+        """Tell the leader's core, judge what it says, and put its commands on their way."""
         self.is_broken = True
         decision = self.core.handle(event, self.now)
         for command in decision.commands:
@@ -257,7 +257,7 @@ class World:
 
     def _write(self, command: StartTask | FinishTask | StoreVerdict) -> None:
         if self.store.refuses or not self.bus_is_up:
-            self.feed(self._refusal(command))
+            self.feed(refusal(command))
             return
         match command:
             case StartTask(task, nodes):
@@ -269,16 +269,6 @@ class World:
                     self.feed(TaskEnded(self.store.tasks[task].head))
             case StoreVerdict(key, outcome):
                 self.decide(key, outcome)
-
-    @staticmethod
-    def _refusal(command: StartTask | FinishTask | StoreVerdict) -> Event:
-        match command:
-            case StartTask(task):
-                return StartFailed(task)
-            case FinishTask(task):
-                return FinishFailed(task)
-            case StoreVerdict(key, outcome):
-                return VerdictFailed(key, outcome)
 
     def decide(self, key: AttemptKey, outcome: Outcome) -> None:
         """Store an outcome if it is the first; the leader reads it in its turn."""

@@ -1,0 +1,93 @@
+"""The attempts in flight: what is known of each beyond its node's phase; none of it is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from common.subjects import AttemptKey
+from coordinator.core.node_run import NodeRun
+from coordinator.core.run import TaskRun
+
+LOST_INSTANCES = 5
+"""The same attempt lost by so many instances has failed: its image may be what kills them."""
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """One attempt in flight."""
+
+    run: TaskRun
+    node: NodeRun
+    key: AttemptKey
+    sent_to: str | None = None
+    """The instance whose answer is awaited, or that has accepted."""
+    accepted_by: str | None = None
+    resend_at: float | None = None
+    """When to ask again (seconds), where the agent refused or did not answer."""
+    alive_at: float = 0.0
+    """From when its silence counts, on the clock of silence: placing, or last sign of life."""
+    lost_by: set[str] = field(default_factory=set)
+    """Instances that ended while they were at it."""
+    is_watched: bool = False
+    """Whether a check of its silence is set."""
+
+    @property
+    def holder(self) -> str | None:
+        """The instance that may be at it."""
+        return self.accepted_by or self.sent_to
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody has it, is asked, or will be asked by a timer."""
+        return self.holder is None and self.resend_at is None
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether too many instances ended while they were at it, and nobody is at it now."""
+        return self.accepted_by is None and len(self.lost_by) >= LOST_INSTANCES
+
+
+class Attempts:
+    """A table of attempts, by task and node, and by node alone."""
+
+    def __init__(self) -> None:
+        self._all: dict[tuple[str, str], Attempt] = {}
+        self._by_node: dict[str, dict[str, Attempt]] = {}
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def all(self) -> Collection[Attempt]:
+        """Every attempt, the oldest first."""
+        return tuple(self._all.values())
+
+    def of(self, task: str, node: str) -> Attempt | None:
+        """The attempt of a task on a node, if one is in flight."""
+        return self._all.get((task, node))
+
+    def find(self, key: AttemptKey) -> Attempt | None:
+        """One attempt, unless it is not in flight (any more)."""
+        attempt = self._all.get((key.task, key.node))
+        return attempt if attempt is not None and attempt.key == key else None
+
+    def on(self, node: str) -> Collection[Attempt]:
+        """The attempts on a node, of every task."""
+        return tuple(self._by_node.get(node, {}).values())
+
+    def put(self, run: TaskRun, node: NodeRun) -> Attempt:
+        """The next attempt of a node is in flight from now on."""
+        key = AttemptKey(run.head.id, node.name, node.next_attempt)
+        attempt = Attempt(run, node, key)
+        self._all[key.task, key.node] = attempt
+        self._by_node.setdefault(key.node, {})[key.task] = attempt
+        return attempt
+
+    def take(self, task: str, node: str) -> Attempt | None:
+        """Whatever a task has in flight on a node is so no longer."""
+        attempt = self._all.pop((task, node), None)
+        if attempt is not None:
+            del self._by_node[node][task]
+            if not self._by_node[node]:
+                del self._by_node[node]
+        return attempt

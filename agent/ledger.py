@@ -167,7 +167,6 @@ class Ledger:
             return refusal
         if known != work.attempt:
             former = self._held.get(work.task)
-            self._closed.pop(work.task, None)
             self._held[work.task] = Attempt(work.task, work.attempt, now, work)
             for place, image in enumerate(work.images):
                 listener = Listener(work.task, work.attempt, place)

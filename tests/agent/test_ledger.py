@@ -207,6 +207,19 @@ def test_decided_attempt() -> None:
     assert desk.reply.accepted
 
 
+def test_decided_attempt_is_known_after_a_newer_one_is_dropped() -> None:
+    """An assignment that is late by two attempts, of which the newer was cancelled, is no work."""
+    desk = Desk()
+    desk.command(assign(T1, "a"))
+    desk.tell(pulled("a"))
+    desk.tell(OutcomeSettled(key(T1)))
+    desk.command(assign(T1, "a", attempt=3))
+    desk.command(cancel(T1, attempt=3))
+    desk.tell(stopped("a"))
+    assert desk.command(assign(T1, "a")) == []
+    assert held(desk) == []
+
+
 def test_memory_ends() -> None:
     """After an hour a decided attempt is unknown again."""
     desk = Desk()

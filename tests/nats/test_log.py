@@ -368,6 +368,19 @@ async def test_replay_of_the_newest_of_each_subject(bus: AnyBus) -> None:
     ]
 
 
+async def test_the_newest_of_each_subject_is_there_though_it_is_overwritten(bus: AnyBus) -> None:
+    """Its old record is gone when its turn comes; its new one is read instead."""
+    keys = [f"$KV.{subjects.TASKS_BUCKET}.n{n}" for n in range(1200)]
+    await asyncio.gather(*(bus.store(key, b"old", expect_last=0) for key in keys))
+    found: set[str] = set()
+    stream = f"KV_{subjects.TASKS_BUCKET}"
+    async for records in bus.replay(stream, last_per_subject=True):
+        if not found:
+            await bus.store(keys[-1], b"new", expect_last=None)
+        found.update(record.subject for record in records)
+    assert found == set(keys)
+
+
 async def test_replay_ends_though_more_is_stored_meanwhile(bus: AnyBus) -> None:
     """It brings what was there at the call, and nothing behind it."""
     await store_results(bus, range(600))

@@ -133,6 +133,22 @@ async def test_one_program_can_be_disconnected() -> None:
 
 
 @virtual
+async def test_a_reading_goes_on_over_a_disconnection() -> None:
+    """On another consumer; the one before went with its connection."""
+    server = VirtualServer()
+    async with connections(server, "a", "b") as [reader, writer]:
+        async with aclosing(reader.follow("S", start=1)) as follow:
+            await writer.store("s.a", b"", expect_last=0)
+            assert [record.seq for record in await anext(follow)] == [1]
+            (before,) = server.jetstream.consumers("S")
+            reader.link.drop()
+            await writer.store("s.b", b"", expect_last=0)
+            assert [record.seq for record in await anext(follow)] == [2]
+            (after,) = server.jetstream.consumers("S")
+            assert after != before
+
+
+@virtual
 async def test_a_deaf_program_hears_not_even_itself() -> None:
     """It is connected, and what it says is heard."""
     async with connections(VirtualServer(), "a", "b") as [deaf, other]:

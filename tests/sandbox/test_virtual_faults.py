@@ -136,7 +136,7 @@ async def test_one_program_can_be_disconnected() -> None:
 async def test_a_reading_goes_on_over_a_disconnection() -> None:
     """On another consumer; the one before went with its connection."""
     server = VirtualServer()
-    async with connections(server, "a", "b") as [reader, writer]:
+    async with connections(server, "a", "b") as [reader, writer]:  # noqa: SIM117 -- the one needs the other
         async with aclosing(reader.follow("S", start=1)) as follow:
             await writer.store("s.a", b"", expect_last=0)
             assert [record.seq for record in await anext(follow)] == [1]

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from common.bus.connection import OnState
     from common.bus.records import Draft, Record, StreamConfig, StreamState
     from common.bus.settings import Server
+    from sandbox.virtual.jetstream import JetStream
     from sandbox.virtual.link import Link
     from sandbox.virtual.server import VirtualServer
 
@@ -64,6 +65,11 @@ class VirtualBus(Connection[VirtualSession]):
         """This program's way to the server."""
         return self.server.link(self._settings.name)
 
+    @property
+    def jetstream(self) -> JetStream:
+        """The streams of the server."""
+        return self.server.jetstream
+
     async def _open(self, server: Server) -> VirtualSession:  # noqa: ARG002 -- there is one only
         return await self.server.accept(self.link)
 
@@ -95,7 +101,7 @@ class VirtualBus(Connection[VirtualSession]):
         headers: Mapping[str, str],
     ) -> int:
         self.server.spread(subject, payload, "", headers)
-        seq = self.server.jetstream.store(subject, payload, expect_last, ttl, headers)
+        seq = self.jetstream.store(subject, payload, expect_last, ttl, headers)
         return self._stored(seq)
 
     def _stored(self, seq: int) -> int:
@@ -116,20 +122,20 @@ class VirtualBus(Connection[VirtualSession]):
     def _store_batch(self, batch: Sequence[tuple[Draft, Mapping[str, str]]]) -> int:
         for draft, headers in batch:
             self.server.spread(draft.subject, draft.payload, "", headers)
-        return self._stored(self.server.jetstream.store_batch(batch))
+        return self._stored(self.jetstream.store_batch(batch))
 
     async def purge(self, stream: str, subject: str) -> int:
         """As ``Bus.purge``."""
         return await self.operate(
             f"$JS.API.STREAM.PURGE.{stream}",
-            partial(self.server.jetstream.purge, stream, subject),
+            partial(self.jetstream.purge, stream, subject),
         )
 
     async def ensure_stream(self, config: StreamConfig) -> None:
         """As ``Bus.ensure_stream``."""
         wanted: dict[str, Any] = msgspec.to_builtins(config)
         await self.operate(
-            f"$JS.API.STREAM.CREATE.{config.name}", partial(self.server.jetstream.ensure, wanted)
+            f"$JS.API.STREAM.CREATE.{config.name}", partial(self.jetstream.ensure, wanted)
         )
 
     # ── read ─────────────────────────────────────────────────────────────────────────────────
@@ -138,7 +144,7 @@ class VirtualBus(Connection[VirtualSession]):
         """As ``Bus.last``."""
         return await self.operate(
             f"$JS.API.STREAM.MSG.GET.{stream}",
-            partial(self.server.jetstream.last, stream, subject),
+            partial(self.jetstream.last, stream, subject),
         )
 
     def replay(
@@ -163,14 +169,14 @@ class VirtualBus(Connection[VirtualSession]):
     async def stream_state(self, stream: str) -> StreamState:
         """As ``Bus.stream_state``."""
         return await self.operate(
-            f"$JS.API.STREAM.INFO.{stream}", partial(self.server.jetstream.state, stream)
+            f"$JS.API.STREAM.INFO.{stream}", partial(self.jetstream.state, stream)
         )
 
     async def subjects(self, stream: str, subject: str = ">") -> dict[str, int]:
         """As ``Bus.subjects``."""
         return await self.operate(
             f"$JS.API.STREAM.INFO.{stream}",
-            partial(self.server.jetstream.subjects, stream, subject),
+            partial(self.jetstream.subjects, stream, subject),
         )
 
     # ── the store's answers ──────────────────────────────────────────────────────────────────

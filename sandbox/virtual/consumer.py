@@ -9,9 +9,8 @@ from common.bus.records import Record
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from sandbox.virtual.session import VirtualSession
     from sandbox.virtual.stream import Stream
     from sandbox.virtual.subject_tree import Filter
 
@@ -26,6 +25,15 @@ class Reader(Protocol):
         """Learn that nothing more will come."""
 
 
+class Client(Protocol):
+    """The session that the reader is on."""
+
+    loop: asyncio.AbstractEventLoop
+
+    def deliver(self, receive: Callable[..., None], *args: object) -> None:
+        """Have something received there, in order."""
+
+
 class Consumer:
     """Reads from a sequence on; ``last_per_subject`` leaves out what is overwritten at its start.
 
@@ -36,14 +44,14 @@ class Consumer:
     def __init__(
         self,
         stream: Stream,
-        session: VirtualSession,
+        client: Client,
         reader: Reader,
         wanted: Filter,
         start: int,
         *,
         last_per_subject: bool,
     ) -> None:
-        self.session = session
+        self.client = client
         self._stream = stream
         self._reader = reader
         self._wanted = wanted
@@ -64,13 +72,13 @@ class Consumer:
     def notice(self) -> None:
         """Look for records soon: several that are stored at once go together."""
         if self._granted and self._due is None:
-            self._due = self.session.loop.call_soon(self._send)
+            self._due = self.client.loop.call_soon(self._send)
 
     def end(self, why: str = "") -> None:
         """Send nothing more; the reader is told a reason, where there is one."""
         self._granted = 0
         if why:
-            self.session.deliver(self._reader.removed, why)
+            self.client.deliver(self._reader.removed, why)
 
     def _send(self, *, even_nothing: bool = False) -> None:
         if self._due is not None:
@@ -81,7 +89,7 @@ class Consumer:
         records = self._collect()
         self._granted -= len(records)
         if records or even_nothing:
-            self.session.deliver(self._receive, records, self._granted > 0)
+            self.client.deliver(self._receive, records, self._granted > 0)
 
     def _receive(self, records: Sequence[Record], exhausted: bool) -> None:
         self._reader.receive(records, exhausted=exhausted)

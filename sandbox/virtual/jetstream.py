@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from common.bus.records import Record, StreamState
-from sandbox.virtual.consumer import Consumer, Reader
+from sandbox.virtual.consumer import Client, Consumer, Reader
 from sandbox.virtual.refusals import (
     DISK_FULL,
     DUPLICATE_IN_BATCH,
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from common.bus.records import Draft
-    from sandbox.virtual.session import VirtualSession
 
 _NO_HEADERS: Mapping[str, str] = {}
 
@@ -36,6 +35,8 @@ class JetStream:
 
     def __init__(self, now: Callable[[], float], max_file_store: int | None) -> None:
         self.streams: dict[str, Stream] = {}
+        self._consumers: dict[str, dict[str, Consumer]] = {}
+        """Who reads each stream, by name, oldest first."""
         self._now = now
         self._max_file_store = max_file_store
         self._by_subject: SubjectTree[Stream] = SubjectTree()
@@ -78,7 +79,9 @@ class JetStream:
             return duplicate
         stream.check(subject, expect_last, ttl, sent)
         self._check_room(len(payload))
-        return stream.append(subject, payload, sent, ttl, now)
+        seq = stream.append(subject, payload, sent, ttl, now)
+        self._notice(stream)
+        return seq
 
     def store_batch(self, batch: Sequence[tuple[Draft, Mapping[str, str]]]) -> int:
         """Append all or none, each with the headers that it is sent with; the last sequence."""
@@ -89,7 +92,12 @@ class JetStream:
         now = self._now()
         for draft, headers in batch:
             stream.append(draft.subject, draft.payload, headers, None, now)
+        self._notice(stream)
         return stream.last_seq
+
+    def _notice(self, stream: Stream) -> None:
+        for consumer in self._consumers[stream.name].values():
+            consumer.notice()
 
     def _check_batch(
         self, stream: Stream, batch: Sequence[tuple[Draft, Mapping[str, str]]]
@@ -143,6 +151,7 @@ class JetStream:
             return
         self._check_overlap(name, wanted["subjects"])
         stream = self.streams[name] = Stream(dict(wanted))
+        self._consumers[name] = {}
         for subject in wanted["subjects"]:
             self._by_subject.add(subject, stream)
 
@@ -189,11 +198,15 @@ class JetStream:
         """Every subject that matches and how many records it has."""
         return self.stream(name).subjects(Filter([subject]))
 
+    def consumers(self, name: str) -> list[str]:
+        """The names of who reads a stream."""
+        return list(self._consumers[self.stream(name).name])
+
     def read(
         self,
         name: str,
         consumer: str,
-        session: VirtualSession,
+        client: Client,
         reader: Reader,
         subjects: Sequence[str],
         start: int,
@@ -203,29 +216,27 @@ class JetStream:
         """Begin to read; where the stream ends at this moment."""
         stream = self.stream(name)
         wanted = Filter(subjects)
-        stream.consumers[consumer] = Consumer(
-            stream, session, reader, wanted, start, last_per_subject=last_per_subject
+        self._consumers[name][consumer] = Consumer(
+            stream, client, reader, wanted, start, last_per_subject=last_per_subject
         )
         return stream.last_seq
 
     def grant(self, name: str, consumer: str, records: int) -> None:
         """Let a consumer send so many more; without effect if it is not there."""
-        stream = self.streams.get(name)
-        if stream is not None and consumer in stream.consumers:
-            stream.expire(self._now())
-            stream.consumers[consumer].grant(records)
+        found = self._consumers.get(name, {}).get(consumer)
+        if found is not None:
+            self.streams[name].expire(self._now())
+            found.grant(records)
 
     def end_reading(self, name: str, consumer: str, why: str = "") -> bool:
         """Remove a consumer; whether it was there. Its reader is told the reason, if any."""
-        stream = self.streams.get(name)
-        found = stream.consumers.pop(consumer, None) if stream is not None else None
+        found = self._consumers.get(name, {}).pop(consumer, None)
         if found is not None:
             found.end(why)
         return found is not None
 
-    def forget_reader(self, session: VirtualSession) -> None:
+    def forget_reader(self, client: Client) -> None:
         """Remove all consumers of a session that is over."""
-        for stream in self.streams.values():
-            for name, consumer in list(stream.consumers.items()):
-                if consumer.session is session:
-                    self.end_reading(stream.name, name)
+        for stream, consumers in self._consumers.items():
+            for name in [name for name, found in consumers.items() if found.client is client]:
+                self.end_reading(stream, name)

@@ -27,7 +27,7 @@ def answer(jetstream: JetStream, subject: str, payload: bytes) -> bytes | None:
         case ["STREAM", "UPDATE", _]:
             return _tried(lambda: jetstream.update(msgspec.json.decode(payload)))
         case ["CONSUMER", "NAMES", stream]:
-            return _tried(lambda: {"consumers": list(jetstream.stream(stream).consumers)})
+            return _tried(lambda: {"consumers": jetstream.consumers(stream)})
         case ["CONSUMER", "DELETE", stream, consumer]:
             removed = jetstream.end_reading(stream, consumer, "status 409 Consumer Deleted")
             return _encoded({"success": removed})

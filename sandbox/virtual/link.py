@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable
 
-    from sandbox.virtual.session import VirtualSession
+
+class Connected(Protocol):
+    """A connection that goes over a link."""
+
+    def hold(self) -> None:
+        """Let nothing through."""
+
+    def go_on(self) -> None:
+        """Undo ``hold``, unless something else still holds it."""
+
+    def break_off(self, why: str) -> None:
+        """End it; what is under way is lost."""
 
 
 class Link:
@@ -35,7 +46,7 @@ class Link:
         self.answers_to_lose = 0
         """Of so many of the next writes the answer is lost, though they are stored."""
         self.random = source
-        self.session: VirtualSession | None = None
+        self.session: Connected | None = None
         """The newest connection, made by the server."""
         self.open = asyncio.Event()
         """Set unless it is cut."""

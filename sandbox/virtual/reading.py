@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from common.backoff import Backoff
 from common.bus.errors import NotConnected, StoreRefused, StoreUnavailable, StoreWentBack
@@ -15,25 +15,55 @@ from common.bus.reading import PULL_RECORDS, REOPEN_CEILING
 from common.logs import Log
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    import random
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
     from common.bus.records import Record
-    from sandbox.virtual.bus import VirtualBus
+    from sandbox.virtual.jetstream import JetStream
     from sandbox.virtual.session import VirtualSession
 
 log = Log(__name__)
+
+_Result = TypeVar("_Result")
+
+
+class ReadingBus(Protocol):
+    """What a reading needs of the bus."""
+
+    random: random.Random
+
+    @property
+    def inbox(self) -> str:
+        """The subject that is this program's own."""
+
+    @property
+    def session(self) -> VirtualSession:
+        """The live session. Raises NotConnected."""
+
+    @property
+    def jetstream(self) -> JetStream:
+        """The streams of the server."""
+
+    def next_number(self) -> int:
+        """Draw a number that is unique to the bus."""
+
+    async def wait_connected(self) -> None:
+        """Return as soon as there is a session."""
+
+    async def operate(self, about: str, operation: Callable[[], _Result]) -> _Result:
+        """Have the server's JetStream do something."""
 
 
 class _Source:
     """One consumer on one session, read until something is amiss. What is sent waits here."""
 
-    def __init__(self, bus: VirtualBus, stream: str) -> None:
+    def __init__(self, bus: ReadingBus, stream: str) -> None:
         self.name = f"reading-{bus.next_number()}-{bus.inbox.rpartition('.')[2]}"
         self.exhausted = False
         """Whether nothing more was there when it was asked last."""
         self.amiss = ""
         self.session: VirtualSession = bus.session
-        self._jetstream = bus.server.jetstream
+        self._jetstream = bus.jetstream
         self._stream = stream
         self._records: list[Record] = []
         self._granted = 0
@@ -87,7 +117,7 @@ class VirtualReading:
 
     def __init__(
         self,
-        bus: VirtualBus,
+        bus: ReadingBus,
         stream: str,
         subjects: str | Sequence[str],
         start: int,
@@ -165,7 +195,7 @@ class VirtualReading:
         last_seq = await self._bus.operate(
             f"$JS.API.CONSUMER.CREATE.{self._stream}.{source.name}",
             partial(
-                self._bus.server.jetstream.read,
+                self._bus.jetstream.read,
                 self._stream,
                 source.name,
                 source.session,

@@ -93,8 +93,6 @@ class VirtualServer:
         self._awake.set()
         for session in list(self._sessions.values()):
             session.break_off("unexpected EOF")
-        for name in list(self.jetstream.streams):
-            self.jetstream.streams[name].consumers.clear()
 
     def start(self) -> None:
         """Run again after ``kill``."""

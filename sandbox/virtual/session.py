@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from common.bus import session as real
 from common.bus.errors import NotConnected, TimedOut
@@ -16,13 +16,46 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from common.bus.session import Delivery
-    from sandbox.virtual.server import VirtualServer
+
+
+class Server(Protocol):
+    """What a session needs of the server that took it."""
+
+    url: str
+
+    @property
+    def paused(self) -> bool:
+        """Whether it stands still."""
+
+    def route(
+        self, subject: str, payload: bytes, reply: str, headers: Mapping[str, str] | None
+    ) -> None:
+        """Take one message to all that want it."""
+
+    def route_late(
+        self,
+        link: Link,
+        subject: str,
+        payload: bytes,
+        reply: str,
+        headers: Mapping[str, str] | None,
+    ) -> None:
+        """Take a message that others have overtaken, if the server can still hear it."""
+
+    def subscribe(self, session: VirtualSession, number: int, subject: str, queue: str) -> None:
+        """Note that a session listens."""
+
+    def unsubscribe(self, session: VirtualSession, number: int) -> None:
+        """Note that it does so no more."""
+
+    def detach(self, session: VirtualSession) -> None:
+        """Forget a connection that is over."""
 
 
 class VirtualSession:
     """From the moment in which the server took us to the end of the connection."""
 
-    def __init__(self, server: VirtualServer, link: Link, number: int) -> None:
+    def __init__(self, server: Server, link: Link, number: int) -> None:
         self.url = server.url
         self.number = number
         """Unique among all sessions of the server."""

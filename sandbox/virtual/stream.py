@@ -1,4 +1,4 @@
-"""One stream in memory: records by sequence, the limits of its settings, and who reads it."""
+"""One stream in memory: records by sequence, within the limits of its settings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from sandbox.virtual.subject_tree import Filter
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from sandbox.virtual.consumer import Consumer
 
 _NANOSECONDS = 1e9
 _RECORD_OVERHEAD = 30
@@ -33,8 +32,6 @@ class Stream:
     def __init__(self, settings: dict[str, Any]) -> None:
         self.settings = settings
         self.name: str = settings["name"]
-        self.consumers: dict[str, Consumer] = {}
-        """Who reads it, by name, oldest first."""
         self.leaderless = False
         """Whether nobody leads it: it answers nothing until somebody does."""
         self.refusal: Refused | None = None
@@ -104,8 +101,6 @@ class Stream:
         if ttl is not None:
             heapq.heappush(self._ends, (now + ttl, self.last_seq))
         self._keep_limits(seqs)
-        for consumer in self.consumers.values():
-            consumer.notice()
         return self.last_seq
 
     def _keep_limits(self, seqs: list[int]) -> None:

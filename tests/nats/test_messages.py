@@ -111,13 +111,21 @@ async def test_messages_keep_their_order_over_subscriptions(bus: AnyBus) -> None
     assert got == [b"%d" % n for n in range(300)]
 
 
+def _keep(kept: list[bytes], received: Received) -> None:
+    kept.append(received.data)
+
+
+def _note(noted: list[tuple[str, str]], pattern: str, received: Received) -> None:
+    noted.append((pattern, received.subject))
+
+
 async def test_of_a_queue_one_gets_each_message(nats_server: AnyServer, open_bus: OpenBus) -> None:
     """And whoever listens without a queue gets all."""
     sender, *members = [await open_bus(nats_server) for _ in range(4)]
     got: list[list[bytes]] = [[], [], []]
     everything: list[bytes] = []
     for member, mine in zip(members, got, strict=True):
-        await member.subscribe("work.*", lambda r, mine=mine: mine.append(r.data), queue="q")
+        await member.subscribe("work.*", partial(_keep, mine), queue="q")
     await sender.subscribe("work.>", lambda received: everything.append(received.data))
     for n in range(200):
         sender.publish("work.a", b"%d" % n)
@@ -146,7 +154,7 @@ async def test_wildcards_match_one_token_or_all_that_follow(bus: AnyBus) -> None
     """``*`` is exactly one; ``>`` is one at least."""
     got: list[tuple[str, str]] = []
     for pattern in ("a.*.c", "a.>", "*.b.*", "a.b"):
-        await bus.subscribe(pattern, lambda r, pattern=pattern: got.append((pattern, r.subject)))
+        await bus.subscribe(pattern, partial(_note, got, pattern))
     for subject in ("a", "a.b", "a.b.c", "a.b.c.d", "x.b.y"):
         bus.publish(subject, b"")
     await bus.ping(2)

@@ -7,10 +7,9 @@ import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from coordinator.streams import definitions
-
 from common.bus import Draft, KeyValue, Received
 from common.subjects import EVENTS, LEASE_BUCKET, PREFIX, RESULTS, result
+from coordinator.streams import definitions
 from sandbox.virtual.bus import VirtualBus
 from sandbox.virtual.server import VirtualServer
 from sandbox.virtual.time import VirtualLoop, in_virtual_time

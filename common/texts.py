@@ -130,7 +130,16 @@ NODE_UNSCHEDULABLE_WAITED = Template(
 NODE_NO_AGENT_WAITED = Template(
     "node.noAgent.waited", f"{NODE_NO_AGENT.english} Waited for {{seconds:g}} s."
 )
-NODE_PROBLEM_WAITED = Template("node.problem.waited", "{problem} Waited for {seconds:g} s.")
+NODE_CORDONED_WAITED = Template(
+    "node.cordoned.waited", "Node {node} is cordoned. Waited for {seconds:g} s."
+)
+NODE_NOT_READY_WAITED = Template(
+    "node.notReady.waited", "Node {node} is not Ready ({status}). Waited for {seconds:g} s."
+)
+NODE_READY_UNKNOWN_WAITED = Template(
+    "node.readyUnknown.waited",
+    "Node {node} has not reported yet whether it is Ready. Waited for {seconds:g} s.",
+)
 AGENT_SILENT = Template(
     "agent.silent", "The agent of node {node} has not been heard for {seconds:g} s."
 )

@@ -110,7 +110,9 @@ class SimulatedRuntime:
         while done < until:
             left = (until - done) * self._seconds
             await asyncio.sleep(min(self._progress_seconds, left))
-            done = min(until, (now() - begin) / self._seconds) if self._seconds else until
+            # Never measured at the end: a remainder too small for the clock would last for ever.
+            is_end = left <= self._progress_seconds
+            done = until if is_end else min(until, (now() - begin) / self._seconds)
             self._done[resume_key] = done
             on_bytes(Bytes(int(done * self._size), self._size))
 

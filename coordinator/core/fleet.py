@@ -15,9 +15,14 @@ from typing import Final, Protocol
 from common.texts import (
     NODE_CONFLICT,
     NODE_CONFLICT_WAITED,
+    NODE_CORDONED,
+    NODE_CORDONED_WAITED,
     NODE_NO_AGENT,
     NODE_NO_AGENT_WAITED,
-    NODE_PROBLEM_WAITED,
+    NODE_NOT_READY,
+    NODE_NOT_READY_WAITED,
+    NODE_READY_UNKNOWN,
+    NODE_READY_UNKNOWN_WAITED,
     NODE_UNKNOWN,
     NODE_UNKNOWN_WAITED,
     NODE_UNSCHEDULABLE,
@@ -35,6 +40,9 @@ _WAITED: Final[Mapping[str, Template]] = {
     NODE_CONFLICT.code: NODE_CONFLICT_WAITED,
     NODE_UNSCHEDULABLE.code: NODE_UNSCHEDULABLE_WAITED,
     NODE_NO_AGENT.code: NODE_NO_AGENT_WAITED,
+    NODE_CORDONED.code: NODE_CORDONED_WAITED,
+    NODE_NOT_READY.code: NODE_NOT_READY_WAITED,
+    NODE_READY_UNKNOWN.code: NODE_READY_UNKNOWN_WAITED,
 }
 """How each sentence goes on where its reason was waited for in vain."""
 
@@ -247,9 +255,7 @@ class Fleet:
         """The same, where it was waited for so long in vain."""
         why = self.why_unavailable(name)
         template = _WAITED.get(why.code)
-        if template is None:
-            return NODE_PROBLEM_WAITED(problem=why.message, seconds=seconds)
-        return template(**why.params, seconds=seconds)
+        return why if template is None else template(**why.params, seconds=seconds)
 
     # ── what is heard ──
 

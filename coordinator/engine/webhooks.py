@@ -16,10 +16,12 @@ import aiohttp
 
 from common.bus import BusError
 from common.logs import Log
+from common.texts import TASK_OVER
 from coordinator.core.task import TaskHead
 from coordinator.documents import Webhook, encode
 from coordinator.snapshots import Snapshot
 from coordinator.views import tasks as views
+from coordinator.views.texts import shown, text_of_task
 from coordinator.views.times import seconds
 
 log = Log(__name__)
@@ -88,11 +90,14 @@ class Webhooks:
     @staticmethod
     def _body(shot: Snapshot) -> bytes:
         head = shot.head
+        said = shown(text_of_task(head) or TASK_OVER(status=head.status))
         document = Webhook(
             event=f"task.{head.status}",
             task=views.task(shot),
             timestamp=seconds(head.finished_at or shot.now),
-            message=head.message or f"The task is {head.status}.",
+            message=said.message or "",
+            message_code=said.code,
+            message_params=said.params,
         )
         return encode(document)
 

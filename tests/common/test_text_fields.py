@@ -10,9 +10,10 @@ from common.reasons import Reason
 from common.texts import (
     NODE_CONFLICT,
     NODE_CONFLICT_WAITED,
+    NODE_CORDONED,
+    NODE_CORDONED_WAITED,
     NODE_NO_AGENT,
     NODE_NO_AGENT_WAITED,
-    NODE_PROBLEM_WAITED,
     NODE_UNKNOWN,
     NODE_UNKNOWN_WAITED,
     NODE_UNSCHEDULABLE,
@@ -34,8 +35,6 @@ def test_a_text_says_what_stands_in_it() -> None:
     assert str(text) == text.message
 
 
-
-
 def test_every_field_of_a_sentence_is_a_plain_name() -> None:
     """So that another language can put it where it belongs."""
     for template in templates():
@@ -50,6 +49,7 @@ def test_every_field_of_a_sentence_is_a_plain_name() -> None:
         (NODE_CONFLICT, NODE_CONFLICT_WAITED),
         (NODE_UNSCHEDULABLE, NODE_UNSCHEDULABLE_WAITED),
         (NODE_NO_AGENT, NODE_NO_AGENT_WAITED),
+        (NODE_CORDONED, NODE_CORDONED_WAITED),
     ],
 )
 def test_what_was_waited_for_is_a_sentence_of_its_own(why: Template, waited: Template) -> None:
@@ -59,12 +59,6 @@ def test_what_was_waited_for_is_a_sentence_of_its_own(why: Template, waited: Tem
     assert text.message == f"{why(**params)} Waited for 60 s."
     assert waited.fields == why.fields | {"seconds"}
     assert text.code == f"{why.code}.waited"
-
-
-def test_what_others_said_is_kept_as_it_is() -> None:
-    """A node source's own words."""
-    text = NODE_PROBLEM_WAITED(problem="Node n1 is cordoned.", seconds=1.5)
-    assert text.message == "Node n1 is cordoned. Waited for 1.5 s."
 
 
 def test_a_text_is_kept_in_three_fields_and_read_back() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -158,7 +158,7 @@ class Cluster:
         self.nodes: dict[str, Node] = {}
         self._buses = 0
 
-    async def __aenter__(self) -> Cluster:
+    async def __aenter__(self) -> Self:
         bus = await self._connect("setup")
         for definition in definitions(1):
             await bus.ensure_stream(definition)

@@ -16,11 +16,10 @@ from common.texts import CODE_LENGTH, PARAM_LIMIT, Text, templates
 from coordinator.api.create_body import read_order
 from coordinator.core.task import TaskHead, TaskStatus
 from coordinator.documents import encode
-from coordinator.port import KnownNode
+from coordinator.snapshots import KnownNode, Snapshot
 from coordinator.views import nodes as node_views
 from coordinator.views import tasks as task_views
 from coordinator.views.events import node_event
-from coordinator.views.tasks import Snapshot
 from coordinator.views.texts import PARAMS_BYTES
 from tests.api.conftest import Client
 from tests.api.fake_engine import NOW, FakeEngine, begin, not_found

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from common.texts import Text
 from coordinator.core.events import BusFellSilent, NodeSeen
 from coordinator.core.fleet import FleetView
 from coordinator.core.run import TaskRun
@@ -59,7 +60,7 @@ def contents(value: Any) -> Iterator[tuple[Any, Any]]:
 def core() -> Core:
     """A leader in the middle of things, while the bus is silent."""
     stage = Stage("n1", "n2", "n3", max_concurrent_tasks=1)
-    stage.tell(NodeSeen("n4", {}, schedulable=False, problem="Node n4 is cordoned."))
+    stage.tell(NodeSeen("n4", {}, schedulable=False, problem=Text("Node n4 is cordoned.")))
     stage.start("t1", "n1 n2 n3 n4", spec(batch_size=3, max_retries=2))
     stage.create("t2")
     stage.accept("t1", "n1")

@@ -192,7 +192,8 @@ class Cluster:
 
     async def node(self, name: str, **runtime: Any) -> Node:
         """Start an agent on a runtime that takes one second for an image."""
-        simulated = SimulatedRuntime(**{"seconds": 1.0, "size": 1000, "seed": name} | runtime)
+        wanted: dict[str, Any] = {"seconds": 1.0, "size": 1000, "seed": name} | runtime
+        simulated = SimulatedRuntime(**wanted)
         node = Node(self, name, await self._connect(name), simulated)
         self.nodes[name] = node
         return node
@@ -216,6 +217,15 @@ class Cluster:
         found = head()
         assert found is not None
         return found
+
+    async def told(self, coordinator: Coordinator, task: str) -> None:
+        """Wait until the world has been told of a task's end."""
+
+        def is_told() -> bool:
+            head = coordinator.service.tasks.head(task)
+            return head is not None and head.status.is_final and not head.notify
+
+        await self.until(is_told)
 
     async def create(
         self,

@@ -30,7 +30,7 @@ async def test_a_task_is_pulled_on_every_node() -> None:
         assert head.status is TaskStatus.COMPLETED
         assert head.counts is not None
         assert (head.counts.total, head.counts.completed) == (3, 3)
-        await cluster.until(lambda: not leader.service.tasks.head(task).notify)  # type: ignore[union-attr]
+        await cluster.told(leader, task)
         told = await cluster.events(task)
         assert told[:2] == ["task.created", "task.started"]
         assert sorted(told[2:-1]) == [f"node.succeeded {name}" for name in NAMES]
@@ -72,5 +72,6 @@ async def test_a_cancel_stops_what_runs() -> None:
         await asyncio.sleep(3.0)
         head = await leader.service.cancel(task)
         assert head.status is TaskStatus.CANCELLED
+        await cluster.told(leader, task)
         await cluster.until(lambda: not leader.service.nodes.get("n1").pulling)  # type: ignore[union-attr]
         assert (await cluster.events(task))[-1] == "task.cancelled"

@@ -20,6 +20,11 @@ const BUDGET = 8;
  * @property {() => void} onOpen the stream is open: what is asked for from now on misses nothing
  * @property {(state: StreamState) => void} onState
  * @property {() => void} [onGone] there is no such thing to watch (any more)
+ * @typedef {{type: string, data: string, id?: string}} StreamEvent
+ * @typedef {object} Watcher what a view wants to know of the state that it shows
+ * @property {() => void} onChange
+ * @property {(state: StreamState) => void} onState
+ * @property {(problem: import("./server.js").Problem) => void} onProblem
  * @typedef {"connecting" | "live" | "lost" | "over"} StreamState
  */
 
@@ -101,7 +106,7 @@ export class EventStream {
   async #read(reader) {
     const text = new TextDecoder();
     const parser = new Parser();
-    for (;;) {
+    while (true) {
       const watchdog = setTimeout(() => this.#abort.abort(), SILENCE);
       const { value, done } = await reader.read().finally(() => clearTimeout(watchdog));
       if (done) return;
@@ -109,7 +114,7 @@ export class EventStream {
     }
   }
 
-  /** Hands events on, and lets the browser paint between many. */
+  /** Hands events on, and lets the browser paint between many. @param {StreamEvent[]} events */
   async #take(events) {
     let began = performance.now();
     for (const event of events) {
@@ -157,7 +162,7 @@ export class Parser {
 
   /**
    * @param {string} text the next piece, cut anywhere
-   * @returns {{type: string, data: string, id?: string}[]} events that are complete now
+   * @returns {StreamEvent[]} events that are complete now
    */
   push(text) {
     const blocks = (this.#rest + text).split("\n\n");
@@ -166,7 +171,9 @@ export class Parser {
   }
 }
 
+/** @param {string} block */
 function parseBlock(block) {
+  /** @type {StreamEvent} */
   const event = { type: "message", data: "" };
   for (const line of block.split("\n")) {
     const colon = line.indexOf(":");

@@ -9,7 +9,7 @@ export class Problem extends Error {
   /**
    * @param {number} status
    * @param {string} detail one sentence, by the server
-   * @param {{field: string, message: string}[]} [errors] with 400: every fault at once
+   * @param {Api.Fault[]} [errors] with 400: every fault at once
    */
   constructor(status, detail, errors = []) {
     super(detail);
@@ -40,6 +40,12 @@ export const newKey = () =>
     byte.toString(16).padStart(2, "0"),
   ).join("");
 
+/**
+ * @param {string} method
+ * @param {string} path
+ * @param {RequestInit} [options]
+ * @returns {Promise<any>}
+ */
 async function request(method, path, options = {}) {
   let answer;
   try {

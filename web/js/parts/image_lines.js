@@ -7,6 +7,8 @@ import { t } from "../language.js";
 const LEAST_LINES = 3;
 const MOST_LINES = 12;
 
+/** @typedef {import("../create_draft.js").ImageLine} ImageLine */
+
 export class ImageLines {
   #input;
   #verdicts = h("ol", { class: "verdicts", id: "images-verdicts" });
@@ -40,6 +42,7 @@ export class ImageLines {
     this.#judge();
   }
 
+  /** @param {() => void} onInput */
   #typed(onInput) {
     this.draft.images = this.#input.value;
     this.#told.clear();
@@ -59,7 +62,7 @@ export class ImageLines {
     const general = faults.filter(({ row }) => row === undefined);
     setText(this.#fault, general.map(({ text }) => text).join(" "));
     this.#fault.hidden = general.length === 0;
-    this.#told = new Map(faults.filter(({ row }) => row !== undefined).map(({ row, text }) => [row, text]));
+    this.#told = new Map(faults.flatMap(({ row, text }) => (row === undefined ? [] : [[row, text]])));
     setAttribute(this.#input, "aria-invalid", faults.length > 0 ? "true" : null);
     this.#judge();
   }
@@ -79,6 +82,7 @@ export class ImageLines {
     this.#verdicts.hidden = shown.length === 0;
   }
 
+  /** @param {ImageLine} line @param {number} index */
   #verdict(line, index) {
     const [state, text] = this.#judgement(line, index);
     const number = h("span", { class: "line" }, index + 1);
@@ -88,10 +92,11 @@ export class ImageLines {
     return item;
   }
 
+  /** @param {ImageLine} line @param {number} index @returns {[string, string]} */
   #judgement({ canonical, fault, values, sameAs }, index) {
     if (fault) return ["failed", t(`reference.${fault}`, values)];
-    if (this.#told.has(index)) return ["failed", this.#told.get(index)];
+    if (this.#told.has(index)) return ["failed", this.#told.get(index) ?? ""];
     if (sameAs !== undefined) return ["waiting", t("form.images.double", { n: sameAs })];
-    return ["succeeded", canonical];
+    return ["succeeded", canonical ?? ""];
   }
 }

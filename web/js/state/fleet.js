@@ -11,7 +11,10 @@ const NEARLY_FULL = 0.15;
 
 export const CONDITIONS = ["away", "blocked", "full", "busy", "idle"];
 
-/** What a viewer needs to know of a node in one word; the worst comes first. */
+/**
+ * What a viewer needs to know of a node in one word; the worst comes first.
+ * @param {Api.Node} node
+ */
 export function condition(node) {
   if (!node.connected) return "away";
   if (!node.schedulable || node.message) return "blocked";
@@ -21,18 +24,18 @@ export function condition(node) {
 }
 
 export class Fleet {
-  /** @type {Map<string, object>} */
+  /** @type {Map<string, Api.Node>} */
   nodes = new Map();
   /** @type {number | null} how many are being loaded, 0 while nobody knows; null when all are there */
   loading = 0;
   #clock = 0;
+  /** @type {Map<string, number>} */
   #touched = new Map();
   #asked = 0;
   #stream;
 
   /**
-   * @param {{onChange: () => void, onState: (state: string) => void,
-   *          onProblem: (problem: Error) => void}} listener
+   * @param {import("../event_stream.js").Watcher} listener
    */
   constructor(listener) {
     this.listener = listener;
@@ -52,6 +55,7 @@ export class Fleet {
     this.#stream.stop();
   }
 
+  /** @param {Api.LiveAgents} frame */
   #take({ nodes, gone }) {
     this.#clock += 1;
     for (const node of nodes) {
@@ -75,11 +79,14 @@ export class Fleet {
     }
   }
 
+  /** @param {() => boolean} isStale */
   async #loadPages(isStale) {
     const began = this.#clock;
+    /** @type {Set<string>} */
     const names = new Set();
     for (let offset = 0, total = 1; offset < total; offset += PAGE) {
       const before = this.#clock;
+      /** @type {Api.NodeList} */
       const page = await get(`/nodes?limit=${PAGE}&offset=${offset}`);
       if (isStale()) return;
       total = page.total;
@@ -95,8 +102,10 @@ export class Fleet {
     this.listener.onChange();
   }
 
+  /** @param {string} name @param {number} clock */
   #isTouchedSince = (name, clock) => (this.#touched.get(name) ?? 0) > clock;
 
+  /** @param {Set<string>} names @param {number} began */
   #dropAllBut(names, began) {
     for (const name of this.nodes.keys()) {
       if (!names.has(name) && !this.#isTouchedSince(name, began)) this.nodes.delete(name);

@@ -91,12 +91,13 @@ export class Shell {
   connection(state) {
     const before = this.#connected;
     if (state === "lost" && before.state !== "lost") {
-      const timer = setTimeout(() => this.#showBanner(before.at || now()), BANNER_AFTER);
+      const timer = setTimeout(() => this.#showLost(before.at || now()), BANNER_AFTER);
       this.#connected = { ...before, state, timer };
     } else if (state !== "lost") {
       clearTimeout(before.timer);
-      if (!this.#banner.hidden && state === "live") this.tell(t("stream.healed"));
-      this.#hideBanner();
+      if (state === "live" && this.#main.classList.contains("stale")) this.tell(t("stream.healed"));
+      this.#showBanner(state === "slow" ? t("stream.slow.banner") : "");
+      this.#main.classList.remove("stale");
       this.#connected = { state, at: before.at, timer: 0 };
     }
     this.#showConnection(state);
@@ -228,15 +229,15 @@ export class Shell {
   }
 
   /** @param {number} at */
-  #showBanner(at) {
+  #showLost(at) {
     const time = clockTime(new Date(at).toISOString());
-    setText(this.#banner, t("stream.lost.banner", { time }));
-    this.#banner.hidden = false;
+    this.#showBanner(t("stream.lost.banner", { time }));
     this.#main.classList.add("stale");
   }
 
-  #hideBanner() {
-    this.#banner.hidden = true;
-    this.#main.classList.remove("stale");
+  /** @param {string} text none: no banner */
+  #showBanner(text) {
+    setText(this.#banner, text);
+    this.#banner.hidden = text === "";
   }
 }

@@ -14,6 +14,8 @@ import { askToCancel } from "./dialogs.js";
 export class TaskActions {
   element = h("div", { class: "buttons" });
   #shown = "";
+  /** One key for one repetition: asked for twice, because the answer was lost, it makes one task. */
+  #keys = { failed: newKey(), all: newKey() };
 
   /**
    * @param {import("../app.js").Shell} shell
@@ -92,7 +94,8 @@ export class TaskActions {
   #repeat({ taskId }, nodes) {
     return this.#attempt(async () => {
       const path = `/tasks/${encodeURIComponent(taskId)}/retry`;
-      const task = await post(path, { nodes }, newKey());
+      const task = await post(path, { nodes }, this.#keys[nodes]);
+      this.#keys[nodes] = newKey();
       this.shell.tell(t("action.started"));
       location.hash = taskLink(task.taskId);
     });

@@ -2,7 +2,7 @@
  * All nodes of the fleet, loaded once and kept new by live frames.
  */
 
-import { EventStream } from "../event_stream.js";
+import { EventStream, stateAfter } from "../event_stream.js";
 import { get } from "../server.js";
 
 const PAGE = 1_000;
@@ -43,6 +43,7 @@ export class Fleet {
       onEvent: (type, data) => type === "agents" && this.#take(JSON.parse(data)),
       onOpen: () => this.#load(),
       onState: (state) => listener.onState(state),
+      ask: () => this.#load(),
     });
   }
 
@@ -69,13 +70,16 @@ export class Fleet {
     this.listener.onChange();
   }
 
+  /** @returns {Promise<import("../event_stream.js").AskedState>} */
   async #load() {
-    if (this.#asked < 0) return;
+    if (this.#asked < 0) return "over";
     const asked = ++this.#asked;
     try {
       await this.#loadPages(() => asked !== this.#asked);
+      return "slow";
     } catch (problem) {
       if (asked === this.#asked) this.listener.onProblem(problem);
+      return stateAfter(problem);
     }
   }
 

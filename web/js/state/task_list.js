@@ -5,7 +5,7 @@
 
 import { sparing } from "../painter.js";
 import { get } from "../server.js";
-import { EventStream } from "../event_stream.js";
+import { EventStream, stateAfter } from "../event_stream.js";
 import { isOver, newer } from "./task_order.js";
 
 export const STATUSES = ["running", "pending", "completed", "failed", "cancelled"];
@@ -48,6 +48,7 @@ export class TaskList {
       onEvent: (type, data) => this.#take(type, data),
       onOpen: () => this.#refresh.request(),
       onState: (state) => listener.onState(state),
+      ask: () => this.#load(),
     };
     this.#stream = new EventStream("/events", news, false);
   }
@@ -95,8 +96,9 @@ export class TaskList {
       .filter((task) => !this.query.status || task.status === this.query.status);
   }
 
+  /** @returns {Promise<import("../event_stream.js").AskedState>} */
   async #load() {
-    if (this.#asked < 0) return;
+    if (this.#asked < 0) return "over";
     const asked = ++this.#asked;
     try {
       const page = get(`/tasks?${pageQuery(this.query)}`);
@@ -110,8 +112,10 @@ export class TaskList {
       if (asked === this.#asked && this.tasks === null) this.#showPage(asked, first);
       const all = await others;
       if (asked === this.#asked) this.#showAll(asked, first, ...all);
+      return "slow";
     } catch (problem) {
       if (asked === this.#asked) this.listener.onProblem(problem);
+      return stateAfter(problem);
     }
   }
 

@@ -3,7 +3,7 @@
  * end of attempts, live frames what changes in between, and lists what was before.
  */
 
-import { EventStream } from "../event_stream.js";
+import { EventStream, stateAfter } from "../event_stream.js";
 import { sparing } from "../painter.js";
 import { get, now } from "../server.js";
 import { History } from "./history.js";
@@ -47,6 +47,7 @@ export class TaskWatch {
       onEvent: (type, data) => this.#take(type, data),
       onOpen: () => this.#reload.request(),
       onState: (state) => this.#streamState(state),
+      ask: () => this.#load(),
     });
   }
 
@@ -144,18 +145,21 @@ export class TaskWatch {
     this.listener.onChange();
   }
 
+  /** @returns {Promise<import("../event_stream.js").AskedState>} */
   async #load() {
-    if (this.#stopped) return;
+    if (this.#stopped) return "over";
     const asked = ++this.#asked;
     const isStale = () => this.#stopped || asked !== this.#asked;
     try {
       const task = await get(this.path);
-      if (isStale()) return;
+      if (isStale()) return "slow";
       this.task = newer(this.task ?? undefined, task);
       this.listener.onChange();
       await this.#loadNodes(isStale);
+      return isOver(task) && !isStale() ? "over" : "slow";
     } catch (problem) {
       if (!isStale()) this.listener.onProblem(problem);
+      return stateAfter(problem);
     }
   }
 

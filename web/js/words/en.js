@@ -14,10 +14,12 @@ export const WORDS = {
   "stream.connecting": "Connecting",
   "stream.live": "Live",
   "stream.lost": "Reconnecting",
+  "stream.slow": "Slow",
   "stream.over": "Final",
   "stream.live.hint": "Changes are shown as they happen",
   "stream.over.hint": "This task is over and never changes again",
   "stream.lost.banner": "Connection lost. You see the state of {time}; trying again by itself.",
+  "stream.slow.banner": "Updates are slow: a proxy holds them back.",
   "stream.healed": "Connected again. Everything is up to date.",
 
   "time.s": "{s} s",

@@ -14,10 +14,12 @@ export const WORDS = {
   "stream.connecting": "连接中",
   "stream.live": "实时",
   "stream.lost": "重连中",
+  "stream.slow": "较慢",
   "stream.over": "已结束",
   "stream.live.hint": "变化会即时显示",
   "stream.over.hint": "该任务已结束，不会再变化",
   "stream.lost.banner": "连接已断开。当前显示的是 {time} 的状态，正在自动重连。",
+  "stream.slow.banner": "更新较慢：有代理服务器滞留了更新。",
   "stream.healed": "已重新连接，内容均为最新。",
 
   "time.s": "{s} 秒",

@@ -33,12 +33,16 @@ export const NUMBERS = {
 
 export const OPERATORS = ["is", "In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"];
 const WITHOUT_VALUE = new Set(["Exists", "DoesNotExist"]);
+/** Between names, images or values of one line: none of these is in any of them. */
+const SEPARATOR = /[,;，；、]/;
 const MOST_IMAGES = 50;
 const EXPONENTIAL_LIMIT = 600;
 
 /**
- * @typedef {{text: string, canonical?: string, fault?: string, values?: Words,
- *            sameAs?: number}} ImageLine
+ * @typedef {{text: string, line: number, start: number}} Piece of the images' field: its line, from
+ *   1, and the place of its first character
+ * @typedef {Piece & {canonical?: string, fault?: string, values?: Words, sameAs?: number}} ImageLine
+ *   `sameAs`: the line of the same image
  * @typedef {Record<string, string | number>} Words filled into a text
  * @typedef {{key: string, operator: string, value: string}} LabelRow
  * @typedef {{images: string, labels: LabelRow[], names: string} & typeof DEFAULTS} Draft
@@ -75,29 +79,42 @@ export const takesValue = (row) => !WITHOUT_VALUE.has(row.operator);
 // ── images ──
 
 /**
- * Every line with what is to be said of it; an empty one has nothing.
+ * Every image with what is to be said of it; an empty piece has nothing.
  * @param {Draft} draft
  * @returns {ImageLine[]}
  */
 export function readLines(draft) {
   /** @type {Map<string, number>} */
   const first = new Map();
-  return draft.images.split("\n").map((line, index) => {
-    const text = line.trim();
-    if (!text) return { text };
-    const read = readReference(text);
-    if (!("canonical" in read)) return { text, ...read };
+  return pieces(draft.images).map((piece) => {
+    if (!piece.text) return piece;
+    const read = readReference(piece.text);
+    if (!("canonical" in read)) return { ...piece, ...read };
     const sameAs = first.get(read.canonical);
-    if (sameAs === undefined) first.set(read.canonical, index + 1);
-    return { text, canonical: read.canonical, sameAs };
+    if (sameAs === undefined) first.set(read.canonical, piece.line);
+    return { ...piece, canonical: read.canonical, sameAs };
   });
+}
+
+/** @param {string} text @returns {Piece[]} */
+function pieces(text) {
+  let start = 0;
+  return text.split("\n").flatMap((whole, index) =>
+    whole.split(SEPARATOR).map((piece) => {
+      const found = { text: piece.trim(), line: index + 1, start: start + piece.search(/\S|$/) };
+      start += piece.length + 1;
+      return found;
+    }),
+  );
 }
 
 /** @param {Draft} draft */
 const images = (draft) => readLines(draft).map(({ text }) => text).filter(Boolean);
 
 /** @param {Draft} draft */
-export const names = (draft) => [...new Set(draft.names.split(/[\s,]+/).filter(Boolean))];
+export const names = (draft) => [
+  ...new Set(draft.names.split(SEPARATOR).flatMap((part) => part.split(/\s+/)).filter(Boolean)),
+];
 
 // ── labels ──
 
@@ -106,7 +123,7 @@ const filledRows = (draft) =>
   draft.labels.map((row, index) => ({ ...row, index })).filter(({ key, value }) => key || value);
 
 /** @param {{value: string}} row */
-const valuesOf = ({ value }) => value.split(",").map((one) => one.trim()).filter(Boolean);
+const valuesOf = ({ value }) => value.split(SEPARATOR).map((one) => one.trim()).filter(Boolean);
 
 /** The label selector that `GET /nodes?selector=` takes. @param {Draft} draft */
 export const selector = (draft) =>
@@ -256,7 +273,7 @@ export function placeOf(draft, pointer) {
 }
 
 /**
- * The line on which the n-th image stands: empty lines are no images.
+ * The place among all pieces of the n-th image: empty ones are no images.
  * @param {Draft} draft
  * @param {number} wanted
  */

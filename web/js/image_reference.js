@@ -42,7 +42,8 @@ function whatIsNoReference(text) {
   if (/\s/.test(text)) return refuse("space");
   const scheme = SCHEME.exec(text);
   if (scheme) return refuse("scheme", { scheme: scheme[0] });
-  return /^[a-f0-9]{64}$/.test(text) ? refuse("id") : undefined;
+  if (/^[a-f0-9]{64}$/.test(text)) return refuse("id");
+  return digestFault(text) ? undefined : refuse("bare");
 }
 
 /**
@@ -100,6 +101,7 @@ function digestFault(text) {
  * @param {string} [digest]
  */
 function canonical(registry, repository, tag, digest) {
-  if (digest !== undefined) return `${registry}/${repository}@${digest}`;
-  return `${registry}/${repository}:${tag ?? "latest"}`;
+  const name = `${registry}/${repository}`;
+  if (digest === undefined) return `${name}:${tag ?? "latest"}`;
+  return tag === undefined ? `${name}@${digest}` : `${name}:${tag}@${digest}`;
 }

@@ -68,15 +68,14 @@ export class ImageLines {
   }
 
   focus(row = 0) {
-    const lines = this.#input.value.split("\n");
-    const start = lines.slice(0, row).join("\n").length + (row > 0 ? 1 : 0);
+    const { start, text } = readLines(this.draft)[row];
     this.#input.focus();
-    this.#input.setSelectionRange(start, start + (lines[row] ?? "").length);
+    this.#input.setSelectionRange(start, start + text.length);
   }
 
   #judge() {
     const lines = readLines(this.draft);
-    this.#input.rows = Math.max(LEAST_LINES, Math.min(lines.length, MOST_LINES));
+    this.#input.rows = Math.max(LEAST_LINES, Math.min(lines[lines.length - 1].line, MOST_LINES));
     const shown = lines.flatMap((line, index) => (line.text ? [this.#verdict(line, index)] : []));
     this.#verdicts.replaceChildren(...shown);
     this.#verdicts.hidden = shown.length === 0;
@@ -85,7 +84,7 @@ export class ImageLines {
   /** @param {ImageLine} line @param {number} index */
   #verdict(line, index) {
     const [state, text] = this.#judgement(line, index);
-    const number = h("span", { class: "line" }, index + 1);
+    const number = h("span", { class: "line" }, line.line);
     const mark = h("span", { class: "mark", "aria-hidden": "true" });
     const item = h("li", {}, number, mark, h("span", {}, text));
     item.dataset.state = state;

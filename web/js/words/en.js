@@ -267,6 +267,7 @@ export const WORDS = {
   "reference.space": "white space inside",
   "reference.scheme": "leave out {scheme}",
   "reference.id": "an image id; give the image's name",
+  "reference.bare": "an image id or a digest without a name; write repository@sha256:…",
   "reference.registry": "“{text}” is no registry",
   "reference.case": "repository names are lower case",
   "reference.part": "“{text}” is not allowed in a repository name",

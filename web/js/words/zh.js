@@ -262,6 +262,7 @@ export const WORDS = {
   "reference.space": "中间有空白字符",
   "reference.scheme": "请去掉 {scheme}",
   "reference.id": "这是镜像 ID，请填写镜像名称",
+  "reference.bare": "这是镜像 ID 或不带名称的摘要，请写成 仓库名@sha256:…",
   "reference.registry": "“{text}”不是镜像仓库地址",
   "reference.case": "仓库名须为小写",
   "reference.part": "仓库名中不允许出现“{text}”",

@@ -16,6 +16,7 @@ help: ## List all targets
 setup: .venv/.ready ## Make .venv and get everything that running and testing needs
 	@scripts/fetch-containerds
 	@scripts/fetch-browser
+	@scripts/fetch-page-tools
 	@scripts/fetch-shells
 
 .venv/.ready: pyproject.toml constraints.txt scripts/make-venv $(wildcard client/python/pyproject.toml)
@@ -48,11 +49,12 @@ cluster: setup ## Run a whole real cluster to try deploy/ on, until Ctrl-C (ARGS
 	@$(BIN)/python -m sandbox.kubernetes $(ARGS)
 
 .PHONY: check
-check: .venv/.ready ## The fast gate: format, lint, types, import contracts, fast tests
+check: .venv/.ready ## The fast gate: format, lint, types (the page's too), import contracts, fast tests
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@scripts/check-page
 	@$(PYTEST) -q -n 2 -m "not ($(SLOW))" $(ARGS)
 
 .PHONY: bench
@@ -70,6 +72,7 @@ lint: .venv/.ready ## Lint, types and import contracts only
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@scripts/check-page
 
 .PHONY: proto
 proto: ## Generate the runtime's protobuf messages anew (after a change of a .proto)

@@ -1,9 +1,10 @@
 """Image references, as Docker and containerd read them.
 
 The grammar and the short names are those of github.com/distribution/reference
-(``ParseNormalizedNamed``, then ``TagNameOnly``). One difference: a first part that looks like a
+(``ParseNormalizedNamed``, then ``TagNameOnly``). Two differences: a first part that looks like a
 registry but is no host name (``my_host.example/x``) is refused here; distribution then takes the
-whole for a repository of no registry at all.
+whole for a repository of no registry at all. And a digest without a name, which an image's id as
+``docker images`` shows it also looks like, is refused; distribution reads a repository ``sha256``.
 """
 
 from __future__ import annotations
@@ -133,6 +134,13 @@ def _refuse_what_is_no_reference(text: str) -> None:
         raise InvalidReference(texts.IMAGE_SCHEME(text=_short(text)))
     if _IMAGE_ID.fullmatch(text):
         raise InvalidReference(texts.IMAGE_ID(text=_short(text)))
+    if _is_digest_alone(text):
+        raise InvalidReference(texts.IMAGE_DIGEST_ALONE(text=_short(text)))
+
+
+def _is_digest_alone(text: str) -> bool:
+    algorithm, _, encoded = text.partition(":")
+    return len(encoded) == _DIGITS_OF.get(algorithm) and _LOWER_HEX.fullmatch(encoded) is not None
 
 
 def _split_registry(text: str) -> tuple[str, str]:

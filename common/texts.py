@@ -281,6 +281,10 @@ VALUE_LENGTH = Template("value.length", "must have {least} to {most} characters,
 VALUE_NOT_WEB_ADDRESS = Template(
     "value.notWebAddress", "must be an http or https address with a host"
 )
+VALUE_NOT_IN_ADDRESS = Template(
+    "value.notInAddress",
+    "holds {character}, which no address can hold as it is; write it as {encoded}",
+)
 VALUE_NOT_LABEL_KEY = Template(
     "value.notLabelKey",
     '"{text}" is no label key, which Kubernetes writes as prefix/name',
@@ -318,6 +322,10 @@ IMAGE_SCHEME = Template(
 IMAGE_ID = Template(
     "image.id",
     "{text!r} is an image id, which no registry knows; give the image's name",
+)
+IMAGE_DIGEST_ALONE = Template(
+    "image.digestAlone",
+    "{text!r} is an image id or a digest without a name; write registry/repository@sha256:…",
 )
 IMAGE_REGISTRY = Template(
     "image.registry",

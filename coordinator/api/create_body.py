@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Annotated, Any, Final
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 import msgspec
 from msgspec import UNSET, UnsetType, inspect
@@ -42,7 +42,7 @@ MOST_FAILED_NODES: Final = 2**31 - 1
 URL_LENGTH: Final = 2048
 
 _INTEGER: Final = re.compile(r"[0-9]{1,18}")
-_URL: Final = re.compile(r"[!-~]+")
+_NOT_IN_URL: Final = re.compile(r"[^!-~]")
 
 
 # ── rules that a type cannot say ─────────────────────────────────────────────────────────────
@@ -71,6 +71,10 @@ def _check_name(text: str) -> Iterator[tuple[str, Text]]:
 
 
 def _check_url(text: str) -> Iterator[tuple[str, Text]]:
+    if found := _NOT_IN_URL.search(text):
+        encoded = quote(found[0], errors="replace")
+        yield "", texts.VALUE_NOT_IN_ADDRESS(character=ascii(found[0]), encoded=encoded)
+        return
     parts = _split(text)
     if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname:
         yield "", texts.VALUE_NOT_WEB_ADDRESS()
@@ -87,13 +91,13 @@ def _demand_share(value: Any) -> Text:
 
 
 def _split(text: str) -> SplitResult | None:
-    """The parts of an address; None if there is something in it that no address has."""
+    """The parts of an address; None if it has none, or a port that is no number of one."""
     try:
         parts = urlsplit(text)
         parts.port  # noqa: B018 -- asking is what checks it
     except ValueError:
         return None
-    return parts if _URL.fullmatch(text) else None
+    return parts
 
 
 def _check_expression(entry: Mapping[str, Any]) -> Iterator[tuple[str, Text]]:

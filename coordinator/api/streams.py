@@ -40,8 +40,9 @@ log = Log(__name__)
 class Pace:
     """Times of a stream, in seconds."""
 
-    comment: float = 15.0
-    """Between two comments, which keep proxies awake."""
+    comment: float = 5.0
+    """Between two comments: they keep proxies awake, and a client that hears neither them nor
+    anything else for longer knows that the stream is held back or dead."""
     live: float = 1.0
     """Between two live frames, at least."""
     patience: float = 30.0

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from weakref import WeakValueDictionary
 
 import aiohttp
+from yarl import URL
 
 from common.bus import BusError
 from common.logs import Log
@@ -32,6 +34,8 @@ LONGEST_PAUSE_SECONDS = 300.0
 AT_ONCE = 8
 """Requests under way at the same time to one receiver."""
 
+_ADDRESS = re.compile(r"(https?)://([^/?#]*)([^#]*)", re.IGNORECASE)
+"""Scheme, authority, path and query; the fragment is never sent."""
 
 Look = Callable[[], Awaitable[Snapshot]]
 """Reads how a task ended. Raises BusError, NoSuchTask."""
@@ -42,6 +46,20 @@ def new_http_session() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
     )
+
+
+def as_written(address: str) -> URL:
+    """An address of which the path and the query go over the wire byte for byte.
+
+    Signatures are made over these bytes. A URL that is only declared ``encoded`` still loses a
+    ``?`` that nothing follows; one whose path holds the query keeps it.
+    """
+    parts = _ADDRESS.match(address)
+    if parts is None:
+        raise ValueError("no http or https address")  # not what it is: a secret
+    scheme, authority, target = parts.groups()
+    path = target if target.startswith("/") else f"/{target}"
+    return URL.build(scheme=scheme.lower(), authority=authority, path=path, encoded=True)
 
 
 class Webhooks:
@@ -110,7 +128,7 @@ class Webhooks:
         timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
         try:
             async with self._http.post(
-                head.spec.webhook_url or "",
+                as_written(head.spec.webhook_url or ""),
                 data=body,
                 headers=headers,
                 timeout=timeout,

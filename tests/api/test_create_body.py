@@ -190,6 +190,26 @@ def test_bad_webhook_addresses(url: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "written"),
+    [
+        ("http://host/a b", "%20"),
+        ("http://host/\t", "%09"),
+        ("http://host/\n", "%0A"),
+        (" http://host/", "%20"),
+        ("http://host/é", "%C3%A9"),
+        ("http://host/?q=\uff1f", "%EF%BC%9F"),
+        ("http://host/\x7f", "%7F"),
+        ("http://host/#\u00a0", "%C2%A0"),
+    ],
+)
+def test_what_cannot_be_sent_as_it_is(url: str, written: str) -> None:
+    """An address is sent byte for byte, so that nothing in it may need to be encoded first."""
+    found = faults_of(webhookUrl=url)
+    assert found.keys() == {"/webhookUrl"}
+    assert found["/webhookUrl"].endswith(f"can hold as it is; write it as {written}")
+
+
+@pytest.mark.parametrize(
     "url", ["http://h", "https://h:8/p?q#f", "http://[::1]:80/", "HTTPS://u:p@h/"]
 )
 def test_good_webhook_addresses(url: str) -> None:

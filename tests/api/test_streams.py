@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
@@ -13,7 +14,8 @@ from prometheus_client import CollectorRegistry
 from common.messages import ImageProgress, ImageState
 from coordinator.api import streams
 from coordinator.api.app import make_app
-from coordinator.api.streams import Pace
+from coordinator.api.streams import DEFAULT_PACE, Pace
+from coordinator.api.web_files import FOLDER
 from coordinator.core.task import TaskStatus
 from coordinator.event_feed import EventFeed
 from coordinator.snapshots import KnownNode
@@ -200,6 +202,17 @@ async def test_comments_keep_proxies_awake(stream: Any) -> None:
         assert (await opened.frame()).id == "0"
         assert (await opened.frame()).is_comment
         assert (await opened.frame()).is_comment
+
+
+def test_the_page_waits_longer_than_the_server_is_silent() -> None:
+    """It takes silence for a held stream: the first byte is due at once, another every 5 s."""
+    script = (FOLDER / "js/event_stream.js").read_text()
+    silence = re.search(r"SILENCE = \{ first: ([0-9_]+), later: ([0-9_]+) \}", script)
+    assert silence is not None
+    first, later = (int(number) / 1000 for number in silence.groups())
+    assert first < 5
+    assert DEFAULT_PACE.comment <= 5
+    assert DEFAULT_PACE.comment + 2 < later < 10
 
 
 async def test_bad_parameters(client: Client, create: Create) -> None:

@@ -14,6 +14,7 @@ from playwright.async_api import Page, expect
 from coordinator.api.openapi import openapi_document
 from tests.fixtures.browser import Windows
 from tests.fixtures.fleet import Fleet
+from tests.fixtures.image_references import CANONICAL, REFUSED
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -128,6 +129,43 @@ async def test_images_are_checked_as_they_are_typed(windows: Windows) -> None:
     await page.get_by_role("button", name="Create task").click()
     await expect(page.get_by_role("alert")).to_contain_text("2 things must be mended first.")
     await expect(page.get_by_role("textbox", name="Images")).to_be_focused()
+
+
+async def test_the_page_reads_references_as_the_service_does(windows: Windows) -> None:
+    """The same full name, or a refusal in words of both languages."""
+    page = await windows.open("#/new")
+    read = await page.evaluate(
+        """async (texts) => {
+          const { readReference } = await import("/web/js/image_reference.js");
+          const { WORDS } = await import("/web/js/words/en.js");
+          return texts.map(readReference).map(({ canonical, fault }) =>
+            canonical ?? (`reference.${fault}` in WORDS ? null : fault));
+        }""",
+        [text for text, _ in [*CANONICAL, *REFUSED]],
+    )
+    assert read == [*(canonical for _, canonical in CANONICAL), *(None for _ in REFUSED)]
+
+
+async def test_lists_are_separated_as_they_are_written(windows: Windows) -> None:
+    """By commas and semicolons of either script, and the Chinese enumeration comma."""
+    page = await windows.open("#/new")
+    box = page.get_by_role("textbox", name="Images")
+    await box.fill("nginx:1\uff0credis:7\u3001busybox\nalpine:3\uff1bbad:\uff0cnginx:1")
+    await page.get_by_label("Only these nodes").fill(
+        "a-1\uff0ca-2\uff1ba-3\u3001b-1\u3000b-2,b-3 b-4"
+    )
+    verdicts = page.locator(".verdicts li")
+    await expect(verdicts).to_have_count(6)
+    assert await verdicts.locator(".line").all_inner_texts() == ["1", "1", "1", "2", "2", "2"]
+    await expect(verdicts.nth(5)).to_contain_text("the same image as line 1")
+    await page.get_by_role("button", name="Create task").click()
+    await expect(box).to_be_focused()
+    chosen = "one => one.value.slice(one.selectionStart, one.selectionEnd)"
+    assert await box.evaluate(chosen) == "bad:"
+    await box.fill("nginx:1\uff0credis:7\u3001busybox\nalpine:3\uff1b")
+    body = await sent(page)
+    assert body["images"] == ["nginx:1", "redis:7", "busybox", "alpine:3"]
+    assert body["nodeNames"] == ["a-1", "a-2", "a-3", "b-1", "b-2", "b-3", "b-4"]
 
 
 async def test_the_preview_counts_the_nodes_that_match(windows: Windows) -> None:

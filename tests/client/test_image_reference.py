@@ -34,6 +34,8 @@ PIECES = st.lists(
 @example("a" * 256)
 @example("example.com/" + "a" * 255)
 @example("f" * 64)
+@example(SHA256)
+@example("sha512:" + "f" * 128)
 @example("https://example.com/x")
 def test_as_the_service(text: str) -> None:
     """Same verdict, same full name."""
@@ -53,6 +55,7 @@ def test_as_the_service(text: str) -> None:
         ("a b", "white space"),
         ("http://x/y", "scheme"),
         ("f" * 64, "image id"),
+        (SHA256, "image id"),
         ("Team/App", "capital"),
         ("a..b/c:1", "registry"),
         ("x:", "tag"),

@@ -9,22 +9,27 @@ import { t } from "./language.js";
 import { icon } from "./parts/icons.js";
 import { button, iconButton, linkButton } from "./parts/buttons.js";
 import { Toasts } from "./parts/toasts.js";
-import { language, LANGUAGES, setLanguage, setTheme, theme, THEMES } from "./preferences.js";
+import { language, setLanguage, setTheme, theme, THEMES } from "./preferences.js";
 import { link, parseRoute } from "./router.js";
 import { now } from "./server.js";
 
-/** Each is loaded when it is wanted: the list is shown before the code of the others has come. */
+/**
+ * Each is loaded when it is wanted: the list is shown before the code of the others has come.
+ * @type {Record<string, () => Promise<new (route: Route, shell: Shell) => View>>}
+ */
 const VIEWS = {
   tasks: async () => (await import("./views/tasks_view.js")).TasksView,
   task: async () => (await import("./views/task_view.js")).TaskView,
   new: async () => (await import("./views/new_task_view.js")).NewTaskView,
   nodes: async () => (await import("./views/nodes_view.js")).NodesView,
 };
-const THEME_ICONS = { system: "system", light: "sun", dark: "moon" };
+const THEME_ICONS = /** @type {const} */ ({ system: "system", light: "sun", dark: "moon" });
 /** A restart is over before anybody need know of it. */
 const BANNER_AFTER = 1_500;
 
 /**
+ * @typedef {import("./router.js").Route} Route
+ * @typedef {import("./event_stream.js").StreamState} StreamState
  * @typedef {object} View
  * @property {HTMLElement} element
  * @property {() => void} start
@@ -45,6 +50,7 @@ export class Shell {
   #place = "";
   /** How often a view was asked for: what comes late belongs to an earlier one. */
   #turn = 0;
+  /** @type {{state: "" | StreamState, at: number, timer: number}} */
   #connected = { state: "", at: 0, timer: 0 };
 
   /** @param {HTMLElement} body */
@@ -81,16 +87,17 @@ export class Shell {
     this.#toasts.complain(problem);
   }
 
-  /** Shows how the view's stream is. @param {"" | import("./event_stream.js").StreamState} state */
+  /** Shows how the view's stream is. @param {"" | StreamState} state */
   connection(state) {
     const before = this.#connected;
     if (state === "lost" && before.state !== "lost") {
-      const timer = setTimeout(() => this.#showBanner(before.at || now()), BANNER_AFTER);
+      const timer = setTimeout(() => this.#showLost(before.at || now()), BANNER_AFTER);
       this.#connected = { ...before, state, timer };
     } else if (state !== "lost") {
       clearTimeout(before.timer);
-      if (!this.#banner.hidden && state === "live") this.tell(t("stream.healed"));
-      this.#hideBanner();
+      if (state === "live" && this.#main.classList.contains("stale")) this.tell(t("stream.healed"));
+      this.#showBanner(state === "slow" ? t("stream.slow.banner") : "");
+      this.#main.classList.remove("stale");
       this.#connected = { state, at: before.at, timer: 0 };
     }
     this.#showConnection(state);
@@ -123,7 +130,10 @@ export class Shell {
     if (isArrival) this.#arrive();
   }
 
-  /** Code that does not come is asked for again by loading the page: a browser keeps the failure. */
+  /**
+   * Code that does not come is asked for again by loading the page: a browser keeps the failure.
+   * @param {string} name
+   */
   async #load(name) {
     try {
       return await VIEWS[name]();
@@ -141,6 +151,7 @@ export class Shell {
     this.#main.querySelector("h1")?.focus({ preventScroll: true });
   }
 
+  /** @param {Event} event */
   #skip(event) {
     event.preventDefault();
     this.#main.focus();
@@ -148,9 +159,10 @@ export class Shell {
 
   // ── the header ──
 
+  /** @param {string} name */
   #drawHeader(name) {
-    setText(this.body.querySelector(".skip"), t("app.skip"));
-    const current = (own) => (own.includes(name) ? "page" : null);
+    setText(/** @type {Element} */ (this.body.querySelector(".skip")), t("app.skip"));
+    const current = (/** @type {string[]} */ own) => (own.includes(name) ? "page" : null);
     replace(
       this.#header,
       h("a", { class: "brand", href: link("tasks") }, h("img", { src: "/web/icon.svg", alt: "", width: 24, height: 24 }), h("span", {}, t("app.name"))),
@@ -168,7 +180,7 @@ export class Shell {
   }
 
   #languageButton() {
-    const other = LANGUAGES.find((one) => one !== language());
+    const other = language() === "en" ? "zh-CN" : "en";
     const text = other === "en" ? "EN" : "中文";
     const attributes = {
       type: "button",
@@ -181,30 +193,32 @@ export class Shell {
     return h("button", attributes, text);
   }
 
+  /** @param {import("./preferences.js").Language} other */
   #switchLanguage(other) {
     setLanguage(other);
     this.#show();
-    this.#header.querySelector(".language")?.focus();
+    /** @type {HTMLElement | null} */ (this.#header.querySelector(".language"))?.focus();
   }
 
   #themeButton() {
-    const button = iconButton({ icon: "system", label: "", onclick: () => {
+    const shown = iconButton({ icon: "system", label: "", onclick: () => {
       setTheme(THEMES[(THEMES.indexOf(theme()) + 1) % THEMES.length]);
       draw();
     } });
     const draw = () => {
       const label = t(`app.theme.${theme()}`);
-      replace(button, icon(THEME_ICONS[theme()]));
-      setAttribute(button, "aria-label", label);
-      button.title = label;
+      replace(shown, icon(THEME_ICONS[theme()]));
+      setAttribute(shown, "aria-label", label);
+      shown.title = label;
     };
-    button.classList.add("theme");
+    shown.classList.add("theme");
     draw();
-    return button;
+    return shown;
   }
 
   // ── the connection ──
 
+  /** @param {"" | StreamState} state */
   #showConnection(state) {
     this.#connection.hidden = state === "";
     if (state === "") return;
@@ -214,15 +228,16 @@ export class Shell {
     replace(this.#connection, h("span", { class: "mark", "aria-hidden": "true" }), h("span", {}, t(`stream.${state}`)));
   }
 
-  #showBanner(at) {
+  /** @param {number} at */
+  #showLost(at) {
     const time = clockTime(new Date(at).toISOString());
-    setText(this.#banner, t("stream.lost.banner", { time }));
-    this.#banner.hidden = false;
+    this.#showBanner(t("stream.lost.banner", { time }));
     this.#main.classList.add("stale");
   }
 
-  #hideBanner() {
-    this.#banner.hidden = true;
-    this.#main.classList.remove("stale");
+  /** @param {string} text none: no banner */
+  #showBanner(text) {
+    setText(this.#banner, text);
+    this.#banner.hidden = text === "";
   }
 }

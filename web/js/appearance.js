@@ -2,6 +2,7 @@
 // modules run only after the document has been read. `preferences.js` writes what this reads.
 (() => {
   const root = document.documentElement;
+  /** @param {string} name */
   const stored = (name) => {
     try {
       return localStorage.getItem(name);

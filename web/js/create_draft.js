@@ -7,7 +7,7 @@ import { readReference } from "./image_reference.js";
 import { API } from "./server.js";
 
 /** Every field with its default, as text, in the order of the form. */
-export const DEFAULTS = {
+const DEFAULTS = {
   batchSize: "10",
   priority: "5",
   maxRetries: "0",
@@ -20,7 +20,9 @@ export const DEFAULTS = {
   webhookUrl: "",
 };
 
-/** Whole numbers and their bounds. */
+export const FIELDS = /** @type {(keyof typeof DEFAULTS)[]} */ (Object.keys(DEFAULTS));
+
+/** Whole numbers and their bounds. @type {Record<string, [number, number]>} */
 export const NUMBERS = {
   batchSize: [1, 10_000],
   priority: [1, 10],
@@ -31,23 +33,33 @@ export const NUMBERS = {
 
 export const OPERATORS = ["is", "In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"];
 const WITHOUT_VALUE = new Set(["Exists", "DoesNotExist"]);
+/** Between names, images or values of one line: none of these is in any of them. */
+const SEPARATOR = /[,;，；、]/;
 const MOST_IMAGES = 50;
 const EXPONENTIAL_LIMIT = 600;
 
 /**
+ * @typedef {{text: string, line: number, start: number}} Piece of the images' field: its line, from
+ *   1, and the place of its first character
+ * @typedef {Piece & {canonical?: string, fault?: string, values?: Words, sameAs?: number}} ImageLine
+ *   `sameAs`: the line of the same image
+ * @typedef {Record<string, string | number>} Words filled into a text
  * @typedef {{key: string, operator: string, value: string}} LabelRow
  * @typedef {{images: string, labels: LabelRow[], names: string} & typeof DEFAULTS} Draft
- * @typedef {{field: string, row?: number, key: string, values?: object}} DraftFault `key` of words
+ * @typedef {{field: string, row?: number, key: string, values?: Words}} DraftFault `key` of words
  */
 
 /** @returns {Draft} */
 export const newDraft = () => ({ images: "", labels: [], names: "", ...DEFAULTS });
 
-/** A draft that makes the same task again, as far as a task tells what it was made of. */
+/**
+ * A draft that makes the same task again, as far as a task tells what it was made of.
+ * @param {Api.Task} task
+ */
 export function draftOf(task) {
   const draft = newDraft();
   draft.images = task.images.join("\n");
-  for (const field of Object.keys(DEFAULTS)) {
+  for (const field of FIELDS) {
     if (field !== "webhookUrl" && task[field] !== undefined) draft[field] = String(task[field]);
   }
   const equal = Object.entries(task.nodeSelector).map(([key, value]) => label(key, "is", value));
@@ -61,39 +73,57 @@ export function draftOf(task) {
 /** @returns {LabelRow} */
 export const label = (key = "", operator = "is", value = "") => ({ key, operator, value });
 
+/** @param {LabelRow} row */
 export const takesValue = (row) => !WITHOUT_VALUE.has(row.operator);
 
 // ── images ──
 
 /**
- * Every line with what is to be said of it; an empty one has nothing.
+ * Every image with what is to be said of it; an empty piece has nothing.
  * @param {Draft} draft
- * @returns {{text: string, canonical?: string, fault?: string, values?: object, sameAs?: number}[]}
+ * @returns {ImageLine[]}
  */
 export function readLines(draft) {
+  /** @type {Map<string, number>} */
   const first = new Map();
-  return draft.images.split("\n").map((line, index) => {
-    const text = line.trim();
-    if (!text) return { text };
-    const read = readReference(text);
-    if (!("canonical" in read)) return { text, ...read };
+  return pieces(draft.images).map((piece) => {
+    if (!piece.text) return piece;
+    const read = readReference(piece.text);
+    if (!("canonical" in read)) return { ...piece, ...read };
     const sameAs = first.get(read.canonical);
-    if (sameAs === undefined) first.set(read.canonical, index + 1);
-    return { text, canonical: read.canonical, sameAs };
+    if (sameAs === undefined) first.set(read.canonical, piece.line);
+    return { ...piece, canonical: read.canonical, sameAs };
   });
 }
 
+/** @param {string} text @returns {Piece[]} */
+function pieces(text) {
+  let start = 0;
+  return text.split("\n").flatMap((whole, index) =>
+    whole.split(SEPARATOR).map((piece) => {
+      const found = { text: piece.trim(), line: index + 1, start: start + piece.search(/\S|$/) };
+      start += piece.length + 1;
+      return found;
+    }),
+  );
+}
+
+/** @param {Draft} draft */
 const images = (draft) => readLines(draft).map(({ text }) => text).filter(Boolean);
 
 /** @param {Draft} draft */
-export const names = (draft) => [...new Set(draft.names.split(/[\s,]+/).filter(Boolean))];
+export const names = (draft) => [
+  ...new Set(draft.names.split(SEPARATOR).flatMap((part) => part.split(/\s+/)).filter(Boolean)),
+];
 
 // ── labels ──
 
+/** @param {Draft} draft */
 const filledRows = (draft) =>
   draft.labels.map((row, index) => ({ ...row, index })).filter(({ key, value }) => key || value);
 
-const valuesOf = ({ value }) => value.split(",").map((one) => one.trim()).filter(Boolean);
+/** @param {{value: string}} row */
+const valuesOf = ({ value }) => value.split(SEPARATOR).map((one) => one.trim()).filter(Boolean);
 
 /** The label selector that `GET /nodes?selector=` takes. @param {Draft} draft */
 export const selector = (draft) =>
@@ -102,6 +132,7 @@ export const selector = (draft) =>
     .map(term)
     .join(",");
 
+/** @param {LabelRow} row */
 function term(row) {
   const { key, operator, value } = row;
   switch (operator) {
@@ -126,10 +157,11 @@ function term(row) {
 /** The body of the create: what differs from the defaults. @param {Draft} draft */
 export function body(draft) {
   const { nodeSelector, matchExpressions } = splitLabels(draft);
+  /** @type {Record<string, unknown>} */
   const made = { images: images(draft) };
-  for (const [field, value] of Object.entries(DEFAULTS)) {
+  for (const field of FIELDS) {
     const text = draft[field].trim();
-    if (text !== value) made[field] = typed(field, text);
+    if (text !== DEFAULTS[field]) made[field] = typed(field, text);
   }
   if (Object.keys(nodeSelector).length) made.nodeSelector = nodeSelector;
   if (matchExpressions.length) made.matchExpressions = matchExpressions;
@@ -137,15 +169,22 @@ export function body(draft) {
   return made;
 }
 
+/** @param {string} field @param {string} text */
 function typed(field, text) {
   const isNumber = field in NUMBERS || field === "maxFailedNodes";
   return isNumber && /^\d+$/.test(text) ? Number(text) : text;
 }
 
-/** Where each label row stands in the body; a key that is given twice cannot be in one object. */
+/**
+ * Where each label row stands in the body; a key that is given twice cannot be in one object.
+ * @param {Draft} draft
+ */
 function splitLabels(draft) {
+  /** @type {Record<string, string>} */
   const nodeSelector = {};
+  /** @type {Api.LabelRequirement[]} */
   const matchExpressions = [];
+  /** @type {Map<string, number>} */
   const rows = new Map();
   for (const row of filledRows(draft)) {
     const { key, operator, index } = row;
@@ -160,6 +199,7 @@ function splitLabels(draft) {
   return { nodeSelector, matchExpressions, rows };
 }
 
+/** @param {LabelRow} row @returns {Api.LabelRequirement} */
 function expression(row) {
   const { key } = row;
   if (row.operator === "is") return { key, operator: "In", values: [row.value.trim()] };
@@ -181,6 +221,7 @@ export function curl(draft, origin) {
  * @returns {DraftFault[]}
  */
 export function faults(draft) {
+  /** @type {DraftFault[]} */
   const found = [];
   const lines = readLines(draft);
   const count = lines.filter(({ text }) => text).length;
@@ -195,10 +236,12 @@ export function faults(draft) {
   return [...found, ...settingFaults(draft)];
 }
 
+/** @param {Draft} draft */
 function settingFaults(draft) {
+  /** @type {DraftFault[]} */
   const found = [];
   for (const [field, [min, max]] of Object.entries(NUMBERS)) {
-    const text = draft[field].trim();
+    const text = draft[/** @type {keyof typeof DEFAULTS} */ (field)].trim();
     const isInside = /^\d+$/.test(text) && Number(text) >= min && Number(text) <= max;
     if (!isInside) found.push({ field, key: "form.number", values: { min, max } });
   }
@@ -224,12 +267,16 @@ export function placeOf(draft, pointer) {
   if (field === "nodeSelector" || field === "matchExpressions") {
     const { rows } = splitLabels(draft);
     const at = [...rows.keys()].find((key) => pointer === key || pointer.startsWith(`${key}/`));
-    return { field: "labels", row: rows.get(at) };
+    return { field: "labels", row: rows.get(at ?? "") };
   }
   return { field };
 }
 
-/** The line on which the n-th image stands: empty lines are no images. */
+/**
+ * The place among all pieces of the n-th image: empty ones are no images.
+ * @param {Draft} draft
+ * @param {number} wanted
+ */
 function lineOf(draft, wanted) {
   const filled = readLines(draft).flatMap(({ text }, index) => (text ? [index] : []));
   return filled[wanted];

@@ -13,13 +13,13 @@ const UNITS = ["B", "kB", "MB", "GB", "TB", "PB"];
 
 /** Decimal units, as registries and `docker images` count. @param {number} count */
 export function bytes(count) {
-  let power = 0;
-  while (count >= 999.5 && power < UNITS.length - 1) {
-    count /= 1000;
+  let [rest, power] = [count, 0];
+  while (rest >= 999.5 && power < UNITS.length - 1) {
+    rest /= 1000;
     power += 1;
   }
-  const digits = power === 0 || count >= 100 ? 0 : 1;
-  return `${decimal(count, digits)} ${UNITS[power]}`;
+  const digits = power === 0 || rest >= 100 ? 0 : 1;
+  return `${decimal(rest, digits)} ${UNITS[power]}`;
 }
 
 /** @param {number} count bytes per second */
@@ -28,6 +28,7 @@ export const speed = (count) => `${bytes(count)}/s`;
 /** @param {number} value 0 to 100, as the server rounds it */
 export const percent = (value) => `${decimal(value, value % 1 ? 1 : 0)} %`;
 
+/** @param {number} value @param {number} digits */
 function decimal(value, digits) {
   const options = { minimumFractionDigits: digits, maximumFractionDigits: digits };
   return formatter(`decimal${digits}`, () => new Intl.NumberFormat(language(), options)).format(
@@ -48,7 +49,11 @@ export function duration(seconds) {
   return t("time.dh", { d: Math.floor(hours / 24), h: hours % 24 });
 }
 
-/** Seconds from one RFC 3339 time to another (or to now by the server's clock). */
+/**
+ * Seconds from one RFC 3339 time to another (or to now by the server's clock).
+ * @param {string} from
+ * @param {string} [to]
+ */
 export function between(from, to) {
   const end = to === undefined ? now() : Date.parse(to);
   return Math.max(0, (end - Date.parse(from)) / 1000);
@@ -60,11 +65,11 @@ export function between(from, to) {
  */
 export function timeElement(time) {
   const element = h("time");
-  element.show = (shown) => showTime(element, shown);
-  if (time !== undefined) element.show(time);
-  return element;
+  if (time !== undefined) showTime(element, time);
+  return Object.assign(element, { show: (/** @type {string} */ shown) => showTime(element, shown) });
 }
 
+/** @param {HTMLTimeElement} element @param {string} time */
 function showTime(element, time) {
   if (element.dateTime === time) return;
   element.dateTime = time;
@@ -76,7 +81,9 @@ function showTime(element, time) {
 export function clockTime(time) {
   const date = new Date(time);
   const isToday = date.toDateString() === new Date(now()).toDateString();
+  /** @type {Intl.DateTimeFormatOptions} */
   const clock = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
+  /** @type {Intl.DateTimeFormatOptions} */
   const options = isToday ? clock : { month: "short", day: "numeric", ...clock };
   return formatter(
     isToday ? "time" : "dateTime",

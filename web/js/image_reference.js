@@ -8,6 +8,7 @@ const REGISTRY = new RegExp(`^(?:${LABEL}(?:\\.${LABEL})*|\\[[a-fA-F0-9:]+\\])(?
 const PART = /^[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*$/;
 const TAG = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/;
 const SCHEME = /^[A-Za-z][A-Za-z0-9+.-]*:\/\//;
+/** @type {Record<string, number>} */
 const DIGITS = { sha256: 64, sha384: 96, sha512: 128 };
 
 /**
@@ -33,21 +34,28 @@ export function readReference(text) {
   );
 }
 
+/** @param {string} fault @param {Record<string, string>} [values] @returns {Fault} */
 const refuse = (fault, values = {}) => ({ fault, values });
 
+/** @param {string} text */
 function whatIsNoReference(text) {
   if (/\s/.test(text)) return refuse("space");
   const scheme = SCHEME.exec(text);
   if (scheme) return refuse("scheme", { scheme: scheme[0] });
-  return /^[a-f0-9]{64}$/.test(text) ? refuse("id") : undefined;
+  if (/^[a-f0-9]{64}$/.test(text)) return refuse("id");
+  return digestFault(text) ? undefined : refuse("bare");
 }
 
-/** Cuts at the first separator; the second part is undefined where there is none. */
+/**
+ * Cuts at the first separator; the second part is undefined where there is none.
+ * @param {string} text @param {string} separator @returns {[string, string | undefined]}
+ */
 function split(text, separator) {
   const at = text.indexOf(separator);
   return at < 0 ? [text, undefined] : [text.slice(0, at), text.slice(at + 1)];
 }
 
+/** @param {string} text */
 function splitRegistry(text) {
   const [first, after] = split(text, "/");
   const isNamed = after !== undefined && looksLikeRegistry(first);
@@ -57,12 +65,15 @@ function splitRegistry(text) {
   return [registry, isOfficial ? `library/${rest}` : rest];
 }
 
+/** @param {string} first */
 const looksLikeRegistry = (first) =>
   first === "localhost" || /[.:]/.test(first) || first !== first.toLowerCase();
 
+/** @param {string} text */
 const registryFault = (text) =>
   REGISTRY.test(text) ? undefined : refuse("registry", { text });
 
+/** @param {string} text */
 function repositoryFault(text) {
   if (text === "" || text === "library/") return refuse("missing");
   if (text !== text.toLowerCase()) return refuse("case");
@@ -71,17 +82,26 @@ function repositoryFault(text) {
   return text.length > 255 ? refuse("long") : undefined;
 }
 
+/** @param {string} [text] */
 const tagFault = (text) =>
   text === undefined || TAG.test(text) ? undefined : refuse("tag", { text });
 
+/** @param {string} [text] */
 function digestFault(text) {
-  if (text === undefined) return undefined;
+  if (text === undefined) return;
   const [algorithm, hex = ""] = split(text, ":");
   const isWhole = hex.length === DIGITS[algorithm] && /^[a-f0-9]+$/.test(hex);
   return isWhole ? undefined : refuse("digest");
 }
 
+/**
+ * @param {string} registry
+ * @param {string} repository
+ * @param {string} [tag]
+ * @param {string} [digest]
+ */
 function canonical(registry, repository, tag, digest) {
-  if (digest !== undefined) return `${registry}/${repository}@${digest}`;
-  return `${registry}/${repository}:${tag ?? "latest"}`;
+  const name = `${registry}/${repository}`;
+  if (digest === undefined) return `${name}:${tag ?? "latest"}`;
+  return tag === undefined ? `${name}@${digest}` : `${name}:${tag}@${digest}`;
 }

@@ -7,6 +7,7 @@ import { language } from "./preferences.js";
 import { WORDS as en } from "./words/en.js";
 import { WORDS as zh } from "./words/zh.js";
 
+/** @type {Record<string, Record<string, string | Record<string, string>>>} */
 const WORDS = { en, "zh-CN": zh };
 
 /**
@@ -17,27 +18,37 @@ const WORDS = { en, "zh-CN": zh };
 export function t(key, values = {}) {
   const found = WORDS[language()][key];
   if (found === undefined) {
+    // biome-ignore lint/suspicious/noConsole: where the tests look
     console.error(`no words for "${key}" in ${language()}`);
     return key;
   }
-  const text = typeof found === "string" ? found : choose(found, values.n);
+  const text = typeof found === "string" ? found : choose(found, Number(values.n));
   return text.replace(/\{(\w+)\}/g, (_, name) => {
     const value = values[name];
     return typeof value === "number" ? number(value) : (value ?? "");
   });
 }
 
-/** Whether there are words for a key: reasons and states may be newer than this page. */
+/**
+ * Whether there are words for a key: reasons and states may be newer than this page.
+ * @param {string} key
+ */
 export const hasWords = (key) => WORDS[language()][key] !== undefined;
 
+/** @param {Record<string, string>} forms @param {number} count */
 function choose(forms, count) {
   const form = formatter("plural", () => new Intl.PluralRules(language())).select(count);
   return forms[form] ?? forms.other;
 }
 
+/** @type {Map<string, any>} */
 const formatters = new Map();
 
-/** Making an Intl formatter takes a hundred times longer than using it. */
+/**
+ * Making an Intl formatter takes a hundred times longer than using it.
+ * @template Formatter
+ * @param {string} name @param {() => Formatter} make @returns {Formatter}
+ */
 export function formatter(name, make) {
   const key = `${language()} ${name}`;
   if (!formatters.has(key)) formatters.set(key, make());

@@ -5,19 +5,21 @@
 export const THEMES = /** @type {const} */ (["system", "light", "dark"]);
 export const LANGUAGES = /** @type {const} */ (["en", "zh-CN"]);
 
-/** @returns {string} one of LANGUAGES; `appearance.js` has decided it. */
-export const language = () => document.documentElement.lang;
+/** @typedef {(typeof LANGUAGES)[number]} Language @typedef {(typeof THEMES)[number]} Theme */
 
-/** @returns {string} one of THEMES */
-export const theme = () => document.documentElement.dataset.theme ?? "system";
+/** `appearance.js` has decided it. */
+export const language = () => /** @type {Language} */ (document.documentElement.lang);
 
-/** @param {string} chosen one of LANGUAGES */
+export const theme = () =>
+  /** @type {Theme} */ (document.documentElement.dataset.theme ?? "system");
+
+/** @param {Language} chosen */
 export function setLanguage(chosen) {
   document.documentElement.lang = chosen;
   keep("ips.language", chosen);
 }
 
-/** @param {string} chosen one of THEMES */
+/** @param {Theme} chosen */
 export function setTheme(chosen) {
   if (chosen === "system") delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = chosen;
@@ -40,6 +42,7 @@ export function onTheme(listener) {
   };
 }
 
+/** @param {string} name @param {string} value */
 function keep(name, value) {
   try {
     localStorage.setItem(name, value);

@@ -23,6 +23,7 @@ export function parseRoute(hash) {
   };
 }
 
+/** @param {string} text */
 function decode(text) {
   try {
     return decodeURIComponent(text);
@@ -31,9 +32,10 @@ function decode(text) {
   }
 }
 
+/** @param {string} id */
 export const taskLink = (id) => `#/tasks/${encodeURIComponent(id)}`;
 
-/** @param {Record<string, string | number>} query what is empty is left out */
+/** @param {string} path @param {Record<string, string | number>} [query] what is empty is left out */
 export function link(path, query = {}) {
   const words = Object.entries(query).filter(([, value]) => value !== "" && value !== 0);
   const text = new URLSearchParams(words.map(([key, value]) => [key, String(value)]));

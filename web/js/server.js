@@ -3,13 +3,16 @@
  */
 
 export const API = "/api/v1";
+/** Milliseconds until an answer must have begun, and from then until it must be whole. */
+const ANSWER = 9_000;
+const WHOLE = 30_000;
 
 /** An answer that is no success; `status` 0 means that nobody answered. */
 export class Problem extends Error {
   /**
    * @param {number} status
    * @param {string} detail one sentence, by the server
-   * @param {{field: string, message: string}[]} [errors] with 400: every fault at once
+   * @param {Api.Fault[]} [errors] with 400: every fault at once
    */
   constructor(status, detail, errors = []) {
     super(detail);
@@ -40,18 +43,48 @@ export const newKey = () =>
     byte.toString(16).padStart(2, "0"),
   ).join("");
 
+/**
+ * @param {string} method
+ * @param {string} path
+ * @param {RequestInit} [options]
+ * @returns {Promise<any>}
+ */
 async function request(method, path, options = {}) {
-  let answer;
+  const limit = new AbortController();
+  const end = () => limit.abort();
+  options.signal?.addEventListener("abort", end);
+  let timer = setTimeout(end, ANSWER);
   try {
-    answer = await fetch(API + path, { method, cache: "no-store", ...options });
+    const init = { method, cache: /** @type {const} */ ("no-store"), ...options, signal: limit.signal };
+    const answer = await fetch(API + path, init);
+    clearTimeout(timer);
+    timer = setTimeout(end, WHOLE);
+    setClock(answer.headers.get("Date"));
+    return read(answer, await answer.text());
   } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new Problem(0, "");
+    if (error instanceof Problem) throw error;
+    throw options.signal?.aborted ? options.signal.reason : new Problem(0, "");
+  } finally {
+    clearTimeout(timer);
+    options.signal?.removeEventListener("abort", end);
   }
-  setClock(answer.headers.get("Date"));
-  const body = await answer.json().catch(() => ({}));
-  if (answer.ok) return body;
-  throw new Problem(answer.status, body.detail ?? answer.statusText, body.errors);
+}
+
+/** A success that is no JSON was not said by the server. @param {Response} answer @param {string} text */
+function read(answer, text) {
+  const body = parsed(text);
+  if (!answer.ok) throw new Problem(answer.status, body?.detail ?? answer.statusText, body?.errors);
+  if (body === undefined) throw new Problem(0, "");
+  return body;
+}
+
+/** @param {string} text */
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    // A proxy's page, or an answer that was cut off.
+  }
 }
 
 // ── the server's clock: the viewer's may be wrong by hours ──

@@ -5,12 +5,24 @@ import { duration } from "../format.js";
 import { t } from "../language.js";
 import { now } from "../server.js";
 
+/**
+ * @typedef {object} Sum of one batch, or of neighbours; times in milliseconds, Infinity: not yet
+ * @property {number} from
+ * @property {number} to
+ * @property {number} total
+ * @property {Record<string, number>} counts by state
+ * @property {number} start
+ * @property {number} end
+ * @typedef {Sum & {scale: {start: number, length: number}}} Drawn
+ */
+
 const MOST_ROWS = 24;
 const PARTS = ["succeeded", "pulling", "retrying", "failed", "cancelled"];
 
 export class BatchTimeline {
   #none = h("p", { class: "hint", hidden: true }, t("batches.none"));
   #rows = h("ol", { class: "batches" });
+  /** @type {KeyedList<Drawn>} */
   #list = new KeyedList(this.#rows, ({ from }) => String(from), () => new Row());
   element = h(
     "section",
@@ -20,12 +32,13 @@ export class BatchTimeline {
     this.#rows,
   );
 
-  /** @param {object} task @param {object[]} nodes @param {Map<number, number>} begun by batch */
+  /** @param {Api.Task} task @param {Api.TaskNode[]} nodes @param {Map<number, number>} begun by batch */
   update(task, nodes, begun) {
-    const hasBegun = task.startedAt !== undefined && nodes.length > 0;
+    const { startedAt } = task;
+    const hasBegun = startedAt !== undefined && nodes.length > 0;
     this.#none.hidden = hasBegun;
     if (!hasBegun) return this.#list.show([]);
-    const start = Date.parse(task.startedAt);
+    const start = Date.parse(startedAt);
     const end = task.finishedAt ? Date.parse(task.finishedAt) : now();
     const rows = grouped(summarize(nodes, begun, end), task.progress.totalBatches);
     // Times of tasks are whole seconds, those of nodes are not.
@@ -35,18 +48,23 @@ export class BatchTimeline {
   }
 }
 
+/** @param {Api.TaskNode[]} nodes @param {Map<number, number>} begun @param {number} end */
 function summarize(nodes, begun, end) {
+  /** @type {Map<number, Sum>} */
   const batches = new Map();
   for (const node of nodes) {
-    if (!batches.has(node.batch)) batches.set(node.batch, blank(node.batch, begun.get(node.batch)));
-    count(batches.get(node.batch), node, end);
+    const sum = batches.get(node.batch) ?? blank(node.batch, begun.get(node.batch));
+    batches.set(node.batch, sum);
+    count(sum, node, end);
   }
   return [...batches.values()];
 }
 
+/** @param {number} batch @returns {Sum} */
 const blank = (batch, start = Infinity) =>
   ({ from: batch, to: batch, total: 0, counts: {}, start, end: start });
 
+/** @param {Sum} sum @param {Api.TaskNode} node @param {number} end */
 function count(sum, node, end) {
   const state = node.state === "assigned" ? "pulling" : node.state;
   sum.total += 1;
@@ -55,12 +73,21 @@ function count(sum, node, end) {
   if (state === "pulling" || state === "retrying") sum.end = last(sum.end, end);
 }
 
-/** The later of two times; a batch that has not begun has no end. */
+/**
+ * The later of two times; a batch that has not begun has no end.
+ * @param {number} one
+ * @param {number} other
+ */
 const last = (one, other) => (one === Infinity ? other : Math.max(one, other));
 
-/** Neighbours put together until there are few enough rows. */
+/**
+ * Neighbours put together until there are few enough rows.
+ * @param {Sum[]} batches
+ * @param {number} total
+ */
 function grouped(batches, total) {
   const size = Math.ceil(Math.max(total, batches.length) / MOST_ROWS);
+  /** @type {Sum[]} */
   const groups = [];
   for (const batch of batches) {
     const group = groups.at(-1);
@@ -70,6 +97,7 @@ function grouped(batches, total) {
   return groups;
 }
 
+/** @param {Sum} group @param {Sum} batch */
 function join(group, batch) {
   group.to = batch.to;
   group.total += batch.total;
@@ -87,6 +115,7 @@ class Row {
   #time = h("span", { class: "time" });
   element = h("li", {}, this.#name, h("span", { class: "lane" }, this.#bar), this.#time);
 
+  /** @param {Drawn} row */
   update(row) {
     const hasBegun = Number.isFinite(row.start);
     const name = nameOf(row);
@@ -103,13 +132,15 @@ class Row {
     setAttribute(this.element, "title", t("batches.label", { batch: name, done, failed, total: row.total, time }));
   }
 
+  /** @param {Drawn} row */
   #place({ start, end, scale }) {
-    const share = (time) => Math.max(0, (100 * time) / scale.length);
+    const share = (/** @type {number} */ time) => Math.max(0, (100 * time) / scale.length);
     const left = Math.min(share(start - scale.start), 99);
     this.#bar.style.left = `${left}%`;
     this.#bar.style.width = `${Math.max(1, Math.min(share(end - start), 100 - left))}%`;
   }
 }
 
+/** @param {Sum} sum */
 const nameOf = ({ from, to }) =>
   from === to ? t("batches.one", { n: from }) : t("batches.some", { from, to });

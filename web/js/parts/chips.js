@@ -3,7 +3,11 @@
 import { h, setText } from "../dom.js";
 import { hasWords, t } from "../language.js";
 
-/** The word of a state; one that is newer than this page is shown as it is. */
+/**
+ * The word of a state; one that is newer than this page is shown as it is.
+ * @param {string} kind
+ * @param {string} state
+ */
 export const wordOf = (kind, state) => (hasWords(`${kind}.${state}`) ? t(`${kind}.${state}`) : state);
 
 /**
@@ -13,10 +17,10 @@ export const wordOf = (kind, state) => (hasWords(`${kind}.${state}`) ? t(`${kind
 export function chip(kind, state) {
   const word = h("span");
   const element = h("span", { class: "chip" }, h("span", { class: "mark", "aria-hidden": "true" }), word);
-  element.show = (shown) => {
+  const show = (/** @type {string} */ shown) => {
     element.dataset.state = shown;
     setText(word, wordOf(kind, shown));
   };
-  if (state !== undefined) element.show(state);
-  return element;
+  if (state !== undefined) show(state);
+  return Object.assign(element, { show });
 }

@@ -6,11 +6,17 @@ import { t } from "../language.js";
 import { adviceFor, reasonInWords } from "./reasons.js";
 import { icon } from "./icons.js";
 
+/**
+ * @typedef {{node: Api.TaskNode, image?: string, reason: string, message: string}} Entry
+ * @typedef {{reason: string, entries: Entry[]}} Reason
+ */
+
 const SHOWN = 20;
 
 export class Failures {
   #count = h("span", { class: "count" });
   #groups = h("div", { class: "groups" });
+  /** @type {KeyedList<Reason>} */
   #list = new KeyedList(this.#groups, ({ reason }) => reason, (group) => new Group(group.reason));
   element = h(
     "section",
@@ -19,7 +25,7 @@ export class Failures {
     this.#groups,
   );
 
-  /** @param {object[]} nodes of the task */
+  /** @param {Api.TaskNode[]} nodes of the task */
   update(nodes) {
     const groups = groupByReason(nodes);
     this.element.hidden = groups.length === 0;
@@ -28,11 +34,16 @@ export class Failures {
   }
 }
 
+/** @param {Reason[]} groups */
 const countNodes = (groups) =>
   new Set(groups.flatMap(({ entries }) => entries.map(({ node }) => node.nodeName))).size;
 
-/** One entry for each failed image of each node in trouble; the most frequent reason first. */
+/**
+ * One entry for each failed image of each node in trouble; the most frequent reason first.
+ * @param {Api.TaskNode[]} nodes
+ */
 function groupByReason(nodes) {
+  /** @type {Map<string, Reason>} */
   const groups = new Map();
   for (const node of nodes) {
     if (node.state !== "failed" && node.state !== "retrying") continue;
@@ -45,12 +56,13 @@ function groupByReason(nodes) {
   return [...groups.values()].sort((one, other) => other.entries.length - one.entries.length);
 }
 
+/** @param {Api.TaskNode} node @returns {Entry[]} */
 function entriesOf(node) {
   const failed = node.images.filter(({ state, reason }) => state === "failed" && reason);
   if (failed.length === 0) {
     return [{ node, reason: node.reason ?? "Unknown", message: node.message ?? "" }];
   }
-  return failed.map(({ image, reason, message = "" }) => ({ node, image, reason, message }));
+  return failed.map(({ image, reason = "", message = "" }) => ({ node, image, reason, message }));
 }
 
 class Group {
@@ -58,11 +70,14 @@ class Group {
   #numbers = h("span", { class: "numbers" });
   #sample = h("span", { class: "raw sample" });
   #rows = h("tbody");
+  /** @type {KeyedList<Entry>} */
   #list = new KeyedList(this.#rows, keyOf, () => new Row());
   #more = h("button", { type: "button", class: "button quiet", onclick: () => this.#showMore() });
   #shown = SHOWN;
+  /** @type {Entry[]} */
   #entries = [];
 
+  /** @param {string} reason */
   constructor(reason) {
     setText(this.#title, reasonInWords(reason) || reason);
     const summary = h(
@@ -84,6 +99,7 @@ class Group {
     return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": t("why.title") }, table);
   }
 
+  /** @param {Reason} reason */
   update({ entries }) {
     this.#entries = entries;
     const nodes = [...new Set(entries.map(({ node }) => node))];
@@ -111,6 +127,7 @@ class Group {
   }
 }
 
+/** @param {Entry} entry */
 const keyOf = ({ node, image = "" }) => `${node.nodeName} ${image}`;
 
 class Row {
@@ -121,6 +138,7 @@ class Row {
   #time = timeElement();
   element = h("tr", {}, this.#node, this.#image, this.#attempt, this.#message, h("td", {}, this.#time));
 
+  /** @param {Entry} entry */
   update({ node, image, message }) {
     setText(this.#node, node.nodeName);
     setText(this.#image, image ?? t("why.agent"));
@@ -130,7 +148,9 @@ class Row {
   }
 }
 
+/** @param {string[]} texts */
 function mostFrequent(texts) {
+  /** @type {Map<string, number>} */
   const counts = new Map();
   for (const text of texts) counts.set(text, (counts.get(text) ?? 0) + 1);
   return [...counts].reduce((best, one) => (one[1] > best[1] ? one : best), ["", 0])[0];

@@ -3,15 +3,19 @@
 import { h, setAttribute, setText } from "../dom.js";
 import { NUMBERS } from "../create_draft.js";
 
+/**
+ * @typedef {{name: string, label: string, value: string, hint: string, lines?: number,
+ *            choices?: [string, string][], isWide?: boolean,
+ *            onInput: (value: string) => void}} FieldOptions
+ */
+
 export class Field {
   #hint;
   #faults;
   #input;
 
   /**
-   * @param {{name: string, label: string, value: string, hint: string, lines?: number,
-   *          choices?: [string, string][], isWide?: boolean,
-   *          onInput: (value: string) => void}} options
+   * @param {FieldOptions} options
    */
   constructor(options) {
     const { name, label, hint, isWide } = options;
@@ -47,8 +51,10 @@ export class Field {
   }
 }
 
+/** @param {string} name @param {string} hint */
 const describedBy = (name, hint) => (hint ? `${name}-fault ${name}-hint` : `${name}-fault`);
 
+/** @param {FieldOptions} options */
 function inputFor({ name, value, choices, lines }) {
   const common = { id: name, name, autocomplete: "off", spellcheck: "false" };
   if (choices) {
@@ -61,6 +67,10 @@ function inputFor({ name, value, choices, lines }) {
   return withValue(h("input", { ...common, type, min, max, step: NUMBERS[name] && 1 }), value);
 }
 
+/**
+ * @template {HTMLInputElement | HTMLSelectElement | HTMLTextAreaElement} Input
+ * @param {Input} input @param {string} value
+ */
 function withValue(input, value) {
   input.value = value;
   return input;

@@ -2,12 +2,15 @@
 
 import { h, setText } from "../dom.js";
 
+/** @typedef {[string, string, string | Node, string?]} Figure */
+
 export class Figures {
   element = h("dl", { class: "figures" });
+  /** @type {Map<string, {name: HTMLElement, value: HTMLElement, element: HTMLElement}>} */
   #rows = new Map();
 
   /**
-   * @param {[string, string, string | Node, string?][]} figures key, name, value, and a state for its
+   * @param {Figure[]} figures key, name, value, and a state for its
    *   colour. A value that is a node stays the one that was shown first.
    */
   show(figures) {
@@ -24,11 +27,13 @@ export class Figures {
     });
   }
 
+  /** @param {string} key @param {string | Node} value */
   #row(key, value) {
     const known = this.#rows.get(key);
     if (known) return known;
-    const row = { name: h("dt"), value: h("dd", {}, typeof value === "string" ? "" : value) };
-    row.element = h("div", {}, row.name, row.value);
+    const title = h("dt");
+    const shown = h("dd", {}, typeof value === "string" ? "" : value);
+    const row = { name: title, value: shown, element: h("div", {}, title, shown) };
     this.#rows.set(key, row);
     this.element.append(row.element);
     return row;

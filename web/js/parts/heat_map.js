@@ -29,12 +29,20 @@ const REPAINT = 100;
  * @property {string[]} states all of them
  */
 
+/**
+ * @typedef {{x: number, y: number, width: number, height: number}} Box in pixels
+ * @typedef {{width: number, height: number, gap: number, most: number}} NamedCells
+ */
+
 /** @template Item */
 export class HeatMap {
   /** @type {Item[]} */
   #items = [];
   #grid = { columns: 1, width: LARGEST, height: LARGEST, gap: 2, named: false, noted: false };
+  /** @type {Record<string, string>} of a cell, by state */
   #colours = {};
+  /** @type {Record<string, string>} of the words in it */
+  #textColours = {};
   #font = "sans-serif";
   /** @type {Set<number> | null} null: everything */
   #dirty = null;
@@ -44,7 +52,7 @@ export class HeatMap {
   #size = { width: 0, height: 0, ratio: 1 };
   #canvas = h("canvas", { tabindex: 0, role: "application" });
   #cursor = h("div", { class: "cursor", hidden: true });
-  #paper = this.#canvas.getContext("2d", { alpha: false });
+  #paper = /** @type {CanvasRenderingContext2D} */ (this.#canvas.getContext("2d", { alpha: false }));
   #painter = new Painter(() => this.#paint(), REPAINT);
   #observer = new ResizeObserver(() => this.#relayout());
   #stopTheme = () => {};
@@ -83,9 +91,9 @@ export class HeatMap {
    * @param {Set<number> | null} changed places; null: anything may have changed
    */
   show(items, changed) {
-    const sameNumber = items.length === this.#items.length;
+    const isResized = items.length !== this.#items.length;
     this.#items = items;
-    if (!sameNumber) this.#relayout();
+    if (isResized) this.#relayout();
     else this.#mark(changed);
     if (this.#at >= items.length) this.#choose(-1, false);
     else if (this.#at >= 0 && (changed === null || changed.has(this.#at))) this.#tell(false);
@@ -107,6 +115,7 @@ export class HeatMap {
     return this.#pinned;
   }
 
+  /** @param {Set<number> | null} changed */
   #mark(changed) {
     if (changed === null || this.#dirty === null) this.#dirty = null;
     else for (const place of changed) this.#dirty.add(place);
@@ -130,6 +139,7 @@ export class HeatMap {
     this.#mark(null);
   }
 
+  /** @param {number} place @returns {Box} */
   #boxOf(place) {
     const { columns, width, height, gap } = this.#grid;
     const column = place % columns;
@@ -142,6 +152,7 @@ export class HeatMap {
     };
   }
 
+  /** @param {MouseEvent} event */
   #placeAt(event) {
     const { columns, width, height } = this.#grid;
     const column = Math.floor(event.offsetX / width);
@@ -152,17 +163,20 @@ export class HeatMap {
   // ── painting ──
 
   #readColours() {
-    const read = (names) => this.#resolve(names);
+    const read = (/** @type {string} */ names) => this.#resolve(names);
     this.#font = getComputedStyle(document.body).fontFamily;
-    this.#colours = { background: read("--surface"), back: read("--cell-back"), text: {} };
+    this.#colours = { background: read("--surface"), back: read("--cell-back") };
     for (const state of this.nature.states) {
       this.#colours[state] = read(`--cell-${state}`);
-      this.#colours.text[state] = read(`--cell-text-${state}, var(--text)`);
+      this.#textColours[state] = read(`--cell-text-${state}, var(--text)`);
     }
     this.#mark(null);
   }
 
-  /** A theme's colour as a canvas takes it: the cursor, which has no text, lends its own. */
+  /**
+   * A theme's colour as a canvas takes it: the cursor, which has no text, lends its own.
+   * @param {string} names
+   */
   #resolve(names) {
     this.#cursor.style.color = `var(${names})`;
     return getComputedStyle(this.#cursor).color;
@@ -174,7 +188,7 @@ export class HeatMap {
     if (this.#dirty === null) {
       this.#paper.fillStyle = this.#colours.background;
       this.#paper.fillRect(0, 0, width, height);
-      this.#items.forEach((_, place) => this.#paintCell(place));
+      for (const place of this.#items.keys()) this.#paintCell(place);
     } else {
       for (const place of this.#dirty) this.#paintCell(place);
     }
@@ -182,6 +196,7 @@ export class HeatMap {
     this.#dirty = new Set();
   }
 
+  /** @param {number} place */
   #paintCell(place) {
     const item = this.#items[place];
     if (item === undefined) return;
@@ -194,6 +209,7 @@ export class HeatMap {
     if (this.#grid.named) this.#paintName(item, box, state);
   }
 
+  /** @param {Box} box */
   #clear(box) {
     this.#paper.globalAlpha = 1;
     if (!this.#only && !this.#grid.named) return; // a full colour covers what was there
@@ -201,6 +217,7 @@ export class HeatMap {
     this.#paper.fillRect(box.x, box.y, box.width, box.height);
   }
 
+  /** @param {Box} box @param {string} colour */
   #fill(box, colour) {
     this.#paper.fillStyle = colour;
     if (!this.#grid.named) {
@@ -212,7 +229,12 @@ export class HeatMap {
     this.#paper.fill();
   }
 
-  /** A cell fills up as its bytes come: to the right, upwards, or in strength where it is tiny. */
+  /**
+   * A cell fills up as its bytes come: to the right, upwards, or in strength where it is tiny.
+   * @param {Item} item
+   * @param {Box} box
+   * @param {string} state
+   */
   #paintMoving(item, box, state) {
     const share = this.nature.share(item);
     this.#fill(box, this.#colours.back);
@@ -233,15 +255,17 @@ export class HeatMap {
     } else this.#paper.fillRect(box.x, y, width, height);
   }
 
+  /** @param {Item} item @param {Box} box @param {string} state */
   #paintName(item, box, state) {
     const middle = box.y + box.height / 2 + 0.5;
     const note = this.#grid.noted ? this.nature.note(item) : "";
-    this.#paper.fillStyle = this.#colours.text[state];
+    this.#paper.fillStyle = this.#textColours[state];
     this.#paper.textBaseline = "middle";
     this.#write(this.nature.name(item), "600 12.5px", box, note ? middle - 9 : middle);
     if (note) this.#write(note, "400 12px", box, middle + 9);
   }
 
+  /** @param {string} text @param {string} font @param {Box} box @param {number} y */
   #write(text, font, box, y) {
     this.#paper.font = `${font} ${this.#font}`;
     this.#paper.fillText(fitted(this.#paper, text, box.width - 18), box.x + 9, y);
@@ -269,6 +293,7 @@ export class HeatMap {
     });
   }
 
+  /** @param {KeyboardEvent} event */
   #onKey(event) {
     if (event.key === "Enter" || event.key === " ") this.#pinned = this.#at >= 0 && !this.#pinned;
     else if (event.key === "Escape") return this.release();
@@ -282,8 +307,10 @@ export class HeatMap {
     this.#tell(true);
   }
 
+  /** @param {string} key */
   #moved(key) {
     const { columns } = this.#grid;
+    /** @type {Record<string, number>} */
     const moves = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns };
     if (key === "Home") return 0;
     if (key === "End") return this.#items.length - 1;
@@ -291,6 +318,7 @@ export class HeatMap {
     return this.#at < 0 ? 0 : this.#at + moves[key];
   }
 
+  /** @param {number} place @param {boolean} byKey */
   #choose(place, byKey) {
     if (place === this.#at) return;
     this.#at = place;
@@ -298,6 +326,7 @@ export class HeatMap {
     this.#tell(byKey);
   }
 
+  /** @param {boolean} byKey */
   #tell(byKey) {
     this.onChoose(this.#at < 0 ? null : this.#items[this.#at], byKey);
   }
@@ -313,22 +342,28 @@ export class HeatMap {
   }
 }
 
-/** The largest cells with which so many items are not higher than the map may be. */
+/**
+ * The largest cells with which so many items are not higher than the map may be.
+ * @param {number} count
+ * @param {number} width
+ */
 function gridFor(count, width) {
   if (count <= NOTED.most) return { ...namedGrid(width, NOTED), noted: true };
   if (count <= NAMED.most) return namedGrid(width, NAMED);
   const ideal = Math.floor(Math.sqrt((width * HEIGHT) / count));
   const side = Math.max(SMALLEST, Math.min(ideal, LARGEST));
-  const gap = side >= 14 ? 3 : side >= 8 ? 2 : 1;
+  const gap = 1 + Number(side >= 8) + Number(side >= 14);
   const columns = Math.max(1, Math.floor(width / side));
   return { columns, width: width / columns, height: side, gap, named: false, noted: false };
 }
 
+/** @param {number} width @param {NamedCells} cells */
 function namedGrid(width, { width: least, height, gap }) {
   const columns = Math.max(1, Math.floor(width / least));
   return { columns, width: width / columns, height, gap, named: true, noted: false };
 }
 
+/** @param {CanvasRenderingContext2D} paper @param {string} text @param {number} width */
 function fitted(paper, text, width) {
   if (paper.measureText(text).width <= width) return text;
   let end = text.length;

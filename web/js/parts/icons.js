@@ -18,7 +18,9 @@ const PATHS = {
   warning: "M8 2.5l6 10.5H2zM8 6.5v3M8 11.2v.3",
 };
 
-/** @param {keyof typeof PATHS} name */
+/** @typedef {keyof typeof PATHS} IconName */
+
+/** @param {IconName} name */
 export function icon(name) {
   const attributes = { viewBox: "0 0 16 16", class: "icon", "aria-hidden": "true" };
   const element = svg("svg", attributes, svg("path", { d: PATHS[name] }));

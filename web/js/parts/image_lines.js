@@ -7,6 +7,8 @@ import { t } from "../language.js";
 const LEAST_LINES = 3;
 const MOST_LINES = 12;
 
+/** @typedef {import("../create_draft.js").ImageLine} ImageLine */
+
 export class ImageLines {
   #input;
   #verdicts = h("ol", { class: "verdicts", id: "images-verdicts" });
@@ -40,6 +42,7 @@ export class ImageLines {
     this.#judge();
   }
 
+  /** @param {() => void} onInput */
   #typed(onInput) {
     this.draft.images = this.#input.value;
     this.#told.clear();
@@ -59,39 +62,40 @@ export class ImageLines {
     const general = faults.filter(({ row }) => row === undefined);
     setText(this.#fault, general.map(({ text }) => text).join(" "));
     this.#fault.hidden = general.length === 0;
-    this.#told = new Map(faults.filter(({ row }) => row !== undefined).map(({ row, text }) => [row, text]));
+    this.#told = new Map(faults.flatMap(({ row, text }) => (row === undefined ? [] : [[row, text]])));
     setAttribute(this.#input, "aria-invalid", faults.length > 0 ? "true" : null);
     this.#judge();
   }
 
   focus(row = 0) {
-    const lines = this.#input.value.split("\n");
-    const start = lines.slice(0, row).join("\n").length + (row > 0 ? 1 : 0);
+    const { start, text } = readLines(this.draft)[row];
     this.#input.focus();
-    this.#input.setSelectionRange(start, start + (lines[row] ?? "").length);
+    this.#input.setSelectionRange(start, start + text.length);
   }
 
   #judge() {
     const lines = readLines(this.draft);
-    this.#input.rows = Math.max(LEAST_LINES, Math.min(lines.length, MOST_LINES));
+    this.#input.rows = Math.max(LEAST_LINES, Math.min(lines[lines.length - 1].line, MOST_LINES));
     const shown = lines.flatMap((line, index) => (line.text ? [this.#verdict(line, index)] : []));
     this.#verdicts.replaceChildren(...shown);
     this.#verdicts.hidden = shown.length === 0;
   }
 
+  /** @param {ImageLine} line @param {number} index */
   #verdict(line, index) {
     const [state, text] = this.#judgement(line, index);
-    const number = h("span", { class: "line" }, index + 1);
+    const number = h("span", { class: "line" }, line.line);
     const mark = h("span", { class: "mark", "aria-hidden": "true" });
     const item = h("li", {}, number, mark, h("span", {}, text));
     item.dataset.state = state;
     return item;
   }
 
+  /** @param {ImageLine} line @param {number} index @returns {[string, string]} */
   #judgement({ canonical, fault, values, sameAs }, index) {
     if (fault) return ["failed", t(`reference.${fault}`, values)];
-    if (this.#told.has(index)) return ["failed", this.#told.get(index)];
+    if (this.#told.has(index)) return ["failed", this.#told.get(index) ?? ""];
     if (sameAs !== undefined) return ["waiting", t("form.images.double", { n: sameAs })];
-    return ["succeeded", canonical];
+    return ["succeeded", canonical ?? ""];
   }
 }

@@ -4,8 +4,21 @@ import { h, KeyedList, setText } from "../dom.js";
 import { bytes, duration, number } from "../format.js";
 import { t } from "../language.js";
 
+/**
+ * @typedef {object} Sum of one image over all nodes
+ * @property {string} image
+ * @property {number} size bytes
+ * @property {number} total nodes
+ * @property {number} done
+ * @property {number} present
+ * @property {number} failed
+ * @property {number[]} seconds of each pull
+ * @property {{name: string, seconds: number} | null} slowest
+ */
+
 export class ImageTable {
   #rows = h("tbody");
+  /** @type {KeyedList<Sum>} */
   #list = new KeyedList(this.#rows, ({ image }) => image, () => new Row());
   element = h(
     "section",
@@ -14,7 +27,7 @@ export class ImageTable {
     h("div", { class: "scroll" }, h("table", { class: "images" }, head(), this.#rows)),
   );
 
-  /** @param {string[]} images @param {object[]} nodes */
+  /** @param {string[]} images @param {Api.TaskNode[]} nodes */
   update(images, nodes) {
     this.#list.show(summarize(images, nodes));
   }
@@ -43,6 +56,7 @@ class Row {
     this.element = h("tr", {}, this.#name, this.#size, done, this.#typical, this.#slowest);
   }
 
+  /** @param {Sum} image */
   update(image) {
     setText(this.#name, image.image);
     setText(this.#size, image.size ? bytes(image.size) : "–");
@@ -51,16 +65,18 @@ class Row {
     showPart(this.#part, image.done, image.total);
     showPart(this.#failed, image.failed, image.total);
     setText(this.#typical, image.seconds.length ? duration(median(image.seconds)) : "–");
-    const slowest = image.slowest;
+    const { slowest } = image;
     setText(this.#slowest, slowest ? `${slowest.name} · ${duration(slowest.seconds)}` : "–");
   }
 }
 
-function showPart(part, count, total) {
-  part.hidden = count === 0;
-  part.style.width = `${(100 * count) / (total || 1)}%`;
+/** @param {HTMLElement} part @param {number} done @param {number} total */
+function showPart(part, done, total) {
+  part.hidden = done === 0;
+  part.style.width = `${(100 * done) / (total || 1)}%`;
 }
 
+/** @param {Sum} sum */
 function notesOf({ present, failed }) {
   const words = [];
   if (present) words.push(t("images.present", { n: present }));
@@ -68,13 +84,19 @@ function notesOf({ present, failed }) {
   return words.join(" · ");
 }
 
-/** One pass over all nodes; names that differ only in spelling are one image of the task. */
+/**
+ * One pass over all nodes; names that differ only in spelling are one image of the task.
+ * @param {string[]} images
+ * @param {Api.TaskNode[]} nodes
+ */
 function summarize(images, nodes) {
+  /** @type {Map<string, Sum>} */
   const found = new Map();
   for (const node of nodes) {
     for (const image of node.images) {
-      if (!found.has(image.image)) found.set(image.image, blank(image.image));
-      count(found.get(image.image), image, node);
+      const sum = found.get(image.image) ?? blank(image.image);
+      found.set(image.image, sum);
+      count(sum, image, node);
     }
   }
   const total = nodes.length;
@@ -82,11 +104,13 @@ function summarize(images, nodes) {
   return named.map((image) => ({ ...image, total }));
 }
 
+/** @param {string} image @returns {Sum} */
 const blank = (image) =>
-  ({ image, size: 0, done: 0, present: 0, failed: 0, seconds: [], slowest: null });
+  ({ image, size: 0, total: 0, done: 0, present: 0, failed: 0, seconds: [], slowest: null });
 
+/** @param {Sum} sum @param {Api.NodeImage} image @param {Api.TaskNode} node */
 function count(sum, image, node) {
-  if (image.totalBytes > sum.size) sum.size = image.totalBytes;
+  sum.size = Math.max(sum.size, image.totalBytes ?? 0);
   if (image.state === "failed" && node.state === "failed") sum.failed += 1; // or it is tried again
   if (image.state === "present") sum.present += 1;
   if (image.state === "present" || image.state === "pulled") sum.done += 1;
@@ -97,7 +121,8 @@ function count(sum, image, node) {
   }
 }
 
+/** @param {number[]} values */
 function median(values) {
   values.sort((one, other) => one - other);
-  return values[values.length >> 1];
+  return values[Math.floor(values.length / 2)];
 }

@@ -5,7 +5,10 @@ import { h, setAttribute, setText } from "../dom.js";
 import { t } from "../language.js";
 import { button, iconButton } from "./buttons.js";
 
+/** @type {Record<string, string>} */
 const SYMBOLS = { is: "=", Gt: ">", Lt: "<" };
+
+/** @typedef {import("../create_draft.js").LabelRow} LabelRow */
 
 export class LabelRows {
   #rows = h("div", { class: "label-rows" });
@@ -38,7 +41,7 @@ export class LabelRows {
     this.#fault.hidden = faults.length === 0;
     [...this.#rows.children].forEach((row, index) => {
       const isWrong = faults.some((fault) => fault.row === index);
-      setAttribute(row.querySelector("input"), "aria-invalid", isWrong ? "true" : null);
+      setAttribute(/** @type {Element} */ (row.querySelector("input")), "aria-invalid", isWrong ? "true" : null);
     });
   }
 
@@ -53,6 +56,7 @@ export class LabelRows {
     this.focus(this.draft.labels.length - 1);
   }
 
+  /** @param {LabelRow} row */
   #removeRow(row) {
     const index = this.draft.labels.indexOf(row);
     this.draft.labels.splice(index, 1);
@@ -65,6 +69,7 @@ export class LabelRows {
     this.#rows.replaceChildren(...this.draft.labels.map((row) => this.#row(row)));
   }
 
+  /** @param {LabelRow} row */
   #row(row) {
     const value = this.#input(row, "value", valueName(row));
     const operator = h(
@@ -78,6 +83,7 @@ export class LabelRows {
     return h("div", { class: "label-row" }, this.#input(row, "key", t("form.labels.key")), operator, value, remove);
   }
 
+  /** @param {LabelRow} row @param {"key" | "value"} field @param {string} name */
   #input(row, field, name) {
     const input = h("input", {
       type: "text",
@@ -95,6 +101,7 @@ export class LabelRows {
     return input;
   }
 
+  /** @param {LabelRow} row @param {HTMLSelectElement} operator @param {HTMLInputElement} value */
   #choose(row, operator, value) {
     row.operator = operator.value;
     value.hidden = !takesValue(row);
@@ -104,7 +111,9 @@ export class LabelRows {
   }
 }
 
+/** @param {LabelRow} row */
 const valueName = ({ operator }) =>
   t(operator === "In" || operator === "NotIn" ? "form.labels.values" : "form.labels.value");
 
+/** @param {string} name */
 const inWords = (name) => SYMBOLS[name] ?? t(`form.labels.${name}`);

@@ -6,6 +6,7 @@ import { t } from "../language.js";
 import { wordOf } from "./chips.js";
 
 export class Legend {
+  /** @type {Map<string, {element: HTMLElement, count: HTMLElement}>} */
   #buttons = new Map();
   #chosen = "";
 
@@ -20,6 +21,7 @@ export class Legend {
     for (const state of states) this.#add(kind, state);
   }
 
+  /** @param {string} kind @param {string} state */
   #add(kind, state) {
     const count = h("b");
     const mark = h("span", { class: "mark", "aria-hidden": "true" });
@@ -38,6 +40,7 @@ export class Legend {
     }
   }
 
+  /** @param {string} state */
   #press(state) {
     this.#chosen = this.#chosen === state ? "" : state;
     for (const [name, { element }] of this.#buttons) {

@@ -16,19 +16,21 @@ export class NodeDetails {
     this.show(null, false);
   }
 
-  /** @param {object | null} node @param {boolean} isPinned whether it stays when left */
+  /** @param {Api.TaskNode | null} node @param {boolean} isPinned whether it stays when left */
   show(node, isPinned) {
     this.element.classList.toggle("pinned", isPinned);
     if (node === null) replace(this.element, h("p", { class: "hint" }, t("map.choose")));
     else replace(this.element, this.#head(node, isPinned), facts(node), why(node), images(node));
   }
 
+  /** @param {Api.TaskNode} node @param {boolean} isPinned */
   #head(node, isPinned) {
     const close = iconButton({ icon: "close", label: t("map.close"), onclick: this.onClose });
     return h("header", {}, h("h3", {}, node.nodeName), chip("state", node.state), isPinned && close);
   }
 }
 
+/** @param {Api.TaskNode} node */
 function facts(node) {
   const words = [t("map.batch", { n: node.batch }), t("map.attempt", { n: node.attempt })];
   const line = h("p", { class: "facts" }, words.join(" · "));
@@ -36,12 +38,13 @@ function facts(node) {
   return line;
 }
 
-/** The words around a time, whichever order the language puts them in. */
+/** The words around a time, whichever order the language puts them in. @param {string} time */
 function nextTry(time) {
   const [before, after] = t("map.next", { time: "\n" }).split("\n");
   return [before, timeElement(time), after];
 }
 
+/** @param {Api.TaskNode} node */
 function why(node) {
   if (!node.reason) return null;
   return h(
@@ -52,13 +55,16 @@ function why(node) {
   );
 }
 
+/** @param {Api.TaskNode} node */
 const images = (node) => h("ul", { class: "image-states" }, node.images.map(imageLine));
 
+/** @param {Api.NodeImage} image */
 function imageLine(image) {
   const share = shareOf(image);
-  const track = h("span", { class: "track" }, h("span"));
+  const done = h("span");
+  const track = h("span", { class: "track" }, done);
   track.dataset.state = image.state;
-  track.firstElementChild.style.width = `${100 * share}%`;
+  done.style.width = `${100 * share}%`;
   return h(
     "li",
     {},
@@ -69,11 +75,13 @@ function imageLine(image) {
   );
 }
 
+/** @param {Api.NodeImage} image */
 function shareOf(image) {
   if (image.state === "pulled" || image.state === "present") return 1;
   return image.totalBytes ? Math.min((image.bytes ?? 0) / image.totalBytes, 1) : 0;
 }
 
+/** @param {Api.NodeImage} image @param {number} share */
 function numbers(image, share) {
   const words = [];
   if (image.state === "pulling" && image.totalBytes) {

@@ -11,6 +11,11 @@ const SHOWN = 8;
 const PAGE = 1_000;
 const UNKNOWN_SHOWN = 5;
 
+/**
+ * @typedef {{selector: string, names: string[], batchSize: number}} Wanted
+ * @typedef {{nodes: Api.Node[], total: number, unknown?: string[]}} Found
+ */
+
 export class NodePreview {
   #count = h("p", { class: "big" });
   #batches = h("p", { class: "hint" });
@@ -45,8 +50,10 @@ export class NodePreview {
     this.#abort.abort();
   }
 
+  /** @param {Wanted} wanted */
   async #load(wanted) {
-    const { signal } = (this.#abort = new AbortController());
+    this.#abort = new AbortController();
+    const { signal } = this.#abort;
     try {
       const found = wanted.names.length ? await named(wanted, signal) : await first(wanted, signal);
       this.#show(found, wanted);
@@ -55,6 +62,7 @@ export class NodePreview {
     }
   }
 
+  /** @param {Found} found @param {Wanted} wanted */
   #show({ nodes, total, unknown = [] }, { batchSize }) {
     setText(this.#count, total ? t("form.preview", { n: total }) : t("form.preview.none"));
     this.#count.dataset.state = total ? "" : "failed";
@@ -64,6 +72,7 @@ export class NodePreview {
     setText(this.#fault, unknown.length ? t("form.names.unknown", { names: inShort(unknown) }) : "");
   }
 
+  /** @param {import("../server.js").Problem} problem */
   #complain(problem) {
     replace(this.#names);
     setText(this.#count, "–");
@@ -72,16 +81,25 @@ export class NodePreview {
   }
 }
 
+/** @param {string} text @param {number} limit */
 const query = (text, limit, offset = 0) =>
   `/nodes?${new URLSearchParams({ selector: text, limit: String(limit), offset: String(offset) })}`;
 
+/** @param {Wanted} wanted @param {AbortSignal} signal @returns {Promise<Found>} */
 const first = (wanted, signal) => get(query(wanted.selector, SHOWN), signal);
 
-/** The named ones among all that match: names cannot be asked for together. */
+/**
+ * The named ones among all that match: names cannot be asked for together.
+ * @param {Wanted} wanted
+ * @param {AbortSignal} signal
+ * @returns {Promise<Found>}
+ */
 async function named(wanted, signal) {
   const wantedNames = new Set(wanted.names);
+  /** @type {Api.Node[]} */
   const found = [];
   for (let offset = 0, total = 1; offset < total; offset += PAGE) {
+    /** @type {Api.NodeList} */
     const page = await get(query(wanted.selector, PAGE, offset), signal);
     total = page.total;
     found.push(...page.nodes.filter(({ name }) => wantedNames.has(name)));
@@ -90,6 +108,7 @@ async function named(wanted, signal) {
   return { nodes: found, total: found.length, unknown: [...wantedNames] };
 }
 
+/** @param {Api.Node} node */
 function nodeName({ name, connected }) {
   const item = h("li", {}, h("span", { class: "mark", "aria-hidden": "true" }), name);
   item.dataset.state = connected ? "idle" : "away";
@@ -97,9 +116,11 @@ function nodeName({ name, connected }) {
   return item;
 }
 
+/** @param {number} count */
 const more = (count) =>
   count > 0 ? h("li", { class: "hint" }, t("form.preview.more", { n: count })) : null;
 
+/** @param {string[]} texts */
 const inShort = (texts) =>
   texts.length <= UNKNOWN_SHOWN
     ? texts.join(", ")

@@ -21,6 +21,7 @@ export class NodeRow {
   #agent = h("td", { role: "cell", class: "cell-agent" });
   #seen = h("td", { role: "cell", class: "cell-seen" });
   #time = timeElement();
+  /** @type {Api.Node | null} */
   #node = null;
   element = h(
     "tr",
@@ -35,7 +36,7 @@ export class NodeRow {
     this.#seen,
   );
 
-  /** @param {object} node */
+  /** @param {Api.Node} node */
   update(node) {
     if (node === this.#node) return;
     this.#node = node;
@@ -56,6 +57,7 @@ export class NodeRow {
     this.#showSeen(node);
   }
 
+  /** @param {Record<string, string>} labels */
   #showLabels(labels) {
     const texts = Object.entries(labels).map(([key, value]) => (value ? `${key}=${value}` : key));
     const more = texts.length > LABELS_SHOWN ? [`+${texts.length - LABELS_SHOWN}`] : [];
@@ -64,6 +66,7 @@ export class NodeRow {
     this.#labels.title = texts.join("\n");
   }
 
+  /** @param {Api.ImageDisk} [disk] */
   #showDisk(disk) {
     this.#track.hidden = !disk;
     setText(this.#disk, disk ? bytes(disk.freeBytes) : "–");
@@ -74,6 +77,7 @@ export class NodeRow {
     this.#used.style.width = `${100 * used}%`;
   }
 
+  /** @param {Api.Node} node */
   #showSeen({ connected, lastSeen }) {
     if (connected || !lastSeen) return replace(this.#seen, connected ? t("nodes.seen.now") : "–");
     this.#time.show(lastSeen);

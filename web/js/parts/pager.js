@@ -43,6 +43,7 @@ export class Pager {
     this.element.hidden = total <= SIZES[0] && page.offset === 0;
   }
 
+  /** @param {number} direction */
   #go(direction) {
     this.onPage(Math.max(0, this.#page.offset + direction * this.#page.limit));
   }

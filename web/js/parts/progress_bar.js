@@ -4,6 +4,7 @@ import { h, setAttribute, setText } from "../dom.js";
 import { number, percent } from "../format.js";
 import { t } from "../language.js";
 
+/** @type {[string, (progress: Api.TaskProgress) => number][]} */
 const PARTS = [
   ["succeeded", (progress) => progress.completedNodes],
   ["pulling", (progress) => progress.pullingNodes + (progress.assignedNodes ?? 0)],
@@ -31,10 +32,10 @@ export class ProgressBar {
     );
   }
 
-  /** @param {object} task */
+  /** @param {Api.Task} task */
   update(task) {
     const { progress } = task;
-    PARTS.forEach(([, count], index) => this.#size(index, count(progress), progress.totalNodes));
+    for (const [index, [, count]] of PARTS.entries()) this.#size(index, count(progress), progress.totalNodes);
     const hasNodes = progress.totalNodes > 0;
     setText(this.#share, hasNodes ? percent(progress.percentage) : "");
     const words = hasNodes ? inWords(progress) : whyNone(task);
@@ -44,6 +45,7 @@ export class ProgressBar {
     setAttribute(this.#bar, "aria-valuetext", words.map(([, text]) => text).join(", "));
   }
 
+  /** @param {number} index @param {number} count @param {number} total */
   #size(index, count, total) {
     const part = this.#parts[index];
     part.hidden = count === 0;
@@ -52,14 +54,23 @@ export class ProgressBar {
   }
 }
 
-/** The service may say why; that stands beside the bar already. */
+/**
+ * The service may say why; that stands beside the bar already.
+ * @param {Api.Task} task
+ * @returns {[string, string][]}
+ */
 const whyNone = ({ status, message }) =>
   [["", message || status !== "pending" ? "" : t("progress.pending")]];
 
-/** @returns {[string, string][]} a state, for its colour, and words; what is zero is left out */
+/**
+ * What is zero is left out.
+ * @param {Api.TaskProgress} progress
+ * @returns {[string, string][]} a state, for its colour, and words
+ */
 function inWords(progress) {
   const total = progress.totalNodes;
   const pulling = progress.pullingNodes + (progress.assignedNodes ?? 0);
+  /** @type {[string, number][]} */
   const counts = [
     ["failed", progress.failedNodes],
     ["retrying", progress.retryingNodes],
@@ -71,15 +82,16 @@ function inWords(progress) {
     ["", t("progress.nodes", { n: total, done: number(progress.completedNodes) })],
     ...counts
       .filter(([, count]) => count > 0)
-      .map(([state, count]) => [state, t(`progress.${state}`, { n: count })]),
+      .map(([state, count]) => /** @type {[string, string]} */ ([state, t(`progress.${state}`, { n: count })])),
   ];
 }
 
+/** @param {Element} element @param {[string, string][]} words */
 function showWords(element, words) {
   words.forEach(([state, text], index) => {
     const word = element.children[index] ?? element.appendChild(h("span"));
     setAttribute(word, "data-state", state || null);
     setText(word, text);
   });
-  while (element.children.length > words.length) element.lastElementChild.remove();
+  while (element.children.length > words.length) element.lastElementChild?.remove();
 }

@@ -12,7 +12,9 @@ const PERMANENT = new Set([
   "Cancelled",
 ]);
 
+/** @param {string} reason */
 export const reasonInWords = (reason) => (hasWords(`reason.${reason}`) ? t(`reason.${reason}`) : "");
 
+/** @param {string} reason */
 export const adviceFor = (reason) =>
   t(PERMANENT.has(reason) ? "reason.hint.mend" : "reason.hint.retry");

@@ -9,10 +9,13 @@ import { isOver } from "../state/task_order.js";
 import { button } from "./buttons.js";
 import { askToCancel } from "./dialogs.js";
 
+/** @typedef {import("./buttons.js").ButtonOptions & {key: string}} Action */
+
 export class TaskActions {
   element = h("div", { class: "buttons" });
   #shown = "";
-  #task;
+  /** One key for one repetition: asked for twice, because the answer was lost, it makes one task. */
+  #keys = { failed: newKey(), all: newKey() };
 
   /**
    * @param {import("../app.js").Shell} shell
@@ -24,9 +27,8 @@ export class TaskActions {
     this.onDone = onDone;
   }
 
-  /** @param {object} task */
+  /** @param {Api.Task} task */
   update(task) {
-    this.#task = task;
     const wanted = this.#wanted(task);
     const key = wanted.map(({ key: name }) => name).join();
     if (key === this.#shown) return; // a button that is being pressed stays
@@ -34,14 +36,16 @@ export class TaskActions {
     this.element.replaceChildren(...wanted.map((options) => button(options)));
   }
 
+  /** @param {Api.Task} task @returns {Action[]} */
   #wanted(task) {
     if (!isOver(task)) return [this.#cancelButton(task)];
     const failed = task.progress.failedNodes;
-    const retry = failed > 0 ? [this.#retryButton(failed)] : [];
+    const retry = failed > 0 ? [this.#retryButton(task, failed)] : [];
     const again = this.#againButton(task, failed > 0);
     return this.small && failed > 0 ? retry : [...retry, again];
   }
 
+  /** @param {Api.Task} task @returns {Action} */
   #cancelButton(task) {
     return {
       key: "cancel",
@@ -49,33 +53,36 @@ export class TaskActions {
       icon: "stop",
       label: t("action.cancel.task", { task: imagesInShort(task.images) }),
       kind: this.small ? "quiet" : "danger",
-      onclick: () => this.#cancel(),
+      onclick: () => this.#cancel(task),
     };
   }
 
-  #retryButton(failed) {
+  /** @param {Api.Task} task @param {number} failed @returns {Action} */
+  #retryButton(task, failed) {
     return {
       key: `retry${failed}`,
       text: this.small ? t("action.retry") : t("action.retry.n", { n: failed }),
       icon: "retry",
       kind: this.small ? "quiet" : "primary",
-      onclick: () => this.#repeat("failed"),
+      onclick: () => this.#repeat(task, "failed"),
     };
   }
 
+  /** @param {Api.Task} task @param {boolean} isSecond @returns {Action} */
   #againButton(task, isSecond) {
+    const kind = isSecond ? "" : "primary";
     return {
       key: "again",
       text: t("action.again"),
       icon: "again",
       label: t("action.again.task", { task: imagesInShort(task.images) }),
-      kind: this.small ? "quiet" : isSecond ? "" : "primary",
-      onclick: () => this.#repeat("all"),
+      kind: this.small ? "quiet" : kind,
+      onclick: () => this.#repeat(task, "all"),
     };
   }
 
-  async #cancel() {
-    const { taskId, images } = this.#task;
+  /** @param {Api.Task} task */
+  async #cancel({ taskId, images }) {
     if (!(await askToCancel(imagesInShort(images)))) return;
     await this.#attempt(async () => {
       await remove(`/tasks/${encodeURIComponent(taskId)}`);
@@ -83,26 +90,31 @@ export class TaskActions {
     });
   }
 
-  #repeat(nodes) {
+  /** @param {Api.Task} task @param {Api.RetryNodes} nodes */
+  #repeat({ taskId }, nodes) {
     return this.#attempt(async () => {
-      const path = `/tasks/${encodeURIComponent(this.#task.taskId)}/retry`;
-      const task = await post(path, { nodes }, newKey());
+      const path = `/tasks/${encodeURIComponent(taskId)}/retry`;
+      const task = await post(path, { nodes }, this.#keys[nodes]);
+      this.#keys[nodes] = newKey();
       this.shell.tell(t("action.started"));
       location.hash = taskLink(task.taskId);
     });
   }
 
-  /** While an action is under way, none can be begun: a double click is one. */
+  /**
+   * While an action is under way, none can be begun: a double click is one.
+   * @param {() => Promise<void>} action
+   */
   async #attempt(action) {
     const buttons = [...this.element.querySelectorAll("button")];
-    buttons.forEach((one) => (one.disabled = true));
+    for (const one of buttons) one.disabled = true;
     try {
       await action();
       this.onDone();
     } catch (problem) {
       this.shell.complain(problem);
     } finally {
-      buttons.forEach((one) => (one.disabled = false));
+      for (const one of buttons) one.disabled = false;
     }
   }
 }

@@ -13,6 +13,7 @@ import { NodeDetails } from "./node_details.js";
 
 const STATES = ["succeeded", "pulling", "assigned", "retrying", "failed", "waiting", "cancelled"];
 
+/** @type {import("./heat_map.js").Nature<Api.TaskNode>} */
 const NATURE = {
   name: (node) => node.nodeName,
   state: (node) => node.state,
@@ -21,7 +22,7 @@ const NATURE = {
   states: STATES,
 };
 
-/** What is to be said of a node in three words: how far, or why not. */
+/** What is to be said of a node in three words: how far, or why not. @param {Api.TaskNode} node */
 function noteOfNode(node) {
   if (node.state === "failed" || node.state === "retrying") return node.reason ?? "";
   if (node.state !== "pulling") return wordOf("state", node.state);
@@ -59,7 +60,7 @@ export class TaskMap {
     this.#map.stop();
   }
 
-  /** @param {object} task @param {import("../state/task_watch.js").TaskWatch} watch */
+  /** @param {Api.Task} task @param {import("../state/task_watch.js").TaskWatch} watch */
   update(task, watch) {
     const { nodes, loading } = watch;
     const counts = countStates(nodes);
@@ -71,12 +72,14 @@ export class TaskMap {
     this.#map.show(nodes, watch.takeChanged());
   }
 
+  /** @param {Api.Task} task @param {Api.TaskNode[]} nodes @param {number | null} loading */
   #whyNone(task, nodes, loading) {
     if (nodes.length > 0) return "";
     if (isOver(task) && loading === null) return t("map.nothing");
     return t("map.none");
   }
 
+  /** @param {Api.TaskNode | null} node @param {boolean} byKey */
   #choose(node, byKey) {
     this.#details.show(node, this.#map.isPinned);
     if (node === null || !byKey) return;
@@ -85,11 +88,13 @@ export class TaskMap {
   }
 }
 
+/** @param {number} count @param {number | null} loading */
 function noteOf(count, loading) {
   if (loading !== null) return t("map.loading", { n: count, total: loading });
   return count ? number(count) : "";
 }
 
+/** @param {number} count @param {Record<string, number>} counts */
 function labelOf(count, counts) {
   const parts = STATES.filter((state) => counts[state]).map(
     (state) => `${wordOf("state", state)} ${number(counts[state])}`,

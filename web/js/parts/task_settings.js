@@ -15,7 +15,7 @@ export class TaskSettings {
     this.#list,
   );
 
-  /** They never change, so that they are shown once. @param {object} task */
+  /** They never change, so that they are shown once. @param {Api.Task} task */
   update(task) {
     if (this.#shown === task.taskId) return;
     this.#shown = task.taskId;
@@ -24,7 +24,7 @@ export class TaskSettings {
   }
 }
 
-/** @returns {[string, string | Node | Node[]][]} */
+/** @param {Api.Task} task @returns {[string, string | Node | Node[]][]} */
 function settings(task) {
   return [
     [t("task.again.of"), task.retryOf ? h("a", { href: taskLink(task.retryOf) }, task.retryOf) : ""],
@@ -40,9 +40,11 @@ function settings(task) {
   ];
 }
 
+/** @param {Api.Task} task */
 const pauses = (task) =>
   `${duration(task.retryDelay)}, ${t(`form.retryStrategy.${task.retryStrategy}`)}`;
 
+/** @param {Api.Task} task */
 function labels({ nodeSelector, matchExpressions }) {
   const equal = Object.entries(nodeSelector).map(([key, value]) => `${key}=${value}`);
   const others = matchExpressions.map(({ key, operator, values = [] }) =>

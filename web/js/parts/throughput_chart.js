@@ -4,6 +4,8 @@ import { h, replace, setAttribute, setText, svg } from "../dom.js";
 import { clockTime, percent, speed } from "../format.js";
 import { t } from "../language.js";
 
+/** @typedef {import("../state/history.js").Point} Point */
+
 const WIDTH = 600;
 const HEIGHT = 140;
 
@@ -25,6 +27,7 @@ export class ThroughputChart {
   #ends = h("div", { class: "ends" });
   #reading = h("p", { class: "reading" });
   #none = h("p", { class: "hint" });
+  /** @type {Point[]} */
   #points = [];
 
   element = h(
@@ -41,7 +44,7 @@ export class ThroughputChart {
     this.#plot.addEventListener("pointerleave", () => this.#leave());
   }
 
-  /** @param {import("../state/history.js").Point[]} points @param {boolean} isOver */
+  /** @param {Point[]} points @param {boolean} isOver */
   update(points, isOver) {
     this.#points = points;
     const isEmpty = points.length < 2;
@@ -59,10 +62,11 @@ export class ThroughputChart {
     replace(this.#ends);
   }
 
+  /** @param {Point[]} points @param {number} most @param {boolean} isOver */
   #draw(points, most, isOver) {
-    const [first, last] = [points[0], points.at(-1)];
-    const x = (point) => (WIDTH * (point.time - first.time)) / (last.time - first.time || 1);
-    const y = (share) => HEIGHT - 4 - (HEIGHT - 10) * share;
+    const [first, last] = [points[0], points[points.length - 1]];
+    const x = (/** @type {Point} */ point) => (WIDTH * (point.time - first.time)) / (last.time - first.time || 1);
+    const y = (/** @type {number} */ share) => HEIGHT - 4 - (HEIGHT - 10) * share;
     const speeds = pathOf(points, x, (point) => y(most ? point.speed / most : 0));
     setAttribute(this.#line, "d", speeds);
     setAttribute(this.#area, "d", `${speeds}L${WIDTH} ${HEIGHT}L0 ${HEIGHT}Z`);
@@ -72,9 +76,10 @@ export class ThroughputChart {
     setAttribute(this.#plot, "aria-label", labelOf(points, most));
   }
 
+  /** @param {PointerEvent} event */
   #point(event) {
     if (this.#points.length < 2) return;
-    const [first, last] = [this.#points[0].time, this.#points.at(-1).time];
+    const [first, last] = [this.#points[0].time, this.#points[this.#points.length - 1].time];
     const box = this.#plot.getBoundingClientRect();
     const time = first + ((last - first) * (event.clientX - box.left)) / box.width;
     const point = nearest(this.#points, time);
@@ -92,20 +97,30 @@ export class ThroughputChart {
   }
 }
 
+/** @param {number} y */
 const grid = (y) => svg("line", { class: "grid", x1: 0, x2: WIDTH, y1: y, y2: y });
 
+/** @param {string} name */
 const key = (name) => h("span", { class: `key ${name}` }, t(`chart.${name}`));
 
+/** @param {Point} point */
 const shareOf = ({ done, total }) => (total ? done / total : 0);
 
+/**
+ * @param {Point[]} points
+ * @param {(point: Point) => number} x
+ * @param {(point: Point) => number} y
+ */
 const pathOf = (points, x, y) =>
   `M${points.map((point) => `${x(point).toFixed(1)} ${y(point).toFixed(1)}`).join("L")}`;
 
+/** @param {Point[]} points @param {number} time */
 const nearest = (points, time) =>
   points.reduce((best, one) => (Math.abs(one.time - time) < Math.abs(best.time - time) ? one : best));
 
+/** @param {Point[]} points @param {number} most */
 function labelOf(points, most) {
-  const last = points.at(-1);
+  const last = points[points.length - 1];
   return t("chart.label", {
     most: speed(most),
     now: speed(last.speed),

@@ -10,7 +10,9 @@ const SPARE = 6;
 
 /** @template Item */
 export class VirtualRows {
+  /** @type {Item[]} */
   #items = [];
+  /** @type {{element: HTMLElement, update: (item: Item) => void}[]} */
   #rows = [];
   #top = h("tr", { "aria-hidden": "true", class: "spacer" }, h("td"));
   #bottom = h("tr", { "aria-hidden": "true", class: "spacer" }, h("td"));
@@ -61,7 +63,7 @@ export class VirtualRows {
     const first = Math.min(most, Math.max(0, Math.floor(this.element.scrollTop / ROW) - SPARE));
     const shown = this.#items.slice(first, first + inView);
     while (this.#rows.length < shown.length) this.#addRow();
-    this.#rows.forEach((row, index) => this.#fill(row, shown[index], first + index));
+    for (const [index, row] of this.#rows.entries()) this.#fill(row, shown[index], first + index);
     this.#stretch(this.#top, first);
     this.#stretch(this.#bottom, this.#items.length - first - shown.length);
   }
@@ -72,6 +74,11 @@ export class VirtualRows {
     this.#bottom.before(row.element);
   }
 
+  /**
+   * @param {{element: HTMLElement, update: (item: Item) => void}} row
+   * @param {Item | undefined} item
+   * @param {number} place
+   */
   #fill(row, item, place) {
     row.element.hidden = item === undefined;
     if (item === undefined) return;
@@ -79,8 +86,9 @@ export class VirtualRows {
     row.update(item);
   }
 
+  /** @param {HTMLTableRowElement} spacer @param {number} rows */
   #stretch(spacer, rows) {
     spacer.hidden = rows <= 0;
-    spacer.firstElementChild.style.height = `${rows * ROW}px`;
+    spacer.cells[0].style.height = `${rows * ROW}px`;
   }
 }

@@ -2,7 +2,7 @@
  * All nodes of the fleet, loaded once and kept new by live frames.
  */
 
-import { EventStream } from "../event_stream.js";
+import { EventStream, stateAfter } from "../event_stream.js";
 import { get } from "../server.js";
 
 const PAGE = 1_000;
@@ -11,7 +11,10 @@ const NEARLY_FULL = 0.15;
 
 export const CONDITIONS = ["away", "blocked", "full", "busy", "idle"];
 
-/** What a viewer needs to know of a node in one word; the worst comes first. */
+/**
+ * What a viewer needs to know of a node in one word; the worst comes first.
+ * @param {Api.Node} node
+ */
 export function condition(node) {
   if (!node.connected) return "away";
   if (!node.schedulable || node.message) return "blocked";
@@ -21,18 +24,18 @@ export function condition(node) {
 }
 
 export class Fleet {
-  /** @type {Map<string, object>} */
+  /** @type {Map<string, Api.Node>} */
   nodes = new Map();
   /** @type {number | null} how many are being loaded, 0 while nobody knows; null when all are there */
   loading = 0;
   #clock = 0;
+  /** @type {Map<string, number>} */
   #touched = new Map();
   #asked = 0;
   #stream;
 
   /**
-   * @param {{onChange: () => void, onState: (state: string) => void,
-   *          onProblem: (problem: Error) => void}} listener
+   * @param {import("../event_stream.js").Watcher} listener
    */
   constructor(listener) {
     this.listener = listener;
@@ -40,6 +43,7 @@ export class Fleet {
       onEvent: (type, data) => type === "agents" && this.#take(JSON.parse(data)),
       onOpen: () => this.#load(),
       onState: (state) => listener.onState(state),
+      ask: () => this.#load(),
     });
   }
 
@@ -52,6 +56,7 @@ export class Fleet {
     this.#stream.stop();
   }
 
+  /** @param {Api.LiveAgents} frame */
   #take({ nodes, gone }) {
     this.#clock += 1;
     for (const node of nodes) {
@@ -65,21 +70,27 @@ export class Fleet {
     this.listener.onChange();
   }
 
+  /** @returns {Promise<import("../event_stream.js").AskedState>} */
   async #load() {
-    if (this.#asked < 0) return;
+    if (this.#asked < 0) return "over";
     const asked = ++this.#asked;
     try {
       await this.#loadPages(() => asked !== this.#asked);
+      return "slow";
     } catch (problem) {
       if (asked === this.#asked) this.listener.onProblem(problem);
+      return stateAfter(problem);
     }
   }
 
+  /** @param {() => boolean} isStale */
   async #loadPages(isStale) {
     const began = this.#clock;
+    /** @type {Set<string>} */
     const names = new Set();
     for (let offset = 0, total = 1; offset < total; offset += PAGE) {
       const before = this.#clock;
+      /** @type {Api.NodeList} */
       const page = await get(`/nodes?limit=${PAGE}&offset=${offset}`);
       if (isStale()) return;
       total = page.total;
@@ -95,8 +106,10 @@ export class Fleet {
     this.listener.onChange();
   }
 
+  /** @param {string} name @param {number} clock */
   #isTouchedSince = (name, clock) => (this.#touched.get(name) ?? 0) > clock;
 
+  /** @param {Set<string>} names @param {number} began */
   #dropAllBut(names, began) {
     for (const name of this.nodes.keys()) {
       if (!names.has(name) && !this.#isTouchedSince(name, began)) this.nodes.delete(name);

@@ -19,7 +19,7 @@ export class History {
   /** Milliseconds; points closer to one another become one. */
   #step = 0;
 
-  /** @param {{time: string, data: object}} event a `task.…` CloudEvent; one that is told twice is one */
+  /** @param {Api.TaskEvent} event a `task.…` CloudEvent; one that is told twice is one */
   add(event) {
     if (event.data.status === "pending") return;
     const point = pointOf(event);
@@ -31,16 +31,18 @@ export class History {
   }
 
   #thin() {
+    /** @type {Point[]} */
     const thinned = [];
     for (let index = 0; index < this.points.length; index += 2) {
       const [first, second] = [this.points[index], this.points[index + 1]];
       thinned.push(second ? both(first, second) : first);
     }
     this.points = thinned;
-    this.#step = (2 * (thinned.at(-1).time - thinned[0].time)) / MOST;
+    this.#step = (2 * (thinned[thinned.length - 1].time - thinned[0].time)) / MOST;
   }
 }
 
+/** @param {Api.TaskEvent} event @returns {Point} */
 function pointOf({ time, data }) {
   const { bytesPerSecond, completedNodes, totalNodes } = data.progress;
   const isRunning = data.status === "running";
@@ -52,5 +54,9 @@ function pointOf({ time, data }) {
   };
 }
 
-/** Two neighbours as one: the later one's time and nodes, the mean of the speeds. */
+/**
+ * Two neighbours as one: the later one's time and nodes, the mean of the speeds.
+ * @param {Point} first
+ * @param {Point} second
+ */
 const both = (first, second) => ({ ...second, speed: (first.speed + second.speed) / 2 });

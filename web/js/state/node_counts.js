@@ -7,6 +7,7 @@ import { isOver } from "./task_order.js";
 
 /** @param {{state: string}[]} nodes @returns {Record<string, number>} states that occur */
 export function countStates(nodes) {
+  /** @type {Record<string, number>} */
   const counts = {};
   for (const { state } of nodes) counts[state] = (counts[state] ?? 0) + 1;
   return counts;
@@ -14,12 +15,12 @@ export function countStates(nodes) {
 
 /**
  * A running task's progress by its nodes, once they are all known; otherwise as the task tells it.
- * @param {object} task @param {{nodes: object[], loading: number | null}} watch
+ * @param {Api.Task} task @param {{nodes: Api.TaskNode[], loading: number | null}} watch
  */
 export function progressSeen(task, { nodes, loading }) {
   if (isOver(task) || loading !== null || nodes.length === 0) return task.progress;
   const counts = countStates(nodes);
-  const of = (state) => counts[state] ?? 0;
+  const of = (/** @type {string} */ state) => counts[state] ?? 0;
   return {
     ...task.progress,
     totalNodes: nodes.length,

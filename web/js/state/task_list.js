@@ -5,7 +5,7 @@
 
 import { sparing } from "../painter.js";
 import { get } from "../server.js";
-import { EventStream } from "../event_stream.js";
+import { EventStream, stateAfter } from "../event_stream.js";
 import { isOver, newer } from "./task_order.js";
 
 export const STATUSES = ["running", "pending", "completed", "failed", "cancelled"];
@@ -19,33 +19,36 @@ const REFRESH = 1_000;
  */
 
 export class TaskList {
-  /** @type {object[] | null} the page; null until it is known */
+  /** @type {Api.Task[] | null} the page; null until it is known */
   tasks = null;
   total = 0;
-  /** @type {Map<string, object>} every running task, on the page or not */
+  /** @type {Map<string, Api.Task>} every running task, on the page or not */
   running = new Map();
   /** @type {Record<string, number>} tasks by status; "" is all */
   counts = {};
   /** @type {number | null} nodes of the fleet */
   nodes = null;
+  /** @type {Map<string, Api.Task>} */
   #known = new Map();
   #refresh = sparing(() => this.#load(), REFRESH);
   #asked = 0;
+  /** @type {Map<string, number>} when asked, by task */
   #touched = new Map();
   #stream;
 
   /**
    * @param {Query} query
-   * @param {{onChange: () => void, onState: (state: string) => void,
-   *          onProblem: (problem: Error) => void}} listener
+   * @param {import("../event_stream.js").Watcher} listener
    */
   constructor(query, listener) {
     this.query = query;
     this.listener = listener;
+    /** @type {import("../event_stream.js").Listener} */
     const news = {
       onEvent: (type, data) => this.#take(type, data),
       onOpen: () => this.#refresh.request(),
       onState: (state) => listener.onState(state),
+      ask: () => this.#load(),
     };
     this.#stream = new EventStream("/events", news, false);
   }
@@ -66,6 +69,7 @@ export class TaskList {
     this.#refresh.request();
   }
 
+  /** @param {string} type @param {string} data */
   #take(type, data) {
     if (type === "reset") this.#refresh.request();
     if (!type.startsWith("task.")) return;
@@ -76,6 +80,7 @@ export class TaskList {
     this.listener.onChange();
   }
 
+  /** @param {Api.Task} seen */
   #learn(seen) {
     const task = newer(this.#known.get(seen.taskId), seen);
     this.#known.set(task.taskId, task);
@@ -86,13 +91,14 @@ export class TaskList {
 
   /** The page's tasks in their newest state; one that no longer has the status goes at once. */
   #renew() {
-    this.tasks = this.tasks
+    this.tasks = (this.tasks ?? [])
       .map((task) => this.#known.get(task.taskId) ?? task)
       .filter((task) => !this.query.status || task.status === this.query.status);
   }
 
+  /** @returns {Promise<import("../event_stream.js").AskedState>} */
   async #load() {
-    if (this.#asked < 0) return;
+    if (this.#asked < 0) return "over";
     const asked = ++this.#asked;
     try {
       const page = get(`/tasks?${pageQuery(this.query)}`);
@@ -106,11 +112,14 @@ export class TaskList {
       if (asked === this.#asked && this.tasks === null) this.#showPage(asked, first);
       const all = await others;
       if (asked === this.#asked) this.#showAll(asked, first, ...all);
+      return "slow";
     } catch (problem) {
       if (asked === this.#asked) this.listener.onProblem(problem);
+      return stateAfter(problem);
     }
   }
 
+  /** @param {number} asked @param {Api.TaskList} page */
   #showPage(asked, page) {
     this.total = page.total;
     this.#learnAll(asked, page.tasks);
@@ -119,6 +128,13 @@ export class TaskList {
     this.listener.onChange();
   }
 
+  /**
+   * @param {number} asked
+   * @param {Api.TaskList} page
+   * @param {Api.TaskList} running
+   * @param {Api.NodeList} nodes
+   * @param {...Api.TaskList} counts
+   */
   #showAll(asked, page, running, nodes, ...counts) {
     this.nodes = nodes.total;
     this.counts = Object.fromEntries(
@@ -129,14 +145,21 @@ export class TaskList {
     this.#showPage(asked, page);
   }
 
-  /** An event that came after the question may be newer, and is never older by much. */
+  /**
+   * An event that came after the question may be newer, and is never older by much.
+   * @param {number} asked
+   * @param {Api.Task[]} tasks
+   */
   #learnAll(asked, tasks) {
     for (const task of tasks) {
       if ((this.#touched.get(task.taskId) ?? -1) < asked || isOver(task)) this.#learn(task);
     }
   }
 
-  /** Keeps what is on the page or runs, so that memory stays flat however many tasks pass by. */
+  /**
+   * Keeps what is on the page or runs, so that memory stays flat however many tasks pass by.
+   * @param {Api.Task[]} kept
+   */
   #forget(kept) {
     const ids = new Set(kept.map(({ taskId }) => taskId));
     for (const id of this.#known.keys()) {
@@ -148,4 +171,6 @@ export class TaskList {
   }
 }
 
-const pageQuery = ({ status, limit, offset }) => new URLSearchParams({ status, limit, offset });
+/** @param {Query} query */
+const pageQuery = ({ status, limit, offset }) =>
+  new URLSearchParams({ status, limit: String(limit), offset: String(offset) });

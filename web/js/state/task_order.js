@@ -4,14 +4,15 @@
  * grows in a task's life tells which state came first.
  */
 
+/** @type {Record<string, number>} */
 const RANK = { pending: 0, running: 1, completed: 2, failed: 2, cancelled: 2 };
 
 /** @param {{status: string}} task */
 export const isOver = (task) => RANK[task.status] === 2;
 
 /**
- * @param {object} seen a task as REST and events show it
- * @param {object} known the same task, as shown now
+ * @param {Api.Task} seen a task as REST and events show it
+ * @param {Api.Task} known the same task, as shown now
  * @returns {boolean} whether `seen` must not take the place of `known`
  */
 export function isOlder(seen, known) {
@@ -25,6 +26,7 @@ export function isOlder(seen, known) {
   return sameRetries && (seen.progress.bytes ?? 0) < (known.progress.bytes ?? 0);
 }
 
+/** @param {Api.Task} task */
 const marks = ({ retryCount, progress }) => [
   progress.completedNodes,
   progress.failedNodes,
@@ -34,7 +36,7 @@ const marks = ({ retryCount, progress }) => [
 
 /**
  * The newer of two states; details that a summary leaves out are kept.
- * @param {object | undefined} known @param {object} seen
+ * @param {Api.Task | undefined} known @param {Api.Task} seen
  */
 export function newer(known, seen) {
   if (known === undefined) return seen;

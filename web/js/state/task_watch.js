@@ -3,7 +3,7 @@
  * end of attempts, live frames what changes in between, and lists what was before.
  */
 
-import { EventStream } from "../event_stream.js";
+import { EventStream, stateAfter } from "../event_stream.js";
 import { sparing } from "../painter.js";
 import { get, now } from "../server.js";
 import { History } from "./history.js";
@@ -14,9 +14,9 @@ const PAGE = 1_000;
 const AGAIN = 1_000;
 
 export class TaskWatch {
-  /** @type {object | null} */
+  /** @type {Api.Task | null} */
   task = null;
-  /** @type {object[]} by batch, then name */
+  /** @type {Api.TaskNode[]} by batch, then name */
   nodes = [];
   /** @type {number | null} how many nodes are being loaded; null when all are there */
   loading = null;
@@ -26,7 +26,9 @@ export class TaskWatch {
   /** @type {Set<number>} places in `nodes` that changed since `takeChanged` */
   #changed = new Set();
   #layoutChanged = true;
+  /** @type {Map<string, number>} in `nodes`, by name */
   #places = new Map();
+  /** @type {Map<string, number>} by name */
   #touched = new Map();
   #clock = 0;
   #stopped = false;
@@ -36,8 +38,7 @@ export class TaskWatch {
 
   /**
    * @param {string} id
-   * @param {{onChange: () => void, onState: (state: string) => void,
-   *          onProblem: (problem: Error) => void}} listener
+   * @param {import("../event_stream.js").Watcher} listener
    */
   constructor(id, listener) {
     this.path = `/tasks/${encodeURIComponent(id)}`;
@@ -46,6 +47,7 @@ export class TaskWatch {
       onEvent: (type, data) => this.#take(type, data),
       onOpen: () => this.#reload.request(),
       onState: (state) => this.#streamState(state),
+      ask: () => this.#load(),
     });
   }
 
@@ -68,6 +70,7 @@ export class TaskWatch {
     return changed;
   }
 
+  /** @param {import("../event_stream.js").StreamState} state */
   #streamState(state) {
     this.listener.onState(state);
     // A task that is over may have no kept event left: the stream then never opens.
@@ -76,6 +79,7 @@ export class TaskWatch {
 
   // ── the stream ──
 
+  /** @param {string} type @param {string} data */
   #take(type, data) {
     if (type === "nodes") this.#takeFrame(JSON.parse(data).nodes);
     else if (type.startsWith("node.")) this.#takeNodeEvent(type, JSON.parse(data).data);
@@ -83,6 +87,7 @@ export class TaskWatch {
     this.listener.onChange();
   }
 
+  /** @param {string} type @param {Api.TaskEvent} event */
   #takeTaskEvent(type, event) {
     this.history.add(event);
     if (this.task === null) return; // the answer that is under way knows this already
@@ -92,6 +97,7 @@ export class TaskWatch {
     if (type !== "task.progress") this.#reload.request();
   }
 
+  /** @param {string} type @param {Api.TaskNode} record */
   #takeNodeEvent(type, record) {
     this.#noteStart(record);
     const place = this.#places.get(record.nodeName);
@@ -100,13 +106,17 @@ export class TaskWatch {
     this.#put(place, withRecord(this.nodes[place], record));
   }
 
-  /** A record tells of its newest attempt only; the kept events, of every one. */
+  /**
+   * A record tells of its newest attempt only; the kept events, of every one.
+   * @param {Api.TaskNode} record
+   */
   #noteStart({ batch, startedAt }) {
     if (startedAt === undefined) return;
     const time = Date.parse(startedAt);
     if (time < (this.begun.get(batch) ?? Infinity)) this.begun.set(batch, time);
   }
 
+  /** @param {Api.LiveNode[]} frames */
   #takeFrame(frames) {
     const time = new Date(now()).toISOString();
     for (const frame of frames) {
@@ -116,6 +126,7 @@ export class TaskWatch {
     }
   }
 
+  /** @param {number} place @param {Api.TaskNode} node */
   #put(place, node) {
     if (node === this.nodes[place]) return;
     this.#noteStart(node);
@@ -134,26 +145,32 @@ export class TaskWatch {
     this.listener.onChange();
   }
 
+  /** @returns {Promise<import("../event_stream.js").AskedState>} */
   async #load() {
-    if (this.#stopped) return;
+    if (this.#stopped) return "over";
     const asked = ++this.#asked;
     const isStale = () => this.#stopped || asked !== this.#asked;
     try {
       const task = await get(this.path);
-      if (isStale()) return;
+      if (isStale()) return "slow";
       this.task = newer(this.task ?? undefined, task);
       this.listener.onChange();
       await this.#loadNodes(isStale);
+      return isOver(task) && !isStale() ? "over" : "slow";
     } catch (problem) {
       if (!isStale()) this.listener.onProblem(problem);
+      return stateAfter(problem);
     }
   }
 
+  /** @param {() => boolean} isStale */
   async #loadNodes(isStale) {
+    /** @type {Api.TaskNode[]} */
     const found = [];
     let total = 0;
     do {
       const before = this.#clock;
+      /** @type {Api.TaskNodeList} */
       const page = await get(`${this.path}/nodes?limit=${PAGE}&offset=${found.length}`);
       if (isStale()) return;
       if (page.nodes.length === 0) break;
@@ -164,34 +181,45 @@ export class TaskWatch {
     this.#showAll(found);
   }
 
-  /** What the stream told after the question was asked is at least as new as the answer. */
+  /**
+   * What the stream told after the question was asked is at least as new as the answer.
+   * @param {Api.TaskNode} record
+   * @param {number} before
+   */
   #merge(record, before) {
     this.#noteStart(record);
     const place = this.#places.get(record.nodeName);
     const known = place === undefined ? undefined : this.nodes[place];
     const isTouched = (this.#touched.get(record.nodeName) ?? 0) > before;
-    return isTouched ? known : withRecord(known, record);
+    return known && isTouched ? known : withRecord(known, record);
   }
 
-  /** While nothing is shown yet, what has come is shown: 10,000 nodes take a second. */
+  /**
+   * While nothing is shown yet, what has come is shown: 10,000 nodes take a second.
+   * @param {Api.TaskNode[]} found
+   * @param {number} total
+   */
   #showPart(found, total) {
     if (this.loading === null && this.nodes.length > 0) return;
     this.loading = total;
     this.#place(found.slice());
   }
 
+  /** @param {Api.TaskNode[]} found */
   #showAll(found) {
     this.loading = null;
     // A node touched while later pages were asked for is newer in place than in the list.
     this.#place(found.map((node) => this.#newest(node)));
-    if (isOver(this.task)) this.#touched.clear();
+    if (this.task && isOver(this.task)) this.#touched.clear();
   }
 
+  /** @param {Api.TaskNode} node */
   #newest(node) {
     const place = this.#places.get(node.nodeName);
     return place === undefined ? node : withRecord(node, this.nodes[place]);
   }
 
+  /** @param {Api.TaskNode[]} nodes */
   #place(nodes) {
     this.nodes = nodes;
     this.#places = new Map(nodes.map((node, place) => [node.nodeName, place]));

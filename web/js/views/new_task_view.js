@@ -3,7 +3,7 @@
 import {
   body,
   curl,
-  DEFAULTS,
+  FIELDS,
   draftOf,
   faults,
   newDraft,
@@ -22,6 +22,7 @@ import { NodePreview } from "../parts/node_preview.js";
 import { taskLink } from "../router.js";
 import { get, newKey, post } from "../server.js";
 
+/** @type {Record<string, string[]>} */
 const CHOICES = {
   retryStrategy: ["linear", "exponential"],
   rollout: ["batch", "rolling"],
@@ -38,9 +39,20 @@ const HINTED = new Set([
 ]);
 const WIDE = new Set(["webhookUrl"]);
 
+/**
+ * @typedef {import("../create_draft.js").Draft} Draft
+ * @typedef {{field: string, row?: number, text: string}} FieldFault
+ * @typedef {object} FormField
+ * @property {HTMLElement} element
+ * @property {(value: any) => void} show what the draft has
+ * @property {(faults: FieldFault[]) => void} complain
+ * @property {(row?: number) => void} focus
+ * @typedef {keyof Omit<Draft, "images" | "labels">} TextField
+ */
+
 export class NewTaskView {
   #draft;
-  /** @type {Map<string, Field | ImageLines | LabelRows>} */
+  /** @type {Map<string, FormField>} */
   #fields = new Map();
   #preview = new NodePreview();
   #command = h("pre", { tabindex: 0, "aria-label": t("form.curl") });
@@ -87,14 +99,18 @@ export class NewTaskView {
     this.#fields.set("images", new ImageLines(this.#draft, onInput));
     this.#fields.set("labels", new LabelRows(this.#draft, onInput));
     this.#fields.set("names", this.#field("names", { lines: 2 }));
-    for (const name of Object.keys(DEFAULTS)) {
+    for (const name of FIELDS) {
       this.#fields.set(name, this.#field(name, { choices: CHOICES[name], isWide: WIDE.has(name) }));
     }
   }
 
+  /**
+   * @param {TextField} name
+   * @param {{choices?: string[], lines?: number, isWide?: boolean}} options
+   */
   #field(name, options) {
     const hint = name === "names" || HINTED.has(name) ? t(`form.${name}.hint`) : "";
-    const choices = options.choices?.map((value) => [value, t(`form.${name}.${value}`)]);
+    const choices = options.choices?.map((value) => /** @type {[string, string]} */ ([value, t(`form.${name}.${value}`)]));
     return new Field({
       ...options,
       name,
@@ -110,7 +126,7 @@ export class NewTaskView {
   }
 
   #left() {
-    const of = (name) => this.#fields.get(name).element;
+    const of = (/** @type {string} */ name) => this.#fields.get(name)?.element;
     return h(
       "div",
       { class: "form-main" },
@@ -127,9 +143,11 @@ export class NewTaskView {
     );
   }
 
+  /** @param {...string} names */
   #row = (...names) =>
-    h("div", { class: "fields" }, names.map((name) => this.#fields.get(name).element));
+    h("div", { class: "fields" }, names.map((name) => this.#fields.get(name)?.element));
 
+  /** @param {string} key @param {...import("../dom.js").Child} children */
   #card = (key, ...children) =>
     h("fieldset", { class: "card" }, h("legend", {}, t(`form.${key}`)), children);
 
@@ -146,7 +164,7 @@ export class NewTaskView {
   }
 
   #copy() {
-    copyText(this.#command.textContent);
+    copyText(this.#command.textContent ?? "");
     this.shell.tell(t("action.copied"));
   }
 
@@ -154,6 +172,7 @@ export class NewTaskView {
 
   async #takeTemplate() {
     try {
+      /** @type {Api.Task} */
       const task = await get(`/tasks/${encodeURIComponent(this.from)}`);
       if (this.#stopped) return;
       this.shell.kept.template = this.from;
@@ -169,7 +188,7 @@ export class NewTaskView {
   }
 
   #showDraft() {
-    for (const [name, field] of this.#fields) field.show(this.#draft[name]);
+    for (const [name, field] of this.#fields) field.show(this.#draft[/** @type {keyof Draft} */ (name)]);
     this.#changed();
   }
 
@@ -191,6 +210,7 @@ export class NewTaskView {
 
   // ── sending ──
 
+  /** @param {SubmitEvent} event */
   async #send(event) {
     event.preventDefault();
     this.#tried = true;
@@ -199,6 +219,7 @@ export class NewTaskView {
     if (own.length) return this.#focusFirst(own);
     this.#busy(true);
     try {
+      /** @type {Api.Task} */
       const task = await post("/tasks", body(this.#draft), this.#key);
       this.shell.kept = {};
       this.shell.tell(t("form.created"));
@@ -210,11 +231,13 @@ export class NewTaskView {
     }
   }
 
+  /** @param {boolean} isBusy */
   #busy(isBusy) {
     this.#submit.disabled = isBusy;
-    setText(this.#submit.firstElementChild, t(isBusy ? "form.creating" : "form.create"));
+    setText(this.#submit.children[0], t(isBusy ? "form.creating" : "form.create"));
   }
 
+  /** @param {import("../server.js").Problem} problem */
   #refused(problem) {
     if (!problem.errors?.length) return this.shell.complain(problem);
     const found = problem.errors.map(({ field, message }) => ({
@@ -225,7 +248,7 @@ export class NewTaskView {
     this.#focusFirst(found);
   }
 
-  /** @param {{field: string, row?: number, text: string}[]} found */
+  /** @param {FieldFault[]} found */
   #showFaults(found) {
     for (const [name, field] of this.#fields) {
       field.complain(found.filter((fault) => fault.field === name));
@@ -236,11 +259,12 @@ export class NewTaskView {
     this.#summary.hidden = found.length === 0;
   }
 
+  /** @param {FieldFault[]} found */
   #focusFirst(found) {
     const order = [...this.#fields.keys()];
     const names = found.map(({ field }) => field).filter((name) => this.#fields.has(name));
     names.sort((one, other) => order.indexOf(one) - order.indexOf(other));
     const first = found.find(({ field }) => field === names[0]);
-    this.#fields.get(names[0])?.focus(first.row);
+    this.#fields.get(names[0])?.focus(first?.row);
   }
 }

@@ -16,6 +16,7 @@ import { countStates } from "../state/node_counts.js";
 const REPAINT = 500;
 const COLUMNS = ["node", "state", "pulling", "labels", "disk", "runtime", "agent", "seen"];
 
+/** @type {import("../parts/heat_map.js").Nature<Api.Node>} */
 const NATURE = {
   name: (node) => node.name,
   state: condition,
@@ -24,12 +25,15 @@ const NATURE = {
   states: CONDITIONS,
 };
 
+/** @typedef {{node: Api.Node, state: string}} Entry */
+
 export class NodesView {
   #note = h("span", { class: "count" });
   #map = new HeatMap(NATURE, (node, byKey) => this.#choose(node, byKey));
   #legend = new Legend("nodes", [...CONDITIONS].reverse(), (state) => this.#only(state));
   #find = h("input", { type: "search", "aria-label": t("nodes.find"), placeholder: t("nodes.find"), oninput: () => this.#draw() });
   #empty = h("div", { class: "empty" });
+  /** @type {VirtualRows<Api.Node>} */
   #rows;
   #fleet;
   #wanted = "";
@@ -78,15 +82,17 @@ export class NodesView {
     this.#painter.request();
   }
 
+  /** @param {string} state */
   #only(state) {
     this.#wanted = state;
     this.#map.only(state);
     this.#draw();
   }
 
+  /** @param {Api.Node | null} node @param {boolean} byKey */
   #choose(node, byKey) {
     const words = node ? t("map.node", { name: node.name, state: wordOf("nodes", condition(node)) }) : "";
-    setText(this.#chosen, words ? [words, node.message, node.pulling.join(", ")].filter(Boolean).join(" · ") : t("map.choose"));
+    setText(this.#chosen, node ? [words, node.message, node.pulling.join(", ")].filter(Boolean).join(" · ") : t("map.choose"));
     if (byKey) this.shell.announce(words);
   }
 
@@ -103,6 +109,7 @@ export class NodesView {
     this.#drawEmpty(nodes.length, shown.length);
   }
 
+  /** @param {Entry[]} nodes @param {Record<string, number>} counts */
   #drawMap(nodes, counts) {
     const byName = nodes.map(({ node }) => node).sort(byNameOf);
     const parts = CONDITIONS.filter((state) => counts[state]).map((state) => `${wordOf("nodes", state)} ${number(counts[state])}`);
@@ -110,12 +117,14 @@ export class NodesView {
     this.#map.show(byName, null);
   }
 
+  /** @param {number} known @param {number} shown */
   #drawEmpty(known, shown) {
     this.#empty.hidden = shown > 0 || (known === 0 && this.#fleet.loading !== null);
     const words = known === 0 ? [t("nodes.none"), t("nodes.none.hint")] : [t("nodes.none.match")];
     this.#empty.replaceChildren(...words.map((text) => h("p", {}, text)));
   }
 
+  /** @param {Entry} entry */
   #isWanted({ node, state }) {
     if (this.#wanted && state !== this.#wanted) return false;
     const text = this.#find.value.trim().toLowerCase();
@@ -123,18 +132,24 @@ export class NodesView {
   }
 }
 
+/** @param {number} count @param {number | null} loading */
 function noteOf(count, loading) {
   if (loading === null) return number(count);
   return loading === 0 ? t("tasks.loading") : t("nodes.loading", { n: count, total: loading });
 }
 
+/** @param {Api.Node} node */
 const searchable = ({ name, labels }) =>
   `${name} ${Object.entries(labels).map(([key, value]) => `${key}=${value}`).join(" ")}`.toLowerCase();
 
 const collator = new Intl.Collator("en", { numeric: true });
+/** @param {Api.Node} one @param {Api.Node} other */
 const byNameOf = (one, other) => collator.compare(one.name, other.name);
 
-/** Trouble first; within one condition by name, numbers in it as numbers. */
+/**
+ * Trouble first; within one condition by name, numbers in it as numbers.
+ * @param {Iterable<Api.Node>} nodes
+ */
 function inOrder(nodes) {
   const entries = Array.from(nodes, (node) => ({ node, state: condition(node) }));
   return entries.sort(

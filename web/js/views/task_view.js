@@ -35,6 +35,8 @@ const REPAINT = 250;
 /** Sums over 10,000 nodes need not be made more often. */
 const SUMMARIZE = 1_000;
 
+/** @typedef {import("../parts/figures.js").Figure} Figure */
+
 export class TaskView {
   #heading = h("h1", { tabindex: -1 }, t("task.title"));
   #chip = chip("status");
@@ -130,6 +132,7 @@ export class TaskView {
     return loading === null && (nodes.length > 0 || task?.progress.totalNodes === 0);
   }
 
+  /** @param {import("../server.js").Problem} problem */
   #complain(problem) {
     if (problem.status === 404) this.#showGone();
     else if (problem.status !== 0) this.shell.complain(problem);
@@ -164,48 +167,54 @@ export class TaskView {
 
   #summarize() {
     const { task, nodes, history, begun } = this.#watch;
+    if (task === null) return;
     this.#images.update(task.images, nodes);
     this.#chart.update(history.points, isOver(task));
     this.#batches.update(task, nodes, begun);
   }
 
+  /** @param {Api.Task} task */
   #showFigures(task) {
     this.#figures.show([...this.#timeFigures(task), ...workFigures(task), ...this.#momentFigures(task)]);
   }
 
+  /** @param {Api.Task} task @returns {Figure[]} */
   #timeFigures(task) {
     const { status, startedAt, finishedAt } = task;
     if (status === "running") {
       return [
-        ["running", t("task.running"), duration(Math.round(between(startedAt)))],
+        ["running", t("task.running"), duration(Math.round(between(startedAt ?? task.createdAt)))],
         ["left", t("task.left"), leftOf(task)],
       ];
     }
     return startedAt && finishedAt ? [["took", t("task.took"), duration(between(startedAt, finishedAt))]] : [];
   }
 
+  /** @param {Api.Task} task @returns {Figure[]} */
   #momentFigures(task) {
+    /** @type {["created" | "started" | "finished", string | undefined][]} */
     const moments = [
       ["created", task.createdAt],
       ["started", task.startedAt],
       ["finished", task.finishedAt],
     ];
-    return moments
-      .filter(([, time]) => time !== undefined)
-      .map(([name, time]) => {
-        this.#times[name].show(time);
-        return [name, t(`task.${name}`), this.#times[name]];
-      });
+    return moments.flatMap(([name, time]) => {
+      if (time === undefined) return [];
+      this.#times[name].show(time);
+      return [[name, t(`task.${name}`), this.#times[name]]];
+    });
   }
 }
 
+/** @param {Api.Task} task */
 function workFigures(task) {
   const { progress } = task;
+  /** @type {Figure[]} */
   const figures = [];
   if (task.status === "running" && progress.bytesPerSecond !== undefined) {
     figures.push(["speed", t("task.speed"), speed(progress.bytesPerSecond)]);
   }
-  if (progress.bytes !== undefined) figures.push(["bytes", t("task.bytes"), transferred(progress)]);
+  if (progress.bytes !== undefined) figures.push(["bytes", t("task.bytes"), transferred(progress.bytes, progress.totalBytes)]);
   if (progress.totalBatches > 0) {
     const batch = { current: number(progress.currentBatch), total: number(progress.totalBatches) };
     figures.push(["batch", t("task.batch"), t("task.batch.of", batch)]);
@@ -219,17 +228,20 @@ function workFigures(task) {
   return figures;
 }
 
-function transferred({ bytes: count, totalBytes }) {
+/** @param {number} count @param {number} [totalBytes] */
+function transferred(count, totalBytes) {
   if (totalBytes === undefined || totalBytes <= count) return bytes(count);
   return t("task.bytes.of", { bytes: bytes(count), total: bytes(totalBytes) });
 }
 
+/** @param {Api.Task} task */
 function leftOf(task) {
   if (!task.estimatedCompletion) return t("task.left.unknown");
   const left = (Date.parse(task.estimatedCompletion) - now()) / 1000;
   return `≈ ${duration(Math.max(1, Math.round(left)))}`;
 }
 
+/** @param {Api.Task} task */
 const titleOf = (task) => {
   const name = imagesInShort(task.images);
   return task.status === "running" ? `${percent(task.progress.percentage)} ${name}` : `${t(`status.${task.status}`)}: ${name}`;

@@ -26,6 +26,7 @@ export class TasksView {
     (offset) => this.#go({ offset }),
     (limit) => this.#go({ limit, offset: 0 }),
   );
+  /** @type {KeyedList<Api.Task>} */
   #rows;
   #list;
   #painter = new Painter(() => this.#paint(), REPAINT);
@@ -68,7 +69,7 @@ export class TasksView {
   }
 
   #table() {
-    const head = (key) => h("th", { scope: "col", role: "columnheader" }, t(`tasks.${key}`));
+    const head = (/** @type {string} */ key) => h("th", { scope: "col", role: "columnheader" }, t(`tasks.${key}`));
     const sorted = head("created");
     sorted.setAttribute("aria-sort", "descending");
     sorted.title = t("tasks.sort.newest");
@@ -89,6 +90,7 @@ export class TasksView {
 
   #paint() {
     const { tasks, total, counts } = this.#list;
+    if (tasks === null) return;
     this.#overview.update(this.#list);
     this.#drawFilters(counts);
     this.#rows.show(tasks);
@@ -106,13 +108,15 @@ export class TasksView {
     );
   }
 
+  /** @param {Record<string, number>} counts */
   #drawFilters(counts) {
     ["", ...STATUSES].forEach((status, index) => {
       const filter = this.#filters.children[index] ?? this.#filters.appendChild(this.#filter(status));
-      setText(filter.querySelector("b"), counts[status] === undefined ? "" : number(counts[status]));
+      setText(/** @type {Element} */ (filter.querySelector("b")), counts[status] === undefined ? "" : number(counts[status]));
     });
   }
 
+  /** @param {string} status */
   #filter(status) {
     const isCurrent = this.query.status === status;
     const href = link("tasks", { status, limit: this.#limitInLink() });
@@ -123,6 +127,7 @@ export class TasksView {
     return element;
   }
 
+  /** @param {{offset?: number, limit?: number}} change */
   #go(change) {
     const { status, offset } = { ...this.query, ...change };
     const limit = this.#limitInLink(change.limit);
@@ -134,6 +139,7 @@ export class TasksView {
   }
 }
 
+/** @param {URLSearchParams} query */
 function readQuery(query) {
   const status = query.get("status") ?? "";
   const limit = Number(query.get("limit"));
@@ -157,8 +163,10 @@ class TaskRow {
   #created = timeElement();
   #actions;
 
+  /** @param {import("../app.js").Shell} shell @param {() => void} onDone */
   constructor(shell, onDone) {
     this.#actions = new TaskActions(shell, { small: true, onDone });
+    /** @param {string} name @param {...Node} children */
     const cell = (name, ...children) => h("td", { role: "cell", class: `cell-${name}` }, children);
     this.element = h(
       "tr",
@@ -173,6 +181,7 @@ class TaskRow {
     );
   }
 
+  /** @param {Api.Task} task */
   update(task) {
     setText(this.#name, imagesInShort(task.images));
     setAttribute(this.#name, "href", taskLink(task.taskId));
@@ -194,7 +203,7 @@ class TaskRow {
   }
 }
 
-/** Time left of what runs, time taken of what is over. */
+/** Time left of what runs, time taken of what is over. @param {Api.Task} task */
 function timeOf(task) {
   if (task.status === "running" && task.estimatedCompletion) {
     const left = (Date.parse(task.estimatedCompletion) - now()) / 1000;
@@ -205,6 +214,7 @@ function timeOf(task) {
 }
 
 class Overview {
+  /** @type {Map<string, {value: HTMLElement, note: HTMLElement, element: HTMLElement}>} */
   #tiles = new Map();
   element = h("dl", { class: "overview", "aria-label": t("tasks.overview") });
 
@@ -221,6 +231,7 @@ class Overview {
     this.#show("nodes", nodes === null ? "–" : number(nodes), "", "");
   }
 
+  /** @param {string} key @param {string} value @param {string} note @param {string} state */
   #show(key, value, note, state) {
     const tile = this.#tile(key);
     setText(tile.value, value);
@@ -228,20 +239,24 @@ class Overview {
     tile.element.dataset.state = state;
   }
 
+  /** @param {string} key */
   #tile(key) {
     const known = this.#tiles.get(key);
     if (known) return known;
     const name = t(`tasks.overview.${key}`);
-    const tile = { value: h("b"), note: h("span", { class: "note" }) };
-    tile.element = h("div", {}, h("dt", {}, name), h("dd", {}, tile.value, tile.note));
+    const [value, note] = [h("b"), h("span", { class: "note" })];
+    const element = h("div", {}, h("dt", {}, name), h("dd", {}, value, note));
+    const tile = { value, note, element };
     this.#tiles.set(key, tile);
     this.element.append(tile.element);
     return tile;
   }
 }
 
+/** @param {number} count */
 const waiting = (count) => (count ? t("tasks.overview.waiting", { n: count }) : "");
 
+/** @param {Iterable<Api.Task>} tasks */
 function sumOf(tasks) {
   const sums = { pulling: 0, total: 0, speed: 0, failed: 0, retrying: 0 };
   for (const { progress } of tasks) {

@@ -18,7 +18,7 @@ from ips_client.sse import Frame, Parser
 from ips_client.talk import Emit, LinkFailure, Silence, Talk
 
 SILENCE_SECONDS: Final = 45.0
-"""A stream without a byte for so long is dead: the service comments every 15 s."""
+"""A stream without a byte for so long is dead: the service comments every 5 s."""
 RESET: Final = "reset"
 NODES: Final = "nodes"
 AGENTS: Final = "agents"

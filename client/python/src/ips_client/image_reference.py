@@ -38,6 +38,8 @@ def canonical(text: str) -> str:
         raise ValueError(f"{quoted(text)} begins with a scheme; write registry/repository:tag")
     if _IMAGE_ID.fullmatch(text):
         raise ValueError(f"{quoted(text)} is an image id, which no registry knows")
+    if _DIGEST.fullmatch(text):
+        raise ValueError(f"{quoted(text)} is an image id or a digest without a name")
     registry, rest = _split_registry(text)
     name, at, digest = rest.partition("@")
     repository, colon, tag = name.partition(":")

@@ -92,7 +92,7 @@ class Between:
         with client, suppress(OSError):
             request = client.recv(_CHUNK)
             if request:
-                self.requests.append(request.split(b"\r\n", 1)[0].decode())
+                self._note(request)
                 self._answer(client, request)
         self._open.discard(client)
 
@@ -125,8 +125,13 @@ class Between:
                 holds_back.set()
             server.sendall(request)
             request = client.recv(_CHUNK)
-            if request:
-                self.requests.append(request.split(b"\r\n", 1)[0].decode())
+            self._note(request)
+
+    def _note(self, data: bytes) -> None:
+        """Note a request; what is no head of one is a body that came by itself."""
+        line = data.split(b"\r\n", 1)[0].decode()
+        if line.endswith(" HTTP/1.1"):
+            self.requests.append(line)
 
     def _is_to_fail(self) -> bool:
         posts = sum(line.startswith("POST") for line in self.requests)

@@ -325,7 +325,11 @@ def test_server_away(ips: Ips) -> None:
     ("says", "code", "message"),
     [
         (b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 1\r\n\r\n<", 5, "is this"),
-        (b"HTTP/1.1 401 U\r\nContent-Length: 0\r\n\r\n", 5, "credentials go into the address"),
+        (
+            b"HTTP/1.1 401 U\r\nContent-Length: 0\r\n\r\n",
+            5,
+            "other credentials go into the address",
+        ),
         (b"HTTP/1.1 404 N\r\nContent-Length: 0\r\n\r\n", 5, "where JSON was expected"),
     ],
 )

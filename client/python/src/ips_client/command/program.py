@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from argparse import Namespace
@@ -11,11 +12,15 @@ from typing import TextIO
 from ips_client import errors
 from ips_client.command import codes
 from ips_client.command.arguments import OPTIONS, parse
+from ips_client.command.text import shown
 from ips_client.errors import IpsError, Refused
 
 
 def run(words: Sequence[str]) -> int:
     """Run a command line; its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what a terminal cannot show is no reason to end
+            stream.reconfigure(errors="replace")
     try:
         return _run(parse(words))
     except KeyboardInterrupt:
@@ -27,6 +32,8 @@ def run(words: Sequence[str]) -> int:
 
 
 def _run(arguments: Namespace) -> int:
+    if getattr(arguments, "insecure", False):
+        say("ips: --insecure: whoever answers is trusted, and gets the credentials")
     try:
         code: int = arguments.handler()(arguments)
         sys.stdout.flush()
@@ -44,7 +51,10 @@ def report(error: IpsError, about: str = "") -> int:
     if isinstance(error, errors.TimeLimit):
         return codes.TIME_LIMIT
     if isinstance(error, errors.Unauthorized):
-        say("ips: credentials go into the address: --server https://user:password@host")
+        say(
+            "ips: a token goes into IPS_TOKEN or IPS_TOKEN_FILE; other credentials go into the "
+            "address: --server https://user:password@host"
+        )
     if isinstance(error, errors.Refused):
         say(*_faults(error))
     wrong = (errors.BadRequest, errors.NotFound, errors.Conflict)
@@ -63,7 +73,7 @@ def _faults(error: Refused) -> list[str]:
 def say(*lines: str) -> None:
     """Say something that is no data, if anybody listens."""
     try:
-        sys.stderr.write("".join(f"{line}\n" for line in lines))
+        sys.stderr.write("".join(f"{shown(line)}\n" for line in lines))
         sys.stderr.flush()
     except BrokenPipeError:
         silence(sys.stderr)

@@ -63,25 +63,14 @@ class AiohttpTransport:
         self, request: Request, within: float, silence: float | None
     ) -> aiohttp.ClientResponse:
         headers = self._session.headers_of(request)
-        authorization = headers.pop("Authorization", None)
-
-        async def authorized(
-            asked: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-        ) -> aiohttp.ClientResponse:
-            # With trust_env aiohttp takes a name and password out of ~/.netrc, too.
-            asked.headers.popall("Authorization", None)
-            if authorization is not None:
-                asked.headers["Authorization"] = authorization
-            return await handler(asked)
-
         asking = self._connections().request(
             request.method,
             URL(self._session.url_of(request), encoded=True),
             data=request.payload or None,
-            headers=headers,
+            headers={name: value for name, value in headers.items() if name != "Authorization"},
             allow_redirects=False,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=within, sock_read=silence),
-            middlewares=(authorized,),
+            middlewares=(_Once(headers.get("Authorization")),),
         )
         try:
             return await asyncio.wait_for(asking, within)
@@ -124,6 +113,26 @@ class AiohttpTransport:
                 trust_env=True,
             )
         return self._http
+
+
+class _Once:
+    """Sees to it that aiohttp decides neither who asks nor when to try again."""
+
+    def __init__(self, authorization: str | None) -> None:
+        self._authorization = authorization
+        self._sent = False
+
+    async def __call__(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        if self._sent:  # aiohttp sends by itself again what can be
+            raise aiohttp.ServerDisconnectedError
+        self._sent = True
+        # With trust_env there may be a name and password out of ~/.netrc.
+        request.headers.popall("Authorization", None)
+        if self._authorization is not None:
+            request.headers["Authorization"] = self._authorization
+        return await handler(request)
 
 
 class Incoming:

@@ -1,7 +1,7 @@
 """An agent whose simulated pulls last until a test lets them go: ``python -m`` this.
 
-An image ``…/held/<gate>`` hardly moves on from a third of its bytes until the file ``<gate>/<node>`` or
-``<gate>/all`` is in the folder that ``IPS_TEST_GATES`` names.
+An image ``…/held/<gate>`` hardly moves on from a third of its bytes until the file
+``<gate>/<node>`` or ``<gate>/all`` is in the folder that ``IPS_TEST_GATES`` names.
 """
 
 from __future__ import annotations

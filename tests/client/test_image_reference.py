@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -34,9 +36,14 @@ PIECES = st.lists(
 @example("a" * 256)
 @example("example.com/" + "a" * 255)
 @example("f" * 64)
+@example(SHA256)
 @example("https://example.com/x")
 def test_as_the_service(text: str) -> None:
     """Same verdict, same full name."""
+    if re.fullmatch("(sha256:)?[0-9a-f]{64}", text):
+        with pytest.raises(ValueError, match="image id"):
+            canonical(text)
+        return
     try:
         expected = ImageReference.parse(text).canonical
     except InvalidReference:
@@ -53,6 +60,7 @@ def test_as_the_service(text: str) -> None:
         ("a b", "white space"),
         ("http://x/y", "scheme"),
         ("f" * 64, "image id"),
+        (SHA256, "image id"),
         ("Team/App", "capital"),
         ("a..b/c:1", "registry"),
         ("x:", "tag"),

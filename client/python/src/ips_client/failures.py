@@ -7,6 +7,7 @@ import http.client
 import os
 import re
 import socket
+import ssl
 from collections.abc import Iterator
 from typing import Final
 
@@ -24,20 +25,33 @@ def failure_of(error: BaseException) -> LinkFailure | UnexpectedAnswer:
     """The core's word for an error of ``urllib3``, ``aiohttp``, ``ssl`` or ``socket``."""
     inner = list(_nested(error))
     for each in inner:
-        distrust = getattr(each, "verify_message", None)  # of ssl.SSLCertVerificationError
-        if distrust:
-            return LinkFailure(f"its certificate is not trusted ({distrust})", lasting=True)
-        if isinstance(each, socket.gaierror):
-            return LinkFailure("there is no such host", lasting=each.errno == socket.EAI_NONAME)
-        if found := _TUNNEL.search(str(each)):
-            return refused_by_proxy(int(found["status"]))
-        if _is_foreign(each):
-            return UnexpectedAnswer("what answers does not speak HTTP")
-    numbered = next((each for each in inner if _number(each)), None)
-    if numbered is not None:
-        words = os.strerror(_number(numbered))
-        return LinkFailure(words[:1].lower() + words[1:])
-    return LinkFailure("the connection broke off within an answer")
+        if (found := _known(each)) is not None:
+            return found
+    number = next(filter(None, map(_number, inner)), None)
+    if number is None:
+        return LinkFailure("the connection broke off within an answer")
+    words = os.strerror(number)
+    return LinkFailure(words[:1].lower() + words[1:])
+
+
+def _known(error: BaseException) -> LinkFailure | UnexpectedAnswer | None:
+    """What an error says by its kind."""
+    # aiohttp's own are of ssl's kinds without what those know.
+    if why := getattr(error, "verify_message", None):
+        return LinkFailure(f"its certificate is not trusted ({why})", lasting=True)
+    if isinstance(error, ssl.SSLError) and getattr(error, "reason", None):
+        return _of_tls(error)
+    if isinstance(error, socket.gaierror):
+        return LinkFailure("there is no such host", lasting=error.errno == socket.EAI_NONAME)
+    if found := _TUNNEL.search(str(error)):
+        return refused_by_proxy(int(found["status"]))
+    return UnexpectedAnswer("what answers does not speak HTTP") if _is_foreign(error) else None
+
+
+def _of_tls(error: ssl.SSLError) -> LinkFailure:
+    reason = (error.reason or "").replace("_", " ").lower()
+    lasting = "alert" in reason or "wrong version" in reason  # one's own certificate, or no TLS
+    return LinkFailure(f"no TLS connection ({reason or 'broken off'})", lasting=lasting)
 
 
 def refused_by_proxy(status: int) -> LinkFailure:

@@ -147,8 +147,8 @@ class Incoming:
             return await asyncio.wait_for(self._response.content.readany(), within)
         except asyncio.TimeoutError:
             return None
-        except (aiohttp.ClientError, OSError):
-            return b""  # cut off in the middle of a chunk
+        except (aiohttp.ClientError, OSError, RuntimeError):
+            return b""  # cut off in the middle of a chunk, or closed while it is read
 
     def close(self) -> None:
         """Hang up."""

@@ -182,7 +182,7 @@ def test_a_client_certificate(
     both.write_text(authority.certificate.read_text() + authority.key.read_text())
     for context in (tls.context(ca, cert, key), tls.context(ca, str(both))):
         assert len(face(demanding.url, ssl_context=context).some("nodes")) == NODES
-    with pytest.raises(ServerUnreachable, match="no TLS connection|closed the connection"):
+    with pytest.raises(ServerUnreachable, match=r"no TLS connection|closed the connection"):
         face(demanding.url, patience=0, ssl_context=tls.context(ca)).some("nodes")
 
 

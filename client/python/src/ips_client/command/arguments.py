@@ -14,28 +14,6 @@ from ips_client.version import __version__
 
 Handler = Callable[[argparse.Namespace], int]
 
-OPTIONS: Final = {
-    "images": "IMAGE",
-    "batchSize": "--batch-size",
-    "priority": "--priority",
-    "maxRetries": "--retries",
-    "retryStrategy": "--retry-strategy",
-    "retryDelay": "--retry-delay",
-    "webhookUrl": "--webhook",
-    "nodeSelector": "--selector",
-    "matchExpressions": "--selector",
-    "nodeNames": "--node",
-    "maxFailedNodes": "--max-failed",
-    "rollout": "--rolling",
-    "imagePullPolicy": "--pull",
-    "pullTimeoutSeconds": "--pull-timeout",
-    "Idempotency-Key": "--idempotency-key",
-    "?limit": "--limit",
-    "?status": "--status",
-    "?selector": "--selector",
-}
-"""The option behind each field of the service's answers to a bad request."""
-
 _ABOUT: Final = """\
 Pull container images onto nodes before they are needed.
 

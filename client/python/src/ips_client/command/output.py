@@ -112,6 +112,8 @@ def as_yaml(document: Any) -> str:
     text: str = yaml.dump(
         document, Dumper=dumper, sort_keys=False, allow_unicode=is_unicode(sys.stdout)
     )
+    if not all(map(str.isprintable, text.split("\n"))):
+        text = yaml.dump(document, Dumper=dumper, sort_keys=False)  # all beyond ASCII is escaped
     return text.rstrip("\n")
 
 

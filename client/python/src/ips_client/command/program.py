@@ -7,13 +7,35 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
-from typing import TextIO
+from typing import Final, TextIO
 
 from ips_client import errors
 from ips_client.command import codes
-from ips_client.command.arguments import OPTIONS, parse
+from ips_client.command.arguments import parse
 from ips_client.command.text import shown
 from ips_client.errors import IpsError, Refused
+
+_OPTIONS: Final = {
+    "images": "IMAGE",
+    "batchSize": "--batch-size",
+    "priority": "--priority",
+    "maxRetries": "--retries",
+    "retryStrategy": "--retry-strategy",
+    "retryDelay": "--retry-delay",
+    "webhookUrl": "--webhook",
+    "nodeSelector": "--selector",
+    "matchExpressions": "--selector",
+    "nodeNames": "--node",
+    "maxFailedNodes": "--max-failed",
+    "rollout": "--rolling",
+    "imagePullPolicy": "--pull",
+    "pullTimeoutSeconds": "--pull-timeout",
+    "Idempotency-Key": "--idempotency-key",
+    "?limit": "--limit",
+    "?status": "--status",
+    "?selector": "--selector",
+}
+"""The option behind each field of the service's answers to a bad request."""
 
 
 def run(words: Sequence[str]) -> int:
@@ -65,7 +87,7 @@ def _faults(error: Refused) -> list[str]:
     shown = []
     for fault in error.problem.errors:
         root = fault.field.split("/")[1] if fault.field.startswith("/") else fault.field
-        where = OPTIONS.get(root, fault.field)
+        where = _OPTIONS.get(root, fault.field)
         shown.append(f"  {where}: {fault.message}")
     return shown
 

@@ -421,6 +421,24 @@ def test_server_away(face: MakeFace) -> None:
         face(url, follow_patience=0.3).some("events")
 
 
+def test_a_stream_may_be_silent(
+    face: MakeFace, service: Service, between: PutBetween, client: Client
+) -> None:
+    """For longer than a server may be within a request: the connection is kept."""
+    proxy = between(service.url)
+    task = face(service.url).do("create", [unique("x")], node_names=["absent"])
+    timer = threading.Timer(6, client.cancel, [task.task_id])
+
+    def start(event: Event) -> None:
+        if event.type == "task.started":
+            timer.start()
+
+    seen = face(proxy.url, timeout=4).some("events", task.task_id, on_value=start)
+    assert seen[-1].type == "task.cancelled"
+    timer.join()
+    assert sum("/events" in line for line in proxy.requests) == 1
+
+
 def test_an_unknown_host(face: MakeFace) -> None:
     """Is not asked for twice."""
     with pytest.raises(ServerUnreachable, match="no such host"):

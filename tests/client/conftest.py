@@ -204,8 +204,12 @@ class Ips:
 
     def environment(self, env: Mapping[str, str] | None = None) -> dict[str, str]:
         """An environment that names the server, and nothing that changes looks."""
-        dropped = {"NO_COLOR", "TERM", "IPS_SERVER"}
-        inherited = {key: value for key, value in os.environ.items() if key not in dropped}
+        dropped = {"NO_COLOR", "FORCE_COLOR", "TERM", "SSL_CERT_FILE", "SSL_CERT_DIR"}
+        inherited = {
+            key: value
+            for key, value in os.environ.items()
+            if key not in dropped and not key.startswith("IPS_") and "PROXY" not in key.upper()
+        }
         return {**inherited, "IPS_SERVER": self.server, "TERM": "xterm", **(env or {})}
 
 

@@ -182,8 +182,11 @@ def test_a_client_certificate(
     both.write_text(authority.certificate.read_text() + authority.key.read_text())
     for context in (tls.context(ca, cert, key), tls.context(ca, str(both))):
         assert len(face(demanding.url, ssl_context=context).some("nodes")) == NODES
-    with pytest.raises(ServerUnreachable, match=r"no TLS connection|closed the connection"):
+    asked = len(demanding.requests)
+    # With TLS 1.3 the client has done its part before the server says no, and then hangs up.
+    with pytest.raises(ServerUnreachable):
         face(demanding.url, patience=0, ssl_context=tls.context(ca)).some("nodes")
+    assert len(demanding.requests) == asked
 
 
 @pytest.mark.parametrize("name", ["nowhere.pem", "empty.pem"])

@@ -57,6 +57,7 @@ class Bars:
             # The last column stays free: some terminals wrap as soon as it is written to.
             self._live.update(self._board.picture(width - 1, height - 1))
             self._live.start()
+            self._console.show_cursor()  # a program that is killed could not give it back
             self._live.refresh()
 
     def finish(self) -> None:

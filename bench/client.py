@@ -24,9 +24,9 @@ async def run() -> None:
         await coordinator.ready()
         try:
             env = {"PATH": os.environ["PATH"], "IPS_SERVER": coordinator.url}
-            for words, goal in ((["--version"], "at most 2.5 x"), (["ls"], "at most 15 x")):
+            for words in (["--version"], ["ls"]):
                 ratio = await asyncio.to_thread(_ratio, words, env)
-                show(f"ips {' '.join(words)}", f"{ratio:.1f} x", goal)
+                show(f"ips {' '.join(words)}", f"{ratio:.1f} x")
         finally:
             await coordinator.terminate()
 

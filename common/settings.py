@@ -68,7 +68,7 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
         "IPS_SIMULATED_BYTES",
         "IPS_SIMULATED_FAILURE_RATE",
     ),
-    "client": ("IPS_SERVER",),
+    "client": ("IPS_SERVER", "IPS_TOKEN", "IPS_TOKEN_FILE"),
 }
 """Every program's names, here so that each program knows the others' without importing them."""
 

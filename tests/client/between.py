@@ -43,6 +43,8 @@ class Between:
         self.connections = 0
         self.requests: list[str] = []
         """Request lines met."""
+        self.heads: list[str] = []
+        """The same with their headers."""
         self._open: set[socket.socket] = set()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._threads = [threading.Thread(target=self._listen, daemon=True)]
@@ -92,7 +94,7 @@ class Between:
         with client, suppress(OSError):
             request = client.recv(_CHUNK)
             if request:
-                self.requests.append(request.split(b"\r\n", 1)[0].decode())
+                self._note(request)
                 self._answer(client, request)
         self._open.discard(client)
 
@@ -125,8 +127,14 @@ class Between:
                 holds_back.set()
             server.sendall(request)
             request = client.recv(_CHUNK)
-            if request:
-                self.requests.append(request.split(b"\r\n", 1)[0].decode())
+            self._note(request)
+
+    def _note(self, data: bytes) -> None:
+        """Note a request; what is no head of one is a body that came by itself."""
+        line = data.split(b"\r\n", 1)[0].decode()
+        if line.endswith(" HTTP/1.1"):
+            self.requests.append(line)
+            self.heads.append(data.partition(b"\r\n\r\n")[0].decode())
 
     def _is_to_fail(self) -> bool:
         posts = sum(line.startswith("POST") for line in self.requests)

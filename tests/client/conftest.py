@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -28,14 +29,41 @@ NODES = 3
 
 
 @dataclass(frozen=True)
+class Held:
+    """An image whose pulls last until the test lets them go."""
+
+    image: str
+    gate: Path
+
+    def let_go(self, node: str = "all") -> None:
+        """Let a node, or all, have it. May be called again."""
+        self.gate.mkdir(exist_ok=True)
+        (self.gate / node).touch()
+
+
+class HeldAgent(Agent):
+    """An agent whose runtime knows held images."""
+
+    def __init__(self, folder: Path, node: str, settings: Mapping[str, str]) -> None:
+        super().__init__(folder, node, settings)
+        self._command = [sys.executable, "-m", "tests.client.held_agent"]
+
+
+@dataclass(frozen=True)
 class Service:
     """A coordinator with three agents, labelled ``workload=compute`` and ``zone=a``, ``b``, ``b``.
 
-    An image takes 0.3 s; one that is named ``…/fails/<reason>`` fails.
+    An image takes 0.3 s; one that is named ``…/fails/<reason>`` fails; a ``held`` one lasts.
     """
 
     coordinator: Coordinator
     agents: tuple[Agent, ...]
+    gates: Path
+
+    def hold(self) -> Held:
+        """Make an image that no node has yet, and that none gets before it is let go."""
+        gate = secrets.token_hex(6)
+        return Held(f"registry.test/held/{gate}", self.gates / gate)
 
     @property
     def url(self) -> str:
@@ -43,21 +71,29 @@ class Service:
         return self.coordinator.url
 
 
-def start_service(folder: Path, agent_settings: Mapping[str, str]) -> Service:
+def start_service(folder: Path) -> Service:
     """Start one and wait until it knows its nodes."""
+    gates = folder / "gates"
+    gates.mkdir()
     coordinator = Coordinator(folder)
     coordinator.start()
     asyncio.run(coordinator.ready())
-    simulated = {"IPS_RUNTIME": "simulated", "IPS_HEARTBEAT_SECONDS": "1", **agent_settings}
+    simulated = {
+        "IPS_RUNTIME": "simulated",
+        "IPS_HEARTBEAT_SECONDS": "1",
+        "IPS_SIMULATED_SECONDS": "0.3",
+        "IPS_SIMULATED_BYTES": "1000000",
+        "IPS_TEST_GATES": str(gates),
+    }
     agents = []
     for number in range(1, NODES + 1):
         labels = {"IPS_NODE_LABELS": f"workload=compute,zone={'a' if number == 1 else 'b'}"}
         own = {**coordinator.agent_settings(), **simulated, **labels}
-        agents.append(Agent(folder, f"node-{number}", own))
+        agents.append(HeldAgent(folder, f"node-{number}", own))
         agents[-1].start()
     with Client(coordinator.url) as client:
         eventually(lambda: sum(node.connected for node in client.nodes()) == NODES)
-    return Service(coordinator, tuple(agents))
+    return Service(coordinator, tuple(agents), gates)
 
 
 def stop_service(service: Service) -> None:
@@ -70,12 +106,17 @@ def stop_service(service: Service) -> None:
     asyncio.run(stop())
 
 
-def restart(service: Service) -> None:
-    """Kill the coordinator and start it again; returns before it is ready."""
+def kill(service: Service) -> None:
+    """Kill the coordinator."""
     process = service.coordinator.pid
     assert process is not None
     os.killpg(process, signal.SIGKILL)
     eventually(lambda: service.coordinator.pid is None)
+
+
+def restart(service: Service) -> None:
+    """Kill the coordinator and start it again; returns before it is ready."""
+    kill(service)
     service.coordinator.start()
 
 
@@ -90,16 +131,15 @@ def eventually(condition: Callable[[], bool], *, within: float = 30.0) -> None:
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Have the shared service: tests leave it as they found it, tasks that are over aside."""
-    folder = tmp_path_factory.mktemp("service")
-    made = start_service(folder, {"IPS_SIMULATED_SECONDS": "0.3", "IPS_SIMULATED_BYTES": "1000000"})
+    made = start_service(tmp_path_factory.mktemp("service"))
     yield made
     stop_service(made)
 
 
 @pytest.fixture(scope="session")
-def slow_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Have a service whose images take 3 s; its coordinator may be killed and started again."""
-    made = start_service(tmp_path_factory.mktemp("slow"), {"IPS_SIMULATED_SECONDS": "3"})
+def frail_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Have a service whose coordinator may be killed and started again."""
+    made = start_service(tmp_path_factory.mktemp("frail"))
     yield made
     stop_service(made)
 
@@ -164,8 +204,12 @@ class Ips:
 
     def environment(self, env: Mapping[str, str] | None = None) -> dict[str, str]:
         """An environment that names the server, and nothing that changes looks."""
-        dropped = {"NO_COLOR", "TERM", "IPS_SERVER"}
-        inherited = {key: value for key, value in os.environ.items() if key not in dropped}
+        dropped = {"NO_COLOR", "FORCE_COLOR", "TERM", "SSL_CERT_FILE", "SSL_CERT_DIR"}
+        inherited = {
+            key: value
+            for key, value in os.environ.items()
+            if key not in dropped and not key.startswith("IPS_") and "PROXY" not in key.upper()
+        }
         return {**inherited, "IPS_SERVER": self.server, "TERM": "xterm", **(env or {})}
 
 

@@ -11,7 +11,7 @@ import termios
 import time
 from collections.abc import Mapping, Sequence
 
-_PIECE = re.compile(r"\x1b\[(?P<number>\d*)(?P<what>[A-Za-z])|(?P<plain>[^\x1b\r\n]+|\r|\n)")
+_PIECE = re.compile(r"\x1b\[(?P<number>\??\d*)(?P<what>[A-Za-z])|(?P<plain>[^\x1b\r\n]+|\r|\n)")
 
 
 class Terminal:
@@ -31,10 +31,10 @@ class Terminal:
         self._rows = [""]
         self._row = 0
 
-    def run(self, *, until: str | None = None, within: float = 40.0) -> int | None:
-        """Read until a text was shown (None) or the command has ended (its exit code)."""
+    def run(self, *, until: str | None = None, within: float = 50.0) -> int | None:
+        """Read until a pattern stands on the screen (None), or to the end (the exit code)."""
         deadline = time.monotonic() + within
-        while until is None or until not in self.written:
+        while until is None or not re.search(until, "\n".join(self.screen)):
             assert time.monotonic() < deadline, self.written
             try:
                 data = os.read(self._end, 65536)
@@ -61,7 +61,7 @@ class Terminal:
             if plain := found["plain"]:
                 self._type(plain)
             else:
-                self._control(found["what"], int(found["number"] or 1))
+                self._control(found["what"], found["number"])
         self.pictures.append(self.screen)
 
     def _type(self, plain: str) -> None:
@@ -77,11 +77,11 @@ class Terminal:
 
     _fresh = False
 
-    def _control(self, what: str, number: int) -> None:
+    def _control(self, what: str, number: str) -> None:
         if what == "A":
-            self._row -= number
-        elif what == "J":
-            del self._rows[self._row + 1 :]
+            self._row -= int(number or 1)
+        elif what == "K":
+            assert number == "2", number  # a whole row
             self._rows[self._row] = ""
         else:
-            assert what in "Km", what  # a colour, or the end of a row that is rewritten whole
+            assert what == "m" or number == "?25", what + number  # a colour, or the cursor's looks

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from ips_client import (
+    AsyncClient,
     BadRequest,
     Client,
+    Closed,
     Conflict,
     Event,
     LiveAgents,
@@ -24,11 +29,12 @@ from ips_client import (
     Unavailable,
     UnexpectedAnswer,
 )
+from ips_client.watching import QUIET_SECONDS
 
 from sandbox.certificates import self_signed
 from sandbox.programs import free_port
 from tests.client.between import Between
-from tests.client.conftest import NODES, Service, restart
+from tests.client.conftest import NODES, Service, kill, restart
 from tests.client.faces import MakeFace
 from tests.client.images import failing, unique
 
@@ -99,24 +105,26 @@ def test_wait_for_a_bad_end(face: MakeFace, service: Service, image: str) -> Non
     assert all(bad in each.message for each in waited.failures)
 
 
-def test_watch_ends_with_the_task(face: MakeFace, service: Service, image: str) -> None:
+def test_watch_ends_with_the_task(face: MakeFace, service: Service) -> None:
     """The iterator's last value is over, and a task that is over has only that."""
-    task = face(service.url).do("create", [image])
-    seen = face(service.url).some("watch", task.task_id)
+    held = service.hold()
+    task = face(service.url).do("create", [held.image])
+    seen = face(service.url).some("watch", task.task_id, on_value=lambda _: held.let_go())
     assert [progress.task.is_over for progress in seen[-2:]] == [False, True]
     again = face(service.url).some("watch", task.task_id)
     assert [progress.task.status for progress in again] == ["completed"]
 
 
-def test_time_limit(face: MakeFace, slow_service: Service, image: str) -> None:
+def test_time_limit(face: MakeFace, service: Service) -> None:
     """The task goes on and is handed over as it was last seen."""
-    task = face(slow_service.url).do("create", [image])
+    task = face(service.url).do("create", [service.hold().image])
+    told: list[Progress] = []
     with pytest.raises(TimeLimit) as caught:
-        face(slow_service.url).do("wait", task.task_id, time_limit=0.5)
-    assert caught.value.task is not None
-    assert not caught.value.task.is_over
-    assert face(slow_service.url).do("cancel", task.task_id).status == "cancelled"
-    assert face(slow_service.url).do("wait", task.task_id).task.status == "cancelled"
+        face(service.url).do("wait", task.task_id, time_limit=2, on_progress=told.append)
+    assert caught.value.task is (told[-1].task if told else None)
+    assert all(not progress.task.is_over for progress in told)
+    assert face(service.url).do("cancel", task.task_id).status == "cancelled"
+    assert face(service.url).do("wait", task.task_id).task.status == "cancelled"
 
 
 def test_list(face: MakeFace, service: Service, client: Client) -> None:
@@ -186,38 +194,47 @@ def test_events(face: MakeFace, service: Service, image: str) -> None:
     assert face(service.url).some("events", task.task_id, after=seen[-1].position) == []
 
 
-def test_live_frames(face: MakeFace, slow_service: Service, image: str) -> None:
+def test_live_frames(face: MakeFace, service: Service) -> None:
     """Nodes of a task as they pull, and the fleet as it is."""
-    task = face(slow_service.url).do("create", [image])
-    seen = face(slow_service.url).some("events", task.task_id, live=True)
+    held = service.hold()
+    task = face(service.url).do("create", [held.image])
+
+    def look(each: object) -> None:
+        if isinstance(each, LiveNodes) and any((node.images[0].bytes or 0) for node in each.nodes):
+            held.let_go()
+
+    seen = face(service.url).some("events", task.task_id, live=True, on_value=look)
     live = [node for each in seen if isinstance(each, LiveNodes) for node in each.nodes]
     assert {node.node_name for node in live if node.state == "pulling"}
     assert any((node.images[0].bytes or 0) > 0 for node in live)
 
-    (fleet,) = face(slow_service.url).some("events", live=True, most=1)
+    (fleet,) = face(service.url).some("events", live=True, most=1)
     assert isinstance(fleet, LiveAgents | Event)
 
 
 @pytest.mark.parametrize("killed", [False, True])
 def test_a_lost_connection_is_resumed(
-    face: MakeFace, slow_service: Service, between: PutBetween, image: str, killed: bool
+    face: MakeFace, frail_service: Service, between: PutBetween, killed: bool
 ) -> None:
     """Neither a gap nor a double, whether the line was cut or the server killed."""
-    proxy = between(slow_service.url)
-    task = face(slow_service.url).do("create", [image], batch_size=1)
+    proxy = between(frail_service.url)
+    held = frail_service.hold()
+    held.let_go("node-1")
+    task = face(frail_service.url).do("create", [held.image], batch_size=1)
     disturbed: list[str] = []
 
     def disturb(event: Event) -> None:
         if event.type == "node.succeeded" and not disturbed:
             disturbed.append(event.position)
             if killed:
-                restart(slow_service)
+                restart(frail_service)
             else:
                 proxy.cut()
+            held.let_go()
 
     seen = face(proxy.url).some("events", task.task_id, on_value=disturb)
     assert disturbed
-    kept = face(slow_service.url).some("events", task.task_id)
+    kept = face(frail_service.url).some("events", task.task_id)
     assert [event.id for event in seen] == [event.id for event in kept]
     assert sum("/events" in line for line in proxy.requests) >= 2
 
@@ -225,17 +242,24 @@ def test_a_lost_connection_is_resumed(
 # ── bad days ─────────────────────────────────────────────────────────────────────────────────
 
 
-def test_waiting_over_a_restart(face: MakeFace, slow_service: Service, image: str) -> None:
+def test_waiting_over_a_restart(face: MakeFace, frail_service: Service) -> None:
     """The server is killed and started again in the middle: trouble is told, the end is right."""
-    task = face(slow_service.url).do("create", [image], batch_size=2)
+    held = frail_service.hold()
+    task = face(frail_service.url).do("create", [held.image], batch_size=2)
     told: list[Progress] = []
+    killed: list[str] = []
 
     def note(progress: Progress) -> None:
         told.append(progress)
-        if progress.nodes and not any(each.trouble for each in told[:-1]) and len(told) < 50:
-            restart(slow_service)
+        if progress.nodes and not killed:
+            killed.append(task.task_id)
+            kill(frail_service)
+        elif progress.trouble and frail_service.coordinator.pid is None:
+            frail_service.coordinator.start()
+        elif killed and not progress.trouble:
+            held.let_go()
 
-    waited = face(slow_service.url).do("wait", task.task_id, on_progress=note)
+    waited = face(frail_service.url).do("wait", task.task_id, on_progress=note)
     assert waited.completed
     assert any(isinstance(progress.trouble, ServerUnreachable) for progress in told)
     assert told[-1].trouble is None
@@ -243,19 +267,26 @@ def test_waiting_over_a_restart(face: MakeFace, slow_service: Service, image: st
 
 @pytest.mark.parametrize("buffers", [10**9, 4096])
 def test_a_proxy_that_holds_events_back(
-    face: MakeFace, slow_service: Service, between: PutBetween, image: str, buffers: int
+    face: MakeFace, service: Service, between: PutBetween, buffers: int
 ) -> None:
     """Asking now and then takes the stream's place."""
-    proxy = between(slow_service.url, buffers=buffers)
-    task = face(slow_service.url).do("create", [image], batch_size=1)
+    proxy = between(service.url, buffers=buffers)
+    held = service.hold()
+    task = face(service.url).do("create", [held.image], batch_size=1)
     told: list[Progress] = []
-    waited = face(proxy.url).do("wait", task.task_id, on_progress=told.append)
+
+    def note(progress: Progress) -> None:
+        told.append(progress)
+        held.let_go(f"node-{progress.task.progress.completed_nodes + 1}")
+
+    begin = time.monotonic()
+    waited = face(proxy.url).do("wait", task.task_id, on_progress=note)
     assert waited.completed
     done = [progress.task.progress.completed_nodes for progress in told]
     assert done == sorted(done)
     assert len(set(done)) > 2, "nothing was told on the way"
-    asked = f"GET /api/v1/tasks/{task.task_id} HTTP/1.1"
-    assert 3 <= proxy.requests.count(asked) <= 15
+    asked = proxy.requests.count(f"GET /api/v1/tasks/{task.task_id} HTTP/1.1")
+    assert 3 <= asked <= 3 + (time.monotonic() - begin) / QUIET_SECONDS
 
 
 def test_a_create_whose_answer_is_lost(
@@ -321,6 +352,64 @@ def test_connections_are_kept(service: Service, between: PutBetween) -> None:
     assert proxy.connections == 1
 
 
+def test_closing_ends_a_stream_in_another_thread(service: Service) -> None:
+    """And a wait, and a pause; afterwards nothing can be asked."""
+    held = service.hold()
+    with Client(service.url) as other:
+        task = other.create([held.image]).task_id
+        away = Client(f"http://127.0.0.1:{free_port()}", patience=600)
+        client = Client(service.url)
+        begun = [threading.Event() for _ in range(2)]
+        ended: list[str] = []
+
+        def follow() -> None:
+            for _ in client.events(task):
+                begun[0].set()
+
+        def wait() -> None:
+            client.wait(task, on_progress=lambda _: begun[1].set())
+
+        def until_closed(work: Callable[[], object]) -> None:
+            with pytest.raises(Closed):
+                work()
+            ended.append(work.__name__)
+
+        works = (follow, wait, lambda: away.get(task))
+        threads = [threading.Thread(target=until_closed, args=(work,)) for work in works]
+        for thread in threads:
+            thread.start()
+        assert all(event.wait(30) for event in begun)
+        client.close()
+        away.close()
+        for thread in threads:
+            thread.join(30)
+        assert len(ended) == len(works)
+        with pytest.raises(Closed):
+            client.get(task)
+        other.cancel(task)
+
+
+async def test_closing_ends_a_stream_in_another_task(service: Service) -> None:
+    """The same for the asynchronous face."""
+    client = AsyncClient(service.url)
+    task = await client.create([service.hold().image])
+    begun = asyncio.Event()
+
+    async def follow() -> None:
+        async for _ in client.events(task.task_id):
+            begun.set()
+
+    following = asyncio.ensure_future(follow())
+    await begun.wait()
+    await client.close()
+    with pytest.raises(Closed):
+        await following
+    with pytest.raises(Closed):
+        await client.get(task.task_id)
+    async with AsyncClient(service.url) as other:
+        await other.cancel(task.task_id)
+
+
 def test_server_away(face: MakeFace) -> None:
     """Patience ends."""
     url = f"http://127.0.0.1:{free_port()}"
@@ -330,6 +419,24 @@ def test_server_away(face: MakeFace) -> None:
         face(url, patience=0.3).do("wait", NO_TASK)
     with pytest.raises(ServerUnreachable):
         face(url, follow_patience=0.3).some("events")
+
+
+def test_a_stream_may_be_silent(
+    face: MakeFace, service: Service, between: PutBetween, client: Client
+) -> None:
+    """For longer than a server may be within a request: the connection is kept."""
+    proxy = between(service.url)
+    task = face(service.url).do("create", [unique("x")], node_names=["absent"])
+    timer = threading.Timer(6, client.cancel, [task.task_id])
+
+    def start(event: Event) -> None:
+        if event.type == "task.started":
+            timer.start()
+
+    seen = face(proxy.url, timeout=4).some("events", task.task_id, on_value=start)
+    assert seen[-1].type == "task.cancelled"
+    timer.join()
+    assert sum("/events" in line for line in proxy.requests) == 1
 
 
 def test_an_unknown_host(face: MakeFace) -> None:

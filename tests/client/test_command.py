@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -325,7 +327,11 @@ def test_server_away(ips: Ips) -> None:
     ("says", "code", "message"),
     [
         (b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 1\r\n\r\n<", 5, "is this"),
-        (b"HTTP/1.1 401 U\r\nContent-Length: 0\r\n\r\n", 5, "credentials go into the address"),
+        (
+            b"HTTP/1.1 401 U\r\nContent-Length: 0\r\n\r\n",
+            5,
+            "other credentials go into the address",
+        ),
         (b"HTTP/1.1 404 N\r\nContent-Length: 0\r\n\r\n", 5, "where JSON was expected"),
     ],
 )
@@ -421,15 +427,38 @@ def test_completion(ips: Ips, shell: str) -> None:
         ("ips ca", {"cancel"}),
         ("ips ls --sta", {"--status"}),
         ("ips ls --status can", {"cancelled"}),
+        ("ips completion ba", {"bash"}),
+        ("ips run -f Makef", {"Makefile"}),
+        ("ips run --ca Makef", {"Makefile"}),
         ("ips run --ret", {"--retries", "--retry-strategy", "--retry-delay"}),
     ],
 )
 def test_completion_completes(ips: Ips, words: str, expected: set[str]) -> None:
     """In bash itself."""
+    assert set(completed(ips, words)) == expected
+
+
+def test_completion_of_ids(ips: Ips, client: Client, image: str) -> None:
+    """The service is asked for tasks."""
+    task = client.wait(client.create([image]).task_id).task.task_id
+    for command in ("wait", "show", "cancel", "retry", "events"):
+        assert task in completed(ips, f"ips {command} task-")
+        assert completed(ips, f"ips {command} {task[:-1]}") == [task]
+
+
+def completed(ips: Ips, words: str) -> list[str]:
+    """What bash offers for the last word."""
     typed = words.split()
     script = (
         f"{ips('completion', 'bash').stdout}\nCOMP_WORDS=({words}); COMP_CWORD={len(typed) - 1}\n"
-        '_ips; printf "%s\\n" "${COMPREPLY[@]}"'
+        '_shtab_ips; printf "%s\\n" "${COMPREPLY[@]}"'
     )
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
-    assert set(done.stdout.split()) == expected
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", script],
+        env=ips.environment({"PATH": path}),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.split()

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
 
 import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from ips_client.image_files import Found, InputFault, distinct, find_images
+from ips_client.manifests import read_documents
 
 pytestmark = pytest.mark.pure
 
@@ -94,6 +100,125 @@ def test_json() -> None:
     assert images('["a:1", "b"]') == ["a:1", "b"]
 
 
+def test_json_streams() -> None:
+    """``jq -c`` writes documents one after the other; a line is known in each."""
+    pods = [{"kind": "Pod", "spec": {"containers": [{"image": f"{name}:1"}]}} for name in "abc"]
+    text = "\n".join(map(json.dumps, pods))
+    assert find_images(text.encode(), "x") == [
+        Found(f"{name}:1", f"x, document {number}, line {number}")
+        for number, name in enumerate("abc", start=1)
+    ]
+    assert images(text.replace("\n", "")) == ["a:1", "b:1", "c:1"]
+
+
+@pytest.mark.parametrize("note", ["ship it 🚀", "\x7f", 'a "quoted" \\ud83d', "tab\t/", "x" * 2000])
+@pytest.mark.parametrize("is_ascii", [True, False])
+def test_json_as_json_has_it(note: str, is_ascii: bool) -> None:
+    """Escapes, surrogate pairs, long keys: whatever a JSON parser takes."""
+    pod = {note: note, "spec": {"containers": [{"name": note, "image": "a:1"}]}}
+    text = json.dumps(pod, ensure_ascii=is_ascii, indent="\t")
+    (found,) = find_images(text.encode(), "x")
+    line = text[: text.index('"image"')].count("\n") + 1
+    assert found == Found("a:1", f"x, document 1, line {line}")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+
+
+@given(st.lists(JSON, min_size=1, max_size=3), st.sampled_from([None, 1, "\t"]))
+def test_json_becomes_the_same_nodes(values: list[object], indent: int | str | None) -> None:
+    """Whatever the JSON, what is read from it is what was written."""
+    holders = [{"v": value} for value in values]
+    text = "\n".join(json.dumps(holder, indent=indent) for holder in holders)
+    found = read_documents(text)
+    assert found.slip is None
+    assert [_plain(root) for root in found.roots] == holders
+
+
+def _plain(node: yaml.Node) -> object:
+    match node:
+        case yaml.MappingNode(value=pairs):
+            return {key.value: _plain(value) for key, value in pairs}
+        case yaml.SequenceNode(value=items):
+            return [_plain(item) for item in items]
+        case yaml.ScalarNode(tag="tag:yaml.org,2002:str", value=value):
+            return value
+    return json.loads(node.value)
+
+
+def test_flow_style_is_no_json() -> None:
+    """YAML that only begins like JSON."""
+    assert images("{kind: Pod, spec: {containers: [{image: a}], }}") == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ('{"spec": {"containers": [{"image": "a"\n', "line 2: is no JSON: Expecting ',' delimiter"),
+        ('{"a": 1} kind: Pod', "line 1: is no JSON: Expecting value"),
+        ('{"a":' * 5000, "line 1: is nested too deeply, or too long"),
+        ("a: " + "[" * 5000, "line 1: exceeded maximum nesting depth"),
+    ],
+)
+def test_broken_json(text: str, fault: str) -> None:
+    """What was meant as JSON is complained of as JSON."""
+    assert faults(text)[0].endswith(fault)
+
+
+@pytest.mark.parametrize("code", ["utf-8-sig", "utf-16", "utf-32"])
+def test_byte_order_marks(code: str) -> None:
+    """Text is read by its mark, in a list, in YAML and in JSON."""
+    for text in ("nginx:1 # für\r\n", "kind: Pod\r\nspec: {containers: [{image: 'nginx:1'}]}\r\n"):
+        assert [each.image for each in find_images(text.encode(code), "file")] == ["nginx:1"]
+    content = '\ufeff{"spec": {"containers": [{"image": "nginx:1"}]}}'.encode("utf-16-be")
+    assert [each.image for each in find_images(content, "file")] == ["nginx:1"]
+
+
+@pytest.mark.parametrize("value", ["null", "~", "", "Null"])
+def test_no_image(value: str) -> None:
+    """An image that is null is absent."""
+    text = f"spec:\n  containers:\n  - image: {value}\n  - image: a\n  volumes:\n  - image: null\n"
+    assert images(f"{text}  - image: {{reference: {value}}}\n") == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("value", "named"),
+    [
+        ("1.27", "the number 1.27: put it in quotes"),
+        ("20260101", "the number 20260101: put it in quotes"),
+        ("0x10", "the number 0x10: put it in quotes"),
+        ("true", "the truth value true"),
+        ("off", "the truth value off"),
+        ("{a: b}", "'{a: b}'"),
+    ],
+)
+def test_what_is_no_text(value: str, named: str) -> None:
+    """Is a fault, in a container, a volume and a list."""
+    wanted = f"an image is a text, not {named}"
+    text = f"spec:\n  containers:\n  - image: {value}\n"
+    assert faults(text) == (f"file, document 1, line 3: {wanted}",)
+    text = f"spec:\n  volumes:\n  - image:\n      reference: {value}\n"
+    assert faults(text) == (f"file, document 1, line 4: {wanted}",)
+    assert images(f"spec: {{containers: [{{image: '{value}'}}]}}") == [value]
+
+
+@pytest.mark.parametrize("form", [str, lambda text: json.dumps(yaml.safe_load(text))])
+def test_a_doubled_key(form: Callable[[str], str]) -> None:
+    """Kubernetes would take the last, or none; here it is a fault."""
+    text = form("spec:\n  containers:\n  - {name: a, image: 'a:1'}\n").replace("name", "image")
+    (fault,) = faults(text)
+    assert re.fullmatch(r"file, document 1, line [13]: the key 'image' is doubled", fault)
+
+
+def test_a_merge_that_holds_itself() -> None:
+    """Does not go round for ever."""
+    assert images("x: &x {<<: *x}\nspec: {containers: [*x, {image: a}]}\n") == ["a"]
+
+
 def test_a_schema_is_no_pod() -> None:
     """A definition that only speaks of containers."""
     text = "kind: CustomResourceDefinition\nspec: {properties: {containers: {type: array}}}"
@@ -149,12 +274,40 @@ def test_a_template() -> None:
     assert "render it first" in fault
 
 
+RENDERED = "kind: Rule\nspec: {summary: 'node {{ $labels.node }} is full'}\n---\n"
+
+
+@pytest.mark.parametrize("slip", ["a:\n  b: 1\n c: 2\n", "a: [1\nb: 2\n", "a: 'x\n", "a: b: c\n"])
+def test_braces_and_a_slip(slip: str) -> None:
+    """A text with double braces that does not parse for another reason is no template."""
+    (fault,) = faults(RENDERED + slip)
+    assert fault.startswith("file, document 2, line ")
+    assert "template" not in fault
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{- if .Values.on }}\nspec: 1\n{{- end }}\n",
+        "spec:\n  {{- toYaml .Values.spec | nindent 2 }}\n",
+        "name: {{ .Release.Name }}-x\n",
+        "labels: {a: {{ .x }}-{{ .y }}}\n",
+    ],
+)
+def test_templates(source: str) -> None:
+    """A text that does not parse because of what stands between double braces."""
+    (fault,) = faults(f"kind: Pod\n{source}")
+    assert "render it first" in fault
+
+
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
         (b"", "file is empty"),
         (b" \n\n", "file is empty"),
-        (b"\xff\xfe", "file is no text in UTF-8 (byte 1)"),
+        (b"\xff\xfe", "file is empty"),
+        (b"nginx\xff\xfe", "file is no text in UTF-8 (byte 6)"),
+        (b"\xff\xfea\0b", "file is no text in UTF-16-LE (byte 5)"),
         (b"kind: a\x07b\n", "file, document 1, line 1: control characters are not allowed"),
         (b"--- just words\n", "file, document 1, line 1: is no Kubernetes object"),
         (b"ng inx\n", "file, line 1: 'ng inx' has white space in it"),

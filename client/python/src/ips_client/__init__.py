@@ -1,7 +1,7 @@
 """Client of the Image Prewarm Service: ``Client``, ``AsyncClient`` and what they answer.
 
-Names are looked up when they are first used: ``ips --version`` must not pay for sockets, and a
-program that only talks synchronously must not pay for asyncio.
+Names are looked up when they are first used: ``ips --version`` imports no transport, and a program
+that only talks synchronously not that of asyncio.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     )
     from ips_client.errors import (
         BadRequest,
+        Closed,
         Conflict,
         Fault,
         Forbidden,
@@ -53,6 +54,7 @@ __all__ = [
     "BadRequest",
     "Cancelled",
     "Client",
+    "Closed",
     "Conflict",
     "Event",
     "FailedImage",
@@ -93,6 +95,7 @@ _HOMES = {
 } | dict.fromkeys(
     (
         "BadRequest",
+        "Closed",
         "Conflict",
         "Fault",
         "Forbidden",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple
+
+import msgspec
 
 from ips_client.errors import (
     BadRequest,
@@ -34,7 +35,7 @@ _ERRORS: Final[Mapping[int, type[Refused]]] = {
     404: NotFound,
     409: Conflict,
 }
-_GATEKEEPERS: Final = frozenset({401, 403, *PASSING})
+_GATEKEEPERS: Final = frozenset({401, 403, 407, *PASSING})
 """What a proxy may answer in the service's place, in whatever form it likes."""
 
 
@@ -50,13 +51,22 @@ class Answer(NamedTuple):
     @property
     def media_type(self) -> str:
         """Its content type, without parameters."""
-        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+        return _media_type(self.headers.get("content-type", ""))
 
     @property
     def retry_after(self) -> float:
         """Seconds that the server asks to be left alone; 0 where it asks for nothing."""
         text = self.headers.get("retry-after", "")
         return float(text) if text.isascii() and text.isdigit() else 0.0
+
+
+def is_stream(status: int, content_type: str) -> bool:
+    """Whether events come."""
+    return status == HTTPStatus.OK and _media_type(content_type) == EVENT_STREAM
+
+
+def _media_type(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
 
 
 def document(answer: Answer) -> dict[str, Any]:
@@ -101,15 +111,15 @@ def _foreign(answer: Answer) -> UnexpectedAnswer:
 
 def _object(body: bytes) -> dict[str, Any] | None:
     try:
-        value = json.loads(body)
-    except ValueError:
+        value = msgspec.json.decode(body)
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 
 
 def _problem(status: int, document: Mapping[str, Any]) -> Problem:
     entries = document.get("errors")
-    faults = [each for each in entries if isinstance(each, dict)] if entries else []
+    faults = [each for each in entries if isinstance(each, dict)] if type(entries) is list else []
     return Problem(
         title=str(document.get("title", _phrase(status))),
         status=status,

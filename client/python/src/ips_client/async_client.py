@@ -1,4 +1,4 @@
-"""The asynchronous face: asyncio's streams under the conversations of the core."""
+"""The asynchronous face: aiohttp under the conversations of the core."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ips_client import events, requests, service, watching
-from ips_client.async_links import StreamLink, carry_out
 from ips_client.documents import (
     Cancelled,
     Event,
@@ -18,9 +17,11 @@ from ips_client.documents import (
     Task,
     TaskNode,
 )
+from ips_client.errors import UnexpectedAnswer
+from ips_client.http_aiohttp import AiohttpTransport
 from ips_client.paging import fetch
 from ips_client.picture import Progress
-from ips_client.session import DEFAULT_SERVER, Server, Session
+from ips_client.server import DEFAULT_SERVER, Server, Session, Token
 from ips_client.talk import Course, Emit, LinkFailure, Talk
 from ips_client.watching import Waited
 
@@ -42,13 +43,14 @@ class AsyncClient:
         timeout: float = 30.0,
         patience: float = 10.0,
         follow_patience: float = 300.0,
+        token: Token | None = None,
         headers: Mapping[str, str] | None = None,
         ssl_context: SSLContext | None = None,
     ) -> None:
-        self._ssl_context = ssl_context
         self._session = Session(
-            Server.parse(server), timeout, patience, follow_patience, dict(headers or {})
+            Server.parse(server), timeout, patience, follow_patience, dict(headers or {}), token
         )
+        self._transport = AiohttpTransport(self._session, ssl_context)
 
     async def __aenter__(self) -> Self:
         return self
@@ -57,12 +59,8 @@ class AsyncClient:
         await self.close()
 
     async def close(self) -> None:
-        """Hang up; calls after this connect anew each time."""
-        links = [wire.link for wire in self._session.idle]
-        self._session.close()
-        for link in links:
-            if isinstance(link, StreamLink):
-                await link.closed()
+        """Hang up. What is under way, in other tasks too, and calls after this raise Closed."""
+        await self._transport.close()
 
     # ── tasks ──
 
@@ -169,6 +167,6 @@ class AsyncClient:
                     yield instruction.value
                     continue
                 try:
-                    course.answer = await carry_out(instruction, self._ssl_context)
-                except LinkFailure as failure:
+                    course.answer = await self._transport.carry_out(instruction)
+                except (LinkFailure, UnexpectedAnswer) as failure:
                     course.failure = failure

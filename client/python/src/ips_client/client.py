@@ -1,4 +1,4 @@
-"""The synchronous face: plain sockets under the conversations of the core."""
+"""The synchronous face: urllib3 under the conversations of the core."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from ips_client.documents import (
     Task,
     TaskNode,
 )
-from ips_client.links import carry_out
+from ips_client.errors import UnexpectedAnswer
+from ips_client.http_urllib3 import Urllib3Transport
 from ips_client.paging import fetch
 from ips_client.picture import Progress
-from ips_client.session import DEFAULT_SERVER, Server, Session
+from ips_client.server import DEFAULT_SERVER, Server, Session, Token
 from ips_client.talk import Course, Emit, LinkFailure, Talk
 from ips_client.watching import Waited
 
@@ -39,6 +40,8 @@ class Client:
     ``ips_client.errors`` lists: ``ServerUnreachable`` and ``Unavailable`` after having tried for
     ``patience`` seconds (``follow_patience`` while a task is waited for or events are followed),
     ``Refused`` with the service's problem, ``UnexpectedAnswer`` where something else answers.
+    ``token`` is sent to this server alone, as ``Authorization: Bearer``; a function is asked for
+    it before each request. ``ssl_context`` is one of ``ips_client.tls.context``, or your own.
     """
 
     def __init__(
@@ -48,13 +51,14 @@ class Client:
         timeout: float = 30.0,
         patience: float = 10.0,
         follow_patience: float = 300.0,
+        token: Token | None = None,
         headers: Mapping[str, str] | None = None,
         ssl_context: SSLContext | None = None,
     ) -> None:
-        self._ssl_context = ssl_context
         self._session = Session(
-            Server.parse(server), timeout, patience, follow_patience, dict(headers or {})
+            Server.parse(server), timeout, patience, follow_patience, dict(headers or {}), token
         )
+        self._transport = Urllib3Transport(self._session, ssl_context)
 
     def __enter__(self) -> Self:
         return self
@@ -63,8 +67,8 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Hang up; calls after this connect anew each time."""
-        self._session.close()
+        """Hang up. What is under way, in other threads too, and calls after this raise Closed."""
+        self._transport.close()
 
     # ── tasks ──
 
@@ -166,6 +170,6 @@ class Client:
                     yield instruction.value
                     continue
                 try:
-                    course.answer = carry_out(instruction, self._ssl_context)
-                except LinkFailure as failure:
+                    course.answer = self._transport.carry_out(instruction)
+                except (LinkFailure, UnexpectedAnswer) as failure:
                     course.failure = failure

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 
-from ips_client.decoding import Document
+from ips_client.decoding import Document, Moment
 
 FINAL_STATUSES: Final = frozenset({"completed", "failed", "cancelled"})
 FINAL_NODE_STATES: Final = frozenset({"succeeded", "failed", "cancelled"})
 
 
-@dataclass(frozen=True, kw_only=True)
-class TaskProgress(Document):
+class TaskProgress(Document, frozen=True, kw_only=True):
     """A task's nodes by their state; all zeros while the task is pending."""
 
     total_nodes: int
@@ -36,8 +33,7 @@ class TaskProgress(Document):
     bytes_per_second: int | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class FailedImage(Document):
+class FailedImage(Document, frozen=True, kw_only=True):
     """One failed image of a node that is given up."""
 
     node_name: str
@@ -46,11 +42,10 @@ class FailedImage(Document):
     reason: str
     """A code, such as ``ImageNotFound``."""
     message: str = ""
-    timestamp: datetime | None = None
+    timestamp: Moment | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Requirement(Document):
+class Requirement(Document, frozen=True, kw_only=True):
     """One entry of ``matchExpressions``."""
 
     key: str
@@ -58,8 +53,7 @@ class Requirement(Document):
     values: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Task(Document):
+class Task(Document, frozen=True, kw_only=True):
     """A task, as a list or a GET returns it."""
 
     task_id: str
@@ -72,7 +66,7 @@ class Task(Document):
     retry_count: int
     """The highest retry number that any node of the task has used."""
     retry_strategy: str
-    created_at: datetime
+    created_at: Moment
     progress: TaskProgress
     retry_delay: int | None = None
     webhook_url: str | None = None
@@ -90,9 +84,9 @@ class Task(Document):
     failed_node_details_total: int = 0
     message: str | None = None
     """Why the task failed or waits, in one sentence."""
-    started_at: datetime | None = None
-    finished_at: datetime | None = None
-    estimated_completion: datetime | None = None
+    started_at: Moment | None = None
+    finished_at: Moment | None = None
+    estimated_completion: Moment | None = None
 
     @property
     def is_over(self) -> bool:
@@ -100,8 +94,7 @@ class Task(Document):
         return self.status in FINAL_STATUSES
 
 
-@dataclass(frozen=True, kw_only=True)
-class Cancelled(Document):
+class Cancelled(Document, frozen=True, kw_only=True):
     """The answer to a cancel."""
 
     task_id: str
@@ -109,8 +102,7 @@ class Cancelled(Document):
     message: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class NodeImage(Document):
+class NodeImage(Document, frozen=True, kw_only=True):
     """One image of a task on one node."""
 
     image: str
@@ -126,8 +118,7 @@ class NodeImage(Document):
     message: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class TaskNode(Document):
+class TaskNode(Document, frozen=True, kw_only=True):
     """One node of a task."""
 
     node_name: str
@@ -137,9 +128,9 @@ class TaskNode(Document):
     batch: int
     attempt: int
     images: tuple[NodeImage, ...]
-    started_at: datetime | None = None
-    finished_at: datetime | None = None
-    next_retry_at: datetime | None = None
+    started_at: Moment | None = None
+    finished_at: Moment | None = None
+    next_retry_at: Moment | None = None
     reason: str | None = None
     message: str | None = None
 
@@ -153,25 +144,22 @@ class TaskNode(Document):
 
 def _failure(node: TaskNode, fault: TaskNode | NodeImage, image: str | None) -> FailedImage:
     return FailedImage(
-        document=fault.document,
         node_name=node.node_name,
         image=image,
         reason=fault.reason or node.reason or "Unknown",
         message=fault.message or node.message or "",
         timestamp=node.finished_at,
-    )
+    ).of(fault.document)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ImageDisk(Document):
+class ImageDisk(Document, frozen=True, kw_only=True):
     """The file system that holds a node's images."""
 
     free_bytes: int
     total_bytes: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class Node(Document):
+class Node(Document, frozen=True, kw_only=True):
     """A node that images can be pulled to."""
 
     name: str
@@ -179,7 +167,7 @@ class Node(Document):
     schedulable: bool
     connected: bool
     """Whether its agent is being heard."""
-    last_seen: datetime | None = None
+    last_seen: Moment | None = None
     agent_version: str | None = None
     runtime: str | None = None
     driver: str | None = None
@@ -190,8 +178,7 @@ class Node(Document):
     """Why the node takes no work although an agent speaks for it."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Event(Document):
+class Event(Document, frozen=True, kw_only=True):
     """A kept event. ``document`` is the CloudEvent as it was sent."""
 
     position: str
@@ -202,7 +189,7 @@ class Event(Document):
     source: str
     subject: str
     """The task, or ``task/node``."""
-    time: datetime
+    time: Moment
     task: Task | None = None
     """Of a ``task.…`` event."""
     node: TaskNode | None = None
@@ -214,8 +201,7 @@ class Event(Document):
         return self.subject.partition("/")[0]
 
 
-@dataclass(frozen=True, kw_only=True)
-class LiveImage(Document):
+class LiveImage(Document, frozen=True, kw_only=True):
     """What of an image changes while a task runs."""
 
     image: str
@@ -225,8 +211,7 @@ class LiveImage(Document):
     bytes_per_second: int | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class LiveNode(Document):
+class LiveNode(Document, frozen=True, kw_only=True):
     """What of a node changes while a task runs."""
 
     node_name: str
@@ -236,21 +221,18 @@ class LiveNode(Document):
     reason: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class LiveNodes(Document):
+class LiveNodes(Document, frozen=True, kw_only=True):
     """A live frame of one task's stream: nodes that changed, as they are now."""
 
     nodes: tuple[LiveNode, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class LiveAgents(Document):
+class LiveAgents(Document, frozen=True, kw_only=True):
     """A live frame of the stream of all: nodes that changed, and names that are gone."""
 
     nodes: tuple[Node, ...]
     gone: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Reset(Document):
+class Reset(Document, frozen=True, kw_only=True):
     """Events may have been missed here: read the lists again."""

@@ -28,6 +28,13 @@ class UnexpectedAnswer(IpsError):
     """Something answered, but not as this service does: a page, a redirect, broken JSON."""
 
 
+class Closed(IpsError):
+    """The client was closed, before the call or while it was under way."""
+
+    def __init__(self) -> None:
+        super().__init__("the client is closed")
+
+
 class TimeLimit(IpsError):
     """A wait took longer than it was allowed to; the task goes on."""
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import replace
 from typing import Any, Final
+
+import msgspec
 
 from ips_client import answers, requests
 from ips_client.answers import Answer
 from ips_client.decoding import decode
 from ips_client.documents import Event, LiveAgents, LiveNodes, Reset
 from ips_client.errors import Unavailable, UnexpectedAnswer
-from ips_client.exchange import Stream, open_stream
 from ips_client.retrying import Retries, unreachable
-from ips_client.session import Session
+from ips_client.server import Session
 from ips_client.sse import Frame, Parser
-from ips_client.talk import Emit, LinkFailure, Silence, Talk
+from ips_client.talk import Emit, LinkFailure, Silence, Stream, Talk, open_stream, read
 
 SILENCE_SECONDS: Final = 45.0
 """A stream without a byte for so long is dead: the service comments every 5 s."""
@@ -30,13 +29,11 @@ class Subscription:
 
     def __init__(
         self,
-        session: Session,
         task_id: str | None,
         *,
         live: bool,
         after: str | None = None,
     ) -> None:
-        self._session = session
         self._task_id = task_id
         self._live = live
         self._parser = Parser(after)
@@ -50,7 +47,7 @@ class Subscription:
         """Connect; None where nothing is left to come. Raises what an answer stands for."""
         position = self._parser.position
         request = requests.follow_events(self._task_id, live=self._live, after=position)
-        answer = yield from open_stream(self._session, request, within)
+        answer = yield from open_stream(request, within)
         if isinstance(answer, Answer):
             self._close(answer)
             return None
@@ -76,7 +73,7 @@ class Subscription:
 
 def follow(session: Session, task_id: str | None, *, live: bool, after: str | None) -> Talk[None]:
     """Emit typed events until the task is over, or for ever where all tasks are followed."""
-    subscription = Subscription(session, task_id, live=live, after=after)
+    subscription = Subscription(task_id, live=live, after=after)
     retries = Retries(session.follow_patience)
     while not subscription.is_over:
         yield from _follow(session, subscription, retries)
@@ -98,9 +95,9 @@ def _connection(session: Session, subscription: Subscription, retries: Retries) 
         return
     try:
         if subscription.has_gap:
-            yield Emit(Reset(document={}))
+            yield Emit(Reset())
         while not subscription.is_over:
-            data = yield from stream.read(SILENCE_SECONDS)
+            data = yield from read(stream, SILENCE_SECONDS)
             if data is None:
                 raise Silence(f"nothing for {SILENCE_SECONDS:g} s")
             if not data:
@@ -116,12 +113,12 @@ def _connection(session: Session, subscription: Subscription, retries: Retries) 
 def typed(frame: Frame) -> Event | LiveNodes | LiveAgents | Reset | None:
     """A frame's meaning; None for a kind that this version does not know."""
     try:
-        document = json.loads(frame.data)
+        document = msgspec.json.decode(frame.data)
         shape = _LIVE.get(frame.event)
         if shape is not None:
             return decode(shape, document)
         return _event(frame, document) if isinstance(document.get("data"), dict) else None
-    except (ValueError, AttributeError) as why:
+    except (ValueError, AttributeError, RecursionError) as why:
         raise UnexpectedAnswer(f"an event {frame.event} is not as agreed: {why}") from None
 
 
@@ -135,4 +132,4 @@ _LIVE: Final[dict[str, type[LiveNodes | LiveAgents | Reset]]] = {
 def _event(frame: Frame, document: dict[str, Any]) -> Event:
     subject = "task" if frame.event.startswith("task.") else "node"
     event = decode(Event, {**document, "position": frame.position or "", subject: document["data"]})
-    return replace(event, document=document)
+    return event.of(document)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from ips_client import answers
 from ips_client.requests import Request
 from ips_client.retrying import ask
-from ips_client.session import Session
+from ips_client.server import Session
 from ips_client.talk import Talk
 
 
@@ -34,7 +34,6 @@ def fetch_page(
     document = yield from fetch(session, request)
     items, total = document.get(key), document.get("total")
     if not isinstance(items, list) or not isinstance(total, int):
-        url = session.server.url + request.target
-        raise answers.broken(url, ValueError(f"/{key} or /total is missing"))
+        raise answers.broken(session.url_of(request), ValueError(f"/{key} or /total is missing"))
     after = offset + len(items)
     return Page(items, after if items and after < total else None)

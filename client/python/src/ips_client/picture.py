@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from ips_client.decoding import decode
 from ips_client.documents import FINAL_NODE_STATES, FINAL_STATUSES, LiveNode, Task
@@ -65,7 +66,7 @@ class Picture:
             if frame.event.startswith("task."):
                 newest = frame
             elif frame.event == NODES:
-                self._take_nodes(json.loads(frame.data)["nodes"])
+                self._take_nodes(msgspec.json.decode(frame.data)["nodes"])
                 has_news = True
             elif frame.event == RESET:
                 self.nodes.clear()
@@ -73,7 +74,7 @@ class Picture:
 
     def _take_event(self, frame: Frame) -> bool:
         """Note the task as an event has it, unless more is known: a stream begins with the past."""
-        task = decode(Task, json.loads(frame.data)["data"])
+        task = decode(Task, msgspec.json.decode(frame.data)["data"])
         if self.task is not None and _place(task) < _place(self.task):
             return False
         self.task = task

@@ -9,10 +9,9 @@ from typing import Final
 from ips_client import answers
 from ips_client.answers import PASSING, Answer
 from ips_client.errors import IpsError, ServerUnreachable, Unavailable
-from ips_client.exchange import exchange
 from ips_client.requests import Request
-from ips_client.session import Session
-from ips_client.talk import LinkFailure, Pause, Talk, clock
+from ips_client.server import Session
+from ips_client.talk import LinkFailure, Pause, Talk, clock, send
 
 FIRST_DELAY: Final = 0.1
 LONGEST_DELAY: Final = 3.0
@@ -72,7 +71,7 @@ def unreachable(session: Session, failure: LinkFailure) -> ServerUnreachable:
 def ask_once(session: Session, request: Request, within: float) -> Talk[Answer]:
     """One try. Raises ServerUnreachable, Unavailable and UnexpectedAnswer."""
     try:
-        answer = yield from exchange(session, request, within)
+        answer = yield from send(request, within)
     except LinkFailure as failure:
         raise unreachable(session, failure) from failure
     if answer.status in PASSING:

@@ -1,6 +1,6 @@
 """What one can ask of the service: each a conversation that comes to a typed result.
 
-This is the whole client; ``client`` and ``async_client`` only carry it out.
+This is the whole client; ``client`` and ``async_client`` only have it carried out.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ips_client.errors import Conflict
 from ips_client.paging import fetch, fetch_page
 from ips_client.requests import Request
 from ips_client.retrying import ask
-from ips_client.session import Session
+from ips_client.server import Session
 from ips_client.talk import Emit, Talk
 
 D = TypeVar("D", bound=Document)
@@ -38,7 +38,7 @@ def cancel(session: Session, task_id: str) -> Talk[Cancelled]:
         task = (yield from one(session, requests.get_task(task_id), Task)) if again else None
         if task is None or task.status != "cancelled":
             raise
-        return Cancelled(document=task.document, task_id=task.task_id, status=task.status)
+        return Cancelled(task_id=task.task_id, status=task.status).of(task.document)
 
 
 def tasks(session: Session, status: str | None) -> Talk[None]:
@@ -91,7 +91,7 @@ def _all(session: Session, request_at: Callable[[int], Request], shape: type[D])
 
 
 def _typed(session: Session, request: Request, shape: type[D], value: Any) -> D:
-    return typed(session.server.url + request.target, shape, value)
+    return typed(session.url_of(request), shape, value)
 
 
 def typed(url: str, shape: type[D], value: Any) -> D:

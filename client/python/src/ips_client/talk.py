@@ -1,52 +1,52 @@
-"""The conversation: instructions that the core gives, and what a face must do about each.
+"""The conversation: instructions that the core gives, and what a transport must do about each.
 
-The core is written as generators. Each yields an instruction and is sent the answer; a connection
-that fails is thrown in as ``LinkFailure``. Who runs them (``client``, ``async_client``) decides
-nothing, and nothing in the core touches a socket or a clock.
+The core is written as generators. Each yields an instruction and is sent the answer; what goes
+wrong on the way is thrown in. Who runs them (``client``, ``async_client``) decides nothing, and
+nothing in the core touches a socket or a clock.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
+
+from ips_client.errors import UnexpectedAnswer
+
+if TYPE_CHECKING:
+    from ips_client.answers import Answer
+    from ips_client.requests import Request
 
 T = TypeVar("T")
 
 
-class Link(Protocol):
-    """An open connection; only the face that made it knows what it is."""
+class Stream(Protocol):
+    """An open event stream; only the transport that opened it knows what it is."""
 
     def close(self) -> None:
         """Hang up, at once and without an answer: this works where a conversation is broken off."""
 
 
-class Address(NamedTuple):
-    """Where to connect."""
+class Send(NamedTuple):
+    """Send a request; answered by the whole ``Answer``.
 
-    host: str
-    port: int
-    tls: bool
+    The server may stay silent for at most ``within`` seconds.
+    """
 
-
-class Connect(NamedTuple):
-    """Answered by a ``Link``, in at most ``within`` seconds."""
-
-    address: Address
+    request: Request
     within: float
 
 
-class Write(NamedTuple):
-    """Send everything; answered by None."""
+class Open(NamedTuple):
+    """Send a request for events; answered by a ``Stream``, or by an ``Answer`` that is none."""
 
-    link: Link
-    data: bytes
+    request: Request
     within: float
 
 
 class Read(NamedTuple):
     """Answered by what has come, ``b""`` at the end, None where nothing comes within so long."""
 
-    link: Link
+    stream: Stream
     within: float
 
 
@@ -66,7 +66,7 @@ class Emit(NamedTuple):
     value: Any
 
 
-Instruction = Connect | Write | Read | Pause | Clock | Emit
+Instruction = Send | Open | Read | Pause | Clock | Emit
 Talk = Generator[Instruction, Any, T]
 """A conversation that comes to a ``T`` in the end."""
 
@@ -90,9 +90,21 @@ def clock() -> Talk[float]:
     return now
 
 
-def read(link: Link, within: float) -> Talk[bytes | None]:
+def send(request: Request, within: float) -> Talk[Answer]:
+    """What a request is answered with; see ``Send``."""
+    answer: Answer = yield Send(request, within)
+    return answer
+
+
+def open_stream(request: Request, within: float) -> Talk[Answer | Stream]:
+    """An open stream, or what was answered in its stead; see ``Open``."""
+    answer: Answer | Stream = yield Open(request, within)
+    return answer
+
+
+def read(stream: Stream, within: float) -> Talk[bytes | None]:
     """What has come; see ``Read``."""
-    data: bytes | None = yield Read(link, within)
+    data: bytes | None = yield Read(stream, within)
     return data
 
 
@@ -107,7 +119,7 @@ class Course(Generic[T]):
     def __init__(self, talk: Talk[T]) -> None:
         self._talk = talk
         self.answer: Any = None
-        self.failure: LinkFailure | None = None
+        self.failure: LinkFailure | UnexpectedAnswer | None = None
 
     def step(self) -> Instruction | None:
         """The next instruction."""

@@ -22,13 +22,12 @@ from ips_client.errors import (
     UnexpectedAnswer,
 )
 from ips_client.events import SILENCE_SECONDS, Subscription
-from ips_client.exchange import Stream
 from ips_client.paging import fetch_page
 from ips_client.picture import NodesAtWork, Picture, Progress
 from ips_client.retrying import Retries, ask_once, unreachable
+from ips_client.server import Session
 from ips_client.service import task_nodes_at, typed
-from ips_client.session import Session
-from ips_client.talk import Emit, LinkFailure, Pause, Silence, Talk, clock
+from ips_client.talk import Emit, LinkFailure, Pause, Silence, Stream, Talk, clock, read
 
 OPEN_SECONDS: Final = 3.0
 """A stream that has not begun by then may be held back."""
@@ -90,7 +89,7 @@ class _Watch:
         self._picture = Picture()
         self._trouble: IpsError | None = None
         self._retries = Retries(session.patience)
-        self._subscription = Subscription(session, task_id, live=True)
+        self._subscription = Subscription(task_id, live=True)
         self._late = 0
 
     # ── the whole course ──
@@ -180,7 +179,7 @@ class _Watch:
         quiet = _Quiet(heard)
         while not self._picture.is_over and self._late < LATE_LIMIT:
             within = yield from self._within(quiet.left((yield from clock())))
-            data = yield from stream.read(within)
+            data = yield from read(stream, within)
             now = yield from clock()
             if data:
                 heard = now
@@ -195,7 +194,7 @@ class _Watch:
     def _take(self, data: bytes, quiet: _Quiet, now: float) -> Talk[None]:
         try:
             has_news = self._picture.take_frames(self._subscription.frames(data))
-        except (ValueError, KeyError, TypeError) as why:
+        except (ValueError, KeyError, TypeError, RecursionError) as why:
             url = self._session.server.url
             raise UnexpectedAnswer(f"{url} sent an event that is not as agreed: {why}") from None
         if has_news:

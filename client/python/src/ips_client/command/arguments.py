@@ -14,28 +14,6 @@ from ips_client.version import __version__
 
 Handler = Callable[[argparse.Namespace], int]
 
-OPTIONS: Final = {
-    "images": "IMAGE",
-    "batchSize": "--batch-size",
-    "priority": "--priority",
-    "maxRetries": "--retries",
-    "retryStrategy": "--retry-strategy",
-    "retryDelay": "--retry-delay",
-    "webhookUrl": "--webhook",
-    "nodeSelector": "--selector",
-    "matchExpressions": "--selector",
-    "nodeNames": "--node",
-    "maxFailedNodes": "--max-failed",
-    "rollout": "--rolling",
-    "imagePullPolicy": "--pull",
-    "pullTimeoutSeconds": "--pull-timeout",
-    "Idempotency-Key": "--idempotency-key",
-    "?limit": "--limit",
-    "?status": "--status",
-    "?selector": "--selector",
-}
-"""The option behind each field of the service's answers to a bad request."""
-
 _ABOUT: Final = """\
 Pull container images onto nodes before they are needed.
 
@@ -60,7 +38,9 @@ exit codes:
   0 completed   1 failed   2 wrong use   3 cancelled   4 time limit
   5 the server was not reached or its answer is broken   130 Ctrl-C
 
-The server is --server, or IPS_SERVER, or http://localhost:8080.
+The server is --server, or IPS_SERVER, or http://localhost:8080; the token --token, or
+IPS_TOKEN, or what the file IPS_TOKEN_FILE holds. HTTPS_PROXY, HTTP_PROXY, NO_PROXY,
+SSL_CERT_FILE and SSL_CERT_DIR mean what they mean elsewhere.
 `ips COMMAND --help` tells more about a command.
 """
 _DURATION: Final = re.compile(
@@ -96,10 +76,11 @@ def _parser() -> argparse.ArgumentParser:
         usage="ips COMMAND [option …]",
     )
     parser.add_argument("--version", action="version", version=f"ips {__version__}")
-    parser.add_argument("--server", metavar="URL", help="where the service is")
+    _access(parser, default=None)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", help=argparse.SUPPRESS)
     for add in (_run, _wait, _ls, _show, _cancel, _retry, _nodes, _events, _completion):
         add(commands)
+    commands.choices["completion"].set_defaults(root=parser, commands=commands)
     return parser
 
 
@@ -110,6 +91,7 @@ def _command(
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
         prog=f"ips {name}",
+        help=about.partition(".")[0].replace("\n", " "),
         usage=f"ips {name} {usage}",
         description=about,
         epilog="examples:\n" + "\n".join(f"  {example}" for example in examples),
@@ -126,15 +108,32 @@ def _handler(home: str, name: str) -> Handler:
 
 def _connection(parser: Any) -> None:
     group = parser.add_argument_group("connection")
-    group.add_argument(
-        "--server", metavar="URL", default=argparse.SUPPRESS, help="where the service is"
-    )
+    _access(group, default=argparse.SUPPRESS)
     group.add_argument(
         "--patience",
         metavar="TIME",
         type=duration,
         help="how long to keep trying while the server is away "
         "(default 10s; 5m while waiting for a task or following events)",
+    )
+
+
+def _access(parser: Any, default: str | None) -> None:
+    """The options that may stand before and after the command."""
+    words = {
+        "--server": ("URL", "where the service is"),
+        "--token": ("TOKEN", "who asks (others on this machine can see it: better IPS_TOKEN_FILE)"),
+        "--ca": ("FILE", "certificates of the authorities to trust, in place of the system's"),
+        "--cert": ("FILE", "certificate to show, with its key or with --key"),
+        "--key": ("FILE", "key of --cert"),
+    }
+    for name, (value, about) in words.items():
+        parser.add_argument(name, metavar=value, default=default, help=about)
+    parser.add_argument(
+        "--insecure",
+        action="store_true",
+        default=default or False,
+        help="trust whoever answers: for trials alone",
     )
 
 
@@ -390,4 +389,3 @@ def _completion(commands: Any) -> None:
         "ips completion fish > ~/.config/fish/completions/ips.fish",
     )
     parser.add_argument("shell", choices=("bash", "zsh", "fish"))
-    parser.set_defaults(commands=commands)

@@ -1,4 +1,4 @@
-"""What is drawn while tasks are waited for: lines of text, from what is known and a width.
+"""What is drawn while tasks are waited for: rich's bars, from what is known and a width.
 
 Nothing here writes. Where the width does not suffice, words are left out from the right.
 """
@@ -11,8 +11,13 @@ from datetime import datetime, timezone
 from heapq import nsmallest
 from typing import Final, NamedTuple
 
-from ips_client.command.output import paint
-from ips_client.command.text import cut, size, span, transfer
+from rich.cells import cell_len
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from ips_client.command.text import cut, shown, size, span, transfer
 from ips_client.documents import LiveNode, Task
 from ips_client.picture import Progress
 
@@ -37,7 +42,6 @@ class Board:
     """The tasks that are waited for, in the order in which they were named."""
 
     ids: Sequence[str]
-    unicode: bool = True
     progress: dict[str, Progress] = field(default_factory=dict)
     changes: int = 0
     """Grows with everything that is noted."""
@@ -47,16 +51,16 @@ class Board:
         self.progress[progress.task.task_id] = progress
         self.changes += 1
 
-    def rows(self, width: int, height: int) -> list[str]:
+    def picture(self, width: int, height: int) -> RenderableType:
         """The picture now, no wider and no higher."""
         if len(self.ids) == 1:
-            return self._one(self.ids[0], width, height)[:height]
+            return Group(*self._one(self.ids[0], width, height)[:height])
         wanted = self._by_interest()
-        shown = wanted if len(wanted) <= height else wanted[: height - 1]
-        rows = self._fitted([self._brief(task_id, width) for task_id in shown], width)
-        if len(shown) < len(wanted):
-            rows.append(cut(f"… and {len(wanted) - len(shown)} more", width))
-        return rows
+        shown_ids = wanted if len(wanted) <= height else wanted[: height - 1]
+        lines = [*self._fitted([self._brief(task_id, width) for task_id in shown_ids], width)]
+        if len(shown_ids) < len(wanted):
+            lines.append(_line(f"… and {len(wanted) - len(shown_ids)} more", width))
+        return Group(*lines)
 
     def _by_interest(self) -> list[str]:
         """What runs first, then what waits, then what is over."""
@@ -76,40 +80,54 @@ class Board:
         status = [task.status] if task.status != "running" else []
         return Row(label, _node_part(task), [*away, *status, *_node_words(task)])
 
-    def _one(self, task_id: str, width: int, height: int) -> list[str]:
+    def _one(self, task_id: str, width: int, height: int) -> list[RenderableType]:
         """All that is known of the only task."""
         progress = self.progress.get(task_id)
         if progress is None:
-            return [cut(f"{task_id} waiting for an answer", width)]
-        head = [cut(line, width) for line in _head(progress)]
+            return [_line(f"{task_id} waiting for an answer", width)]
+        head = [_line(line, width) for line in _head(progress)]
         room = height - len(head) - len(("nodes", "bytes", "more"))
         rows = list(_task_rows(progress.task))
         nodes = progress.nodes
-        shown = nsmallest(max(0, min(NODE_ROWS, room)), nodes)
-        rows += [_node_row(nodes[name], int(width * _NAME_PART)) for name in shown]
+        names = nsmallest(max(0, min(NODE_ROWS, room)), nodes)
+        rows += [_node_row(nodes[name], int(width * _NAME_PART)) for name in names]
         lines = [*head, *self._fitted(rows, width)]
-        if len(shown) < len(nodes):
-            lines.append(cut(f"… and {len(nodes) - len(shown)} more nodes at work", width))
+        if len(names) < len(nodes):
+            lines.append(_line(f"… and {len(nodes) - len(names)} more nodes at work", width))
         return lines
 
-    def _fitted(self, rows: Sequence[Row], width: int) -> list[str]:
+    def _fitted(self, rows: Sequence[Row], width: int) -> Iterator[RenderableType]:
         """Rows below one another, bars in one column; words that do not fit are left out."""
         label = max((len(row.label) for row in rows), default=0)
         bar = max(SMALLEST_BAR, min(LARGEST_BAR, (width - label) // 3))
-        return [self._line(row, label, bar, width) for row in rows]
+        for row in rows:
+            words = [shown(word) for word in row.words if word]
+            while words and cell_len("  ".join(words)) > width - label - bar - 2:
+                words.pop()
+            line = Table.grid(padding=(0, 1, 0, 0))
+            for size_of_column in (label, bar, None):
+                line.add_column(width=size_of_column, no_wrap=True)
+            line.add_row(_line(row.label, label), _bar(row.part, bar), Text("  ".join(words)))
+            yield line
 
-    def _line(self, row: Row, label: int, bar: int, width: int) -> str:
-        words = [word for word in row.words if word]
-        while words and len("  ".join(words)) > width - label - bar - 2:
-            words.pop()
-        return f"{row.label:<{label}} {self._bar(row.part, bar)} {'  '.join(words)}".rstrip()
 
-    def _bar(self, part: float | None, width: int) -> str:
-        if part is None:
-            return " " * width
-        full = int(max(0.0, min(1.0, part)) * width)
-        done, left = ("━", "─") if self.unicode else ("#", "-")
-        return paint(done * full, "completed") + paint(left * (width - full), "dim")
+def _line(text: str, width: int) -> Text:
+    made = Text(shown(text), no_wrap=True, overflow="ellipsis")
+    made.truncate(width, overflow="ellipsis")
+    return made
+
+
+def _bar(part: float | None, width: int) -> RenderableType:
+    if part is None:
+        return Text()
+    return ProgressBar(
+        total=1.0,
+        completed=max(0.0, min(1.0, part)),
+        width=width,
+        style="dim",
+        complete_style="green",
+        finished_style="green",
+    )
 
 
 def _head(progress: Progress) -> Iterator[str]:

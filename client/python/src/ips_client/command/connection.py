@@ -2,21 +2,81 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from argparse import Namespace
-from typing import Any
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ips_client.client import Client
-from ips_client.session import DEFAULT_SERVER
+from ips_client.server import DEFAULT_SERVER, Server, Token
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
 
 
 def settings(arguments: Namespace) -> dict[str, Any]:
     """What the options say about the connection, as ``Client`` and ``AsyncClient`` take it."""
-    found: dict[str, Any] = {"server": arguments.server or DEFAULT_SERVER}
+    found: dict[str, Any] = {
+        "server": arguments.server or DEFAULT_SERVER,
+        "token": _token(arguments),
+        "ssl_context": _ssl_context(arguments),
+    }
     if arguments.patience is not None:
         found |= {"patience": arguments.patience, "follow_patience": arguments.patience}
     return found
 
 
 def connect(arguments: Namespace) -> Client:
-    """A client for the server that the options name. Raises ValueError for a wrong address."""
+    """A client for the server that the options name.
+
+    Raises ValueError for a wrong address, a file that cannot be used, and credentials twice.
+    """
     return Client(**settings(arguments))
+
+
+def as_options(arguments: Namespace) -> Sequence[str]:
+    """The options that lead to the same server again; never the token."""
+    words = []
+    server = arguments.server or DEFAULT_SERVER
+    if server != (os.environ.get("IPS_SERVER") or DEFAULT_SERVER):
+        words += ["--server", Server.parse(server).url]
+    for name in ("ca", "cert", "key"):
+        if value := getattr(arguments, name):
+            words += [f"--{name}", value]
+    return [*words, "--insecure"] if arguments.insecure else words
+
+
+def _token(arguments: Namespace) -> Token | None:
+    if arguments.token:
+        return str(arguments.token)
+    text, file = os.environ.get("IPS_TOKEN"), os.environ.get("IPS_TOKEN_FILE")
+    if text and file:
+        raise ValueError("IPS_TOKEN and IPS_TOKEN_FILE are both set: leave one of them out")
+    return partial(_read_token, file) if file else text or None
+
+
+def _read_token(file: str) -> str:
+    try:
+        token = Path(file).read_text(encoding="utf-8").strip()
+    except OSError as why:
+        raise ValueError(f"IPS_TOKEN_FILE={file}: {why.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"IPS_TOKEN_FILE={file}: no text") from None
+    if not token:
+        raise ValueError(f"IPS_TOKEN_FILE={file}: the file is empty")
+    return token
+
+
+def _ssl_context(arguments: Namespace) -> SSLContext | None:
+    """None where the client's own will do."""
+    files = (arguments.ca, arguments.cert, arguments.key)
+    if not any(files) and not arguments.insecure:
+        return None
+    from ips_client import tls  # noqa: PLC0415 -- most servers are asked without any of these
+
+    if arguments.insecure:  # the command has warned already
+        warnings.filterwarnings("ignore", "Unverified HTTPS request")
+    return tls.context(*files, insecure=arguments.insecure)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
 
 from ips_client.command import codes
 from ips_client.command.connection import connect
-from ips_client.command.output import as_yaml, write
+from ips_client.command.output import as_json, as_yaml, write, write_data
 from ips_client.command.program import say
 from ips_client.command.text import count
 from ips_client.documents import Event, Reset, Task, TaskNode
@@ -18,23 +17,23 @@ def events(arguments: Namespace) -> int:
     with connect(arguments) as client:
         for event in client.events(arguments.id, after=arguments.after):
             if isinstance(event, Event):
-                write(_line(event, arguments.output))
+                _show(event, arguments.output)
             elif isinstance(event, Reset):
                 say("ips: events may be missing here; what is kept goes on")
     return codes.COMPLETED
 
 
-def _line(event: Event, output: str) -> str:
+def _show(event: Event, output: str) -> None:
     match output:
         case "json":
-            return json.dumps(event.document, ensure_ascii=False)
+            write_data(as_json(event.document, indent=None))
         case "yaml":
-            return f"---\n{as_yaml(event.document)}"
+            write_data(f"---\n{as_yaml(event.document)}")
         case "name":
-            return event.subject
+            write(event.subject)
         case _:
             when = event.time.strftime("%H:%M:%S")
-            return f"{when}  {event.type:<15} {event.subject}{_details(event)}".rstrip()
+            write(f"{when}  {event.type:<15} {event.subject}{_details(event)}".rstrip())
 
 
 def _details(event: Event) -> str:

@@ -2,34 +2,46 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
-from ips_client.command.text import cut
+from ips_client.command.text import shown
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 Row = Sequence[str]
 
-_COLOURS: Final = {
-    "completed": "32",
-    "succeeded": "32",
-    "present": "32",
-    "pulled": "32",
-    "failed": "31",
-    "running": "36",
-    "pulling": "36",
-    "retrying": "33",
-    "cancelled": "33",
-    "dim": "2",
+_STYLES: Final = {
+    "completed": "green",
+    "succeeded": "green",
+    "present": "green",
+    "pulled": "green",
+    "failed": "red",
+    "running": "cyan",
+    "pulling": "cyan",
+    "retrying": "yellow",
+    "cancelled": "yellow",
 }
-_GAP: Final = "  "
+_UNBOUNDED: Final = 100_000
+"""Columns of what is no terminal."""
+_STEERING: Final = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+"""What JSON may hold as it is, and a terminal may obey."""
 
 
 def is_terminal(stream: TextIO) -> bool:
     """Whether colours and bars may go there."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def is_unicode(stream: TextIO) -> bool:
+    """Whether every character can be written there."""
+    return (stream.encoding or "").lower().startswith("utf")
 
 
 def width_of(stream: TextIO) -> int:
@@ -40,10 +52,31 @@ def width_of(stream: TextIO) -> int:
         return 80
 
 
-def paint(text: str, meaning: str) -> str:
-    """A text in the colour of a status."""
-    colour = _COLOURS.get(meaning) if text else None
-    return f"\x1b[{colour}m{text}\x1b[0m" if colour else text
+def make_console(stream: TextIO, *, coloured: bool, width: int | None = None) -> Console:
+    """A console that writes what it is given, in colours only where they may go."""
+    from rich.console import Console  # noqa: PLC0415 -- costs start-up, and not all output needs it
+
+    class Honest(Console):
+        def on_broken_pipe(self) -> None:
+            raise  # noqa: PLE0704 -- rich calls this where it has caught it, to end the program
+
+    return Honest(
+        file=stream,
+        force_terminal=coloured,
+        color_system="standard" if coloured else None,
+        force_jupyter=False,
+        legacy_windows=False,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        width=width,
+    )
+
+
+class Painted(str):
+    """A line whose control characters are our own."""
+
+    __slots__ = ()
 
 
 def show(
@@ -56,13 +89,19 @@ def show(
     """Write data in the form that was asked for; ``lines`` are the table's."""
     match output:
         case "json":
-            write(json.dumps(document, indent=2, ensure_ascii=False))
+            write_data(as_json(document))
         case "yaml":
-            write(as_yaml(document))
+            write_data(as_yaml(document))
         case "name":
             write(*names)
         case _:
             write(*lines)
+
+
+def as_json(document: Any, *, indent: int | None = 2) -> str:
+    """A document as JSON that neither steers a terminal nor has what its encoding lacks."""
+    text = json.dumps(document, indent=indent, ensure_ascii=not is_unicode(sys.stdout))
+    return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def as_yaml(document: Any) -> str:
@@ -70,14 +109,24 @@ def as_yaml(document: Any) -> str:
     import yaml  # noqa: PLC0415 -- costs start-up, and few ask for it
 
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    text: str = yaml.dump(document, Dumper=dumper, sort_keys=False, allow_unicode=True)
+    text: str = yaml.dump(
+        document, Dumper=dumper, sort_keys=False, allow_unicode=is_unicode(sys.stdout)
+    )
+    if not all(map(str.isprintable, text.split("\n"))):
+        text = yaml.dump(document, Dumper=dumper, sort_keys=False)  # all beyond ASCII is escaped
     return text.rstrip("\n")
 
 
 def write(*lines: str) -> None:
-    """Write lines. Raises BrokenPipeError where the reader has gone."""
+    """Write lines; what in them could steer a terminal is escaped. Raises BrokenPipeError."""
     for line in lines:
-        sys.stdout.write(f"{line}\n")
+        sys.stdout.write(f"{line if isinstance(line, Painted) else shown(line)}\n")
+    sys.stdout.flush()
+
+
+def write_data(text: str) -> None:
+    """Write what is data, or a script, as it is. Raises BrokenPipeError."""
+    sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
 
@@ -86,31 +135,34 @@ def table(
 ) -> list[str]:
     """Columns side by side, without empty ones; on a terminal no wider than it, unless ``whole``.
 
-    ``status`` is the column that is coloured; it and those before it are never empty.
+    ``status`` is the column that is coloured; it and those before it are never empty. Where the
+    width does not suffice the last columns are cut.
     """
     if not rows:
         return []
+    from rich.table import Table  # noqa: PLC0415 -- see make_console
+    from rich.text import Text  # noqa: PLC0415
+
+    made = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="")
     used = [number for number, column in enumerate(zip(*rows, strict=True)) if any(column)]
-    head, *rows = ([row[number] for number in used] for row in (head, *rows))
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    coloured = is_terminal(sys.stdout)
-    limit = width_of(sys.stdout) if sys.stdout.isatty() and not whole else sys.maxsize
-    lines = [cut(_aligned(row, widths), limit) for row in (head, *rows)]
-    if coloured and status is not None:
-        at = sum(widths[:status]) + len(_GAP) * status
-        lines[1:] = [
-            _painted(line, at, row[status]) for line, row in zip(lines[1:], rows, strict=True)
-        ]
-    return lines
-
-
-def _aligned(row: Row, widths: Sequence[int]) -> str:
-    return _GAP.join(map(str.ljust, row, widths)).rstrip()
-
-
-def _painted(line: str, at: int, word: str) -> str:
-    end = at + len(word)
-    return line[:at] + paint(word, word) + line[end:] if line[at:end] == word else line
+    for number in used:
+        made.add_column(Text(head[number]), no_wrap=number != used[-1])
+    for row in rows:
+        styles = [_STYLES.get(row[at], "") if at == status else "" for at in used]
+        made.add_row(
+            *(
+                Text(shown(row[at]), style, no_wrap=True, overflow="ellipsis")
+                for at, style in zip(used, styles, strict=True)
+            )
+        )
+    narrow = sys.stdout.isatty() and not whole
+    out = io.StringIO()
+    make_console(
+        out,
+        coloured=is_terminal(sys.stdout),
+        width=width_of(sys.stdout) if narrow else _UNBOUNDED,
+    ).print(made)
+    return [Painted(line.rstrip()) for line in out.getvalue().splitlines()]
 
 
 def facts(pairs: Mapping[str, str | Sequence[str]]) -> list[str]:

@@ -46,5 +46,5 @@ def all_pages(
             items.extend(page)
         document["limit"] = max(limit, len(items))
         return Listing(document, [decode(shape, each) for each in items])
-    except (KeyError, ValueError) as why:
+    except (KeyError, TypeError, ValueError) as why:
         raise answers.broken(request.target, ValueError(str(why))) from None

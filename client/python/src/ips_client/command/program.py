@@ -2,20 +2,47 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
-from typing import TextIO
+from typing import Final, TextIO
 
 from ips_client import errors
 from ips_client.command import codes
-from ips_client.command.arguments import OPTIONS, parse
+from ips_client.command.arguments import parse
+from ips_client.command.text import shown
 from ips_client.errors import IpsError, Refused
+
+_OPTIONS: Final = {
+    "images": "IMAGE",
+    "batchSize": "--batch-size",
+    "priority": "--priority",
+    "maxRetries": "--retries",
+    "retryStrategy": "--retry-strategy",
+    "retryDelay": "--retry-delay",
+    "webhookUrl": "--webhook",
+    "nodeSelector": "--selector",
+    "matchExpressions": "--selector",
+    "nodeNames": "--node",
+    "maxFailedNodes": "--max-failed",
+    "rollout": "--rolling",
+    "imagePullPolicy": "--pull",
+    "pullTimeoutSeconds": "--pull-timeout",
+    "Idempotency-Key": "--idempotency-key",
+    "?limit": "--limit",
+    "?status": "--status",
+    "?selector": "--selector",
+}
+"""The option behind each field of the service's answers to a bad request."""
 
 
 def run(words: Sequence[str]) -> int:
     """Run a command line; its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what a terminal cannot show is no reason to end
+            stream.reconfigure(errors="replace")
     try:
         return _run(parse(words))
     except KeyboardInterrupt:
@@ -27,6 +54,8 @@ def run(words: Sequence[str]) -> int:
 
 
 def _run(arguments: Namespace) -> int:
+    if getattr(arguments, "insecure", False):
+        say("ips: --insecure: whoever answers is trusted, and gets the credentials")
     try:
         code: int = arguments.handler()(arguments)
         sys.stdout.flush()
@@ -44,7 +73,10 @@ def report(error: IpsError, about: str = "") -> int:
     if isinstance(error, errors.TimeLimit):
         return codes.TIME_LIMIT
     if isinstance(error, errors.Unauthorized):
-        say("ips: credentials go into the address: --server https://user:password@host")
+        say(
+            "ips: a token goes into IPS_TOKEN or IPS_TOKEN_FILE; other credentials go into the "
+            "address: --server https://user:password@host"
+        )
     if isinstance(error, errors.Refused):
         say(*_faults(error))
     wrong = (errors.BadRequest, errors.NotFound, errors.Conflict)
@@ -55,7 +87,7 @@ def _faults(error: Refused) -> list[str]:
     shown = []
     for fault in error.problem.errors:
         root = fault.field.split("/")[1] if fault.field.startswith("/") else fault.field
-        where = OPTIONS.get(root, fault.field)
+        where = _OPTIONS.get(root, fault.field)
         shown.append(f"  {where}: {fault.message}")
     return shown
 
@@ -63,7 +95,7 @@ def _faults(error: Refused) -> list[str]:
 def say(*lines: str) -> None:
     """Say something that is no data, if anybody listens."""
     try:
-        sys.stderr.write("".join(f"{line}\n" for line in lines))
+        sys.stderr.write("".join(f"{shown(line)}\n" for line in lines))
         sys.stderr.flush()
     except BrokenPipeError:
         silence(sys.stderr)

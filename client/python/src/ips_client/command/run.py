@@ -146,7 +146,8 @@ def _dry_run(client: Client, arguments: Namespace, bodies: Sequence[dict[str, An
     document = {"tasks": list(bodies), "matchingNodes": len(names)}
     what = f"{count(len(bodies), 'task')} would be created:"
     matching = f"{count(len(names), 'node')} of {known:,} match now."
-    lines = [what, *(json.dumps(body, indent=2) for body in bodies), matching]
+    shown = [line for body in bodies for line in json.dumps(body, indent=2).splitlines()]
+    lines = [what, *shown, matching]
     show(arguments.output, document, names=names, lines=lines)
     return codes.COMPLETED
 

@@ -61,3 +61,10 @@ def count(number: int, noun: str) -> str:
 def cut(text: str, width: int) -> str:
     """A text that is no wider."""
     return text if len(text) <= width else text[: max(0, width - 1)] + "…"[: max(0, width)]
+
+
+def shown(text: str) -> str:
+    """A text without anything that steers a terminal: control characters become their escapes."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from typing import Final, Protocol, TextIO
 
+from rich.live import Live
+
 from ips_client.command.board import Board, plain
-from ips_client.command.output import is_terminal
+from ips_client.command.output import is_terminal, make_console
+from ips_client.command.text import shown
 
 DRAW_SECONDS: Final = 0.2
 """Between two pictures."""
@@ -36,30 +38,31 @@ class Bars:
 
     def __init__(self, board: Board, stream: TextIO) -> None:
         self._board = board
-        self._stream = stream
-        self._drawn = 0
+        self._console = make_console(stream, coloured=True)
+        self._live = Live(
+            console=self._console,
+            auto_refresh=False,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
         self._state: tuple[int, int] | None = None
-        board.unicode = (stream.encoding or "").lower().replace("-", "") == "utf8"
 
     def refresh(self) -> None:
         """Draw, if anything has changed or a second has passed (times are shown)."""
         state = (self._board.changes, int(time.monotonic()))
         if state != self._state:
             self._state = state
-            width, height = _size(self._stream)
+            width, height = self._console.size
             # The last column stays free: some terminals wrap as soon as it is written to.
-            self._draw(self._board.rows(width - 1, height - 1))
+            self._live.update(self._board.picture(width - 1, height - 1))
+            self._live.start()
+            self._console.show_cursor()  # a program that is killed could not give it back
+            self._live.refresh()
 
     def finish(self) -> None:
         """Take the picture away."""
-        self._draw([])
-
-    def _draw(self, rows: list[str]) -> None:
-        up = f"\x1b[{self._drawn}A" if self._drawn else ""
-        body = "".join(f"{row}\x1b[K\n" for row in rows)
-        self._stream.write(f"{up}\r{body}\x1b[J")
-        self._stream.flush()
-        self._drawn = len(rows)
+        self._live.stop()
 
 
 class Lines:
@@ -77,16 +80,8 @@ class Lines:
             told_at, told = self._told.get(task_id, (-LINE_SECONDS, ""))
             if now - told_at >= LINE_SECONDS and (line := plain(progress)) != told:
                 self._told[task_id] = (now, line)
-                self._stream.write(f"{time.strftime('%H:%M:%S')} {line}\n")
+                self._stream.write(f"{time.strftime('%H:%M:%S')} {shown(line)}\n")
                 self._stream.flush()
 
     def finish(self) -> None:
         """The result says the rest."""
-
-
-def _size(stream: TextIO) -> tuple[int, int]:
-    try:
-        size = os.get_terminal_size(stream.fileno())
-    except OSError:
-        return 80, 24
-    return size.columns or 80, size.lines or 24

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import shlex
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from typing import Any, Final
 from ips_client.async_client import AsyncClient
 from ips_client.command import codes
 from ips_client.command.board import Board
-from ips_client.command.connection import settings
+from ips_client.command.connection import as_options, settings
 from ips_client.command.output import show
 from ips_client.command.program import report, say, silence
 from ips_client.command.task_text import failure_table, summary
@@ -22,7 +22,6 @@ from ips_client.command.text import count, span
 from ips_client.command.views import DRAW_SECONDS, View, view_of
 from ips_client.documents import Task
 from ips_client.errors import IpsError, TimeLimit
-from ips_client.session import DEFAULT_SERVER, Server
 from ips_client.watching import Waited
 
 STREAMS: Final = 20
@@ -150,13 +149,10 @@ def _documents(tasks: Sequence[Task]) -> Any:
 
 
 def _way_back(arguments: Namespace, ids: Sequence[str]) -> list[str]:
-    server = arguments.server or DEFAULT_SERVER
-    named = os.environ.get("IPS_SERVER") or DEFAULT_SERVER
-    option = "" if server == named else f" --server {Server.parse(server).url}"
-    words = " ".join(ids)
+    words = shlex.join([*ids, *as_options(arguments)])
     goes = "It goes" if len(ids) == 1 else "They go"
     return [
         f"No longer watching. {goes} on in the service.",
-        f"  watch again:  ips wait {words}{option}",
-        f"  cancel:       ips cancel {words}{option}",
+        f"  watch again:  ips wait {words}",
+        f"  cancel:       ips cancel {words}",
     ]

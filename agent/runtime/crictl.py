@@ -211,10 +211,10 @@ class CrictlRuntime:
         try:
             yield
         except _ProgramFailed as error:
-            if error.code == UNAVAILABLE:
-                why = self._why_away(error.text)
-                raise PullFailed(Reason.RUNTIME_UNAVAILABLE, why) from error
-            raise classify(error.code, error.text, reference) from error
+            failure = classify(error.code, error.text, reference)
+            if failure.reason is Reason.RUNTIME_UNAVAILABLE and error.code == UNAVAILABLE:
+                failure = PullFailed(failure.reason, self._why_away(error.text))
+            raise failure from error
         except RuntimeAway as error:
             raise PullFailed(Reason.RUNTIME_UNAVAILABLE, str(error)) from error
 

@@ -16,8 +16,8 @@ from msgspec import Meta
 from common.reasons import Reason
 from common.subjects import ATTEMPTS, TASK_ID
 
-NOT_DECODABLE = (msgspec.MsgspecError, UnicodeDecodeError)
-"""What decoding raises: a byte that is no UTF-8 inside of a string is no MsgspecError."""
+NOT_DECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding raises: of a byte that is no UTF-8 inside of a string, of ten thousand brackets."""
 
 Count = Annotated[int, Meta(ge=0, le=2**62)]
 Seconds = Annotated[float, Meta(ge=0.0, le=1e9)]

@@ -21,7 +21,7 @@ from agent.runtime.leases import Leases
 from agent.runtime.node import runtime_facts
 from agent.runtime.proto import cri_pb2 as api
 from agent.runtime.protocol import PresentImage, PullFailed, RuntimeAway
-from common.image_reference import DOCKER_HUB
+from common.image_reference import ImageReference, InvalidReference
 from common.messages import NOT_DECODABLE
 from common.reasons import Reason
 
@@ -50,9 +50,6 @@ _RESUMABLE = frozenset(
         Reason.RUNTIME_UNAVAILABLE,
     }
 )
-
-_HOST_OF_DOCKER_HUB = "registry-1.docker.io"
-"""Where containerd really asks for ``docker.io`` (docker.DefaultHost)."""
 
 
 class CriRuntime:
@@ -217,13 +214,22 @@ def _platform(info: str) -> str:
 
 
 def _request(reference: str, credentials: Credentials | None) -> api.PullImageRequest:
+    """Make the call as the kubelet does: without a server address.
+
+    With one, a name that hosts.toml leads elsewhere could never be pulled with credentials, as the
+    runtime compares the address with the host that it really asks.
+    """
     request = api.PullImageRequest(image=api.ImageSpec(image=reference))
-    if credentials is not None:
-        # With an address the runtime shows the credentials to that host only; else to every
-        # mirror and redirect that asks for some. It must have a scheme, which is not compared.
-        host = credentials.registry
-        host = _HOST_OF_DOCKER_HUB if host == DOCKER_HUB else host
+    if credentials is not None and credentials.registry == _registry_of(reference):
         request.auth.username = credentials.username
         request.auth.password = credentials.password
-        request.auth.server_address = f"https://{host}"
+        request.auth.identity_token = credentials.identity_token
+        request.auth.registry_token = credentials.registry_token
     return request
+
+
+def _registry_of(reference: str) -> str:
+    try:
+        return ImageReference.parse(reference).registry
+    except InvalidReference:
+        return ""

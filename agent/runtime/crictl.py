@@ -220,9 +220,14 @@ class CrictlRuntime:
 
 
 def _secrets(credentials: Credentials | None) -> dict[str, str]:
-    """Put credentials where only the program's owner can read them: its environment, not argv."""
+    """Put credentials where only the program's owner can read them: its environment, not argv.
+
+    Raises PullFailed for tokens, which the program has no place for.
+    """
     if credentials is None:
         return {}
+    if credentials.identity_token or credentials.registry_token:
+        raise PullFailed(Reason.UNAUTHORIZED, "crictl can be given no token; the driver cri can")
     pair = f"{credentials.username}:{credentials.password}"
     return {"CRICTL_AUTH": base64.b64encode(pair.encode()).decode()}
 

@@ -29,11 +29,19 @@ class RuntimeAway(Exception):  # noqa: N818  # named for what is the case
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a registry is told. ``registry`` is its host and port, so that no other host sees it."""
+    """What a registry is told: a user name and a password, or one of the two tokens.
+
+    ``registry`` is the host and port that references name it by. A runtime that is configured to
+    find that name's images elsewhere shows them there.
+    """
 
     registry: str
-    username: str
-    password: str
+    username: str = ""
+    password: str = ""
+    identity_token: str = ""
+    """For a server of tokens, as Docker's ``identitytoken``."""
+    registry_token: str = ""
+    """For the registry itself, as Docker's ``registrytoken``; not every runtime takes one."""
 
     def __repr__(self) -> str:
         return f"Credentials(registry={self.registry!r})"

@@ -135,8 +135,8 @@ CRI_O = [
         RUNTIME,
         Reason.INVALID_REFERENCE,
         (
-            'short-name "app:1" did not resolve to an alias and no unqualified-search registries are '
-            "defined in /etc/containers/registries.conf"
+            'short-name "app:1" did not resolve to an alias and no unqualified-search '
+            "registries are defined in /etc/containers/registries.conf"
         ),
     ),
     (

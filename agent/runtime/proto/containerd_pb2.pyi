@@ -10,12 +10,14 @@ class Empty(_message.Message):
     def __init__(self) -> None: ...
 
 class Ingest(_message.Message):
-    __slots__ = ("ref", "offset")
+    __slots__ = ("ref", "offset", "total")
     REF_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
     ref: str
     offset: int
-    def __init__(self, ref: _Optional[str] = ..., offset: _Optional[int] = ...) -> None: ...
+    total: int
+    def __init__(self, ref: _Optional[str] = ..., offset: _Optional[int] = ..., total: _Optional[int] = ...) -> None: ...
 
 class ListStatusesRequest(_message.Message):
     __slots__ = ()
@@ -155,6 +157,14 @@ class Resource(_message.Message):
     def __init__(self, id: _Optional[str] = ..., type: _Optional[str] = ...) -> None: ...
 
 class AddResourceRequest(_message.Message):
+    __slots__ = ("id", "resource")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    RESOURCE_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    resource: Resource
+    def __init__(self, id: _Optional[str] = ..., resource: _Optional[_Union[Resource, _Mapping]] = ...) -> None: ...
+
+class DeleteResourceRequest(_message.Message):
     __slots__ = ("id", "resource")
     ID_FIELD_NUMBER: _ClassVar[int]
     RESOURCE_FIELD_NUMBER: _ClassVar[int]

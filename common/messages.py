@@ -42,6 +42,17 @@ class ImageState(StrEnum):
     CANCELLED = "cancelled"
 
 
+class PullPhase(StrEnum):
+    """What an image that is ``pulling`` waits for. The values are public."""
+
+    QUEUED = "queued"
+    """The runtime has not begun to fetch it, or waits for a place to fetch the rest."""
+    DOWNLOADING = "downloading"
+    """The runtime has a download of it open."""
+    UNPACKING = "unpacking"
+    """All that has to come is here; it is verified, unpacked and committed."""
+
+
 # ── agent → coordinator ──────────────────────────────────────────────────────────────────────
 
 
@@ -92,6 +103,8 @@ class ImageProgress(Message, frozen=True, kw_only=True):
     bytes: int | None = None
     total_bytes: int | None = None
     bytes_per_second: int | None = None
+    phase: PullPhase | None = None
+    """Of an image that is pulling, where the runtime lets it be seen."""
 
 
 class AttemptProgress(Message, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ a lease, so that it can be resumed, and its bytes are watched. Elsewhere those a
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from agent.runtime.containerd import UNIMPLEMENTED, Containerd, under_lease
 from agent.runtime.downloads import Download, Downloads
 from agent.runtime.endpoint import ANSWER_SECONDS, CallFailed, Endpoint, Method
 from agent.runtime.failures import classify, presentable
+from agent.runtime.image_parts import bounded_size
 from agent.runtime.image_status import ImageStatus, VerboseInfo, pulled
 from agent.runtime.leases import Leases
 from agent.runtime.node import runtime_facts
@@ -52,6 +54,10 @@ _RESUMABLE = frozenset(
 )
 
 
+# Releases whose limit of downloads is an image's own.
+_ORDERS_BY_IMAGE = re.compile(r"v?(?:1\.|2\.0(?!\d))")
+
+
 class CriRuntime:
     """A container runtime at an endpoint ``unix:///path``; it need not be there yet.
 
@@ -71,7 +77,7 @@ class CriRuntime:
         self._endpoint = Endpoint(endpoint, answer_seconds)
         self._containerd = Containerd(self._endpoint)
         self._leases = Leases(self._containerd)
-        self._downloads = Downloads(self._containerd, progress_seconds)
+        self._downloads = Downloads(self._containerd, self._leases, progress_seconds)
 
     @property
     def sees_bytes(self) -> bool:
@@ -91,6 +97,7 @@ class CriRuntime:
         except CallFailed as error:
             raise RuntimeAway(_why_no_cri(self._endpoint.url, error)) from error
         await self._leases.probe()
+        self._downloads.slots.of_node = not _ORDERS_BY_IMAGE.match(version.runtime_version)
         mountpoints = [disk.fs_id.mountpoint for disk in disks.image_filesystems]
         return runtime_facts(
             version.runtime_name, version.runtime_version, next(iter(mountpoints), "")
@@ -152,8 +159,8 @@ class CriRuntime:
             watch.cancel()
         if failure is not None:
             raise failure
-        if download.is_known:
-            on_bytes(download.all_bytes)
+        if (everything := download.all_bytes) is not None:
+            on_bytes(everything)
 
     async def _failure_of_pull(
         self, request: api.PullImageRequest, metadata: Mapping[str, str]
@@ -177,7 +184,9 @@ class CriRuntime:
         if not reply.image.id:
             return None
         digests = tuple(reply.image.repo_digests)
-        return ImageStatus(digests, reply.image.size or None, _platform(reply.info.get("info", "")))
+        size = bounded_size(reply.image.size) or None
+        info = _verbose(reply.info.get("info", ""))
+        return ImageStatus(digests, size, info.platform, info.is_artifact)
 
     async def _digest(self, reference: str, status: ImageStatus) -> str | None:
         digest = status.digest_of(reference)
@@ -206,11 +215,11 @@ def _why_no_cri(url: str, error: CallFailed) -> str:
     return f"the container runtime at {url} does not work: {presentable(str(error))}"
 
 
-def _platform(info: str) -> str:
+def _verbose(info: str) -> VerboseInfo:
     try:
-        return msgspec.json.decode(info, type=VerboseInfo).platform
+        return msgspec.json.decode(info, type=VerboseInfo)
     except NOT_DECODABLE:
-        return ""
+        return VerboseInfo()
 
 
 def _request(reference: str, credentials: Credentials | None) -> api.PullImageRequest:

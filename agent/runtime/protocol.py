@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from common.messages import ImageDisk
+from common.messages import ImageDisk, PullPhase
 from common.reasons import Reason, clip
 
 
@@ -70,14 +70,15 @@ class PresentImage:
 
 @dataclass(frozen=True, slots=True)
 class Bytes:
-    """How far a pull is, in compressed bytes; ``total`` is None until the manifest is known.
+    """How far a pull is, in compressed bytes. What was there before counts as done.
 
-    Of all that the image consists of, what was there before counts as done. Unpacking is not seen:
-    a pull goes on for a while after ``done`` has reached ``total``.
+    ``total`` is None until the manifest is known, and where the sizes in it make no sense.
     """
 
     done: int
     total: int | None
+    phase: PullPhase = PullPhase.DOWNLOADING
+    """``DOWNLOADING`` only while the runtime has a download of it open: then bytes are due."""
 
 
 OnBytes = Callable[[Bytes], None]

@@ -40,6 +40,7 @@ from common.messages import (
     ImageOutcome,
     ImageProgress,
     ImageState,
+    PullPhase,
     Reply,
     Report,
 )
@@ -608,6 +609,7 @@ def test_progress() -> None:
             bytes=30,
             total_bytes=100,
             bytes_per_second=10,
+            phase=PullPhase.DOWNLOADING,
         ),
         ImageProgress(image="b", state=ImageState.PRESENT),
         ImageProgress(image="c", state=ImageState.PULLING),

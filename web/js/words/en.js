@@ -42,6 +42,9 @@ export const WORDS = {
 
   "image.waiting": "Waiting",
   "image.pulling": "Pulling",
+  "phase.queued": "queued",
+  "phase.downloading": "downloading",
+  "phase.unpacking": "unpacking",
   "image.present": "Was there",
   "image.pulled": "Pulled",
   "image.failed": "Failed",

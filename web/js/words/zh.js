@@ -42,6 +42,9 @@ export const WORDS = {
 
   "image.waiting": "等待中",
   "image.pulling": "拉取中",
+  "phase.queued": "排队中",
+  "phase.downloading": "下载中",
+  "phase.unpacking": "解压中",
   "image.present": "原已存在",
   "image.pulled": "已拉取",
   "image.failed": "失败",

@@ -72,6 +72,42 @@ def test_a_blob_that_no_lease_names_is_asked_for_when_that_may_have_changed() ->
     assert made.uncertain({"manifest"}, {}) == []
 
 
+CHAIN = ("sha256:1", "sha256:2")
+
+
+@pytest.mark.parametrize(
+    ("snapshots", "done"),
+    [
+        ([], 0),
+        (["extract-1-a sha256:1"], 0),
+        (["extract-1-a sha256:2"], 100),
+        (["sha256:1"], 100),
+        (["sha256:1", "sha256:2"], 300),
+        (["extract-1-a sha256:9", "sha256:9", "sha256", ""], 0),
+    ],
+)
+def test_what_is_unpacked_need_not_come(snapshots: list[str], done: int) -> None:
+    """A layer that is about to be unpacked stands on those below it; their blobs may be gone."""
+    made = download()
+    made.expect_chain(CHAIN)
+    made.see_snapshots(snapshots)
+    assert made.done == done
+
+
+def test_a_config_is_read_once_it_is_here() -> None:
+    """And never one that is too large to be meant."""
+    made = download()
+    assert made.config is None
+    made.see(["config"], {})
+    assert made.config == "config"
+    made.expect_chain(CHAIN)
+    assert made.config is None
+    large = Download()
+    large.expect(ImageParts("config", (), {"config": 2**40}, 2**40))
+    large.see(["config"], {})
+    assert large.config is None
+
+
 OBSERVATIONS = st.lists(
     st.tuples(
         st.sets(st.sampled_from([*SIZES, "other"])),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import platform
 
+import msgspec
 import pytest
 
-from agent.runtime.image_status import ImageStatus, pulled
+from agent.runtime.image_status import ImageStatus, VerboseInfo, pulled
 from agent.runtime.node import node_platform, runtime_facts
 from agent.runtime.protocol import PresentImage, PullFailed
 from common.reasons import Reason
@@ -63,6 +64,27 @@ def test_a_pull_that_brought_another_platform_has_failed() -> None:
         pulled("x", ImageStatus((), 1, "plan9/mips"), A)
     assert failed.value.reason is Reason.PLATFORM_MISMATCH
     assert failed.value.message == f"the image is for plan9/mips, this node is {node_platform()}"
+
+
+@pytest.mark.parametrize(
+    ("info", "is_artifact"),
+    [
+        (b"{}", False),
+        (b'{"imageSpec": {}}', True),
+        (b'{"imageSpec": {"name": "chart", "rootfs": {"type": "", "diff_ids": null}}}', True),
+        (b'{"imageSpec": {"rootfs": {"type": "layers"}}}', False),
+        (b'{"imageSpec": {"os": "linux"}}', False),
+    ],
+)
+def test_what_is_an_artifact(info: bytes, *, is_artifact: bool) -> None:
+    """Its config has nothing of an image's; where no config is told, nobody knows."""
+    verbose = msgspec.json.decode(info, type=VerboseInfo)
+    assert verbose.is_artifact is is_artifact
+    status = ImageStatus((), 1, verbose.platform, verbose.is_artifact)
+    if is_artifact:
+        assert not status.runs_here
+        with pytest.raises(PullFailed, match=r"^UnsupportedImage: "):
+            pulled("x", status, A)
 
 
 def test_a_pull_that_brought_nothing_has_failed() -> None:

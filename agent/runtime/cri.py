@@ -17,7 +17,7 @@ from agent.runtime.containerd import UNIMPLEMENTED, Containerd, under_lease
 from agent.runtime.downloads import Download, Downloads
 from agent.runtime.endpoint import ANSWER_SECONDS, CallFailed, Endpoint, Method
 from agent.runtime.failures import classify, presentable
-from agent.runtime.image_parts import bounded_size
+from agent.runtime.image_parts import bounded_digest, bounded_size
 from agent.runtime.image_status import ImageStatus, VerboseInfo, pulled
 from agent.runtime.leases import Leases
 from agent.runtime.node import runtime_facts
@@ -193,7 +193,7 @@ class CriRuntime:
         if digest is not None:
             return digest
         try:
-            return await self._containerd.image_digest(reference)
+            return bounded_digest(await self._containerd.image_digest(reference))
         except CallFailed:  # no containerd, or not its record's name
             return None
 

@@ -177,6 +177,9 @@ _SECOND_TRY = re.compile(r"; artifact err: .*", re.DOTALL)
 # The words of a registry's answer, behind its status; containerd 2.x puts them on a line of theirs.
 _OWN_WORDS = re.compile(r"(\b[45]\d\d [A-Z][A-Za-z' -]*)(?: - Server message: |\n).*", re.DOTALL)
 
+_LONGEST = 8192
+"""Characters that are matched: what opens a text and what it comes to."""
+
 _AUTHORIZATION = re.compile(r"\b(Basic|Bearer) [A-Za-z0-9+/=._~-]{8,}")
 _TAIL = MESSAGE_LIMIT * 2 // 3
 
@@ -203,6 +206,8 @@ def line_of(code: str, text: str, reference: str) -> Line | None:
 
 def _without_names(text: str, reference: str) -> str:
     """Take out what others have written: names, URLs, a registry's own words."""
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 2 :]}"
     nameless = text.replace(reference, "IMAGE") if reference else text
     nameless = _OWN_WORDS.sub(r"\1 with words", nameless)
     nameless = _SECOND_TRY.sub("", nameless)

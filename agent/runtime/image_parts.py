@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Annotated
@@ -20,12 +21,18 @@ MOST_BYTES = 2**47
 DOCUMENT_LIMIT = 8 * 1024 * 1024
 """Bytes of a manifest or config; containerd itself refuses manifests that are larger."""
 
+_DIGEST = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-fA-F]{32,128}")
 _Digest = Annotated[str, Meta(max_length=256)]
 
 
 def bounded_size(number: int) -> int | None:
     """Take a number of bytes from outside; None for one that cannot be meant."""
     return number if 0 <= number <= MOST_BYTES else None
+
+
+def bounded_digest(text: str) -> str | None:
+    """Take a digest from outside, ``sha256:…``; None for what is none."""
+    return text if _DIGEST.fullmatch(text) else None
 
 
 class _Descriptor(msgspec.Struct):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from agent.runtime.image_parts import bounded_digest
 from agent.runtime.node import node_platform, runs_here
 from agent.runtime.protocol import PresentImage, PullFailed
 from common.reasons import Reason
@@ -77,7 +78,7 @@ class ImageStatus:
             return name and name["digest"]
         head = f"{name['repository']}@"
         found = {digest.removeprefix(head) for digest in self.digests if digest.startswith(head)}
-        return found.pop() if len(found) == 1 else None
+        return bounded_digest(found.pop()) if len(found) == 1 else None
 
 
 def pulled(reference: str, status: ImageStatus | None, digest: str | None) -> PresentImage:

@@ -276,8 +276,8 @@ def test_a_pulling_node() -> None:
 @pytest.mark.parametrize("phase", list(PullPhase))
 def test_the_phase_of_an_image_that_pulls(phase: PullPhase) -> None:
     """Beside its state, in lists and live frames; of one that is over there is none."""
-    engine = FakeEngine()
-    run = running(engine, ["a"])
+    run = running(FakeEngine(), ["a"])
+    begin(run, "a")
     progress = ImageProgress(image="nginx", state=ImageState.PULLING, phase=phase)
     images = shown(run, "a", nginx=progress)["images"]
     assert isinstance(images, list)

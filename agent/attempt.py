@@ -78,6 +78,7 @@ def _on_the_way(image: AssignedImage, meter: Meter | None) -> ImageProgress | No
         bytes=meter.done,
         total_bytes=meter.total,
         bytes_per_second=meter.rate,
+        phase=meter.phase,
     )
 
 

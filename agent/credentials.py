@@ -2,7 +2,8 @@
 
 The rules are those of Kubernetes' ``pkg/credentialprovider/keyring.go``: an entry names a host,
 maybe with globs (``*.example.com``), maybe with a port, maybe with the beginning of a path. All
-entries that match are candidates, the more specific first.
+entries that match are candidates, the more specific first. Unlike the kubelet's reading of a file,
+tokens are read too.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from agent.runtime.protocol import Credentials, PullFailed
 from common.image_reference import DOCKER_HUB, ImageReference, InvalidReference
 from common.messages import NOT_DECODABLE
 from common.reasons import Reason
+from common.redaction import HIDDEN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,8 +31,13 @@ if TYPE_CHECKING:
 _KEY_OF_DOCKER_HUB = "index.docker.io"
 """How Docker itself names its Hub: ``https://index.docker.io/v1/``."""
 
-_SCHEME = re.compile(r"^https?://")
+_SCHEME = re.compile(r"^https?://(?:[^/@]*@)?")
 _API_VERSION = re.compile(r"^/v[12](?=/)")
+_USERINFO = re.compile(r"(?<=://)[^/]*@|^[^/:]*:[^/]*@")
+_REGISTRY = re.compile(r"[.:/]|^localhost$")
+_NOTHING = (b"", b"null", b'""', b"{}")
+_NAME_LIMIT = 100
+_COMPLAINTS = 3
 _HOST = re.compile(r"(?:\[(?P<ipv6>[^\]]*)\]|(?P<name>[^:]*))(?::(?P<port>.*))?")
 
 _log = logging.getLogger(__name__)
@@ -46,24 +53,18 @@ class _Entry(msgspec.Struct):
     registrytoken: str = ""
 
 
-class _Config(msgspec.Struct, rename="camel"):
-    """A Docker ``config.json``; its entries are decoded one by one: a bad one spoils no other."""
-
-    auths: dict[str, msgspec.Raw] | None = None
-    creds_store: str | None = None
-    cred_helpers: dict[str, str] | None = None
-
-
 class _Unusable(Exception):  # noqa: N818  # what an entry is
     """An entry that no registry could be shown. The text says why, without what is in it."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class _Login:
-    """What one entry holds, or why that is of no use."""
+    """One thing that an entry holds, or why that is of no use."""
 
     username: str = ""
     password: str = ""
+    identity_token: str = ""
+    registry_token: str = ""
     fault: str = ""
 
 
@@ -123,7 +124,28 @@ class Keyring:
         usable = [login for login in found if not login.fault]
         if found and not usable:
             raise PullFailed(Reason.UNAUTHORIZED, f"{self._path}: {found[0].fault}")
-        return [Credentials(image.registry, login.username, login.password) for login in usable]
+        return [
+            Credentials(
+                image.registry,
+                login.username,
+                login.password,
+                identity_token=login.identity_token,
+                registry_token=login.registry_token,
+            )
+            for login in usable
+        ]
+
+    def complaint(self, reference: str) -> str:
+        """Say which entries for an image cannot be used and why; empty where all can.
+
+        An entry is named by its key in the file, never by what is in it.
+        """
+        try:
+            image = ImageReference.parse(reference)
+        except InvalidReference:
+            return ""
+        faults = [login.fault for login in self._matching(image) if login.fault]
+        return f"{self._path}: {'; '.join(faults[:_COMPLAINTS])}" if faults else ""
 
     def _matching(self, image: ImageReference) -> Iterator[_Login]:
         target = _Pattern.parse(f"{image.registry}/{image.repository}")
@@ -150,21 +172,37 @@ class Keyring:
 def _read(path: Path) -> _Logins:
     """Read what can be read; the rest is said once in the log."""
     try:
-        config = msgspec.json.decode(path.read_bytes(), type=_Config)
+        entries = _entries(path)
     except OSError as error:
         _log.warning("no registry credentials: %s: %s", path, error.strerror)
         return {}
     except NOT_DECODABLE as error:
         _log.error("no registry credentials: %s is no Docker config.json: %s", path, error)
         return {}
-    if config.creds_store or config.cred_helpers:
-        _log.warning("%s: credential helpers (credsStore, credHelpers) are not supported", path)
     logins: _Logins = {}
-    for name, entry in (config.auths or {}).items():
-        login = _login(name, entry)
-        if login is not None:
-            logins.setdefault(_key(name), []).append(login)
+    for name, entry in entries.items():
+        if found := _logins(name, entry):
+            logins.setdefault(_key(name), []).extend(found)
     return logins
+
+
+def _entries(path: Path) -> dict[str, msgspec.Raw]:
+    """Take the entries out of a file, not decoded yet: a bad one spoils no other.
+
+    As Go reads it, which does not mind the case of a member's name. Without ``auths`` it is the
+    older ``.dockercfg``, which holds nothing but entries; a registry's name there is told from a
+    setting of Docker's by its dot, colon or slash. Raises OSError, NOT_DECODABLE.
+    """
+    members = msgspec.json.decode(path.read_bytes(), type=dict[str, msgspec.Raw])
+    settings = {name.lower(): value for name, value in members.items()}
+    for name in ("credsstore", "credhelpers"):
+        if bytes(settings.get(name, b"")).strip() not in _NOTHING:
+            _log.warning("%s: credential helpers (credsStore, credHelpers) are not supported", path)
+            break
+    if "auths" in settings:
+        auths = msgspec.json.decode(settings["auths"], type=dict[str, msgspec.Raw] | None)
+        return auths or {}
+    return {name: entry for name, entry in members.items() if _REGISTRY.search(name)}
 
 
 def _key(name: str) -> str:
@@ -174,32 +212,51 @@ def _key(name: str) -> str:
     return host if path == "/" else host + path
 
 
-def _login(name: str, raw: msgspec.Raw) -> _Login | None:
-    """Read one entry; None for an empty one, which Docker leaves where a helper has the rest."""
+def _logins(name: str, raw: msgspec.Raw) -> list[_Login]:
+    """Read one entry; nothing of an empty one: Docker leaves it where a helper has the rest."""
     try:
-        return _username_and_password(msgspec.json.decode(raw, type=_Entry))
+        entry = msgspec.convert(_folded(raw), _Entry)
     except NOT_DECODABLE:
-        return _Login(fault=f"the entry {name!r} is not of the form that Docker writes")
+        return [_Login(fault=f"the entry {_shown(name)} is not of the form that Docker writes")]
+    logins: list[_Login] = []
+    try:
+        logins += _username_and_password(entry)
     except _Unusable as error:
-        return _Login(fault=f"the entry {name!r} {error}")
+        logins.append(_Login(fault=f"the entry {_shown(name)} {error}"))
+    if entry.identitytoken:
+        logins.append(_Login(identity_token=entry.identitytoken))
+    if entry.registrytoken:
+        logins.append(_Login(registry_token=entry.registrytoken))
+    return logins
 
 
-def _username_and_password(entry: _Entry) -> _Login | None:
-    if entry.identitytoken or entry.registrytoken:
-        raise _Unusable("holds a token, which is not supported; give a user name and a password")
-    if entry.auth:
-        return _decoded(entry.auth)
-    if not entry.username and not entry.password:
-        return None
-    return _Login(entry.username, entry.password)
+def _folded(raw: msgspec.Raw) -> object:
+    """Decode a value; an object's members as Go reads them: in any case, null for nothing."""
+    value = msgspec.json.decode(raw)
+    if not isinstance(value, dict):
+        return value
+    return {name.lower(): member for name, member in value.items() if member is not None}
+
+
+def _shown(name: str) -> str:
+    """Quote an entry's name, without what somebody may have put before its host."""
+    return repr(_USERINFO.sub(f"{HIDDEN}@", name)[:_NAME_LIMIT])
+
+
+def _username_and_password(entry: _Entry) -> list[_Login]:
+    login = _decoded(entry.auth) if entry.auth else _Login(entry.username, entry.password)
+    # Beside a token Docker leaves a user name that stands for nobody.
+    is_token_s = not login.password and bool(entry.identitytoken or entry.registrytoken)
+    return [login] if (login.username or login.password) and not is_token_s else []
 
 
 def _decoded(auth: str) -> _Login:
-    """Read base64 of ``username:password``, with or without padding."""
+    """Read base64 of ``username:password``, with or without padding and line breaks."""
     try:
-        padded = auth + "=" * (-len(auth) % 4)
+        joined = auth.replace("\r", "").replace("\n", "")
+        padded = joined + "=" * (-len(joined) % 4)
         username, colon, password = base64.b64decode(padded, validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+    except (ValueError, binascii.Error):  # no ASCII, no base64, no UTF-8
         raise _Unusable("has an auth that is not base64") from None
     if not colon:
         raise _Unusable("has an auth that is not username:password")

@@ -129,7 +129,7 @@ class Ledger:
         match event:
             case DownloadBegan(reference, sees_bytes):
                 if sees_bytes:
-                    self._pulls.download_began(reference, now)
+                    self._pulls.download_began(reference)
             case BytesArrived(reference, value):
                 self._pulls.bytes_arrived(reference, value, now)
             case PullEnded(outcome):

@@ -15,12 +15,27 @@ from agent.events import BytesArrived, DownloadBegan, Event, Forgotten, PullEnde
 from agent.instructions import Forget, StartPull, StopPull
 from agent.runtime.protocol import Bytes, Credentials, PresentImage, PullFailed, Runtime
 from common.messages import ImageOutcome, ImageState
-from common.reasons import Reason
+from common.reasons import MESSAGE_LIMIT, Reason
 
 PATIENCE = (0.5, 1.0, 2.0, 4.0, 7.5, 15.0)
 """Seconds between the tries to reach a runtime that is away; half a minute in all."""
 
 PullInstruction = StartPull | StopPull | Forget
+
+# What may be an answer to the credentials: registries also hide by "not found" what is not open to
+# somebody, and limit some users sooner than others. The kubelet tries the next whatever came; what
+# is the node's own fault, or the image's, would only come again.
+_ANSWERS = frozenset(
+    {
+        Reason.UNAUTHORIZED,
+        Reason.IMAGE_NOT_FOUND,
+        Reason.RATE_LIMITED,
+        Reason.REGISTRY_ERROR,
+        Reason.REGISTRY_UNREACHABLE,
+        Reason.TLS_ERROR,
+        Reason.UNKNOWN,
+    }
+)
 
 
 class CredentialLookup(Protocol):
@@ -28,6 +43,9 @@ class CredentialLookup(Protocol):
 
     def lookup(self, reference: str) -> Sequence[Credentials]:
         """List what may open an image's registry, the likeliest first. Raises PullFailed."""
+
+    def complaint(self, reference: str) -> str:
+        """Name what is meant for an image's registry and cannot be used; empty if nothing is."""
 
 
 class Puller:
@@ -107,7 +125,7 @@ class Puller:
 
     async def _download(self, order: StartPull) -> PresentImage:
         """Pull with each of the credentials that may fit, at last with none."""
-        refusal: PullFailed | None = None
+        failures: list[PullFailed] = []
         for credentials in [*self._keyring.lookup(order.reference), None]:
             try:
                 return await self._runtime.pull(
@@ -118,15 +136,33 @@ class Puller:
                     on_bytes=partial(self._heard, order.reference),
                 )
             except PullFailed as failure:
-                if failure.reason is not Reason.UNAUTHORIZED:
+                failures.append(failure)
+                if failure.reason not in _ANSWERS:
                     raise
-                # The first credentials fit best, and so does what is said about them.
-                refusal = refusal or failure
-        assert refusal is not None  # noqa: S101 -- the last try was without credentials
-        raise refusal
+        raise _noted(_telling(failures), self._keyring.complaint(order.reference))
 
     def _heard(self, reference: str, value: Bytes) -> None:
         self._emit(BytesArrived(reference, value))
+
+
+def _telling(failures: Sequence[PullFailed]) -> PullFailed:
+    """Choose what is told of several answers, the last of which was to no credentials at all.
+
+    One after which a retry makes sense may be what the right credentials were told. Else the first
+    who was let in knows best, or the first of all: the likeliest fit best.
+    """
+    with_credentials = failures[:-1] or failures
+    passing = (failure for failure in failures if failure.reason.retry_makes_sense)
+    let_in = (each for each in with_credentials if each.reason is not Reason.UNAUTHORIZED)
+    return next(passing, None) or next(let_in, with_credentials[0])
+
+
+def _noted(failure: PullFailed, complaint: str) -> PullFailed:
+    """Add what is wrong with credentials to a failure, which may have to be shortened for it."""
+    if not complaint:
+        return failure
+    note = f" ({complaint[: MESSAGE_LIMIT // 2]})"
+    return PullFailed(failure.reason, failure.message[: MESSAGE_LIMIT - len(note)] + note)
 
 
 def _success(

@@ -190,10 +190,10 @@ class Pulls:
                 self._running[reference] = self._waiting.pop(reference)
                 self._emit(pull.begin(now))
 
-    def download_began(self, reference: str, now: float) -> None:
-        """Bytes are to be expected."""
+    def download_began(self, reference: str) -> None:
+        """The runtime is asked for it, and will say how far it is."""
         if pull := self._running.get(reference):
-            pull.meter.start(now)
+            pull.meter.start()
 
     def bytes_arrived(self, reference: str, value: Bytes, now: float) -> None:
         """The runtime says how far it is."""

@@ -89,7 +89,7 @@ class AgentSettings(ProgramSettings):
     stall_seconds: float = setting(
         "IPS_STALL_SECONDS",
         number(0.1, 86_400),
-        "A pull without a byte for so long has failed (where bytes can be seen)",
+        "A pull whose open download gets no byte for so long has failed (where bytes can be seen)",
         default="300",
     )
     heartbeat_seconds: float = setting(

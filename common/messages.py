@@ -17,8 +17,8 @@ from common.reasons import Reason
 from common.subjects import ATTEMPTS, TASK_ID
 from common.texts import Code, Params, Text, text_of
 
-NOT_DECODABLE = (msgspec.MsgspecError, UnicodeDecodeError)
-"""What decoding raises: a byte that is no UTF-8 inside of a string is no MsgspecError."""
+NOT_DECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding raises: of a byte that is no UTF-8 inside of a string, of ten thousand brackets."""
 
 Count = Annotated[int, Meta(ge=0, le=2**62)]
 Seconds = Annotated[float, Meta(ge=0.0, le=1e9)]
@@ -41,6 +41,17 @@ class ImageState(StrEnum):
     PULLED = "pulled"
     FAILED = "failed"
     CANCELLED = "cancelled"
+
+
+class PullPhase(StrEnum):
+    """What an image that is ``pulling`` waits for. The values are public."""
+
+    QUEUED = "queued"
+    """The runtime has not begun to fetch it, or waits for a place to fetch the rest."""
+    DOWNLOADING = "downloading"
+    """The runtime has a download of it open."""
+    UNPACKING = "unpacking"
+    """All that has to come is here; it is verified, unpacked and committed."""
 
 
 # ── agent → coordinator ──────────────────────────────────────────────────────────────────────
@@ -93,6 +104,8 @@ class ImageProgress(Message, frozen=True, kw_only=True):
     bytes: int | None = None
     total_bytes: int | None = None
     bytes_per_second: int | None = None
+    phase: PullPhase | None = None
+    """Of an image that is pulling, where the runtime lets it be seen."""
 
 
 class AttemptProgress(Message, frozen=True, kw_only=True):

@@ -21,6 +21,7 @@ class Reason(StrEnum):
     UNAUTHORIZED = "Unauthorized"
     INVALID_REFERENCE = "InvalidReference"
     PLATFORM_MISMATCH = "PlatformMismatch"
+    UNSUPPORTED_IMAGE = "UnsupportedImage"
     TLS_ERROR = "TLSError"
     REGISTRY_UNREACHABLE = "RegistryUnreachable"
     REGISTRY_ERROR = "RegistryError"
@@ -47,6 +48,7 @@ _PERMANENT = frozenset(
         Reason.UNAUTHORIZED,
         Reason.INVALID_REFERENCE,
         Reason.PLATFORM_MISMATCH,
+        Reason.UNSUPPORTED_IMAGE,
         Reason.TLS_ERROR,
         Reason.CANCELLED,
     }

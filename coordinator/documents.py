@@ -26,6 +26,7 @@ NODE_STATES: Final = (
     "cancelled",
 )
 IMAGE_STATES: Final = ("waiting", "pulling", "present", "pulled", "failed", "cancelled")
+PULL_PHASES: Final = ("queued", "downloading", "unpacking")
 EVENT_TYPES: Final = (
     "task.created",
     "task.started",
@@ -79,6 +80,13 @@ Bytes = Annotated[int, Meta(ge=0, description="Compressed bytes, as the registry
 TaskStatus = Annotated[str, Meta(extra_json_schema={"enum": list(TASK_STATUSES)})]
 NodeState = Annotated[str, Meta(extra_json_schema={"enum": list(NODE_STATES)})]
 ImageState = Annotated[str, Meta(extra_json_schema={"enum": list(IMAGE_STATES)})]
+PullPhase = Annotated[
+    str,
+    Meta(
+        description="What an image that is pulling waits for, where the runtime lets it be seen.",
+        extra_json_schema={"enum": list(PULL_PHASES)},
+    ),
+]
 EventType = Annotated[str, Meta(extra_json_schema={"enum": list(EVENT_TYPES)})]
 
 
@@ -198,6 +206,7 @@ class NodeImage(Document, frozen=True, kw_only=True):
 
     image: Image
     state: ImageState
+    phase: PullPhase | UnsetType = UNSET
     bytes: Bytes | UnsetType = UNSET
     total_bytes: Bytes | UnsetType = UNSET
     bytes_per_second: Count | UnsetType = UNSET
@@ -325,6 +334,7 @@ class LiveImage(Document, frozen=True, kw_only=True):
 
     image: Image
     state: ImageState
+    phase: PullPhase | UnsetType = UNSET
     bytes: Bytes | UnsetType = UNSET
     total_bytes: Bytes | UnsetType = UNSET
     bytes_per_second: Count | UnsetType = UNSET

@@ -13,9 +13,14 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
+    from aiohttp import web
+
+    from sandbox.answers import Hit
     from sandbox.changes import Changes
+
+    Instead = Callable[[web.Request, Hit], Awaitable[web.StreamResponse | None]]
 
 
 class Kind(StrEnum):
@@ -83,6 +88,8 @@ class Faults:
     """What the scope's blobs share; one object may be given to several scopes."""
     corrupt: bool = False
     """Whether the last byte of every blob is wrong: digests do not match, lengths do."""
+    instead: Instead | None = None
+    """Answers in the registry's place; what it answers with None the registry answers itself."""
     _refusals: list[Refusal] = field(default_factory=list)
     _cuts: list[Cut] = field(default_factory=list)
 
@@ -110,7 +117,7 @@ class Faults:
 
     def heal(self) -> None:
         """Make everything right again; answers that hang go on."""
-        self.latency, self.bandwidth, self.corrupt = 0.0, None, False
+        self.latency, self.bandwidth, self.corrupt, self.instead = 0.0, None, False, None
         for cut in self._cuts:
             cut.healed = True
         self._refusals, self._cuts = [], []

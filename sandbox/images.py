@@ -134,6 +134,27 @@ def make_garbage_layer(size: int, *, seed: int | str) -> Layer:
     return Layer(Blob(LAYER, _stored(content)), diff_id=sha256(content))
 
 
+def make_sparse_layer(mebibytes: int, *, seed: int | str) -> Layer:
+    """Make a layer with little to download and much to unpack: a file of zeros."""
+    digest = hashlib.sha256()
+    buffer = io.BytesIO()
+    with gzip.GzipFile(fileobj=buffer, mode="wb", compresslevel=1, mtime=0) as archive:
+        file = tarfile.TarInfo(f"zeros-{seed}")
+        file.size = mebibytes << 20
+        parts = [file.tobuf(), *[bytes(1 << 20)] * mebibytes, bytes(2 * tarfile.BLOCKSIZE)]
+        for part in parts:
+            digest.update(part)
+            archive.write(part)
+    return Layer(Blob(LAYER, buffer.getvalue()), diff_id=f"sha256:{digest.hexdigest()}")
+
+
+def resized(image: Image, size: int) -> Image:
+    """Have an image's manifest say of its last layer that it has ``size`` bytes."""
+    manifest = json.loads(image.manifest.content)
+    manifest["layers"][-1]["size"] = size
+    return Image(_document(image.manifest.media_type, manifest), image.blobs)
+
+
 def assemble(
     layers: Sequence[Layer],
     *,

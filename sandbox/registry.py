@@ -175,6 +175,11 @@ class Registry:
         faults = [self._faults[scope] for scope in scopes if scope in self._faults]
         await asyncio.sleep(sum(fault.latency for fault in faults))
         answer = Answer(request, hit, faults, self._changes)
+        for fault in faults:
+            reply = await fault.instead(request, hit) if fault.instead else None
+            if reply is not None:
+                hit.status = reply.status
+                return reply
         refusal = next((r for fault in faults if (r := fault.next_refusal(hit.kind))), None)
         if refusal is not None:
             return answer.refuse(refusal.status, refusal.headers)

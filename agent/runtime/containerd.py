@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agent.runtime.endpoint import Method
+from agent.runtime.image_parts import bounded_size
 from agent.runtime.proto import containerd_pb2 as api
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from agent.runtime.endpoint import Endpoint, Reply, Request
 
@@ -24,6 +25,11 @@ NOT_FOUND = "NOT_FOUND"
 """The code of a call for something that is not there."""
 CONTENT = "content"
 """The type of those resources of a lease that are complete blobs; their id is the digest."""
+INGESTS = "ingests"
+"""The type of those that are unfinished blobs; their id is what the download is called."""
+SNAPSHOTS = "snapshots/"
+"""How the type of those begins that are layers, unpacked or about to be; their id ends in the chain
+id of the layer."""
 
 _NAMESPACE = {"containerd-namespace": "k8s.io"}
 """CRI's own; a call without one is refused."""
@@ -36,6 +42,7 @@ _CREATE_LEASE = Method(f"{_LEASES}/Create", api.CreateRequest, api.CreateRespons
 _DELETE_LEASE = Method(f"{_LEASES}/Delete", api.DeleteRequest, api.Empty)
 _LIST_LEASES = Method(f"{_LEASES}/List", api.ListRequest, api.ListResponse)
 _ADD_RESOURCE = Method(f"{_LEASES}/AddResource", api.AddResourceRequest, api.Empty)
+_DELETE_RESOURCE = Method(f"{_LEASES}/DeleteResource", api.DeleteResourceRequest, api.Empty)
 _LIST_RESOURCES = Method(
     f"{_LEASES}/ListResources", api.ListResourcesRequest, api.ListResourcesResponse
 )
@@ -76,6 +83,44 @@ class Blob:
     size: int
     labels: Mapping[str, str]
 
+    @property
+    def is_manifest(self) -> bool:
+        """Whether it names the parts of an image.
+
+        containerd marks manifests and indexes for its garbage collector before it fetches what they
+        name.
+        """
+        return "containerd.io/gc.ref.content.config" in self.labels
+
+    @property
+    def is_index(self) -> bool:
+        """Whether it names the manifests of several platforms."""
+        return any(label.startswith("containerd.io/gc.ref.content.m.") for label in self.labels)
+
+
+@dataclass(frozen=True, slots=True)
+class Ingest:
+    """A blob that is not complete. containerd also lists what waits for its turn to be fetched."""
+
+    name: str
+    """``layer-sha256:…``, ``config-…``, ``manifest-…``, ``index-…``."""
+    offset: int
+    """Bytes that are here, counted about a MiB at a time."""
+    size: int
+    """Bytes that it is to have; 0 where that is not known."""
+    started: float
+    """When it was begun, in an earlier pull perhaps; seconds since 1970."""
+
+    @property
+    def digest(self) -> str:
+        """What it will be."""
+        return self.name.partition("-")[2]
+
+    @property
+    def lacks_bytes(self) -> bool:
+        """Whether some have still to come; else it is being verified."""
+        return not self.size or self.offset < self.size
+
 
 class Containerd:
     """The few calls that are used, in plain types."""
@@ -107,15 +152,28 @@ class Containerd:
         added = api.Resource(id=resource.id, type=resource.type)
         await self._call(_ADD_RESOURCE, api.AddResourceRequest(id=lease, resource=added))
 
-    async def offsets(self) -> dict[str, int]:
-        """List how many bytes of each unfinished blob are here, by digest."""
+    async def release_resource(self, lease: str, resource: Resource) -> None:
+        """Have one thing no longer kept by a lease."""
+        released = api.Resource(id=resource.id, type=resource.type)
+        await self._call(_DELETE_RESOURCE, api.DeleteResourceRequest(id=lease, resource=released))
+
+    async def ingests(self) -> list[Ingest]:
+        """List the unfinished blobs of the whole node."""
         reply = await self._call(_LIST_STATUSES, api.ListStatusesRequest())
-        return dict(_offsets(reply))
+        return [
+            Ingest(
+                each.ref,
+                bounded_size(each.offset) or 0,
+                bounded_size(each.total) or 0,
+                each.started_at.seconds + each.started_at.nanos / 1e9,
+            )
+            for each in reply.statuses
+        ]
 
     async def blob(self, digest: str) -> Blob:
         """Look a complete blob up."""
         info = (await self._call(_INFO, api.InfoRequest(digest=digest))).info
-        return Blob(info.digest, info.size, dict(info.labels))
+        return Blob(info.digest, bounded_size(info.size) or 0, dict(info.labels))
 
     async def read(self, digest: str) -> bytes:
         """Read a complete blob; meant for manifests."""
@@ -130,10 +188,3 @@ class Containerd:
 
     async def _call(self, method: Method[Request, Reply], request: Request) -> Reply:
         return await self._endpoint.call(method, request, metadata=_NAMESPACE)
-
-
-def _offsets(reply: api.ListStatusesResponse) -> Iterator[tuple[str, int]]:
-    """Cut the digest out of a download's name: ``layer-sha256:…``, ``manifest-sha256:…``."""
-    for ingest in reply.statuses:
-        _, _, digest = ingest.ref.partition("-")
-        yield digest, ingest.offset

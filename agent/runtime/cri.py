@@ -7,6 +7,7 @@ a lease, so that it can be resumed, and its bytes are watched. Elsewhere those a
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -16,12 +17,13 @@ from agent.runtime.containerd import UNIMPLEMENTED, Containerd, under_lease
 from agent.runtime.downloads import Download, Downloads
 from agent.runtime.endpoint import ANSWER_SECONDS, CallFailed, Endpoint, Method
 from agent.runtime.failures import classify, presentable
+from agent.runtime.image_parts import bounded_digest, bounded_size
 from agent.runtime.image_status import ImageStatus, VerboseInfo, pulled
 from agent.runtime.leases import Leases
 from agent.runtime.node import runtime_facts
 from agent.runtime.proto import cri_pb2 as api
 from agent.runtime.protocol import PresentImage, PullFailed, RuntimeAway
-from common.image_reference import DOCKER_HUB
+from common.image_reference import ImageReference, InvalidReference
 from common.messages import NOT_DECODABLE
 from common.reasons import Reason
 
@@ -51,8 +53,9 @@ _RESUMABLE = frozenset(
     }
 )
 
-_HOST_OF_DOCKER_HUB = "registry-1.docker.io"
-"""Where containerd really asks for ``docker.io`` (docker.DefaultHost)."""
+
+# Releases whose limit of downloads is an image's own.
+_ORDERS_BY_IMAGE = re.compile(r"v?(?:1\.|2\.0(?!\d))")
 
 
 class CriRuntime:
@@ -74,7 +77,7 @@ class CriRuntime:
         self._endpoint = Endpoint(endpoint, answer_seconds)
         self._containerd = Containerd(self._endpoint)
         self._leases = Leases(self._containerd)
-        self._downloads = Downloads(self._containerd, progress_seconds)
+        self._downloads = Downloads(self._containerd, self._leases, progress_seconds)
 
     @property
     def sees_bytes(self) -> bool:
@@ -94,6 +97,7 @@ class CriRuntime:
         except CallFailed as error:
             raise RuntimeAway(_why_no_cri(self._endpoint.url, error)) from error
         await self._leases.probe()
+        self._downloads.slots.of_node = not _ORDERS_BY_IMAGE.match(version.runtime_version)
         mountpoints = [disk.fs_id.mountpoint for disk in disks.image_filesystems]
         return runtime_facts(
             version.runtime_name, version.runtime_version, next(iter(mountpoints), "")
@@ -155,8 +159,8 @@ class CriRuntime:
             watch.cancel()
         if failure is not None:
             raise failure
-        if download.is_known:
-            on_bytes(download.all_bytes)
+        if (everything := download.all_bytes) is not None:
+            on_bytes(everything)
 
     async def _failure_of_pull(
         self, request: api.PullImageRequest, metadata: Mapping[str, str]
@@ -180,14 +184,16 @@ class CriRuntime:
         if not reply.image.id:
             return None
         digests = tuple(reply.image.repo_digests)
-        return ImageStatus(digests, reply.image.size or None, _platform(reply.info.get("info", "")))
+        size = bounded_size(reply.image.size) or None
+        info = _verbose(reply.info.get("info", ""))
+        return ImageStatus(digests, size, info.platform, info.is_artifact)
 
     async def _digest(self, reference: str, status: ImageStatus) -> str | None:
         digest = status.digest_of(reference)
         if digest is not None:
             return digest
         try:
-            return await self._containerd.image_digest(reference)
+            return bounded_digest(await self._containerd.image_digest(reference))
         except CallFailed:  # no containerd, or not its record's name
             return None
 
@@ -209,21 +215,30 @@ def _why_no_cri(url: str, error: CallFailed) -> str:
     return f"the container runtime at {url} does not work: {presentable(str(error))}"
 
 
-def _platform(info: str) -> str:
+def _verbose(info: str) -> VerboseInfo:
     try:
-        return msgspec.json.decode(info, type=VerboseInfo).platform
+        return msgspec.json.decode(info, type=VerboseInfo)
     except NOT_DECODABLE:
-        return ""
+        return VerboseInfo()
 
 
 def _request(reference: str, credentials: Credentials | None) -> api.PullImageRequest:
+    """Make the call as the kubelet does: without a server address.
+
+    With one, a name that hosts.toml leads elsewhere could never be pulled with credentials, as the
+    runtime compares the address with the host that it really asks.
+    """
     request = api.PullImageRequest(image=api.ImageSpec(image=reference))
-    if credentials is not None:
-        # With an address the runtime shows the credentials to that host only; else to every
-        # mirror and redirect that asks for some. It must have a scheme, which is not compared.
-        host = credentials.registry
-        host = _HOST_OF_DOCKER_HUB if host == DOCKER_HUB else host
+    if credentials is not None and credentials.registry == _registry_of(reference):
         request.auth.username = credentials.username
         request.auth.password = credentials.password
-        request.auth.server_address = f"https://{host}"
+        request.auth.identity_token = credentials.identity_token
+        request.auth.registry_token = credentials.registry_token
     return request
+
+
+def _registry_of(reference: str) -> str:
+    try:
+        return ImageReference.parse(reference).registry
+    except InvalidReference:
+        return ""

@@ -20,6 +20,7 @@ import msgspec
 
 from agent.runtime.endpoint import ANSWER_SECONDS, socket_path
 from agent.runtime.failures import UNAVAILABLE, classify, presentable
+from agent.runtime.image_parts import bounded_size
 from agent.runtime.image_status import ImageStatus, VerboseInfo, pulled
 from agent.runtime.node import runtime_facts
 from agent.runtime.protocol import PresentImage, PullFailed, RuntimeAway
@@ -49,6 +50,7 @@ _RPC_ERROR = re.compile(r"rpc error: code = (\w+) desc = (.*)", re.DOTALL)
 _WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _ABSENT = re.compile(r"no such image .* present$")
 _CODES = {"CANCELED": "CANCELLED"}  # Go's names, where they are not gRPC's own
+_DIGITS = 20  # of a size, as many as 64 bits have
 _FACT = re.compile(r"^(\w+): +(.*)$", re.MULTILINE)
 
 
@@ -211,18 +213,23 @@ class CrictlRuntime:
         try:
             yield
         except _ProgramFailed as error:
-            if error.code == UNAVAILABLE:
-                why = self._why_away(error.text)
-                raise PullFailed(Reason.RUNTIME_UNAVAILABLE, why) from error
-            raise classify(error.code, error.text, reference) from error
+            failure = classify(error.code, error.text, reference)
+            if failure.reason is Reason.RUNTIME_UNAVAILABLE and error.code == UNAVAILABLE:
+                failure = PullFailed(failure.reason, self._why_away(error.text))
+            raise failure from error
         except RuntimeAway as error:
             raise PullFailed(Reason.RUNTIME_UNAVAILABLE, str(error)) from error
 
 
 def _secrets(credentials: Credentials | None) -> dict[str, str]:
-    """Put credentials where only the program's owner can read them: its environment, not argv."""
+    """Put credentials where only the program's owner can read them: its environment, not argv.
+
+    Raises PullFailed for tokens, which the program has no place for.
+    """
     if credentials is None:
         return {}
+    if credentials.identity_token or credentials.registry_token:
+        raise PullFailed(Reason.UNAUTHORIZED, "crictl can be given no token; the driver cri can")
     pair = f"{credentials.username}:{credentials.password}"
     return {"CRICTL_AUTH": base64.b64encode(pair.encode()).decode()}
 
@@ -260,10 +267,11 @@ def _unescaped(escape: re.Match[str]) -> str:
 def _read_status(output: bytes) -> ImageStatus:
     try:
         image = msgspec.json.decode(output, type=_Inspected)
-        size = int(image.status.size) if image.status.size else None
-    except ValueError as error:  # which msgspec's errors are, too
+        size = bounded_size(int(image.status.size[:_DIGITS])) if image.status.size else None
+    except (ValueError, *NOT_DECODABLE) as error:
         raise _ProgramFailed("", f"cannot read what inspecti says: {error}") from error
-    return ImageStatus(tuple(image.status.repo_digests), size, image.info.platform)
+    digests = tuple(image.status.repo_digests)
+    return ImageStatus(digests, size, image.info.platform, image.info.is_artifact)
 
 
 def _mountpoint(output: bytes) -> str:

@@ -1,7 +1,8 @@
 """How far pulls are, from containerd's content store: it says so of every blob, CRI of nothing.
 
-A pull's lease names the blobs that it has touched. The manifest among them says what the image
-consists of; what of that is complete or under way, wherever it came from, adds up to the bytes.
+A pull's lease names the blobs and snapshots that it has touched. The manifest among them says what
+the image consists of; what of that is here or under way, wherever it came from, adds up to the
+bytes, and says what the pull waits for.
 """
 
 from __future__ import annotations
@@ -10,23 +11,21 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
-import msgspec
-
-from agent.runtime.containerd import CONTENT, NOT_FOUND
+from agent.runtime.containerd import CONTENT, INGESTS, NOT_FOUND, SNAPSHOTS
 from agent.runtime.endpoint import CallFailed
+from agent.runtime.image_parts import DOCUMENT_LIMIT, read_chain, read_manifest
 from agent.runtime.protocol import Bytes, RuntimeAway
-from common.messages import NOT_DECODABLE
+from agent.runtime.slots import Slots
+from common.messages import PullPhase
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping
+    from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 
-    from agent.runtime.containerd import Blob, Resource
+    from agent.runtime.containerd import Blob, Ingest, Resource
+    from agent.runtime.image_parts import ImageParts
     from agent.runtime.protocol import OnBytes
 
-# containerd marks a manifest, and an index, by labels for its garbage collector, before it fetches
-# what they name.
-_OF_MANIFEST = "containerd.io/gc.ref.content.config"
-_OF_INDEX = "containerd.io/gc.ref.content.m."
+_MANIFEST_SECONDS = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -34,8 +33,8 @@ _log = logging.getLogger(__name__)
 class ContentStore(Protocol):
     """What is asked of a containerd; see ``containerd.Containerd``."""
 
-    async def offsets(self) -> dict[str, int]:
-        """List how many bytes of each unfinished blob are here, by digest."""
+    async def ingests(self) -> list[Ingest]:
+        """List the unfinished blobs of the whole node."""
 
     async def resources(self, lease: str) -> list[Resource]:
         """List what a lease keeps."""
@@ -47,45 +46,73 @@ class ContentStore(Protocol):
         """Read a complete blob."""
 
 
-class _Descriptor(msgspec.Struct):
-    digest: str
-    size: int
+class IdleLeases(Protocol):
+    """Knows what is half pulled and not being pulled."""
 
-
-class _Manifest(msgspec.Struct):
-    config: _Descriptor
-    layers: list[_Descriptor]
+    async def idle_ingests(self, running: Container[str]) -> set[str]:
+        """Name the downloads that only leases of this service keep, those that run excepted."""
 
 
 class Download:
     """The bytes of one pull; they never fall, although a blob may have to begin anew."""
 
     def __init__(self) -> None:
-        self._sizes: dict[str, int] = {}
+        self._parts: ImageParts | None = None
+        self._chain: tuple[str, ...] | None = None
         self._done: dict[str, int] = {}
         self._absent: set[str] = set()
 
     @property
     def is_known(self) -> bool:
         """Whether it is known what the image consists of."""
-        return bool(self._sizes)
+        return self._parts is not None
 
     @property
-    def bytes(self) -> Bytes:
-        """How far it is."""
-        return Bytes(sum(self._done.values()), sum(self._sizes.values()))
+    def config(self) -> str | None:
+        """The config, where it is worth reading: it is here and has not been read yet."""
+        if self._parts is None or self._chain is not None:
+            return None
+        config = self._parts.config
+        is_here = self._done.get(config) == self._sizes[config]
+        return config if is_here and self._sizes[config] <= DOCUMENT_LIMIT else None
 
     @property
-    def all_bytes(self) -> Bytes:
-        """How far it is once it is over."""
-        total = sum(self._sizes.values())
-        return Bytes(total, total)
+    def done(self) -> int:
+        """Bytes that are here."""
+        return sum(self._done.values())
 
-    def expect(self, sizes: Mapping[str, int]) -> None:
-        """Take in what the image consists of: the size of each blob, manifests included."""
-        self._sizes = dict(sizes)
+    @property
+    def total(self) -> int | None:
+        """Bytes of the whole image; None where they are not known."""
+        return None if self._parts is None else self._parts.total
 
-    def uncertain(self, complete: Container[str], offsets: Mapping[str, int]) -> list[str]:
+    @property
+    def all_bytes(self) -> Bytes | None:
+        """How far it is once it is over; None where the image's size is not known."""
+        return None if self.total is None else Bytes(self.total, self.total, PullPhase.UNPACKING)
+
+    @property
+    def lacks(self) -> bool:
+        """Whether a part has still to come."""
+        return any(self._done.get(digest) != size for digest, size in self._sizes.items())
+
+    @property
+    def _sizes(self) -> Mapping[str, int]:
+        return {} if self._parts is None else self._parts.sizes
+
+    def expect(self, parts: ImageParts) -> None:
+        """Take in what the image consists of."""
+        self._parts = parts
+
+    def expect_chain(self, chain: Sequence[str]) -> None:
+        """Take in the chain ids of its layers, lowest first."""
+        self._chain = tuple(chain)
+
+    def is_part(self, digest: str) -> bool:
+        """Whether a blob belongs to the image."""
+        return digest in self._sizes
+
+    def uncertain(self, complete: Container[str], under_way: Container[str]) -> list[str]:
         """Name the blobs of which it has to be asked whether they are complete.
 
         containerd does not put under a lease what it need not fetch: a layer that was there
@@ -94,11 +121,12 @@ class Download:
         """
         asked = [
             digest
-            for digest in self._sizes
-            if not (digest in complete or digest in offsets or digest in self._absent)
-            and self._done.get(digest) != self._sizes[digest]
+            for digest, size in self._sizes.items()
+            if not (digest in complete or digest in under_way or digest in self._absent)
+            and self._done.get(digest) != size
         ]
-        self._absent = (self._absent | set(asked)) - offsets.keys()
+        self._absent |= set(asked)
+        self._absent = {digest for digest in self._absent if digest not in under_way}
         return asked
 
     def see(self, complete: Iterable[str], offsets: Mapping[str, int]) -> None:
@@ -107,6 +135,22 @@ class Download:
             self._see(digest, self._sizes.get(digest, 0))
         for digest, offset in offsets.items():
             self._see(digest, offset)
+
+    def see_snapshots(self, names: Iterable[str]) -> None:
+        """Take in which layers the pull has unpacked, or is about to.
+
+        What is below one of them was unpacked before. Its blob need not come, and may have been
+        dropped by then (``discard_unpacked_layers``).
+        """
+        if self._parts is None or not self._chain:
+            return
+        place = {chain_id: index for index, chain_id in enumerate(self._chain)}
+        unpacked = 0
+        for name in names:
+            purpose, _, chain_id = name.rpartition(" ")
+            if chain_id in place:
+                unpacked = max(unpacked, place[chain_id] + (0 if purpose else 1))
+        self.see(self._parts.layers[:unpacked], {})
 
     def _see(self, digest: str, count: int) -> None:
         if digest in self._sizes:
@@ -120,35 +164,65 @@ class Downloads:
     ``interval`` is that second.
     """
 
-    def __init__(self, store: ContentStore, interval: float) -> None:
+    def __init__(self, store: ContentStore, idle: IdleLeases, interval: float) -> None:
         self._store = store
+        self._idle = idle
         self._interval = interval
-        self._offsets: dict[str, int] = {}
+        self._ingests: list[Ingest] = []
         self._asked_at = float("-inf")
         self._asking = asyncio.Lock()
+        self.slots = Slots()
+        """Who has the places in which the runtime downloads."""
 
     async def watch(self, download: Download, lease: str, on_bytes: OnBytes) -> NoReturn:
         """Report how far the pull under a lease is, until cancelled."""
-        while True:
-            await asyncio.sleep(self._interval)
-            try:
-                await self._look(download, lease)
-            except (CallFailed, RuntimeAway) as error:
-                # Blobs and leases come and go, and what is really wrong the pull says itself.
-                _log.debug("bytes not seen this time: %s", error)
-            if download.is_known:
-                on_bytes(download.bytes)
+        now = asyncio.get_running_loop().time
+        began = now()
+        with self.slots.turn(lease):
+            while True:
+                await asyncio.sleep(self._interval)
+                try:
+                    phase = await self._look(download, lease)
+                except (CallFailed, RuntimeAway) as error:
+                    # Blobs and leases come and go, and what is really wrong the pull says itself.
+                    _log.debug("bytes not seen this time: %s", error)
+                    continue
+                # A manifest is here in no time; one that is not shall not stay unnoticed.
+                if download.is_known or now() - began > _MANIFEST_SECONDS:
+                    on_bytes(Bytes(download.done, download.total, phase))
 
-    async def _look(self, download: Download, lease: str) -> None:
-        offsets = await self._current_offsets()
+    async def _look(self, download: Download, lease: str) -> PullPhase:
+        ingests = await self._current_ingests()
         resources = await self._store.resources(lease)
-        complete = {resource.id for resource in resources if resource.type == CONTENT}
-        if not download.is_known:
-            download.expect(await self._sizes_of_image(complete))
+        complete = {each.id for each in resources if each.type == CONTENT}
+        offsets = {each.digest: each.offset for each in ingests}
+        if not download.is_known and (parts := await self._parts_of_image(complete)):
+            download.expect(parts)
         for digest in download.uncertain(complete, offsets):
             if await self._is_complete(digest):
                 complete.add(digest)
         download.see(complete, offsets)
+        if config := download.config:
+            download.expect_chain(read_chain(await self._store.read(config)))
+        download.see_snapshots(each.id for each in resources if each.type.startswith(SNAPSHOTS))
+        named = {each.id for each in resources if each.type == INGESTS}
+        under_way = [each for each in ingests if each.lacks_bytes]
+        own = {each.name for each in under_way if _belongs(each, named, download)}
+        if own and await self._is_open(lease, own, under_way):
+            return PullPhase.DOWNLOADING
+        if own or download.lacks or not download.is_known:
+            return PullPhase.QUEUED
+        return PullPhase.UNPACKING
+
+    async def _is_open(self, lease: str, own: Collection[str], under_way: list[Ingest]) -> bool:
+        """Whether the runtime really downloads one of a pull's blobs, not only means to."""
+        self.slots.claim(lease, own)
+        others = {each.name for each in under_way} - set(own)
+        now = asyncio.get_running_loop().time()
+        if self.slots.may_be_taken(lease, others, now):
+            # What was interrupted is still listed, and nobody downloads it.
+            others -= await self._idle.idle_ingests(self.slots.running)
+        return self.slots.has_one(lease, others, now)
 
     async def _is_complete(self, digest: str) -> bool:
         try:
@@ -159,36 +233,36 @@ class Downloads:
             return False
         return True
 
-    async def _current_offsets(self) -> dict[str, int]:
+    async def _current_ingests(self) -> list[Ingest]:
         """Ask, or let all who come within an interval share one answer."""
         async with self._asking:
             now = asyncio.get_running_loop().time()
             if now - self._asked_at >= self._interval:
-                self._offsets = await self._store.offsets()
+                self._ingests = await self._store.ingests()
                 self._asked_at = now
-        return self._offsets
+                self.slots.see(self._ingests, now)
+        return self._ingests
 
-    async def _sizes_of_image(self, digests: Iterable[str]) -> dict[str, int]:
-        """Find an image's manifest among blobs and sum up; empty while it is not among them."""
+    async def _parts_of_image(self, digests: Iterable[str]) -> ImageParts | None:
+        """Find an image's manifest among blobs; None while it is not among them.
+
+        Only what this pull has touched is there: manifests of an earlier one were taken out of the
+        lease, because a tag may have moved. More than one would be none.
+        """
         blobs = [await self._store.blob(digest) for digest in digests]
-        manifests = [blob for blob in blobs if _OF_MANIFEST in blob.labels]
-        sizes: dict[str, int] = {}
-        for manifest in manifests:
-            sizes |= _sizes_in(await self._store.read(manifest.digest))
-        indexes = [blob for blob in blobs if _is_index(blob)]
-        if sizes:
-            sizes |= {blob.digest: blob.size for blob in (*indexes, *manifests)}
-        return sizes
+        manifests = [blob for blob in blobs if blob.is_manifest]
+        if len(manifests) != 1 or manifests[0].size > DOCUMENT_LIMIT:
+            return None
+        content = await self._store.read(manifests[0].digest)
+        indexes = [blob for blob in blobs if blob.is_index]
+        return read_manifest(content, {blob.digest: blob.size for blob in (*indexes, *manifests)})
 
 
-def _is_index(blob: Blob) -> bool:
-    return any(label.startswith(_OF_INDEX) for label in blob.labels)
+def _belongs(ingest: Ingest, named: Container[str], download: Download) -> bool:
+    """Whether a download is a pull's: opened under its lease, or by another for both.
 
-
-def _sizes_in(manifest: bytes) -> dict[str, int]:
-    """Read what a manifest names; nothing where it is not readable, which the pull will say."""
-    try:
-        content = msgspec.json.decode(manifest, type=_Manifest)
-    except NOT_DECODABLE:
-        return {}
-    return {blob.digest: blob.size for blob in (content.config, *content.layers)}
+    What else the lease names was left by an earlier pull, of what the tag named then perhaps.
+    """
+    if download.is_known:
+        return download.is_part(ingest.digest)
+    return ingest.name in named and ingest.name.startswith(("manifest-", "index-"))

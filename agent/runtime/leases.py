@@ -13,14 +13,14 @@ import secrets
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from agent.runtime.containerd import UNIMPLEMENTED
+from agent.runtime.containerd import CONTENT, INGESTS, NOT_FOUND, UNIMPLEMENTED
 from agent.runtime.endpoint import CallFailed
 from agent.runtime.protocol import RuntimeAway
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Container, Sequence
 
-    from agent.runtime.containerd import Containerd, Lease
+    from agent.runtime.containerd import Containerd, Lease, Resource
 
 _OWNER_LABEL, _OWNER = "io.ips.owner", "prewarm-agent"
 _KEY_LABEL = "io.ips.resume-key"
@@ -51,13 +51,19 @@ class Leases:
 
         An older one of the same key is used again, or what it keeps is handed on to a new one: a
         lease cannot be prolonged, and one that expired under a running pull would make it fail.
-        Raises RuntimeAway.
+        Manifests are not kept, so that those under the lease are what the reference names now: a
+        tag may have moved. Raises RuntimeAway.
         """
         until = datetime.now(UTC) + timedelta(seconds=seconds)
         try:
             held = [lease for lease in await self._ours() if lease.labels.get(_KEY_LABEL) == key]
             lasting = [lease.id for lease in held if _expiry(lease) >= until]
-            return lasting[0] if lasting else await self._renew(held, key, until + _GRACE)
+            if not lasting:
+                return await self._renew(held, key, until + _GRACE)
+            for resource in await self._containerd.resources(lasting[0]):
+                if await self._names_parts(resource):
+                    await self._containerd.release_resource(lasting[0], resource)
+            return lasting[0]
         except CallFailed as error:
             if error.code != UNIMPLEMENTED:
                 _log.warning("this pull cannot be resumed, no lease was to be had: %s", error)
@@ -80,6 +86,34 @@ class Leases:
             if error.code != UNIMPLEMENTED:
                 _log.warning("a lease is left to expire: %s", error)
 
+    async def idle_ingests(self, running: Container[str]) -> set[str]:
+        """Name the downloads that only leases of this service keep, those that run excepted.
+
+        Raises CallFailed, RuntimeAway.
+        """
+        idle: set[str] = set()
+        kept: set[str] = set()
+        for lease in await self._ours():
+            found = await self._containerd.resources(lease.id)
+            names = {resource.id for resource in found if resource.type == INGESTS}
+            if lease.id in running:
+                kept |= names
+            else:
+                idle |= names
+        return idle - kept
+
+    async def _names_parts(self, resource: Resource) -> bool:
+        """Whether a resource is a manifest or an index."""
+        if resource.type != CONTENT:
+            return False
+        try:
+            blob = await self._containerd.blob(resource.id)
+        except CallFailed as error:
+            if error.code != NOT_FOUND:
+                raise
+            return False
+        return blob.is_manifest or blob.is_index
+
     async def _ours(self) -> list[Lease]:
         try:
             found = await self._containerd.leases(_OWNER_LABEL, _OWNER)
@@ -99,7 +133,8 @@ class Leases:
         await self._containerd.create_lease(name, labels)
         for old in held:
             for resource in await self._containerd.resources(old.id):
-                await self._containerd.add_resource(name, resource)
+                if not await self._names_parts(resource):
+                    await self._containerd.add_resource(name, resource)
             await self._containerd.delete_lease(old.id)
         return name
 

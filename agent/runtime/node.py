@@ -21,6 +21,10 @@ _ARCHITECTURES = {
 # What a processor also runs: containerd accepts these from an index, too (platforms.Only).
 _ALSO_RUNS = {"amd64": ("386",), "arm64": ("arm",)}
 
+_NAME_LIMIT = 100
+"""Characters of a runtime's name and version."""
+_LARGEST_DISK = 2**53
+"""Bytes; a file system in user space may claim anything."""
 _BUILD_OF_VERSION = re.compile(r"[+~].*")
 
 
@@ -43,11 +47,12 @@ def runtime_facts(name: str, version: str, mountpoint: str) -> RuntimeFacts:
     The version loses what a distribution or a build appends to it.
     """
     number = _BUILD_OF_VERSION.sub("", version.removeprefix("v"))
-    return RuntimeFacts(f"{name} {number}".strip(), node_platform(), _image_disk(mountpoint))
+    shown = "".join(each for each in f"{name} {number}" if each.isprintable())[:_NAME_LIMIT]
+    return RuntimeFacts(shown.strip(), node_platform(), _image_disk(mountpoint))
 
 
 def _image_disk(mountpoint: str) -> ImageDisk | None:
-    """Measure a file system; None where the runtime names none or it is not visible from here.
+    """Measure a file system; None where the runtime names none, or nothing sensible shows here.
 
     CRI tells only how much of it images use, not how much there is.
     """
@@ -55,8 +60,9 @@ def _image_disk(mountpoint: str) -> ImageDisk | None:
         return None
     try:
         disk = os.statvfs(mountpoint)
-    except OSError:
+    except (OSError, ValueError):  # a path may hold a NUL
         return None
-    return ImageDisk(
-        free_bytes=disk.f_bavail * disk.f_frsize, total_bytes=disk.f_blocks * disk.f_frsize
-    )
+    free, total = disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
+    if not 0 <= free <= total <= _LARGEST_DISK:
+        return None
+    return ImageDisk(free_bytes=free, total_bytes=total)

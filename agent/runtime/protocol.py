@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from common.messages import ImageDisk
+from common.messages import ImageDisk, PullPhase
 from common.reasons import Reason, clip
 
 
@@ -29,11 +29,19 @@ class RuntimeAway(Exception):  # noqa: N818  # named for what is the case
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a registry is told. ``registry`` is its host and port, so that no other host sees it."""
+    """What a registry is told: a user name and a password, or one of the two tokens.
+
+    ``registry`` is the host and port that references name it by. A runtime that is configured to
+    find that name's images elsewhere shows them there.
+    """
 
     registry: str
-    username: str
-    password: str
+    username: str = ""
+    password: str = ""
+    identity_token: str = ""
+    """For a server of tokens, as Docker's ``identitytoken``."""
+    registry_token: str = ""
+    """For the registry itself, as Docker's ``registrytoken``; not every runtime takes one."""
 
     def __repr__(self) -> str:
         return f"Credentials(registry={self.registry!r})"
@@ -62,14 +70,15 @@ class PresentImage:
 
 @dataclass(frozen=True, slots=True)
 class Bytes:
-    """How far a pull is, in compressed bytes; ``total`` is None until the manifest is known.
+    """How far a pull is, in compressed bytes. What was there before counts as done.
 
-    Of all that the image consists of, what was there before counts as done. Unpacking is not seen:
-    a pull goes on for a while after ``done`` has reached ``total``.
+    ``total`` is None until the manifest is known, and where the sizes in it make no sense.
     """
 
     done: int
     total: int | None
+    phase: PullPhase = PullPhase.DOWNLOADING
+    """``DOWNLOADING`` only while the runtime has a download of it open: then bytes are due."""
 
 
 OnBytes = Callable[[Bytes], None]

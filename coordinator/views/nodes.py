@@ -54,6 +54,7 @@ def live_node(head: TaskHead, node: NodeRun, pulls: Pulls) -> LiveNode:
             LiveImage(
                 image=image.image,
                 state=image.state,
+                phase=image.phase,
                 bytes=image.bytes,
                 total_bytes=image.total_bytes,
                 bytes_per_second=image.bytes_per_second,
@@ -109,10 +110,17 @@ def _image_in_flight(name: str, pull: ImageProgress | None) -> NodeImage:
     return NodeImage(
         image=name,
         state=pull.state,
+        phase=_phase(pull),
         bytes=_known(pull.bytes),
         total_bytes=_known(pull.total_bytes),
         bytes_per_second=_known(pull.bytes_per_second),
     )
+
+
+def _phase(pull: ImageProgress) -> str | UnsetType:
+    if pull.phase is None or pull.state is not ImageState.PULLING:
+        return UNSET
+    return pull.phase
 
 
 def _image(node: NodeRun, name: str) -> NodeImage:

@@ -131,10 +131,64 @@ def test_padding_may_be_left_out(path: Path) -> None:
     assert users(path, IMAGE, **{"registry.example.com:5000": bare}) == ["me"]
 
 
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+def test_lines_of_base64_may_be_broken(path: Path, ending: str) -> None:
+    """``base64`` breaks them after 76 characters; Docker and the kubelet do not mind."""
+    auth = b64encode(b"me:" + b"s3cret" * 30).decode()
+    lines = [auth[at : at + 76] for at in range(0, len(auth), 76)]
+    assert len(lines) > 2
+    broken = {"auth": ending.join([*lines, ""])}
+    path.write_text(json.dumps({"auths": {"registry.example.com:5000": broken}}))
+    [found] = Keyring(path).lookup(IMAGE)
+    assert (found.username, found.password) == ("me", "s3cret" * 30)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"registry.example.com:5000": entry("me")},
+        {"https://registry.example.com:5000/v1/": entry("me"), "credsStore": ""},
+        {"*.example.com:5000": entry("me"), "HttpHeaders": {"auth": "x"}, "psFormat": "table"},
+        {"Auths": {"registry.example.com:5000": {"Auth": entry("me")["auth"]}}},
+        {"auths": {"registry.example.com:5000": {**entry("me"), "email": None, "password": None}}},
+    ],
+    ids=["old", "address", "settings", "capitals", "null"],
+)
+def test_files_of_other_times(path: Path, content: dict[str, Any]) -> None:
+    """A ``.dockercfg`` holds the entries themselves; Go does not mind capitals, nor null."""
+    path.write_text(json.dumps(content))
+    assert [found.username for found in Keyring(path).lookup(IMAGE)] == ["me"]
+
+
+def test_with_auths_nothing_else_is_an_entry(path: Path) -> None:
+    """As the kubelet reads it."""
+    other = {"registry.example.com:5000": entry("me")}
+    path.write_text(json.dumps({"auths": {}, **other}))
+    assert Keyring(path).lookup(IMAGE) == []
+
+
+NOBODY = {"auth": b64encode(b"00000000-0000-0000-0000-000000000000:").decode()}
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        ({"identitytoken": "t0ken"}, [("", "t0ken", "")]),
+        ({**NOBODY, "identitytoken": "t0ken"}, [("", "t0ken", "")]),
+        ({**entry("me"), "identitytoken": "t0ken"}, [("me", "", ""), ("", "t0ken", "")]),
+        ({"registrytoken": "t0ken"}, [("", "", "t0ken")]),
+    ],
+    ids=["identity", "nobody", "both", "registry"],
+)
+def test_tokens_are_read(path: Path, value: object, found: list[tuple[str, str, str]]) -> None:
+    """What the kubelet would take comes first; of a user name that is nobody's, nothing."""
+    path.write_text(json.dumps({"auths": {"registry.example.com:5000": value}}))
+    keys = Keyring(path).lookup(IMAGE)
+    assert [(key.username, key.identity_token, key.registry_token) for key in keys] == found
+    assert "t0ken" not in repr(keys)
+
+
 UNUSABLE: list[tuple[Any, str]] = [
-    ({"identitytoken": "t0ken"}, "token"),
-    ({**entry("me"), "identitytoken": "t0ken"}, "token"),
-    ({"registrytoken": "t0ken"}, "token"),
     ({"auth": "%%%s3cret"}, "base64"),
     ({"auth": b64encode(b"\xff\xfes3cret:").decode()}, "base64"),
     ({"auth": b64encode(b"s3cret").decode()}, "username:password"),
@@ -170,9 +224,26 @@ def test_an_entry_in_another_encoding_is_unusable(path: Path) -> None:
 
 def test_what_is_usable_beside_it_is_used(path: Path) -> None:
     """One bad entry spoils no other."""
-    bad = {"identitytoken": "t0ken"}
+    bad = {"auth": "%%%s3cret"}
     auths = {"registry.example.com:5000": bad, "*.example.com:5000": entry("me")}
     assert users(path, IMAGE, **auths) == ["me"]
+
+
+def test_what_cannot_be_used_is_named(path: Path) -> None:
+    """By its key in the file, without what is in it or before its host."""
+    auths = {
+        "https://me:s3cret@registry.example.com:5000": {"auth": "%%%s3cret"},
+        "*.example.com:5000": entry("me"),
+        "other.example.com": {"auth": 5},
+    }
+    path.write_text(json.dumps({"auths": auths}))
+    keyring = Keyring(path)
+    assert len(keyring.lookup(IMAGE)) == 1
+    said = keyring.complaint(IMAGE)
+    assert said.startswith(f"{path}: the entry 'https://***@registry.example.com:5000' has an auth")
+    assert "s3cret" not in said
+    assert "other.example.com" not in said
+    assert keyring.complaint("elsewhere.example.com/app") == keyring.complaint("NO image") == ""
 
 
 def test_an_empty_entry_is_none(path: Path) -> None:
@@ -186,7 +257,16 @@ def test_without_a_file_there_are_none() -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"{", b"[]", b'{"auths": 5}', b"\x00", b'{"auths": {"r\xe4": {}}}']
+    "data",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"auths": 5}',
+        b"\x00",
+        b'{"auths": {"r\xe4": {}}}',
+        b'{"x":' + b"[" * 10_000,
+    ],
 )
 def test_a_broken_file_is_logged_once_and_taken_for_none(
     path: Path, data: bytes, caplog: pytest.LogCaptureFixture

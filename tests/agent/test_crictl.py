@@ -13,7 +13,7 @@ import pytest
 
 from agent.runtime import crictl
 from agent.runtime.crictl import CrictlRuntime
-from agent.runtime.protocol import PresentImage, PullFailed, RuntimeAway
+from agent.runtime.protocol import Credentials, PresentImage, PullFailed, RuntimeAway
 from common.reasons import Reason
 
 ENDPOINT = "unix:///run/containerd/containerd.sock"
@@ -145,6 +145,20 @@ async def test_a_program_that_does_not_answer_is_given_up(tmp_path: Path) -> Non
     )
     with pytest.raises(RuntimeAway, match=r"no answer within 0\.1 s"):
         await silent.facts()
+
+
+async def test_tokens_are_refused(tmp_path: Path) -> None:
+    """The program has no place for them, and does not even run."""
+    driver = CrictlRuntime(ENDPOINT, program=str(tmp_path / "crictl"))
+    with pytest.raises(PullFailed, match="no token") as failed:
+        await driver.pull(
+            IMAGE,
+            Credentials("registry.example", identity_token="t0ken"),
+            resume_key="key",
+            keep_seconds=1,
+            on_bytes=lambda _: None,
+        )
+    assert failed.value.reason is Reason.UNAUTHORIZED
 
 
 def test_an_endpoint_must_be_one() -> None:

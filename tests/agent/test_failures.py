@@ -320,6 +320,13 @@ def test_any_text_makes_a_failure(code: str, text: str, reference: str) -> None:
     assert len(classify(code, text, reference).message) <= MESSAGE_LIMIT
 
 
+@pytest.mark.parametrize("part", ["failed to extract layer ", "short-name ", "docker:// "])
+def test_a_long_text_takes_no_time(part: str) -> None:
+    """However often it has half of a pattern; what it comes to still decides."""
+    text = part * 100_000 + ": no space left on device"
+    assert classify("UNKNOWN", text, "").reason is Reason.DISK_FULL
+
+
 def test_the_message_does_not_repeat_the_name() -> None:
     """Two mentions of a long name would leave little of what matters."""
     text, reference = text_of(RESOLVE + "{ref}: not found", HOST, REPOSITORY, TAG)

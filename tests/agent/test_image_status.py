@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import platform
+from types import SimpleNamespace
 
+import msgspec
 import pytest
 
-from agent.runtime.image_status import ImageStatus, pulled
+from agent.runtime.image_status import ImageStatus, VerboseInfo, pulled
 from agent.runtime.node import node_platform, runtime_facts
 from agent.runtime.protocol import PresentImage, PullFailed
 from common.reasons import Reason
@@ -65,6 +68,27 @@ def test_a_pull_that_brought_another_platform_has_failed() -> None:
     assert failed.value.message == f"the image is for plan9/mips, this node is {node_platform()}"
 
 
+@pytest.mark.parametrize(
+    ("info", "is_artifact"),
+    [
+        (b"{}", False),
+        (b'{"imageSpec": {}}', True),
+        (b'{"imageSpec": {"name": "chart", "rootfs": {"type": "", "diff_ids": null}}}', True),
+        (b'{"imageSpec": {"rootfs": {"type": "layers"}}}', False),
+        (b'{"imageSpec": {"os": "linux"}}', False),
+    ],
+)
+def test_what_is_an_artifact(info: bytes, *, is_artifact: bool) -> None:
+    """Its config has nothing of an image's; where no config is told, nobody knows."""
+    verbose = msgspec.json.decode(info, type=VerboseInfo)
+    assert verbose.is_artifact is is_artifact
+    status = ImageStatus((), 1, verbose.platform, verbose.is_artifact)
+    if is_artifact:
+        assert not status.runs_here
+        with pytest.raises(PullFailed, match=r"^UnsupportedImage: "):
+            pulled("x", status, A)
+
+
 def test_a_pull_that_brought_nothing_has_failed() -> None:
     """An image may be removed as soon as it is there."""
     with pytest.raises(PullFailed) as failed:
@@ -89,6 +113,27 @@ def test_a_pull_that_brought_an_image_tells_it() -> None:
 def test_the_name_of_a_runtime(version: str, shown: str) -> None:
     """As users know it, without what a distribution appends."""
     assert runtime_facts("containerd", version, "").runtime == shown
+
+
+def test_an_absurd_name_of_a_runtime_is_cut() -> None:
+    """It stands in every heartbeat."""
+    shown = runtime_facts("x" * 10**6, "1\n2", "/nul\0here").runtime
+    assert shown == "x" * 100
+    assert runtime_facts("a\nb", "1", "").runtime == "ab 1"
+
+
+@pytest.mark.parametrize("digest", ["sha256:", "x", f"sha256:{'a' * 10**6}", "sha256:zz\n"])
+def test_what_is_no_digest_is_not_told(digest: str) -> None:
+    """The coordinator would refuse the outcome for it."""
+    assert ImageStatus((f"r.example/a@{digest}",), 1).digest_of("r.example/a:1") is None
+
+
+@pytest.mark.parametrize("blocks", [2**63, -1])
+def test_a_disk_of_any_size_is_none(monkeypatch: pytest.MonkeyPatch, blocks: int) -> None:
+    """A file system in user space may claim what it likes."""
+    claim = SimpleNamespace(f_bavail=0, f_blocks=blocks, f_frsize=4096)
+    monkeypatch.setattr(os, "statvfs", lambda _: claim)
+    assert runtime_facts("x", "1", "/").image_disk is None
 
 
 def test_a_disk_that_cannot_be_seen_is_left_out() -> None:

@@ -40,6 +40,7 @@ from common.messages import (
     ImageOutcome,
     ImageProgress,
     ImageState,
+    PullPhase,
     Reply,
     Report,
 )
@@ -578,6 +579,32 @@ def test_unpacking() -> None:
     assert desk.at(1799) == []
 
 
+@pytest.mark.parametrize("phase", [PullPhase.QUEUED, PullPhase.UNPACKING])
+def test_nothing_is_due(phase: PullPhase) -> None:
+    """Waiting for a place, and unpacking, last as long as the pull may."""
+    desk = Desk()
+    desk.command(assign(T1, "a"))
+    desk.started("r/a")
+    desk.tell(BytesArrived("r/a", Bytes(50, 100)))
+    desk.at(299)
+    desk.tell(BytesArrived("r/a", Bytes(50, 100, phase)))
+    assert desk.at(1799) == []
+    assert desk.ledger.progress()[0].images[0].phase is phase
+    assert reasons(desk.at(1800), T1) == {"a": Reason.TIMEOUT}
+
+
+def test_silence_counts_from_when_a_download_is_open() -> None:
+    """Not from the begin of the pull, which may wait for half an hour."""
+    desk = Desk()
+    desk.command(assign(T1, "a"))
+    desk.started("r/a")
+    assert desk.ledger.progress()[0].images[0].phase is PullPhase.QUEUED
+    assert desk.at(1000) == []
+    desk.tell(BytesArrived("r/a", Bytes(0, 100)))
+    assert desk.at(1299) == []
+    assert reasons(desk.at(1300), T1) == {"a": Reason.STALLED}
+
+
 def test_unseen_bytes() -> None:
     """Where bytes cannot be seen nothing stalls."""
     desk = Desk()
@@ -621,6 +648,7 @@ def test_progress() -> None:
             bytes=30,
             total_bytes=100,
             bytes_per_second=10,
+            phase=PullPhase.DOWNLOADING,
         ),
         ImageProgress(image="b", state=ImageState.PRESENT),
         ImageProgress(image="c", state=ImageState.PULLING),

@@ -100,8 +100,9 @@ def _next(script: list[T | PullFailed]) -> T:
 class FixedKeyring:
     """Knows the same credentials for every image."""
 
-    def __init__(self, keys: Sequence[Credentials] | PullFailed = ()) -> None:
+    def __init__(self, keys: Sequence[Credentials] | PullFailed = (), complaint: str = "") -> None:
         self._keys = keys
+        self._complaint = complaint
 
     def lookup(self, reference: str) -> Sequence[Credentials]:
         """List them."""
@@ -110,18 +111,24 @@ class FixedKeyring:
             raise self._keys
         return self._keys
 
+    def complaint(self, reference: str) -> str:
+        """Complain of what the test has named."""
+        assert reference == "r/a"
+        return self._complaint
+
 
 def carry_out(
     runtime: ScriptedRuntime,
     *instructions: PullInstruction,
     keys: Sequence[Credentials] | PullFailed = (),
     seconds: float = 100.0,
+    complaint: str = "",
 ) -> list[Event]:
     """What the puller tells in so many seconds after its instructions."""
     events: list[Event] = []
 
     async def work() -> None:
-        puller = Puller(runtime=runtime, keyring=FixedKeyring(keys), emit=events.append)
+        puller = Puller(runtime=runtime, keyring=FixedKeyring(keys, complaint), emit=events.append)
         for instruction in instructions:
             puller.execute(instruction)
         running = asyncio.create_task(puller.run())
@@ -195,6 +202,54 @@ def test_first_refusal_counts() -> None:
     outcome = ending(carry_out(ScriptedRuntime(pull=refusals), START, keys=KEYS))
     assert (outcome.reason, outcome.message) == (Reason.UNAUTHORIZED, "wrong password")
     assert outcome.seconds == 3
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        Reason.UNAUTHORIZED,
+        Reason.IMAGE_NOT_FOUND,
+        Reason.RATE_LIMITED,
+        Reason.REGISTRY_ERROR,
+        Reason.REGISTRY_UNREACHABLE,
+        Reason.UNKNOWN,
+    ],
+)
+def test_whatever_the_answer_the_next_are_tried(reason: Reason) -> None:
+    """As the kubelet does: registries say "not found" of what is not open to somebody."""
+    runtime = ScriptedRuntime(pull=[PullFailed(reason, "no"), PULLED])
+    assert ending(carry_out(runtime, START, keys=KEYS)).state is ImageState.PULLED
+    assert runtime.asked == ["first", "second"]
+
+
+@pytest.mark.parametrize(
+    ("answers", "told"),
+    [
+        ([Reason.UNAUTHORIZED, Reason.REGISTRY_ERROR, Reason.UNAUTHORIZED], Reason.REGISTRY_ERROR),
+        (
+            [Reason.UNAUTHORIZED, Reason.IMAGE_NOT_FOUND, Reason.UNAUTHORIZED],
+            Reason.IMAGE_NOT_FOUND,
+        ),
+        ([Reason.UNAUTHORIZED, Reason.UNAUTHORIZED, Reason.IMAGE_NOT_FOUND], Reason.UNAUTHORIZED),
+        ([Reason.UNAUTHORIZED, Reason.UNAUTHORIZED, Reason.RATE_LIMITED], Reason.RATE_LIMITED),
+        ([Reason.UNAUTHORIZED, Reason.DISK_FULL], Reason.DISK_FULL),
+    ],
+)
+def test_what_is_told_of_several_answers(answers: Sequence[Reason], told: Reason) -> None:
+    """What a retry may end differently; else what the one said who was let in."""
+    runtime = ScriptedRuntime(pull=[PullFailed(reason, reason) for reason in answers])
+    assert ending(carry_out(runtime, START, keys=KEYS)).reason is told
+    assert len(runtime.asked) == len(answers)
+
+
+def test_what_cannot_be_used_is_named_in_the_failure() -> None:
+    """However long the runtime's own text is."""
+    refusals = [PullFailed(Reason.UNAUTHORIZED, "x" * 1000)]
+    complaint = "/c.json: the entry 'r' is bad"
+    events = carry_out(ScriptedRuntime(pull=refusals), START, keys=KEYS, complaint=complaint)
+    message = ending(events).message or ""
+    assert message.startswith("xxx")
+    assert message.endswith(f"({complaint})")
 
 
 def test_other_failures_end() -> None:

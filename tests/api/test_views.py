@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from common.messages import ImageDisk, ImageOutcome, ImageProgress, ImageState, Outcome
+from common.messages import ImageDisk, ImageOutcome, ImageProgress, ImageState, Outcome, PullPhase
 from common.reasons import Reason
 from common.subjects import MAX_MESSAGE_BYTES
 from coordinator import documents
@@ -270,6 +270,24 @@ def test_a_pulling_node() -> None:
             {"image": "redis:7", "state": "waiting"},
         ],
     }
+
+
+@pytest.mark.parametrize("phase", list(PullPhase))
+def test_the_phase_of_an_image_that_pulls(phase: PullPhase) -> None:
+    """Beside its state, in lists and live frames; of one that is over there is none."""
+    run = running(FakeEngine(), ["a"])
+    begin(run, "a")
+    progress = ImageProgress(image="nginx", state=ImageState.PULLING, phase=phase)
+    images = shown(run, "a", nginx=progress)["images"]
+    assert isinstance(images, list)
+    [image, other] = images
+    assert image == {"image": "nginx", "state": "pulling", "phase": phase}
+    assert "phase" not in other
+    live = node_views.live_node(run.head, run.by_name["a"], {"nginx": progress})
+    assert live.images[0].phase == phase
+    over = ImageProgress(image="nginx", state=ImageState.PULLED, phase=phase)
+    live = node_views.live_node(run.head, run.by_name["a"], {"nginx": over})
+    assert live.images[0].phase is UNSET
 
 
 def test_a_node_that_succeeded() -> None:

@@ -56,7 +56,9 @@ async def test_a_cell_tells_everything_of_its_node(browser: Browser, fleet_apart
     await canvas.click(position={"x": 20, "y": 20})
     await expect(details.get_by_role("heading", name="node-1")).to_be_visible()
     await expect(details).to_contain_text("Batch 1 · Attempt 1")
-    await expect(details).to_contain_text(re.compile(r"% · \d+ kB of 1\.0 MB · \d+ kB/s"))
+    await expect(details).to_contain_text(
+        re.compile(r"downloading · \d+ ?% · \d+ kB of 1\.0 MB · \d+ kB/s")
+    )
     await expect(details).to_contain_text("DiskFull")
     await expect(details).to_contain_text("The node's image disk is full")
     await expect(details).to_contain_text("Pulled")

@@ -11,6 +11,7 @@ RETRY_MAKES_SENSE = {
     "Unauthorized": False,
     "InvalidReference": False,
     "PlatformMismatch": False,
+    "UnsupportedImage": False,
     "TLSError": False,
     "RegistryUnreachable": True,
     "RegistryError": True,

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from agent.runtime.containerd import Containerd as Api
 from agent.runtime.containerd import Lease
@@ -15,9 +16,11 @@ from agent.runtime.cri import CriRuntime
 from agent.runtime.endpoint import Endpoint
 from agent.runtime.protocol import Credentials, PullFailed, RuntimeAway
 from common.reasons import Reason
+from sandbox.answers import Hit
 from sandbox.containerd import Containerd
 from sandbox.faults import Kind
-from sandbox.images import assemble, make_image, make_layer
+from sandbox.images import assemble, make_artifact, make_image, make_layer
+from sandbox.programs import free_port
 from sandbox.registry import Registry
 from tests.containerd.nodes import MIB, PROGRESS_SECONDS, Pull, RealNode, interrupt, repository_of
 
@@ -192,6 +195,77 @@ async def test_credentials_are_for_one_host(node: RealNode) -> None:
     node.registry.protect(repository_of(reference), "me", "s3cret")
     elsewhere = Credentials("registry.example", "me", "s3cret")
     assert (await Pull(node.runtime, reference).failure(elsewhere)).reason is Reason.UNAUTHORIZED
+
+
+async def test_a_name_that_leads_elsewhere_is_pulled_with_its_credentials(node: RealNode) -> None:
+    """As by the kubelet: a mirror stands for the name, and is told what was meant for it."""
+    node.registry.put("app/led", "1", make_image(seed="led"))
+    node.registry.protect("app/led", "me", "s3cret")
+    node.containerd.route("registry.example", node.registry.url)
+    pull = Pull(node.runtime, "registry.example/app/led:1")
+    assert (await pull.run(Credentials("registry.example", "me", "s3cret"))).digest
+
+
+async def test_an_identity_token_is_shown_to_the_server_of_tokens(node: RealNode) -> None:
+    """Which gives a token for the registry in exchange."""
+    asked: list[str] = []
+    port = free_port()
+
+    async def give(request: web.Request) -> web.Response:
+        form = await request.post()
+        asked.append(str(form.get("refresh_token")))
+        return web.json_response({"access_token": "given"})
+
+    async def demand(request: web.Request, _: Hit) -> web.Response | None:
+        if request.headers.get("Authorization") == "Bearer given":
+            return None
+        realm = f"http://127.0.0.1:{port}/token"
+        challenge = f'Bearer realm="{realm}",service="s",scope="repository:app:pull"'
+        return web.Response(status=401, headers={"WWW-Authenticate": challenge})
+
+    app = web.Application()
+    app.router.add_post("/token", give)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
+    try:
+        reference = node.image()
+        node.registry.faults(repository_of(reference)).instead = demand
+        token = Credentials(node.registry.host, identity_token="t0ken")
+        assert (await Pull(node.runtime, reference).run(token)).digest
+        assert set(asked) == {"t0ken"}
+    finally:
+        await runner.cleanup()
+
+
+async def test_a_registry_token_is_refused_by_the_runtime_itself(node: RealNode) -> None:
+    """No containerd takes one (cri, ParseAuth); the next credentials may do."""
+    reference = node.image()
+    node.registry.protect(repository_of(reference), "me", "s3cret")
+    token = Credentials(node.registry.host, registry_token="t0ken")
+    failure = await Pull(node.runtime, reference).failure(token)
+    assert failure.reason is Reason.UNAUTHORIZED
+    assert "t0ken" not in failure.message
+
+
+async def test_a_blob_that_the_node_has_lost_is_no_missing_image(node: RealNode) -> None:
+    """After a crash the metadata may know what the disk has not: the registry has said nothing."""
+    image = make_image(seed="lost")
+    pull = Pull(node.runtime, node.put(image))
+    await pull.run()
+    blobs = node.containerd.root / "io.containerd.content.v1.content/blobs/sha256"
+    (blobs / image.digest.removeprefix("sha256:")).unlink()
+    failure = await pull.failure()
+    assert failure.reason is Reason.UNKNOWN
+    assert failure.reason.retry_makes_sense
+
+
+async def test_an_artifact_that_was_taken_for_an_image_is_not_present(node: RealNode) -> None:
+    """Else a second task would find on the node what the first has failed for."""
+    pull = Pull(node.runtime, node.put(make_artifact(seed="chart")))
+    for _ in range(2):
+        assert (await pull.failure()).reason is Reason.UNSUPPORTED_IMAGE
+        assert await node.runtime.find(pull.reference) is None
 
 
 async def test_one_image_with_two_digests(node: RealNode) -> None:

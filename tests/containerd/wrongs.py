@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from aiohttp import web
+
 from agent.runtime.protocol import Credentials
 from common.reasons import Reason
+from sandbox.answers import Hit
 from sandbox.certificates import self_signed
 from sandbox.faults import Kind
-from sandbox.images import assemble, make_garbage_layer, make_image, make_index, make_wrong_layer
+from sandbox.images import (
+    MANIFEST,
+    assemble,
+    make_artifact,
+    make_garbage_layer,
+    make_image,
+    make_index,
+    make_wrong_layer,
+    resized,
+)
 from sandbox.registry import Registry
 from tests.containerd.nodes import RealNode, repository_of
 
@@ -32,13 +44,15 @@ class Wrong(NamedTuple):
 async def arranged(node: RealNode, folder: Path) -> AsyncIterator[list[Wrong]]:
     """Put everything wrong into the node's registry, and into one that serves https."""
     certificate = self_signed(folder)
-    async with Registry(tls=certificate.server_context()) as secure:
+    async with Registry(tls=certificate.server_context()) as secure, Registry() as store:
         yield [
             *_names(node),
             *_credentials(node),
             *_answers(node),
             *_images(node),
             *_ways(node, secure),
+            *_unusable(node),
+            *_odd_answers(node, store),
         ]
 
 
@@ -95,6 +109,74 @@ def _images(node: RealNode) -> Iterator[Wrong]:
     corrupt = node.image()
     node.registry.faults(repository_of(corrupt)).corrupt = True
     yield Wrong("wrong bytes", Reason.CORRUPT_IMAGE, corrupt)
+
+
+def _unusable(node: RealNode) -> Iterator[Wrong]:
+    chart = node.put(make_artifact(seed="chart"))
+    yield Wrong("artifact", Reason.UNSUPPORTED_IMAGE, chart)
+    image = make_image(1024, seed="wrong size")
+    smaller = node.put(resized(image, image.blobs[-1].size - 7))
+    yield Wrong("size too small", Reason.CORRUPT_IMAGE, smaller)
+    negative = node.put(resized(make_image(1024, seed="negative"), -5))
+    yield Wrong("size below nothing", Reason.CORRUPT_IMAGE, negative)
+    absurd = node.put(resized(make_image(1024, seed="absurd"), 2**63 - 1))
+    yield Wrong("size beyond all", Reason.REGISTRY_UNREACHABLE, absurd)  # it never ends
+
+
+def _odd_answers(node: RealNode, elsewhere: Registry) -> Iterator[Wrong]:
+    """What proxies, static servers and stores of blobs answer in a registry's place."""
+    for name, kind, answer, reason in (
+        ("login page", Kind.MANIFEST, _page, Reason.REGISTRY_ERROR),
+        ("nothing", Kind.MANIFEST, _nothing, Reason.REGISTRY_ERROR),
+        ("rubbish", Kind.MANIFEST, _rubbish, Reason.REGISTRY_ERROR),
+        ("expired address", Kind.BLOB, _expired(elsewhere), Reason.REGISTRY_ERROR),
+    ):
+        reference = node.image()
+        node.registry.faults(repository_of(reference)).instead = _only(kind, answer)
+        yield Wrong(name, reason, reference)
+    image = make_image(1024, seed="plain text")
+    plain = node.put(image)
+    node.registry.faults(repository_of(plain)).instead = _only(
+        Kind.MANIFEST,
+        lambda _: web.Response(body=image.manifest.content, content_type="text/plain"),
+    )
+    yield Wrong("manifest as plain text", Reason.UNSUPPORTED_IMAGE, plain)
+
+
+_Answer = Callable[[Hit], web.Response]
+
+
+def _only(kind: Kind, answer: _Answer) -> Callable[..., Awaitable[web.Response | None]]:
+    async def instead(_: web.Request, hit: Hit) -> web.Response | None:
+        return answer(hit) if hit.kind is kind else None
+
+    return instead
+
+
+def _page(_: Hit) -> web.Response:
+    return web.Response(text="<html>Sign in to the network</html>", content_type="text/html")
+
+
+def _nothing(_: Hit) -> web.Response:
+    return web.Response(body=b"", content_type=MANIFEST)
+
+
+def _rubbish(_: Hit) -> web.Response:
+    return web.Response(body=b"{", content_type=MANIFEST)
+
+
+def _expired(elsewhere: Registry) -> _Answer:
+    """Redirect to a signed address of another host, which has expired: 403 without words."""
+    elsewhere.faults("store").instead = _only(
+        Kind.BLOB,
+        lambda _: web.Response(status=403, text="<Error>", content_type="application/xml"),
+    )
+
+    def redirect(hit: Hit) -> web.Response:
+        address = f"{elsewhere.url}/v2/store/blobs/{hit.reference}?X-Amz-Signature=s3cret"
+        return web.Response(status=307, headers={"Location": address})
+
+    return redirect
 
 
 def _ways(node: RealNode, secure: Registry) -> Iterator[Wrong]:

@@ -9,13 +9,25 @@ class Empty(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class Timestamp(_message.Message):
+    __slots__ = ("seconds", "nanos")
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    NANOS_FIELD_NUMBER: _ClassVar[int]
+    seconds: int
+    nanos: int
+    def __init__(self, seconds: _Optional[int] = ..., nanos: _Optional[int] = ...) -> None: ...
+
 class Ingest(_message.Message):
-    __slots__ = ("ref", "offset")
+    __slots__ = ("started_at", "ref", "offset", "total")
+    STARTED_AT_FIELD_NUMBER: _ClassVar[int]
     REF_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    started_at: Timestamp
     ref: str
     offset: int
-    def __init__(self, ref: _Optional[str] = ..., offset: _Optional[int] = ...) -> None: ...
+    total: int
+    def __init__(self, started_at: _Optional[_Union[Timestamp, _Mapping]] = ..., ref: _Optional[str] = ..., offset: _Optional[int] = ..., total: _Optional[int] = ...) -> None: ...
 
 class ListStatusesRequest(_message.Message):
     __slots__ = ()
@@ -155,6 +167,14 @@ class Resource(_message.Message):
     def __init__(self, id: _Optional[str] = ..., type: _Optional[str] = ...) -> None: ...
 
 class AddResourceRequest(_message.Message):
+    __slots__ = ("id", "resource")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    RESOURCE_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    resource: Resource
+    def __init__(self, id: _Optional[str] = ..., resource: _Optional[_Union[Resource, _Mapping]] = ...) -> None: ...
+
+class DeleteResourceRequest(_message.Message):
     __slots__ = ("id", "resource")
     ID_FIELD_NUMBER: _ClassVar[int]
     RESOURCE_FIELD_NUMBER: _ClassVar[int]

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x61gent/runtime/proto/cri.proto\x12\x07ips.cri\"\x10\n\x0eVersionRequest\"@\n\x0fVersionResponse\x12\x14\n\x0cruntime_name\x18\x02 \x01(\t\x12\x17\n\x0fruntime_version\x18\x03 \x01(\t\"\x1a\n\tImageSpec\x12\r\n\x05image\x18\x01 \x01(\t\"7\n\x05Image\x12\n\n\x02id\x18\x01 \x01(\t\x12\x14\n\x0crepo_digests\x18\x03 \x03(\t\x12\x0c\n\x04size\x18\x04 \x01(\x04\"H\n\x12ImageStatusRequest\x12!\n\x05image\x18\x01 \x01(\x0b\x32\x12.ips.cri.ImageSpec\x12\x0f\n\x07verbose\x18\x02 \x01(\x08\"\x97\x01\n\x13ImageStatusResponse\x12\x1d\n\x05image\x18\x01 \x01(\x0b\x32\x0e.ips.cri.Image\x12\x34\n\x04info\x18\x02 \x03(\x0b\x32&.ips.cri.ImageStatusResponse.InfoEntry\x1a+\n\tInfoEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"H\n\nAuthConfig\x12\x10\n\x08username\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t\x12\x16\n\x0eserver_address\x18\x04 \x01(\t\"X\n\x10PullImageRequest\x12!\n\x05image\x18\x01 \x01(\x0b\x32\x12.ips.cri.ImageSpec\x12!\n\x04\x61uth\x18\x02 \x01(\x0b\x32\x13.ips.cri.AuthConfig\"&\n\x11PullImageResponse\x12\x11\n\timage_ref\x18\x01 \x01(\t\"\x14\n\x12ImageFsInfoRequest\"*\n\x14\x46ilesystemIdentifier\x12\x12\n\nmountpoint\x18\x01 \x01(\t\"?\n\x0f\x46ilesystemUsage\x12,\n\x05\x66s_id\x18\x02 \x01(\x0b\x32\x1d.ips.cri.FilesystemIdentifier\"J\n\x13ImageFsInfoResponse\x12\x33\n\x11image_filesystems\x18\x01 \x03(\x0b\x32\x18.ips.cri.FilesystemUsageb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x61gent/runtime/proto/cri.proto\x12\x07ips.cri\"\x10\n\x0eVersionRequest\"@\n\x0fVersionResponse\x12\x14\n\x0cruntime_name\x18\x02 \x01(\t\x12\x17\n\x0fruntime_version\x18\x03 \x01(\t\"\x1a\n\tImageSpec\x12\r\n\x05image\x18\x01 \x01(\t\"7\n\x05Image\x12\n\n\x02id\x18\x01 \x01(\t\x12\x14\n\x0crepo_digests\x18\x03 \x03(\t\x12\x0c\n\x04size\x18\x04 \x01(\x04\"H\n\x12ImageStatusRequest\x12!\n\x05image\x18\x01 \x01(\x0b\x32\x12.ips.cri.ImageSpec\x12\x0f\n\x07verbose\x18\x02 \x01(\x08\"\x97\x01\n\x13ImageStatusResponse\x12\x1d\n\x05image\x18\x01 \x01(\x0b\x32\x0e.ips.cri.Image\x12\x34\n\x04info\x18\x02 \x03(\x0b\x32&.ips.cri.ImageStatusResponse.InfoEntry\x1a+\n\tInfoEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"`\n\nAuthConfig\x12\x10\n\x08username\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t\x12\x16\n\x0eidentity_token\x18\x05 \x01(\t\x12\x16\n\x0eregistry_token\x18\x06 \x01(\t\"X\n\x10PullImageRequest\x12!\n\x05image\x18\x01 \x01(\x0b\x32\x12.ips.cri.ImageSpec\x12!\n\x04\x61uth\x18\x02 \x01(\x0b\x32\x13.ips.cri.AuthConfig\"&\n\x11PullImageResponse\x12\x11\n\timage_ref\x18\x01 \x01(\t\"\x14\n\x12ImageFsInfoRequest\"*\n\x14\x46ilesystemIdentifier\x12\x12\n\nmountpoint\x18\x01 \x01(\t\"?\n\x0f\x46ilesystemUsage\x12,\n\x05\x66s_id\x18\x02 \x01(\x0b\x32\x1d.ips.cri.FilesystemIdentifier\"J\n\x13ImageFsInfoResponse\x12\x33\n\x11image_filesystems\x18\x01 \x03(\x0b\x32\x18.ips.cri.FilesystemUsageb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,17 +48,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_IMAGESTATUSRESPONSE_INFOENTRY']._serialized_start=394
   _globals['_IMAGESTATUSRESPONSE_INFOENTRY']._serialized_end=437
   _globals['_AUTHCONFIG']._serialized_start=439
-  _globals['_AUTHCONFIG']._serialized_end=511
-  _globals['_PULLIMAGEREQUEST']._serialized_start=513
-  _globals['_PULLIMAGEREQUEST']._serialized_end=601
-  _globals['_PULLIMAGERESPONSE']._serialized_start=603
-  _globals['_PULLIMAGERESPONSE']._serialized_end=641
-  _globals['_IMAGEFSINFOREQUEST']._serialized_start=643
-  _globals['_IMAGEFSINFOREQUEST']._serialized_end=663
-  _globals['_FILESYSTEMIDENTIFIER']._serialized_start=665
-  _globals['_FILESYSTEMIDENTIFIER']._serialized_end=707
-  _globals['_FILESYSTEMUSAGE']._serialized_start=709
-  _globals['_FILESYSTEMUSAGE']._serialized_end=772
-  _globals['_IMAGEFSINFORESPONSE']._serialized_start=774
-  _globals['_IMAGEFSINFORESPONSE']._serialized_end=848
+  _globals['_AUTHCONFIG']._serialized_end=535
+  _globals['_PULLIMAGEREQUEST']._serialized_start=537
+  _globals['_PULLIMAGEREQUEST']._serialized_end=625
+  _globals['_PULLIMAGERESPONSE']._serialized_start=627
+  _globals['_PULLIMAGERESPONSE']._serialized_end=665
+  _globals['_IMAGEFSINFOREQUEST']._serialized_start=667
+  _globals['_IMAGEFSINFOREQUEST']._serialized_end=687
+  _globals['_FILESYSTEMIDENTIFIER']._serialized_start=689
+  _globals['_FILESYSTEMIDENTIFIER']._serialized_end=731
+  _globals['_FILESYSTEMUSAGE']._serialized_start=733
+  _globals['_FILESYSTEMUSAGE']._serialized_end=796
+  _globals['_IMAGEFSINFORESPONSE']._serialized_start=798
+  _globals['_IMAGEFSINFORESPONSE']._serialized_end=872
 # @@protoc_insertion_point(module_scope)

@@ -3,7 +3,7 @@
 import { h, replace } from "../dom.js";
 import { bytes, duration, percent, speed, timeElement } from "../format.js";
 import { t } from "../language.js";
-import { chip } from "./chips.js";
+import { chip, wordOf } from "./chips.js";
 import { iconButton } from "./buttons.js";
 import { reasonInWords } from "./reasons.js";
 
@@ -84,6 +84,7 @@ function shareOf(image) {
 /** @param {Api.NodeImage} image @param {number} share */
 function numbers(image, share) {
   const words = [];
+  if (image.phase) words.push(wordOf("phase", image.phase));
   if (image.state === "pulling" && image.totalBytes) {
     words.push(percent(Math.floor(100 * share)));
     words.push(t("task.bytes.of", { bytes: bytes(image.bytes ?? 0), total: bytes(image.totalBytes) }));

@@ -8,6 +8,7 @@ const PERMANENT = new Set([
   "Unauthorized",
   "InvalidReference",
   "PlatformMismatch",
+  "UnsupportedImage",
   "TLSError",
   "Cancelled",
 ]);

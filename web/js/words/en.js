@@ -44,6 +44,9 @@ export const WORDS = {
 
   "image.waiting": "Waiting",
   "image.pulling": "Pulling",
+  "phase.queued": "queued",
+  "phase.downloading": "downloading",
+  "phase.unpacking": "unpacking",
   "image.present": "Was there",
   "image.pulled": "Pulled",
   "image.failed": "Failed",
@@ -304,6 +307,7 @@ export const WORDS = {
   "reason.Unauthorized": "The registry refuses these credentials, or wants some",
   "reason.InvalidReference": "The runtime cannot read this image name",
   "reason.PlatformMismatch": "The image does not exist for this node's platform",
+  "reason.UnsupportedImage": "The runtime cannot use it: no image, or in a form it does not take",
   "reason.TLSError": "The registry's certificate is not trusted",
   "reason.RegistryUnreachable": "The registry cannot be reached from the node",
   "reason.RegistryError": "The registry answered with an error",

@@ -44,6 +44,9 @@ export const WORDS = {
 
   "image.waiting": "等待中",
   "image.pulling": "拉取中",
+  "phase.queued": "排队中",
+  "phase.downloading": "下载中",
+  "phase.unpacking": "解压中",
   "image.present": "原已存在",
   "image.pulled": "已拉取",
   "image.failed": "失败",
@@ -299,6 +302,7 @@ export const WORDS = {
   "reason.Unauthorized": "镜像仓库拒绝了凭据，或要求提供凭据",
   "reason.InvalidReference": "运行时无法识别该镜像名",
   "reason.PlatformMismatch": "该镜像没有适合此节点平台的版本",
+  "reason.UnsupportedImage": "运行时无法使用：不是镜像，或格式不受支持",
   "reason.TLSError": "镜像仓库的证书不受信任",
   "reason.RegistryUnreachable": "节点无法连接镜像仓库",
   "reason.RegistryError": "镜像仓库返回错误",

@@ -108,6 +108,8 @@ class NodeImage(Document, frozen=True, kw_only=True):
     image: str
     state: str
     """``waiting``, ``pulling``, ``present``, ``pulled``, ``failed`` or ``cancelled``."""
+    phase: str | None = None
+    """While it is pulling, where it is known: ``queued``, ``downloading`` or ``unpacking``."""
     bytes: int | None = None
     total_bytes: int | None = None
     bytes_per_second: int | None = None
@@ -206,6 +208,7 @@ class LiveImage(Document, frozen=True, kw_only=True):
 
     image: str
     state: str
+    phase: str | None = None
     bytes: int | None = None
     total_bytes: int | None = None
     bytes_per_second: int | None = None

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ips_client.command.text import cut, shown, size, span, transfer
-from ips_client.documents import LiveNode, Task
+from ips_client.documents import LiveImage, LiveNode, Task
 from ips_client.picture import Progress
 
 SMALLEST_BAR: Final = 6
@@ -153,15 +153,22 @@ def _node_row(node: LiveNode, name: int) -> Row:
     total = sum(image.total_bytes or 0 for image in known)
     done = sum(image.bytes or 0 for image in known)
     speed = sum(image.bytes_per_second or 0 for image in node.images)
-    current = next((each.image for each in node.images if each.state == "pulling"), "")
+    current = next((each for each in node.images if each.state == "pulling"), None)
     words = [
         node.state if node.state != "pulling" else "",
         transfer(done, total) if total else "",
         f"{size(speed)}/s" if speed else "",
-        current.rpartition("/")[2],
+        *([] if current is None else _image_words(current)),
         node.reason or "",
     ]
     return Row(f"  {cut(node.node_name, name)}", done / total if total else 0.0, words)
+
+
+def _image_words(image: LiveImage) -> Iterator[str]:
+    """An image that is pulling; what it waits for, if not simply for bytes."""
+    yield image.image.rpartition("/")[2]
+    if image.phase not in {None, "downloading"}:
+        yield image.phase or ""
 
 
 def _node_part(task: Task) -> float:

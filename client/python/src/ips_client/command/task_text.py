@@ -34,7 +34,8 @@ def node_table(nodes: Sequence[TaskNode]) -> list[str]:
             got = "" if image.bytes is None else transfer(image.bytes, image.total_bytes)
             took = "" if image.seconds is None else f"{image.seconds:.1f}s"
             why = image.reason or (node.reason if image is node.images[0] else None) or ""
-            rows.append((*head, image.image, image.state, got, took, why))
+            state = f"{image.state} ({image.phase})" if image.phase else image.state
+            rows.append((*head, image.image, state, got, took, why))
             head = ("", "", "", "")
     columns = (
         "NODE",

@@ -17,7 +17,6 @@ import pytest
 
 from common.lifecycle import JobEndedError, Jobs, Stop
 from tests.fixtures.parts import lacking
-from tests.fixtures.parts import lacking
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 20

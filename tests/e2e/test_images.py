@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from common.version import VERSION
 from sandbox.kubernetes.cluster import Cluster
 from sandbox.kubernetes.our_images import PROGRAMS, build
 from tests.e2e.installation import DEPLOY, Installation, installed

@@ -14,6 +14,7 @@ from common.bus import reading as bus_reading
 from common.bus import session as bus_session
 from common.bus.session import Delivery
 from tests.fixtures.nats import NatsServer, OpenBus, eventually, heard
+from tests.fixtures.patience import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -92,14 +93,14 @@ class Publisher:
 
 async def consumers(bus: Bus) -> list[str]:
     """Names of the consumers that the server has for the outcomes."""
-    answer = await bus.call(f"$JS.API.CONSUMER.NAMES.{subjects.RESULTS}", b"", 2)
+    answer = await bus.call(f"$JS.API.CONSUMER.NAMES.{subjects.RESULTS}", b"", PATIENCE)
     names: list[str] = msgspec.json.decode(answer)["consumers"] or []
     return names
 
 
 async def none_left(bus: Bus) -> None:
     """Wait until the server has no consumer any more."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while await consumers(bus):
             await asyncio.sleep(0.02)
 
@@ -125,21 +126,21 @@ async def test_only_what_matches_comes(bus: Bus) -> None:
     await follower.stop()
 
 
-async def killed(server: NatsServer) -> None:
+async def killed(server: NatsServer, _: Bus) -> None:
     """SIGKILL and a new start."""
     await server.restart()
 
 
-async def restarted(server: NatsServer) -> None:
+async def restarted(server: NatsServer, _: Bus) -> None:
     """SIGTERM and a new start."""
     await server.stop()
     await server.start()
 
 
-async def paused(server: NatsServer) -> None:
+async def paused(server: NatsServer, bus: Bus) -> None:
     """SIGSTOP until it was noticed, then SIGCONT."""
     await server.pause()
-    await asyncio.sleep(1.0)
+    await eventually(lambda: not bus.connected)
     server.resume()
 
 
@@ -148,20 +149,21 @@ async def test_each_record_comes_once_in_order_whatever_happens_to_the_server(
     nats_server: NatsServer,
     open_bus: OpenBus,
     bus: Bus,
-    harm: Callable[[NatsServer], Awaitable[None]],
+    harm: Callable[[NatsServer, Bus], Awaitable[None]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Four times in a row, while another program stores (design D4); noticed without waiting."""
     monkeypatch.setattr(bus_reading, "SILENCE_SECONDS", 1000)
     monkeypatch.setattr(bus_session, "PING_SECONDS", 0.2)
     publisher = Publisher(bus)
-    follower = Follower(await open_bus(nats_server))
+    reader = await open_bus(nats_server)
+    follower = Follower(reader)
     for _ in range(4):
         enough = len(follower.records) + 100
-        await eventually(partial(follower.has, enough), within=20)
-        await harm(nats_server)
+        await eventually(partial(follower.has, enough))
+        await harm(nats_server, reader)
     stored = await publisher.stop()
-    await eventually(lambda: len(follower.records) >= stored, within=20)
+    await eventually(lambda: len(follower.records) >= stored)
     assert follower.seqs == list(range(1, stored + 1))
     assert {int(record.data) for record in follower.records} == set(range(stored))
     await follower.stop()
@@ -204,7 +206,7 @@ async def test_silence_of_the_consumer_is_noticed(
     monkeypatch.setattr(bus_reading, "SILENCE_SECONDS", 0.5)  # before the first heartbeat
     follower = Follower(bus)
     seen: set[str] = set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while len(seen) < 3:
             seen.update(await consumers(bus))
             await asyncio.sleep(0.05)

@@ -21,6 +21,7 @@ from common.bus import (
 from common.bus import bus as bus_module
 from coordinator.streams import definitions
 from tests.fixtures.nats import NatsServer, OpenBus, StartNats, eventually, heard
+from tests.fixtures.patience import NEVER, PATIENCE
 
 pytestmark = pytest.mark.nats
 
@@ -85,17 +86,18 @@ async def test_an_expectation_is_about_its_own_subject(bus: Bus) -> None:
 
 
 async def test_a_store_that_is_away_is_said_at_once_and_nothing_lands_later(
-    nats_server: NatsServer, bus: Bus
+    nats_server: NatsServer, bus: Bus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No waiting while not connected, and nothing kept for afterwards."""
     await nats_server.kill()
     await eventually(lambda: not bus.connected)
-    began = time.monotonic()
+    monkeypatch.setattr(bus_module, "ANSWER_SECONDS", NEVER)
+    monkeypatch.setattr(bus_module, "ELECTION_SECONDS", NEVER)
     with pytest.raises(StoreUnavailable):
         await bus.store(result(1), b"", expect_last=0)
     with pytest.raises(StoreUnavailable):
         await bus.last(subjects.RESULTS, result(1))
-    assert time.monotonic() - began < 1
+    monkeypatch.undo()
     await nats_server.start()
     await heard(bus)
     assert await bus.last(subjects.RESULTS, result(1)) is None
@@ -111,7 +113,7 @@ async def test_a_write_without_an_answer_may_have_landed(nats_server: NatsServer
         await storing
     nats_server.resume()
     await heard(bus)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while await bus.last(subjects.RESULTS, result(1)) is None:
             await asyncio.sleep(0.02)
     with pytest.raises(Conflict):
@@ -119,12 +121,17 @@ async def test_a_write_without_an_answer_may_have_landed(nats_server: NatsServer
 
 
 async def test_a_store_without_a_leader_is_asked_again(
-    nats_server: NatsServer, open_bus: OpenBus
+    nats_server: NatsServer,
+    open_bus: OpenBus,
+    pauses: list[float],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """No responders, as during an election: the write waits for the stream to be there."""
+    monkeypatch.setattr(bus_module, "ELECTION_SECONDS", NEVER)
     bus = await open_bus(nats_server)
+    before = len(pauses)
     storing = asyncio.create_task(bus.store(result(1), b"x", expect_last=0))
-    await asyncio.sleep(0.5)
+    await eventually(lambda: len(pauses) > before + 3)
     assert not storing.done()
     for definition in definitions(replicas=1):
         await bus.ensure_stream(definition)
@@ -204,12 +211,13 @@ async def test_last_is_the_newest_record_with_all_its_parts(bus: Bus) -> None:
     """Time by the store's clock, headers, sequence; None where there is none."""
     assert await bus.last(subjects.RESULTS, result(1)) is None
     await bus.store(result(1), b"old", expect_last=None)
+    before = time.time()
     seq = await bus.store(result(1), b"new", expect_last=None, headers={"A-b": "c: d"})
     record = await bus.last(subjects.RESULTS, result(1))
     assert record is not None
     assert (record.subject, record.data, record.seq) == (result(1), b"new", seq)
     assert record.headers == {"A-b": "c: d"}
-    assert abs(record.time - time.time()) < 5
+    assert before - 0.01 < record.time < time.time() + 0.01
     [replayed] = await read(bus, start=seq)
     assert abs(replayed.time - record.time) < 1e-5
 

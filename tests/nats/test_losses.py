@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from contextlib import suppress
 
 import pytest
 
@@ -12,9 +10,11 @@ from common.bus import (
     NotConnected,
     TimedOut,
 )
+from common.bus import connection as bus_connection
 from common.bus import session as bus_session
 from common.subjects import MAX_MESSAGE_BYTES
 from tests.fixtures.nats import NatsServer, OpenBus, eventually, heard
+from tests.fixtures.patience import NEVER, PATIENCE
 from tests.fixtures.scripted_nats import Peer, scripted_nats
 
 pytestmark = pytest.mark.nats
@@ -26,14 +26,21 @@ def fast_pings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bus_session, "PING_SECONDS", 0.2)
 
 
-async def test_a_killed_server_is_noticed_at_once_and_found_again(
+@pytest.fixture
+def no_pings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is noticed is noticed without them."""
+    monkeypatch.setattr(bus_session, "PING_SECONDS", NEVER)
+
+
+@pytest.mark.usefixtures("no_pings")
+async def test_a_killed_server_is_noticed_without_pings_and_found_again(
     nats_server: NatsServer, bus: Bus
 ) -> None:
     """Subscriptions come back by themselves, before anything can be sent."""
     got: list[bytes] = []
     await bus.subscribe("a.*", lambda received: got.append(received.data))
     await nats_server.kill()
-    await eventually(lambda: not bus.connected, within=1)
+    await eventually(lambda: not bus.connected)
     await nats_server.start()
     await heard(bus)
     bus.publish("a.b", b"again")
@@ -89,12 +96,11 @@ async def test_a_call_under_way_fails_when_the_connection_does(
 ) -> None:
     """Not after its own time-out, as nats-py's."""
     await bus.subscribe("silent", lambda _: None)
-    calling = asyncio.create_task(bus.call("silent", b"", 60))
-    await bus.ping(2)
+    calling = asyncio.create_task(bus.call("silent", b"", NEVER))
+    await bus.ping(PATIENCE)
     await nats_server.kill()
     with pytest.raises(NotConnected):
-        async with asyncio.timeout(2):
-            await calling
+        await calling
 
 
 def test_a_silent_peer_is_noticed_in_ten_seconds() -> None:
@@ -111,7 +117,7 @@ async def test_a_paused_server_is_noticed_and_found_again(
     await nats_server.pause()
     with pytest.raises(TimedOut):
         await bus.ping(0.1)
-    await eventually(lambda: not bus.connected, within=2)
+    await eventually(lambda: not bus.connected)
     nats_server.resume()
     await heard(bus)
 
@@ -125,7 +131,7 @@ async def test_a_peer_that_takes_nothing_does_not_hold_us(
     await nats_server.pause()
     for _ in range(60):
         bus.publish("a", bytes(MAX_MESSAGE_BYTES))
-    await eventually(lambda: not bus.connected, within=3)
+    await eventually(lambda: not bus.connected)
     nats_server.resume()
     await heard(bus)
 
@@ -143,18 +149,22 @@ async def test_memory_for_a_slow_server_is_limited(nats_server: NatsServer, bus:
 
 
 async def test_a_connection_that_ends_at_once_again_and_again_is_no_storm(
-    open_bus: OpenBus, pauses: list[float]
+    open_bus: OpenBus, pauses: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Taken and dropped counts as a failed try: the pauses grow all the same."""
+    monkeypatch.setattr(bus_connection, "STABLE_SECONDS", NEVER)
+    opened = asyncio.Event()
 
     async def drop(peer: Peer) -> None:
         await peer.welcome()
         if peer.number == 1:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(peer.serve(), 0.3)
+            serving = asyncio.create_task(peer.serve())
+            await opened.wait()
+            serving.cancel()
 
     async with scripted_nats(drop) as (url, _):
         await open_bus(url)
+        opened.set()
         await eventually(lambda: len(pauses) >= 6)
     assert pauses[:6] == [0, 0.25, 0.5, 1, 2, 2]
 
@@ -172,7 +182,7 @@ async def test_a_server_slow_to_let_us_in_pings_first(open_bus: OpenBus) -> None
     async with scripted_nats(ping_first) as (url, _):
         bus = await open_bus(url)
         assert bus.connected
-        assert await bus.ping(2) < 2
+        await bus.ping(PATIENCE)
 
 
 @pytest.mark.parametrize(
@@ -183,37 +193,42 @@ async def test_an_error_of_the_server_ends_one_connection_only(
     open_bus: OpenBus, error: str
 ) -> None:
     """nats-py alone would be closed for ever (#1019)."""
+    opened = asyncio.Event()
 
     async def expire_once(peer: Peer) -> None:
         await peer.welcome()
         serving = asyncio.create_task(peer.serve())
         if peer.number == 1:
-            await asyncio.sleep(0.1)
+            await opened.wait()
             peer.say(f"-ERR '{error}'")
         await serving
 
     async with scripted_nats(expire_once) as (url, peers):
         bus = await open_bus(url)
+        opened.set()
         await eventually(lambda: len(peers) == 2 and bus.connected)
-        assert await bus.ping(2) < 2
+        await bus.ping(PATIENCE)
 
 
+@pytest.mark.usefixtures("no_pings")
 async def test_a_loop_of_the_client_that_dies_ends_the_connection(
     open_bus: OpenBus, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An INFO that is no JSON kills nats-py's reader; it would look connected (PR #914)."""
+    opened = asyncio.Event()
 
     async def babble_once(peer: Peer) -> None:
         await peer.welcome()
         serving = asyncio.create_task(peer.serve())
         if peer.number == 1:
-            await asyncio.sleep(0.1)
+            await opened.wait()
             peer.say("INFO {nonsense")
         await serving
 
     async with scripted_nats(babble_once) as (url, peers):
         bus = await open_bus(url)
-        await eventually(lambda: len(peers) == 2, within=bus_session.PING_SECONDS)
+        opened.set()
+        await eventually(lambda: len(peers) == 2)
         await heard(bus)
     assert "nats: encountered error" in caplog.text
 
@@ -224,7 +239,7 @@ async def test_a_slow_pong_kills_no_connection(nats_server: NatsServer, bus: Bus
     with pytest.raises(TimedOut):
         await bus.ping(0.05)
     nats_server.resume()
-    assert await bus.ping(2) < 2
+    await bus.ping(PATIENCE)
     assert bus.connected
 
 
@@ -232,10 +247,9 @@ async def test_run_returns_after_close(nats_server: NatsServer) -> None:
     """An orderly end is no death of a job, and nothing is sent after it."""
     bus = await Bus.connect(BusSettings(servers=(nats_server.url,)))
     running = asyncio.create_task(bus.run())
-    await bus.ping(2)
+    await bus.ping(PATIENCE)
     await bus.close()
-    async with asyncio.timeout(1):
-        await running
+    await running
     with pytest.raises(NotConnected, match="closed"):
         bus.publish("a", b"")
 
@@ -244,7 +258,7 @@ async def test_close_after_run_was_cancelled(nats_server: NatsServer) -> None:
     """The order in which a program ends: its jobs first, then what they stood on."""
     bus = await Bus.connect(BusSettings(servers=(nats_server.url,)))
     running = asyncio.create_task(bus.run())
-    await bus.ping(2)
+    await bus.ping(PATIENCE)
     running.cancel()
     await asyncio.wait([running])
     await bus.close()
@@ -260,11 +274,11 @@ async def test_a_cancellation_is_heeded_whenever_it_comes(
         loop, result = asyncio.get_running_loop(), asyncio.get_running_loop().create_future()
         loop.call_soon(result.set_exception, ConnectionRefusedError())
         loop.call_soon(opening.cancel)
-        await asyncio.wait_for(result, 10)
+        await asyncio.wait_for(result, NEVER)
 
     monkeypatch.setattr(bus_session.Session, "_shake_hands", cancelled_as_it_fails)
     opening = asyncio.create_task(Bus.connect(BusSettings(servers=(nats_server.url,))))
-    await asyncio.wait([opening], timeout=1)
+    await asyncio.wait([opening], timeout=PATIENCE)
     assert opening.cancelled()
 
 
@@ -273,10 +287,8 @@ async def test_close_does_not_wait_for_a_server_that_is_away(nats_server: NatsSe
     bus = await Bus.connect(BusSettings(servers=(nats_server.url,)))
     running = asyncio.create_task(bus.run())
     await nats_server.pause()
-    began = time.monotonic()
     await bus.close()
     await running
-    assert time.monotonic() - began < 2
 
 
 async def test_close_sends_what_was_published(nats_server: NatsServer, bus: Bus) -> None:
@@ -300,5 +312,4 @@ async def test_a_fault_of_ours_takes_the_program_down(
     await asyncio.sleep(0)
     await nats_server.kill()
     with pytest.raises(TypeError):
-        async with asyncio.timeout(5):
-            await running
+        await running

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from functools import partial
 
 import pytest
@@ -13,6 +12,7 @@ from common.bus import (
 )
 from common.subjects import MAX_MESSAGE_BYTES
 from tests.fixtures.nats import eventually
+from tests.fixtures.patience import NEVER, PATIENCE
 
 pytestmark = pytest.mark.nats
 
@@ -20,15 +20,13 @@ pytestmark = pytest.mark.nats
 async def test_a_call_brings_the_answer(bus: Bus) -> None:
     """A handler may answer with ``publish``."""
     await bus.subscribe("echo", lambda received: bus.publish(received.reply, received.data))
-    assert await bus.call("echo", b"hello", 2) == b"hello"
+    assert await bus.call("echo", b"hello", PATIENCE) == b"hello"
 
 
 async def test_nobody_there_is_known_at_once(bus: Bus) -> None:
     """An absent agent shows without a time-out."""
-    began = time.monotonic()
     with pytest.raises(NoResponders):
-        await bus.call("nobody", b"", 30)
-    assert time.monotonic() - began < 1
+        await bus.call("nobody", b"", NEVER)
 
 
 async def test_no_answer_is_a_time_out(bus: Bus) -> None:
@@ -45,7 +43,7 @@ async def test_a_late_answer_is_nobodys(bus: Bus) -> None:
     with pytest.raises(TimedOut):
         await bus.call("late", b"", 0.05)
     bus.publish(asked[0].reply, b"too late")
-    assert await bus.ping(2) < 2
+    await bus.ping(PATIENCE)
 
 
 async def test_thousands_of_calls_at_once_each_get_their_own_answer(bus: Bus) -> None:
@@ -68,7 +66,7 @@ async def test_a_callback_that_raises_harms_no_other(
         raise RuntimeError("no")
 
     bus.ask("echo", b"", 2, fail)
-    assert await bus.call("echo", b"fine", 2) == b"fine"
+    assert await bus.call("echo", b"fine", PATIENCE) == b"fine"
     assert "an answer makes its callback fail" in caplog.text
 
 
@@ -97,7 +95,7 @@ async def test_a_closed_subscription_hears_nothing_more(bus: Bus) -> None:
     subscription = await bus.subscribe("a", lambda received: got.append(received.data))
     subscription.close()
     bus.publish("a", b"")
-    await bus.ping(2)
+    await bus.ping(PATIENCE)
     assert got == []
 
 

@@ -191,6 +191,7 @@ async def test_bytes_survive(
     await leader.assign(first, task, reference)
     await registry.until(lambda: registry.sent() >= 6 * MIB)
     await (real.terminate() if stop_first else real.kill())
+    await registry.until(lambda: not registry.busy)
     registry.faults().heal()
     real.start()
     second = await leader.agent(lambda beat: bool(beat.runtime), after=first)

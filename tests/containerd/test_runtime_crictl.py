@@ -56,20 +56,23 @@ class TestCrictl(RealConformance):
 
 async def test_credentials_are_not_in_argv(node: RealNode) -> None:
     """Everybody on the node can read that; only the owner reads a process's environment."""
-    reference = node.image(slow=True)
+    reference = node.image()
     node.registry.protect(repository_of(reference), "me", "s3cret")
     pull = Pull(node.runtime, reference)
+    node.hold(reference)
     task = asyncio.create_task(pull.run(Credentials(node.registry.host, "me", "s3cret")))
     await node.under_way(pull)
     [line] = [line for line in command_lines() if reference in line]
     assert "s3cret" not in line
     assert "bWU6czNjcmV0" not in line
+    node.let_go(reference)
     await task
 
 
 async def test_no_program_is_left_behind(node: RealNode) -> None:
     """A cancelled pull ends its process, and reaps it."""
-    pull = Pull(node.runtime, node.image(slow=True))
+    pull = Pull(node.runtime, node.image())
+    node.hold(pull.reference)
     task = asyncio.create_task(pull.run())
     await node.under_way(pull)
     task.cancel()

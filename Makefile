@@ -3,8 +3,11 @@ SHELL := /bin/sh
 BIN := .venv/bin
 PYTHON ?= python3
 PYTEST := $(BIN)/python -m pytest
-# What `make check` leaves to `make test`: everything that starts a program or takes long.
-SLOW := browser or nats or containerd or crictl or kubernetes or e2e or system or deep
+# What `make test` leaves to `make test-all`: what needs a program to be built first, or takes long.
+BUILT := crictl or kubernetes or e2e
+LONG := deep
+# What `make check` leaves to both: everything that starts a program.
+SLOW := browser or nats or containerd or system or $(BUILT) or $(LONG)
 
 .DEFAULT_GOAL := help
 
@@ -27,11 +30,21 @@ run: .venv/.ready ## Try it: three local nodes, a registry, a first task, then s
 	@$(BIN)/python -m sandbox $(ARGS)
 
 .PHONY: test
-test: test-parts test-kubernetes ## Run all tests, on real parts (but for e2e)
+test: setup ## Run all tests that need nothing built: on nats-server, containerd, Chromium, whole programs (6 minutes)
+	@$(PYTEST) -q -n 3 -m "not ($(BUILT) or $(LONG))" $(ARGS)
 
-.PHONY: test-parts
-test-parts: setup ## Run all tests that need no Kubernetes
-	@$(PYTEST) -q -n 3 -m "not kubernetes and not e2e" $(ARGS)
+# A ring that takes long, or needs what `make setup` does not bring, is a target of its own here.
+.PHONY: test-all
+test-all: test test-long test-crictl test-kubernetes ## Run what `make test` runs, and the rings below (15 minutes; but for e2e)
+
+.PHONY: test-long
+test-long: setup ## Run long searches and measurements of what decides (3 minutes)
+	@$(PYTEST) -q -n 2 -m "$(LONG)" $(ARGS)
+
+.PHONY: test-crictl
+test-crictl: setup ## Run the tests of the driver crictl against a real one, which is built once (3 minutes)
+	@scripts/fetch-crictl
+	@$(PYTEST) -q -n 3 -m crictl tests/containerd $(ARGS)
 
 .PHONY: test-kubernetes
 test-kubernetes: setup ## Run the tests against a real API server, which is built once (10 minutes)

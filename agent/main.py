@@ -82,6 +82,7 @@ def build_runtime(settings: AgentSettings) -> Runtime:
                 size=settings.simulated_bytes,
                 failure_rate=settings.simulated_failure_rate,
                 seed=settings.node_name,
+                hold=settings.simulated_hold,
             )
 
 

@@ -116,6 +116,11 @@ class AgentSettings(ProgramSettings):
         "Share of simulated pulls that fail",
         default="0",
     )
+    simulated_hold: Path | None = optional(
+        "IPS_SIMULATED_HOLD",
+        PATH,
+        "A simulated pull that begins while this file exists stands still until it is gone",
+    )
 
     @property
     def state_dir(self) -> Path:

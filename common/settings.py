@@ -67,6 +67,7 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
         "IPS_SIMULATED_SECONDS",
         "IPS_SIMULATED_BYTES",
         "IPS_SIMULATED_FAILURE_RATE",
+        "IPS_SIMULATED_HOLD",
     ),
     "client": ("IPS_SERVER", "IPS_TOKEN", "IPS_TOKEN_FILE"),
 }

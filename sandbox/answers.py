@@ -105,6 +105,8 @@ class Answer:
             return
         await self._write(response, body[: cut.after])
         if cut.hangs:
+            if cut.after >= len(body):
+                return  # nothing is left that could be held back
             await self._changes.wait_for(lambda: cut.healed)
             await self._write(response, body[cut.after :])
         elif self._request.transport is not None:

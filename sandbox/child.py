@@ -75,7 +75,7 @@ class Child:
             os.close(pidfd)
         self._process.wait()
 
-    async def terminate(self, *, within: float = 10.0) -> None:
+    async def terminate(self, *, within: float = 60.0) -> None:
         """Ask it to end (SIGTERM) and wait. Raises TimeoutError after so many seconds."""
         self._signal(signal.SIGTERM)
         self._signal(signal.SIGCONT)

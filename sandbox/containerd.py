@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _SOCKET_PATH_LIMIT = 108  # sizeof(sockaddr_un.sun_path)
-_START_SECONDS = 20.0
+_START_SECONDS = 120.0
 _PROBE_SECONDS = 0.01
 _LIST_IMAGES = "/runtime.v1.ImageService/ListImages"
 _OWN_MOUNTS = ("unshare", "--mount", "--propagation", "slave")

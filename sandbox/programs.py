@@ -20,7 +20,8 @@ import aiohttp
 from sandbox.child import Child
 
 PROJECT = Path(__file__).parent.parent
-START_SECONDS = 30.0
+START_SECONDS = 120.0
+"""How long a start may take; a busy machine may need most of a minute."""
 _PROBE_SECONDS = 0.02
 
 

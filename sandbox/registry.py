@@ -148,7 +148,7 @@ class Registry:
         """Whether an answer is on its way."""
         return not all(hit.finished for hit in self.hits)
 
-    async def until(self, condition: Callable[[], bool], *, within: float = 10.0) -> None:
+    async def until(self, condition: Callable[[], bool], *, within: float = 120.0) -> None:
         """Wait, on any loop, until a condition on hits holds. Raises TimeoutError (seconds)."""
         async with asyncio.timeout(within):
             await self._changes.wait_for(condition)

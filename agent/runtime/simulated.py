@@ -4,6 +4,9 @@ For demonstrations and load tests: thousands of them run in one process. Everyth
 the seed and by how often an image was asked for, so that a run can be repeated exactly. One rule
 for references: an image of a repository ``…/fails/<reason>`` fails for that reason, written
 ``image-not-found``, ``rate-limited`` and so on.
+
+What must last for as long as somebody looks is held: a pull that begins while a file exists stands
+still at its half until the file is gone.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import asyncio
 import hashlib
 import re
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.runtime.node import node_platform
@@ -30,6 +34,10 @@ _REASONS = {_WORD.sub("-", reason).lower(): reason for reason in Reason} | {
 _ORDERED = re.compile(r".*/fails/(?P<reason>[a-z-]+)(?:[:@].*)?")
 _FAILS_AT = 0.5
 """The part of a pull after which it fails, if it is to fail."""
+_HELD_AT = 0.5
+"""The part of a pull that it does not get past while it is held."""
+_LOOK_SECONDS = 0.05
+"""Time between two looks at whether it is held still."""
 
 
 class SimulatedRuntime:
@@ -37,7 +45,8 @@ class SimulatedRuntime:
 
     A pull takes ``seconds`` and brings ``size`` bytes; ``failure_rate``, between 0 and 1, is the
     part of all pulls that fails half-way with ``RegistryError``. ``progress_seconds`` is the time
-    between two reports of bytes.
+    between two reports of bytes. A pull that begins while the file ``hold`` exists stands still at
+    its half until the file is gone.
     """
 
     driver = "simulated"
@@ -52,12 +61,14 @@ class SimulatedRuntime:
         failure_rate: float = 0.0,
         seed: str = "",
         progress_seconds: float = 1.0,
+        hold: Path | None = None,
     ) -> None:
         self._seconds = seconds
         self._size = size
         self._failure_rate = failure_rate
         self._seed = seed
         self._progress_seconds = progress_seconds
+        self._hold = hold
         self._present: set[str] = set()
         self._pulls: Counter[str] = Counter()
         self._done: dict[str, float] = {}
@@ -84,6 +95,10 @@ class SimulatedRuntime:
         self._pulls[reference] += 1
         failure = self._failure(reference)
         if failure is not None or reference not in self._present:
+            if self._is_held():
+                await self._download(resume_key, _HELD_AT, on_bytes)
+            while self._is_held():  # noqa: ASYNC110 - a file that goes announces nothing
+                await asyncio.sleep(_LOOK_SECONDS)
             await self._download(resume_key, 1.0 if failure is None else _FAILS_AT, on_bytes)
         if failure is not None:
             raise failure
@@ -115,6 +130,9 @@ class SimulatedRuntime:
             done = until if is_end else min(until, (now() - begin) / self._seconds)
             self._done[resume_key] = done
             on_bytes(Bytes(int(done * self._size), self._size))
+
+    def _is_held(self) -> bool:
+        return self._hold is not None and self._hold.exists()
 
     def _failure(self, reference: str) -> PullFailed | None:
         ordered = _ORDERED.fullmatch(reference)

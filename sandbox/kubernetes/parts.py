@@ -1,8 +1,8 @@
-"""The programs that a cluster is made of: found on this machine, or built into the user's cache.
+"""The programs of a cluster, and crictl: found on this machine, or built into the user's cache.
 
 Looked for in ``KUBEBUILDER_ASSETS``, then on PATH (of the same release line), then in the cache,
 ``~/.cache/ips/kubernetes/<module>/<version>/``, which all clones share. What is missing is built
-from its Go module: ``python -m sandbox.kubernetes.parts api`` or ``… cluster``.
+from its Go module: ``python -m sandbox.kubernetes.parts api``, ``… cluster`` or ``… crictl``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -45,8 +45,11 @@ class Module:
     programs: Mapping[str, str]
     """Package of each program."""
     flags: Sequence[str] = ()
-    stamped: bool = False
-    """Whether its programs are told their version when they are linked."""
+    stamps: Mapping[str, str] = field(default_factory=dict)
+    """Variables that are set when its programs are linked, to what: ``{version}``, ``{major}`` and
+    ``{minor}`` stand for the module's own."""
+    script: str = "scripts/fetch-kubernetes"
+    """What builds it."""
 
     @property
     def folder(self) -> Path:
@@ -68,14 +71,13 @@ class Module:
         return cache() / self.name / self.version
 
     def linker_flags(self) -> str:
-        """Without debugging symbols; with the version, where kubectl would show nonsense else."""
-        flags = "-s -w"
-        if self.stamped:
-            major, minor, _ = self.version.split(".")
-            where = "k8s.io/component-base/version"
-            flags += f" -X {where}.gitVersion=v{self.version}"
-            flags += f" -X {where}.gitMajor={major} -X {where}.gitMinor={minor}"
-        return flags
+        """Without debugging symbols; with the version, where they would show nonsense else."""
+        major, minor, _ = self.version.split(".")
+        stamps = (
+            f" -X {variable}={value.format(version=self.version, major=major, minor=minor)}"
+            for variable, value in self.stamps.items()
+        )
+        return "-s -w" + "".join(stamps)
 
 
 def _commands(prefix: str, *names: str) -> dict[str, str]:
@@ -95,7 +97,11 @@ CONTROL_PLANE: Final = Module(
         "kubelet",
         "kube-proxy",
     ),
-    stamped=True,
+    stamps={
+        "k8s.io/component-base/version.gitVersion": "v{version}",
+        "k8s.io/component-base/version.gitMajor": "{major}",
+        "k8s.io/component-base/version.gitMinor": "{minor}",
+    },
 )
 NODE: Final = Module(
     "node",
@@ -113,12 +119,22 @@ CNI: Final = Module(
     },
 )
 DNS: Final = Module("dns", "github.com/coredns/coredns", {"coredns": "github.com/coredns/coredns"})
+CRICTL: Final = Module(
+    "crictl",
+    "sigs.k8s.io/cri-tools",
+    {"crictl": "sigs.k8s.io/cri-tools/cmd/crictl"},
+    stamps={"sigs.k8s.io/cri-tools/pkg/version.Version": "{version}"},
+    script="scripts/fetch-crictl",
+)
 
-_ALL: Final = (ETCD, CONTROL_PLANE, NODE, CNI, DNS)
-API: Final = ("etcd", "kube-apiserver", "kubectl")
-"""What the tests against an API server alone need."""
-CLUSTER: Final = tuple(name for module in _ALL for name in module.programs)
-"""What a whole cluster needs."""
+_OF_A_CLUSTER: Final = (ETCD, CONTROL_PLANE, NODE, CNI, DNS)
+_ALL: Final = (*_OF_A_CLUSTER, CRICTL)
+NEEDED: Final[Mapping[str, Sequence[str]]] = {
+    "api": ("etcd", "kube-apiserver", "kubectl"),
+    "cluster": tuple(name for module in _OF_A_CLUSTER for name in module.programs),
+    "crictl": ("crictl",),
+}
+"""The programs of an API server alone, of a whole cluster, and of the agent's driver ``crictl``."""
 
 
 def module_of(program: str) -> Module:
@@ -140,7 +156,7 @@ def find(program: str) -> Path:
         return built
     raise PartMissingError(
         f"{program} {module.version} is not in KUBEBUILDER_ASSETS, on PATH or in {built.parent}: "
-        "scripts/fetch-kubernetes builds it"
+        f"{module.script} builds it"
     )
 
 
@@ -236,13 +252,13 @@ def _go_version(go: Path) -> tuple[int, int]:
 
 def main() -> int:
     """Build what one of the rings needs; the exit code."""
-    parser = argparse.ArgumentParser(prog="scripts/fetch-kubernetes", description=__doc__)
-    parser.add_argument("what", choices=["api", "cluster"], nargs="?", default="api")
+    parser = argparse.ArgumentParser(prog="sandbox.kubernetes.parts", description=__doc__)
+    parser.add_argument("what", choices=NEEDED, nargs="?", default="api")
     what = parser.parse_args().what
     try:
-        fetch(API if what == "api" else CLUSTER)
+        fetch(NEEDED[what])
     except (subprocess.CalledProcessError, OSError) as error:
-        print(f"scripts/fetch-kubernetes: {error}", file=sys.stderr)
+        print(f"building {what}: {error}", file=sys.stderr)
         return 1
     return 0
 

@@ -29,7 +29,7 @@ WRITTEN = [
         f'{TIME} level=error msg="pulling image: rpc error: code = NotFound desc = {PULLING}"',
         Reason.IMAGE_NOT_FOUND,
         f"{IMAGE}: not found",
-        id="1.36",
+        id="1.37",
     ),
     pytest.param(
         'E1123 22:58:45.377373   29459 log.go:32] "PullImage from image service failed" '

@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, Counter
 from agent import health
 from agent.health import HealthServer
 from common.lifecycle import StartupError
+from tests.fixtures.patience import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -26,7 +27,7 @@ _RESET = struct.pack("ii", 1, 0)
 
 def get(port: int, path: str) -> tuple[int, str]:
     """Status and body of a GET; blocks."""
-    connection = HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()

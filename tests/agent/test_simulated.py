@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
 import pytest
+from sandbox.virtual.time import in_virtual_time
 
 from agent.runtime.protocol import Bytes, PullFailed
 from agent.runtime.simulated import SimulatedRuntime
@@ -68,6 +72,28 @@ async def test_a_repository_can_be_named_for_a_failure(name: str, reason: Reason
     runtime = SimulatedRuntime(seconds=0)
     for suffix in ("", ":1", f"@sha256:{'0' * 64}"):
         assert await outcome(runtime, f"registry.example/fails/{name}{suffix}") is reason
+
+
+def test_a_held_pull_stands_at_its_half_until_it_is_let_go(tmp_path: Path) -> None:
+    """What must last lasts as long as somebody looks: an hour here, of a pull that fails, too."""
+    in_virtual_time(held_for_an_hour(tmp_path / "hold"))
+
+
+async def held_for_an_hour(hold: Path) -> None:
+    """Two pulls that begin while the file exists."""
+    hold.touch()
+    runtime = SimulatedRuntime(seconds=4, size=100, progress_seconds=1, hold=hold)
+    seen: list[Bytes] = []
+    good = asyncio.create_task(
+        runtime.pull(REFERENCES[0], None, resume_key="a", keep_seconds=1, on_bytes=seen.append)
+    )
+    bad = asyncio.create_task(outcome(runtime, "registry.example/fails/disk-full:1"))
+    await asyncio.sleep(3600)
+    assert (good.done(), bad.done(), seen[-1].done) == (False, False, 50)
+    hold.unlink()
+    await good
+    assert await bad is Reason.DISK_FULL
+    assert seen[-1] == Bytes(100, 100)
 
 
 async def test_what_is_present_is_pulled_again_at_once() -> None:

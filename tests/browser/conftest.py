@@ -13,8 +13,8 @@ from tests.fixtures.fleet import Fleet
 
 ZONE_A, ZONE_B = 3, 1
 """How many agents each zone has."""
-SECONDS = "3"
-"""How long an image takes: long enough to be seen, short enough to be waited for."""
+SECONDS = "1"
+"""How long an image takes, unless its node is held."""
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -31,6 +31,14 @@ async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fleet]
         yield fleet
     finally:
         await fleet.stop()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def held(site: Fleet) -> AsyncIterator[Fleet]:
+    """The site, whose pulls stand still until ``let_go``: what is running can be looked at."""
+    site.hold(*site.agents)
+    yield site
+    site.let_go()
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -70,9 +70,9 @@ async def test_axe_finds_nothing_serious(
     assert await serious(page) == []
 
 
-async def test_axe_finds_nothing_serious_in_a_question(windows: Windows, site: Fleet) -> None:
+async def test_axe_finds_nothing_serious_in_a_question(windows: Windows, held: Fleet) -> None:
     """The dialog that asks before a cancel."""
-    task = await site.post(["registry.example/question:1"], batchSize=1)
+    task = await held.post(["registry.example/question:1"], batchSize=1)
     page = await windows.open(f"#/tasks/{task}", bypass_csp=True)
     await page.get_by_role("button", name="Cancel registry.example/question:1").click()
     await expect(page.get_by_role("dialog")).to_be_visible()

@@ -12,16 +12,15 @@ from tests.fixtures.fleet import Fleet
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
-SLOW = {"IPS_SIMULATED_SECONDS": "6", "IPS_HEARTBEAT_SECONDS": "0.5"}
-
 
 async def test_a_restart_of_the_coordinator_is_told_and_healed(
     browser: Browser, fleet_apart: Fleet
 ) -> None:
     """While it is away the page says so and what it shows is marked old; then it goes on."""
     coordinator = await fleet_apart.add_coordinator()
-    await fleet_apart.add_agents(2, SLOW)
+    await fleet_apart.add_agents(2, {"IPS_HEARTBEAT_SECONDS": "0.5"})
     await fleet_apart.known_nodes(2)
+    fleet_apart.hold("node-1", "node-2")
     task = await fleet_apart.post(["registry.example/restart:1"], batchSize=1)
     windows = Windows(browser, coordinator.url)
     one = await windows.open(f"#/tasks/{task}")
@@ -40,6 +39,7 @@ async def test_a_restart_of_the_coordinator_is_told_and_healed(
     await coordinator.ready()
     for page in (one, everything):
         await expect(page.get_by_text("Connected again.")).to_be_attached()
+    fleet_apart.let_go()
     for page in (one, everything):
         await expect(page.get_by_text(re.compile("Connection lost"))).to_be_hidden()
         await expect(page.get_by_text("2 of 2 nodes")).to_be_visible()

@@ -53,6 +53,7 @@ async def title_of(page: Page) -> str:
     return (await page.title()).removesuffix(" · 镜像预热")
 
 
+@pytest.mark.usefixtures("held")
 async def test_a_switch_of_language_loses_nothing(windows: Windows) -> None:
     """What was typed stays, the choice is remembered, and a task is created in Chinese."""
     page = await windows.open("#/new")

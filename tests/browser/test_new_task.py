@@ -255,7 +255,7 @@ async def test_a_task_is_the_template_of_another(windows: Windows, site: Fleet) 
     ]
 
 
-async def test_keys_alone_create_and_cancel(windows: Windows, site: Fleet) -> None:
+async def test_keys_alone_create_and_cancel(windows: Windows, held: Fleet) -> None:
     """From the first key to the cancelled task, no pointer is needed, and focus is never lost."""
     page = await windows.open()
     await expect(page.get_by_role("heading", level=1, name="Tasks")).to_be_visible()
@@ -280,7 +280,7 @@ async def test_keys_alone_create_and_cancel(windows: Windows, site: Fleet) -> No
     await expect(page.get_by_text("Task cancelled.")).to_be_visible()
     await expect(page.locator(".title-line .chip")).to_have_text("Cancelled")
     task = page.url.rpartition("/")[2]
-    assert (await site.over(task))["status"] == "cancelled"
+    assert (await held.over(task))["status"] == "cancelled"
 
 
 async def tab_to(page: Page, wanted: str) -> None:

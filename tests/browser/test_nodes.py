@@ -13,7 +13,7 @@ from tests.fixtures.fleet import Fleet
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 
-async def test_nodes_show_what_they_are_and_what_they_do(windows: Windows, site: Fleet) -> None:
+async def test_nodes_show_what_they_are_and_what_they_do(windows: Windows, held: Fleet) -> None:
     """Labels, runtime and agent of each; a node that pulls says what."""
     page = await windows.open("#/nodes")
     row = page.get_by_role("row").filter(has_text="b-1")
@@ -22,9 +22,10 @@ async def test_nodes_show_what_they_are_and_what_they_do(windows: Windows, site:
     await expect(row).to_contain_text("simulated")
     await expect(row).to_contain_text("1.0.0")
     await expect(row).to_contain_text("just now")
-    await site.post(["registry.example/busy:1"], nodeSelector={"zone": "b"})
+    await held.post(["registry.example/busy:1"], nodeSelector={"zone": "b"})
     await expect(row).to_contain_text("registry.example/busy:1")
     await expect(row.get_by_text("Pulling")).to_be_visible()
+    held.let_go()
     await expect(row.get_by_text("Ready")).to_be_visible()
 
 

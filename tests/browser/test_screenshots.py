@@ -30,7 +30,6 @@ from tests.fixtures.fleet import Fleet
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.asyncio(loop_scope="session"),
-    pytest.mark.timeout(180),  # a roll-out has to come to its middle first
 ]
 
 FOLDER = Path(__file__).parents[2] / "docs" / "screenshots"
@@ -142,7 +141,7 @@ async def set_scene(fleet: Fleet) -> Scene:
     for name in ("grafana/grafana:11.2.0", "quay.io/argoproj/argocd:v2.12.3"):
         await fleet.post([name], batchSize=3)
     await fleet.post(["mongo:7"], priority=2)
-    await fleet.until(running, lambda seen: seen["progress"]["completedNodes"] > 80, within=120)
+    await fleet.until(running, lambda seen: seen["progress"]["completedNodes"] > 80)
     return Scene(fleet, running, failed)
 
 

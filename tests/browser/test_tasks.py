@@ -26,15 +26,16 @@ def row_of(page: Page, image: str) -> Locator:
     return page.get_by_role("row").filter(has=page.get_by_role("link", name=image, exact=True))
 
 
-async def test_a_task_is_seen_from_its_beginning_to_its_end(windows: Windows, site: Fleet) -> None:
+async def test_a_task_is_seen_from_its_beginning_to_its_end(windows: Windows, held: Fleet) -> None:
     """A task made elsewhere appears, moves and ends without a reload."""
     page = await windows.open()
     await expect(page.get_by_text("Live")).to_be_visible()
     image = fresh_image("seen")
-    await site.post([image], batchSize=2)
+    await held.post([image], batchSize=2)
     row = row_of(page, image)
     await expect(row.get_by_text("Running")).to_be_visible()
     await expect(row.get_by_text(re.compile(r"of 4 nodes"))).to_be_visible()
+    held.let_go()
     await expect(row.get_by_text("Completed")).to_be_visible()
     await expect(row.get_by_text("4 of 4 nodes")).to_be_visible()
     await expect(row.get_by_role("progressbar")).to_have_attribute("aria-valuenow", "100")
@@ -50,14 +51,15 @@ async def test_what_failed_says_why_in_the_list(windows: Windows, site: Fleet) -
     await expect(row.get_by_text("4 failed").first).to_be_visible()
 
 
-async def test_a_filter_shows_one_status_and_keeps_to_it(windows: Windows, site: Fleet) -> None:
+async def test_a_filter_shows_one_status_and_keeps_to_it(windows: Windows, held: Fleet) -> None:
     """A task that leaves the status leaves the list; the number beside each filter is live."""
     image = fresh_image("filtered")
     page = await windows.open()
     await page.get_by_role("link", name=re.compile("^Running")).click()
     await expect(page).to_have_url(re.compile("status=running"))
-    await site.post([image])
+    await held.post([image])
     await expect(row_of(page, image)).to_be_visible()
+    held.let_go()
     await expect(row_of(page, image)).to_have_count(0)
     await page.get_by_role("link", name=re.compile("^Completed")).click()
     await expect(row_of(page, image)).to_be_visible()
@@ -65,10 +67,10 @@ async def test_a_filter_shows_one_status_and_keeps_to_it(windows: Windows, site:
     await expect(page).to_have_url(re.compile("status=running"))
 
 
-async def test_cancel_asks_once(windows: Windows, site: Fleet) -> None:
+async def test_cancel_asks_once(windows: Windows, held: Fleet) -> None:
     """No is no; yes cancels, and the row says so."""
     image = fresh_image("cancelled")
-    task = await site.post([image], batchSize=1)
+    task = await held.post([image], batchSize=1)
     page = await windows.open()
     row = row_of(page, image)
     await row.get_by_role("button", name=f"Cancel {image}").click()
@@ -78,7 +80,7 @@ async def test_cancel_asks_once(windows: Windows, site: Fleet) -> None:
     await row.get_by_role("button", name=f"Cancel {image}").click()
     await dialog.get_by_role("button", name="Cancel the task").click()
     await expect(row.get_by_text("Cancelled", exact=True)).to_be_visible()
-    assert (await site.over(task))["status"] == "cancelled"
+    assert (await held.over(task))["status"] == "cancelled"
 
 
 async def test_run_again_makes_a_new_task(windows: Windows, site: Fleet) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from common.lifecycle import JobEndedError, Jobs, Stop
+from tests.fixtures.parts import lacking
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 20
@@ -111,7 +112,7 @@ def test_pid_1(start: Start) -> None:
     unshare = shutil.which("unshare")
     namespace = (str(unshare), "--user", "--map-root-user", "--pid", "--fork", "--kill-child")
     if unshare is None or subprocess.run([*namespace, "true"], check=False).returncode:
-        pytest.skip("no process namespaces here: nothing can be PID 1")
+        lacking("no process namespaces here: nothing can be PID 1")
     program = start(
         "import os\nsay(str(os.getpid()))\n" + textwrap.dedent(IN_ORDER), under=namespace
     )

@@ -103,6 +103,7 @@ def test_agent_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         simulated_seconds=2,
         simulated_bytes=50_000_000,
         simulated_failure_rate=0,
+        simulated_hold=None,
     )
 
 
@@ -202,6 +203,7 @@ def test_coordinator_values(name: str, value: str, field: str, expected: object)
         ("IPS_AGENT_METRICS_PORT", "0", "metrics_port", 0),
         ("IPS_SIMULATED_SECONDS", "0", "simulated_seconds", 0.0),
         ("IPS_SIMULATED_FAILURE_RATE", "0.5", "simulated_failure_rate", 0.5),
+        ("IPS_SIMULATED_HOLD", "/srv/hold", "simulated_hold", Path("/srv/hold")),
     ],
 )
 def test_agent_values(name: str, value: str, field: str, expected: object) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 import pytest
@@ -14,11 +15,10 @@ from agent.runtime.protocol import Bytes, Credentials, PresentImage, PullFailed,
 from sandbox.containerd import Containerd
 from sandbox.images import Image, make_image
 from sandbox.registry import Registry
+from tests.fixtures.patience import PATIENCE
 
 MIB = 1 << 20
 PROGRESS_SECONDS = 0.02
-STOP_SECONDS = 1.0
-_DEADLINE = 20.0
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Pull:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until a condition on what was seen holds."""
-        async with asyncio.timeout(_DEADLINE):
+        async with asyncio.timeout(PATIENCE):
             while not condition():
                 await self._moved.wait()
                 self._moved.clear()
@@ -66,25 +66,37 @@ class Node(Protocol):
     def runtime(self) -> Runtime:
         """The driver."""
 
-    def image(self, *, slow: bool = False) -> str:
-        """Name a new image; a slow one takes about a second."""
+    def image(self) -> str:
+        """Name a new image."""
 
     def missing(self) -> str:
         """Name an image that no registry has."""
 
+    def hold(self, reference: str) -> None:
+        """Let pulls of an image bring some bytes, and no more until ``let_go``."""
+
+    def let_go(self, reference: str) -> None:
+        """Let them go on."""
+
     async def under_way(self, pull: Pull) -> None:
-        """Wait until a pull has brought some bytes, but not all."""
+        """Wait until a pull that is held has brought some bytes."""
+
+    async def hung_up(self) -> None:
+        """Wait until nothing is being sent to anybody."""
 
 
 async def interrupt(node: Node, pull: Pull) -> None:
-    """Begin a pull and cancel it when it has brought something; it ends within a second."""
+    """Cancel a pull that has brought something and is held: it ends, and so do its bytes."""
+    node.hold(pull.reference)
     task = asyncio.create_task(pull.run())
     try:
         await node.under_way(pull)
     finally:
         task.cancel()
-        await asyncio.wait([task], timeout=STOP_SECONDS)
+        await asyncio.wait([task], timeout=PATIENCE)
     assert task.cancelled()
+    await node.hung_up()
+    node.let_go(pull.reference)
 
 
 @dataclass
@@ -92,20 +104,34 @@ class SimulatedNode:
     """The fake."""
 
     runtime: Runtime
+    held: Path
+    """The file that holds pulls."""
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
 
-    def image(self, *, slow: bool = False) -> str:
+    def image(self) -> str:
         """Name one; all take the same time."""
-        del slow
         return f"registry.example/app/{next(self._numbers)}:1"
 
     def missing(self) -> str:
         """Name one that fails by its name."""
         return "registry.example/fails/image-not-found:1"
 
+    def hold(self, reference: str) -> None:
+        """Hold all that begin from now on."""
+        del reference
+        self.held.touch()
+
+    def let_go(self, reference: str) -> None:
+        """Let all go on."""
+        del reference
+        self.held.unlink()
+
     async def under_way(self, pull: Pull) -> None:
-        """Wait for the third report."""
-        await pull.until(lambda: len(pull.seen) > 2)
+        """Wait for a report."""
+        await pull.until(lambda: bool(pull.seen))
+
+    async def hung_up(self) -> None:
+        """Nobody sends anything."""
 
 
 @dataclass
@@ -122,11 +148,9 @@ class RealNode:
     def __post_init__(self) -> None:
         self.runtime = self.connect(self.containerd)
 
-    def image(self, *, slow: bool = False) -> str:
-        """Put three layers of a MiB each into the registry; a slow one makes all slow."""
-        if slow:
-            self.registry.throttle(4 * MIB)
-        return self.put(make_image(MIB, MIB, MIB, seed=next(self._numbers)))
+    def image(self) -> str:
+        """Put three layers of two MiB each into the registry."""
+        return self.put(make_image(2 * MIB, 2 * MIB, 2 * MIB, seed=next(self._numbers)))
 
     def put(self, image: Image) -> str:
         """Put an image into a repository of its own."""
@@ -136,19 +160,31 @@ class RealNode:
         """Name a repository that is not there."""
         return f"{self.registry.host}/missing:1"
 
+    def hold(self, reference: str) -> None:
+        """Hold the last quarter of each layer back, and whatever a resumed pull asks for."""
+        repository = repository_of(reference)
+        after = 0 if self.registry.sent(repository) else 3 * MIB // 2
+        self.registry.faults(repository).stall(after=after)
+
+    def let_go(self, reference: str) -> None:
+        """Send the rest."""
+        self.registry.faults(repository_of(reference)).heal()
+
     async def under_way(self, pull: Pull) -> None:
-        """Wait until the registry has sent the half of it, and the pull has noticed."""
+        """Wait until the registry has sent what it does not hold, and the pull has noticed."""
         repository = repository_of(pull.reference)
-        await self.registry.until(
-            lambda: self.registry.sent(repository) > 1.5 * MIB, within=_DEADLINE
-        )
+        await self.registry.until(lambda: self.registry.sent(repository) >= 3 * 3 * MIB // 2)
         if self.runtime.sees_bytes:
             await pull.until(lambda: bool(pull.seen))
+
+    async def hung_up(self) -> None:
+        """Wait until the registry answers nobody."""
+        await self.registry.until(lambda: not self.registry.busy)
 
     async def until_collected(self) -> None:
         """Wait until nothing is left in the content store, neither half nor whole."""
         content = self.containerd.root / "io.containerd.content.v1.content"
-        async with asyncio.timeout(_DEADLINE):
+        async with asyncio.timeout(PATIENCE):
             while [*content.glob("ingest/*"), *content.glob("blobs/*/*")]:
                 await asyncio.sleep(0.01)
 

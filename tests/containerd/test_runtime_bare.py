@@ -17,6 +17,7 @@ from agent.runtime.protocol import PresentImage, PullFailed, RuntimeAway, Runtim
 from common.reasons import Reason
 from tests.containerd.bare_runtime import DIGEST, IMAGE, BareRuntime, EmptyRuntime
 from tests.containerd.nodes import Pull
+from tests.fixtures.patience import PATIENCE
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 async def driver(path: Path) -> AsyncIterator[CriRuntime]:
     """Connect to the socket, where nobody need be yet."""
-    driver = CriRuntime(f"unix://{path}", answer_seconds=5)
+    driver = CriRuntime(f"unix://{path}", answer_seconds=PATIENCE)
     yield driver
     await driver.close()
 
@@ -72,7 +73,7 @@ async def test_a_cancelled_pull_is_cancelled_there(driver: CriRuntime, bare: Bar
     task = asyncio.create_task(Pull(driver, IMAGE).run())
     await bare.pulling.wait()
     task.cancel()
-    await asyncio.wait_for(bare.cancelled.wait(), 5)
+    await asyncio.wait_for(bare.cancelled.wait(), PATIENCE)
     assert task.cancelled()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -20,11 +21,13 @@ class TestSimulated(Conformance):
     pytestmark = pytest.mark.pure
 
     @pytest.fixture
-    def node(self) -> SimulatedNode:
+    def node(self, tmp_path: Path) -> SimulatedNode:
         """Make one that is quick."""
-        return SimulatedNode(
-            SimulatedRuntime(seconds=0.2, size=MIB, progress_seconds=PROGRESS_SECONDS)
+        hold = tmp_path / "hold"
+        runtime = SimulatedRuntime(
+            seconds=0.1, size=MIB, progress_seconds=PROGRESS_SECONDS, hold=hold
         )
+        return SimulatedNode(runtime, hold)
 
 
 @pytest.mark.containerd

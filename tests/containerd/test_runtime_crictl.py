@@ -1,7 +1,7 @@
 """The suite for all drivers, run for ``crictl``, and what is its own.
 
-It needs a crictl, which no package registry has: IPS_TEST_CRICTL names one, else PATH has it, else
-this ring does not run and the summary says so.
+The program is the one that IPS_TEST_CRICTL names, or that of the release line that is pinned (see
+``sandbox.kubernetes.parts``), which scripts/fetch-crictl builds.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,32 +17,37 @@ import pytest
 from agent.runtime.crictl import CrictlRuntime
 from agent.runtime.protocol import Credentials, RuntimeAway
 from sandbox.containerd import Containerd
+from sandbox.kubernetes.parts import PartMissingError, find
 from sandbox.registry import Registry
 from tests.containerd.conformance import RealConformance
 from tests.containerd.nodes import Pull, RealNode, repository_of
-
-_NAMED = os.environ.get("IPS_TEST_CRICTL")
-PROGRAM = shutil.which(_NAMED or "crictl") or ""
-if _NAMED and not PROGRAM:
-    pytest.fail(f"IPS_TEST_CRICTL names no program: {_NAMED}", pytrace=False)
-if not PROGRAM:
-    pytest.skip(
-        "no crictl, neither IPS_TEST_CRICTL nor on PATH: its driver is not tested",
-        allow_module_level=True,
-    )
+from tests.fixtures.parts import lacking
 
 pytestmark = pytest.mark.crictl
 
 
-def connect(containerd: Containerd) -> CrictlRuntime:
+@pytest.fixture(scope="session")
+def program() -> str:
+    """Find a crictl."""
+    if named := os.environ.get("IPS_TEST_CRICTL"):
+        if found := shutil.which(named):
+            return found
+        pytest.fail(f"IPS_TEST_CRICTL names no program: {named}", pytrace=False)
+    try:
+        return str(find("crictl"))
+    except PartMissingError as missing:
+        lacking(str(missing))
+
+
+def connect(program: str, containerd: Containerd) -> CrictlRuntime:
     """Make the driver."""
-    return CrictlRuntime(f"unix://{containerd.socket}", program=PROGRAM)
+    return CrictlRuntime(f"unix://{containerd.socket}", program=program)
 
 
 @pytest.fixture
-def node(containerd: Containerd, registry: Registry) -> RealNode:
+def node(containerd: Containerd, registry: Registry, program: str) -> RealNode:
     """Connect to a containerd of each release line."""
-    return RealNode(connect, containerd, registry)
+    return RealNode(partial(connect, program), containerd, registry)
 
 
 class TestCrictl(RealConformance):
@@ -50,20 +56,23 @@ class TestCrictl(RealConformance):
 
 async def test_credentials_are_not_in_argv(node: RealNode) -> None:
     """Everybody on the node can read that; only the owner reads a process's environment."""
-    reference = node.image(slow=True)
+    reference = node.image()
     node.registry.protect(repository_of(reference), "me", "s3cret")
     pull = Pull(node.runtime, reference)
+    node.hold(reference)
     task = asyncio.create_task(pull.run(Credentials(node.registry.host, "me", "s3cret")))
     await node.under_way(pull)
     [line] = [line for line in command_lines() if reference in line]
     assert "s3cret" not in line
     assert "bWU6czNjcmV0" not in line
+    node.let_go(reference)
     await task
 
 
 async def test_no_program_is_left_behind(node: RealNode) -> None:
     """A cancelled pull ends its process, and reaps it."""
-    pull = Pull(node.runtime, node.image(slow=True))
+    pull = Pull(node.runtime, node.image())
+    node.hold(pull.reference)
     task = asyncio.create_task(pull.run())
     await node.under_way(pull)
     task.cancel()
@@ -71,9 +80,9 @@ async def test_no_program_is_left_behind(node: RealNode) -> None:
     assert not [line for line in command_lines() if pull.reference in line]
 
 
-async def test_a_paused_runtime_is_away(node: RealNode) -> None:
+async def test_a_paused_runtime_is_away(node: RealNode, program: str) -> None:
     """It accepts connections and never answers."""
-    runtime = CrictlRuntime(f"unix://{node.containerd.socket}", program=PROGRAM, answer_seconds=0.3)
+    runtime = CrictlRuntime(f"unix://{node.containerd.socket}", program=program, answer_seconds=0.3)
     node.containerd.pause()
     with pytest.raises(RuntimeAway, match="no container runtime at unix:"):
         await runtime.facts()

@@ -107,9 +107,9 @@ async def test_what_has_no_place_in_the_runtime_is_queued(node: RealNode) -> Non
 
 async def test_what_was_interrupted_and_is_queued_again(node: RealNode) -> None:
     """Its half blobs are listed all the while, as if somebody downloaded them."""
-    half = Pull(node.runtime, node.image(slow=True), key="half")
+    half = Pull(node.runtime, node.image(), key="half")
     await interrupt(node, half)
-    node.registry.faults().heal()
+    node.let_go(half.reference)
     big = make_image(*[3 * MIB] * 3, seed="big")
     for layer in big.blobs[1:]:
         node.registry.faults(layer.digest).stall(after=3 * MIB // 2)

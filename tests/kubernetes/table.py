@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from coordinator.core.fleet import Node
+from tests.fixtures.patience import PATIENCE
 
 if TYPE_CHECKING:
     from tests.fixtures.kubernetes import Kube
@@ -45,9 +46,9 @@ class Table:
         self.told.append((what, name))
         self._changed.set()
 
-    async def until(self, condition: Callable[[], bool], *, within: float = 20.0) -> None:
+    async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until a condition holds; it is looked at after each word."""
-        async with asyncio.timeout(within):
+        async with asyncio.timeout(PATIENCE):
             while not condition():
                 self._changed.clear()
                 await self._changed.wait()
@@ -69,11 +70,11 @@ async def differences(table: Table, kube: Kube) -> list[str]:
     ]
 
 
-async def equal(table: Table, kube: Kube, *, within: float = 30.0) -> None:
+async def equal(table: Table, kube: Kube) -> None:
     """Wait until nothing differs while nobody changes anything."""
     wrong: list[str] = []
     try:
-        async with asyncio.timeout(within):
+        async with asyncio.timeout(PATIENCE):
             while wrong := await differences(table, kube):
                 await asyncio.sleep(0.1)
     except TimeoutError:

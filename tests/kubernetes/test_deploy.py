@@ -15,7 +15,6 @@ pytestmark = pytest.mark.kubernetes
 
 
 @pytest.mark.usefixtures("no_namespace")
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_an_overlay_is_applied_without_a_warning_and_says_all_that_is_so(
     kube: Kube, overlay: str

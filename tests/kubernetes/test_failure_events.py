@@ -12,6 +12,7 @@ from coordinator.nodes.failure_events import FailureEvents
 from coordinator.nodes.source import FailedPull
 from sandbox.kubernetes.control_plane import ControlPlane
 from tests.fixtures.kubernetes import Kube
+from tests.fixtures.patience import PATIENCE
 from tests.kubernetes.conftest import UseConfig
 
 pytestmark = pytest.mark.kubernetes
@@ -37,7 +38,7 @@ async def test_a_failed_pull_is_told_when_the_api_server_is_back(
         control_plane.api_server.start()
         await control_plane.ready()
         path = f"{failure_events.EVENTS}/{failure_events.event_name(failed)}"
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while not await is_there(kube, path):
                 await asyncio.sleep(0.1)
         assert (await kube.call("GET", path))["reason"] == "ImageNotFound"

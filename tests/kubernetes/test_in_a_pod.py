@@ -12,10 +12,11 @@ import pytest
 from sandbox.programs import Program
 from tests.fixtures.fleet import Fleet
 from tests.fixtures.kubernetes import Kube
+from tests.fixtures.patience import PATIENCE
 from tests.kubernetes.manifests import build
 from tests.kubernetes.roles import account, roles, token
 
-pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.kubernetes
 
 MOUNT = (
     'mount -t tmpfs tmpfs /run && mkdir -p /run/secrets && ln -s "$0" /run/secrets/kubernetes.io'
@@ -66,7 +67,7 @@ async def test_the_token_of_nats_is_made_once(kube: Kube, namespace: None, tmp_p
         found = []
         for _ in range(2):
             job.start()
-            await asyncio.wait_for(job.exited(), 30)
+            await asyncio.wait_for(job.exited(), PATIENCE)
             assert job.exit_code == 0, job.log
             found.append((await kube.call("GET", secret))["data"]["token"])
     assert found[0] == found[1]

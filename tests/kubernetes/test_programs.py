@@ -12,8 +12,9 @@ from coordinator.core.selection import satisfies
 from coordinator.nodes import failure_events
 from tests.fixtures.fleet import Fleet
 from tests.fixtures.kubernetes import Json, Kube
+from tests.fixtures.patience import PATIENCE
 
-pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.kubernetes
 
 SLOW = {"IPS_SIMULATED_SECONDS": "3"}
 
@@ -25,7 +26,7 @@ def settings(kube: Kube, **more: str) -> dict[str, str]:
 
 async def shown(fleet: Fleet, name: str, condition: Callable[[Json], bool]) -> Json:
     """A node as the API shows it, once it is so."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while True:
             nodes = {node["name"]: node for node in (await fleet.get("/nodes"))["nodes"]}
             if name in nodes and condition(nodes[name]):
@@ -155,7 +156,7 @@ async def test_a_failed_pull_is_an_event_on_its_node(kube: Kube, fleet: Fleet) -
     image = "team/fails/registry-error:1"
     task = await fleet.post([image], maxRetries=1, retryDelay=1)
     assert (await fleet.over(task))["status"] == "failed"
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while True:
             if task in await asyncio.to_thread(kube.kubectl, "events", "--for=node/node-1"):
                 break

@@ -87,7 +87,7 @@ async def _tell_of_a_failed_pull(kube: Kube) -> None:
     events.pull_failed(failed)
     path = f"{failure_events.EVENTS}/{failure_events.event_name(failed)}"
     try:
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(10):  # as long, too, where it never comes
             while True:
                 try:
                     event = await kube.call("GET", path)

@@ -9,6 +9,7 @@ import pytest
 
 from common.lifecycle import StartupError
 from coordinator.data_dir import DataDir, write_private
+from tests.fixtures.patience import PATIENCE
 
 pytestmark = pytest.mark.nats
 
@@ -19,7 +20,7 @@ from coordinator.data_dir import DataDir
 
 folder = asyncio.run(DataDir.claim(Path(sys.argv[1])))
 print("held", flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 
 
@@ -81,7 +82,7 @@ async def test_a_killed_process_leaves_no_lock(tmp_path: Path) -> None:
         await DataDir.claim(tmp_path, within=0.1)
     process.kill()
     await process.wait()
-    (await DataDir.claim(tmp_path, within=1)).release()
+    (await DataDir.claim(tmp_path, within=PATIENCE)).release()
 
 
 @pytest.mark.parametrize("path", ["file/below", "file"])

@@ -24,6 +24,7 @@ from coordinator.embedded_nats.program import find_program
 from coordinator.streams import definitions
 from tests.fixtures.disk import MakeDisk
 from tests.fixtures.nats import PROGRAM, OpenBus, eventually, heard
+from tests.fixtures.patience import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -205,7 +206,7 @@ async def test_the_lock_is_held_as_long_as_the_child_lives(tmp_path: Path) -> No
             await DataDir.claim(tmp_path, within=0.3)
     finally:
         await server.stop()
-    (await DataDir.claim(tmp_path, within=1)).release()
+    (await DataDir.claim(tmp_path, within=PATIENCE)).release()
 
 
 async def test_a_port_in_use_is_said_in_one_line(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from sandbox.programs import free_port
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.system
 
 
 def run(port: int) -> subprocess.CompletedProcess[str]:
@@ -21,7 +21,7 @@ def run(port: int) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "SERVER_PORT": str(port)},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=280,
         check=False,
     )
 

@@ -15,6 +15,7 @@ from sandbox.kubernetes import cgroups
 from sandbox.kubernetes.cluster_folders import cluster_folder, remove_leftovers
 from sandbox.kubernetes.machines import Machine
 from sandbox.kubernetes.networks import ROUTER, Addresses, make_router, plug_in
+from tests.fixtures.patience import PATIENCE
 
 pytestmark = pytest.mark.system
 
@@ -62,7 +63,7 @@ async def test_machines_reach_one_another_and_nobody_else(
         listener.bind((ROUTER, 5000))
         listener.listen()
         with node.socket() as inside:
-            inside.settimeout(5)
+            inside.settimeout(PATIENCE)
             inside.connect((ROUTER, 5000))
     with socket.socket() as here, pytest.raises(OSError, match="Cannot assign"):
         here.bind((ROUTER, 0))
@@ -106,4 +107,4 @@ async def test_what_is_in_a_control_group_ends_with_it() -> None:
         sleeper = await asyncio.create_subprocess_exec("sleep", "1000")
         for group in Path("/sys/fs/cgroup").glob(f"**/{folder.name}/node-1/cgroup.procs"):
             group.write_text(str(sleeper.pid))
-    assert await asyncio.wait_for(sleeper.wait(), 10) == -signal.SIGKILL
+    assert await asyncio.wait_for(sleeper.wait(), PATIENCE) == -signal.SIGKILL

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sandbox.registry import Registry
     from tests.fixtures.nats import NatsServer
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.system
 
 NODE = "node-1"
 MIB = 1024 * 1024
@@ -37,12 +37,21 @@ async def leader(bus: Bus) -> Leader:
 
 
 @pytest.fixture
-async def agent(nats_server: NatsServer, tmp_path: Path) -> AsyncIterator[Agent]:
-    """An agent whose pulls take a second each, not started yet."""
+def hold(tmp_path: Path) -> Path:
+    """The file that holds the agent's pulls: they end when a test has removed it."""
+    file = tmp_path / "hold"
+    file.touch()
+    return file
+
+
+@pytest.fixture
+async def agent(nats_server: NatsServer, tmp_path: Path, hold: Path) -> AsyncIterator[Agent]:
+    """An agent whose pulls are held, not started yet."""
     settings = {
         "IPS_NATS_URL": nats_server.url,
         "IPS_RUNTIME": "simulated",
-        "IPS_SIMULATED_SECONDS": "1",
+        "IPS_SIMULATED_SECONDS": "0.2",
+        "IPS_SIMULATED_HOLD": str(hold),
         "IPS_HEARTBEAT_SECONDS": "0.2",
     }
     agent = Agent(tmp_path, NODE, settings)
@@ -51,15 +60,21 @@ async def agent(nats_server: NatsServer, tmp_path: Path) -> AsyncIterator[Agent]
 
 
 @pytest.fixture
+def stall() -> str:
+    """Seconds after which a pull on the real containerd has stalled."""
+    return "3600"
+
+
+@pytest.fixture
 async def real(
-    nats_server: NatsServer, containerd: Containerd, tmp_path: Path
+    nats_server: NatsServer, containerd: Containerd, tmp_path: Path, stall: str
 ) -> AsyncIterator[Agent]:
     """An agent on a real containerd, not started yet."""
     settings = {
         "IPS_NATS_URL": nats_server.url,
         "IPS_RUNTIME_ENDPOINT": f"unix://{containerd.socket}",
         "IPS_HEARTBEAT_SECONDS": "0.2",
-        "IPS_STALL_SECONDS": "3",
+        "IPS_STALL_SECONDS": stall,
     }
     agent = Agent(tmp_path, NODE, settings)
     yield agent
@@ -71,7 +86,7 @@ def outcomes_on_disk(folder: Path) -> list[Path]:
     return list(folder.glob("**/outcomes/*.json"))
 
 
-async def test_killed_in_mid_pull(agent: Agent, leader: Leader) -> None:
+async def test_killed_in_mid_pull(agent: Agent, leader: Leader, hold: Path) -> None:
     """The next run holds nothing, is asked again, and finishes the same attempt."""
     agent.start()
     first = await leader.agent()
@@ -79,6 +94,7 @@ async def test_killed_in_mid_pull(agent: Agent, leader: Leader) -> None:
     await leader.assign(first, task, "r/a")
     await leader.until(lambda: bool(leader.progress))
     await agent.kill()
+    hold.unlink()
     agent.start()
     second = await leader.agent(lambda beat: not beat.holds, after=first)
     await leader.assign(second, task, "r/a")
@@ -88,7 +104,7 @@ async def test_killed_in_mid_pull(agent: Agent, leader: Leader) -> None:
 
 
 async def test_killed_with_an_outcome_unsent(
-    agent: Agent, leader: Leader, nats_server: NatsServer, tmp_path: Path
+    agent: Agent, leader: Leader, nats_server: NatsServer, hold: Path, tmp_path: Path
 ) -> None:
     """What was done while NATS was dead survives the agent's own death too."""
     agent.start()
@@ -96,6 +112,7 @@ async def test_killed_with_an_outcome_unsent(
     task = new_task()
     await leader.assign(first, task, "r/a")
     await nats_server.kill()
+    hold.unlink()
     await eventually(lambda: bool(outcomes_on_disk(tmp_path)))
     await agent.kill()
     agent.start()
@@ -105,7 +122,7 @@ async def test_killed_with_an_outcome_unsent(
 
 
 async def test_killed_again_and_again(
-    agent: Agent, leader: Leader, nats_server: NatsServer, tmp_path: Path
+    agent: Agent, leader: Leader, nats_server: NatsServer, hold: Path, tmp_path: Path
 ) -> None:
     """Ten deaths with an outcome on the disk, and it is stored once."""
     agent.start()
@@ -113,6 +130,7 @@ async def test_killed_again_and_again(
     task = new_task()
     await leader.assign(address, task, "r/a")
     await nats_server.kill()
+    hold.unlink()
     await eventually(lambda: bool(outcomes_on_disk(tmp_path)))
     for _ in range(10):
         await agent.kill()
@@ -130,7 +148,7 @@ async def test_stopped_in_mid_pull(agent: Agent, leader: Leader) -> None:
     task = new_task()
     await leader.assign(address, task, "r/a")
     await leader.until(lambda: bool(leader.progress))
-    await agent.terminate(within=10)
+    await agent.terminate()
     assert agent.exit_code == 0
     await leader.until(lambda: leader.heartbeats[-1][1].leaving)
     assert leader.heartbeats[-1][1].holds == []
@@ -138,7 +156,7 @@ async def test_stopped_in_mid_pull(agent: Agent, leader: Leader) -> None:
 
 
 async def test_stopped_twice(
-    agent: Agent, leader: Leader, nats_server: NatsServer, tmp_path: Path
+    agent: Agent, leader: Leader, nats_server: NatsServer, hold: Path, tmp_path: Path
 ) -> None:
     """A second signal does not wait for a store that does not answer; the next run sends."""
     agent.start()
@@ -146,6 +164,7 @@ async def test_stopped_twice(
     task = new_task()
     await leader.assign(address, task, "r/a")
     await nats_server.pause()
+    hold.unlink()
     await eventually(lambda: bool(outcomes_on_disk(tmp_path)))
     assert agent.pid is not None
     for _ in range(2):
@@ -164,23 +183,26 @@ async def test_bytes_survive(
     real: Agent, leader: Leader, registry: Registry, *, stop_first: bool
 ) -> None:
     """What was downloaded before the agent's death is not downloaded again."""
-    reference = registry.put("app", "1", make_image(2 * MIB, 2 * MIB))
-    registry.throttle(2 * MIB)
+    reference = registry.put("app", "1", make_image(4 * MIB, 4 * MIB))
+    registry.faults().stall(after=3 * MIB)
     real.start()
     first = await leader.agent(lambda beat: bool(beat.runtime))
     task = new_task()
     await leader.assign(first, task, reference)
-    await registry.until(lambda: registry.sent() > 2 * MIB)
+    await registry.until(lambda: registry.sent() >= 6 * MIB)
     await (real.terminate() if stop_first else real.kill())
+    await registry.until(lambda: not registry.busy)
+    registry.faults().heal()
     real.start()
     second = await leader.agent(lambda beat: bool(beat.runtime), after=first)
     await leader.assign(second, task, reference)
     image = (await leader.outcome(task)).images[0]
     assert image.state is ImageState.PULLED
-    assert registry.sent() < 5.5 * MIB, "all of it anew would be more than 6"
+    assert registry.sent() < 11 * MIB, "all of it anew would be more than 14"
 
 
 @pytest.mark.containerd
+@pytest.mark.parametrize("stall", ["1"])
 async def test_stalled(real: Agent, leader: Leader, registry: Registry) -> None:
     """A registry that falls silent is a stall, and the retry goes on where it was."""
     reference = registry.put("app", "1", make_image(8 * MIB))

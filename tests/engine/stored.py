@@ -1,4 +1,4 @@
-"""A store on the bus in memory, what comes between its writes, and a table of heads to go with it."""
+"""A store on the bus in memory, what comes between its writes, and a table of heads with it."""
 
 from __future__ import annotations
 

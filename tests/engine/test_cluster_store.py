@@ -107,7 +107,7 @@ async def test_a_task_whose_start_meets_a_full_stream_starts_later(stream: str) 
 @pytest.mark.parametrize("stream", [HEADS, LISTS, KEYS, subjects.RESULTS])
 @virtual
 async def test_while_a_stream_is_full_nothing_is_created_and_users_are_told(stream: str) -> None:
-    """Within one look at the store, and it is taken again within a few seconds of there being room."""  # noqa: D200, D209 - one sentence
+    """Within one look at the store; with room again, a few seconds later all is well."""
     async with Cluster() as cluster:
         leader = await cluster.leader()
         await agents(cluster)

@@ -97,6 +97,7 @@ class Telling:
 
     async def deliver(self, head: TaskHead, look: Look) -> None:
         """Take a webhook as soon as the receiver does."""
+        assert head.notify
         await self.receiver.wait()
         self.delivered.append((await look()).head.id)
 

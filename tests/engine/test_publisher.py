@@ -215,7 +215,8 @@ class Recorded:
 
     async def replay(self, _stream: str, _subjects: str) -> AsyncIterator[list[object]]:
         """Nothing is kept."""
-        for nothing in ():
+        empty: list[list[object]] = []
+        for nothing in empty:
             yield nothing
 
 

@@ -104,10 +104,12 @@ async def test_a_start_that_lost_and_cannot_read_is_tried_again() -> None:
         it.store.before_write.append(lambda: it.store.rewrite(cancelled))
         it.store.before_load.append(unreadable)
         await it.transitions.start(StartTask(TASK, ("n1",)))
-        assert it.known.status is TaskStatus.PENDING
+        known = it.known
+        assert known.status is TaskStatus.PENDING
         assert it.fed == [StartFailed(TASK)]
         await it.transitions.start(StartTask(TASK, ("n1",)))
-        assert it.known.status is TaskStatus.CANCELLED
+        known = it.known
+        assert known.status is TaskStatus.CANCELLED
 
 
 @virtual

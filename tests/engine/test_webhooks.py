@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import random
 from collections.abc import Callable, Sequence
@@ -80,7 +81,7 @@ class Receivers:
     def pauses(self) -> list[float]:
         """Between one try and the next."""
         times = [request.at for request in self.requests]
-        return [after - before for before, after in zip(times, times[1:], strict=False)]
+        return [after - before for before, after in itertools.pairwise(times)]
 
 
 def over(address: str = SECRET, task: str = TASK) -> TaskHead:

@@ -184,7 +184,7 @@ def a_lost_key_is_used_all_the_same(patch: pytest.MonkeyPatch) -> None:
 # ── published ──
 
 
-@found_by(test_task_events.test_a_change_of_leader_at_any_point_neither_loses_nor_doubles_nor_reorders, "all published")  # fmt: skip
+@found_by(test_task_events.test_a_change_of_leader_at_any_point, "all published")
 def events_are_told_twice_after_a_start(patch: pytest.MonkeyPatch) -> None:
     """Nobody looks what is kept."""
 
@@ -194,7 +194,7 @@ def events_are_told_twice_after_a_start(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Publisher, "kept_ids", kept_ids)
 
 
-@found_by(test_task_events.test_a_change_of_leader_at_any_point_neither_loses_nor_doubles_nor_reorders, "all published")  # fmt: skip
+@found_by(test_task_events.test_a_change_of_leader_at_any_point, "all published")
 def what_was_held_is_dropped(patch: pytest.MonkeyPatch) -> None:
     """What happened while a leader caught up is never told."""
 
@@ -206,7 +206,7 @@ def what_was_held_is_dropped(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(TaskEvents, "catch_up", catch_up)
 
 
-@found_by(test_task_events.test_a_change_of_leader_at_any_point_neither_loses_nor_doubles_nor_reorders, "nothing published")  # fmt: skip
+@found_by(test_task_events.test_a_change_of_leader_at_any_point, "nothing published")
 def nothing_is_held(patch: pytest.MonkeyPatch) -> None:
     """What happens now overtakes what happened before."""
     patch.setattr(TaskEvents, "hold", nothing)

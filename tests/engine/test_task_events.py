@@ -215,7 +215,7 @@ HOW = ("nothing published", "all published", "answer lost")
 
 @pytest.mark.parametrize("how", HOW)
 @virtual
-async def test_a_change_of_leader_at_any_point_neither_loses_nor_doubles_nor_reorders(
+async def test_a_change_of_leader_at_any_point(
     how: str,
 ) -> None:
     """What happens while the new one catches up waits behind that."""

@@ -1,4 +1,4 @@
-"""A whole fleet in histories that a seed makes up: whatever goes wrong, what is told is what is so."""
+"""A whole fleet in histories that a seed makes up: whatever goes wrong, what is told is so."""
 
 from __future__ import annotations
 
@@ -113,8 +113,8 @@ class Fate:
         self._link().drop()
 
     async def lose_answers(self) -> None:
-        """Of what a program writes next."""
-        self._link().answers_to_lose = self._draw.randint(1, 4)
+        """Of what a coordinator writes next, its renewals of the lease among it."""
+        self._draw.choice(self.alive).bus.link.answers_to_lose = self._draw.randint(1, 12)
 
     async def fill_a_stream(self) -> None:
         """For a while."""

@@ -162,12 +162,6 @@ def a_cancel_without_an_answer_lets_outcomes_go(patch: pytest.MonkeyPatch) -> No
     patch.setattr(Submissions, "_read_anew", hasty)
 
 
-@found_by(test_submissions.test_a_cancel_that_is_not_answered_and_landed_lets_nothing_count)
-def a_cancel_without_an_answer_is_not_read(patch: pytest.MonkeyPatch) -> None:
-    """Nobody watches in that test: the task seems to run for ever."""
-    patch.setattr(TaskTable, "read_anew", nothing_later)
-
-
 @found_by(test_submissions.test_all_who_ask_at_once_with_one_key_get_one_task)
 def a_lost_key_is_used_all_the_same(patch: pytest.MonkeyPatch) -> None:
     """Each of them creates its own task."""
@@ -314,12 +308,6 @@ def an_end_that_is_kept_is_told_again(patch: pytest.MonkeyPatch) -> None:
 def dead_receivers_are_tried_for_ever(patch: pytest.MonkeyPatch) -> None:
     """Their tasks are never removed."""
     patch.setattr(webhooks, "GIVE_UP_SECONDS", float("inf"))
-
-
-@found_by(test_webhooks.test_pauses_grow_up_to_five_minutes)
-def pauses_grow_without_end(patch: pytest.MonkeyPatch) -> None:
-    """A receiver that is back waits for hours."""
-    patch.setattr(webhooks, "LONGEST_PAUSE_SECONDS", float("inf"))
 
 
 @found_by(test_journal.test_what_succeeded_was_removed_or_is_replayed_is_not_told)

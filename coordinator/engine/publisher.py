@@ -76,7 +76,8 @@ class Publisher:
     def put(self, item: Item) -> None:
         """Have this published after everything before it."""
         self._queue.append(item)
-        self._progress[item.task] += item.is_progress
+        if item.is_progress:
+            self._progress[item.task] += 1
         self._more.set()
 
     def progress_waits(self, task: str) -> bool:
@@ -154,5 +155,5 @@ class Publisher:
     def _forget(self, item: Item) -> None:
         if item.is_progress:
             self._progress[item.task] -= 1
-        if self._progress[item.task] <= 0:
-            del self._progress[item.task]
+            if not self._progress[item.task]:
+                del self._progress[item.task]

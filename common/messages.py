@@ -17,8 +17,9 @@ from common.reasons import Reason
 from common.subjects import ATTEMPTS, TASK_ID
 from common.texts import Code, Params, Text, text_of
 
-NOT_DECODABLE = (msgspec.MsgspecError, UnicodeDecodeError)
-"""What decoding raises: a byte that is no UTF-8 inside of a string is no MsgspecError."""
+NOT_DECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding raises: neither a byte that is no UTF-8 inside of a string nor what is nested too
+deep, unknown fields included, is a MsgspecError."""
 
 Count = Annotated[int, Meta(ge=0, le=2**62)]
 Seconds = Annotated[float, Meta(ge=0.0, le=1e9)]
@@ -58,8 +59,8 @@ class Hold(Message, frozen=True, kw_only=True):
 class ImageDisk(Message, frozen=True, kw_only=True):
     """The file system that holds the runtime's images, in bytes."""
 
-    free_bytes: int
-    total_bytes: int
+    free_bytes: Count
+    total_bytes: Count
 
 
 class Heartbeat(Message, frozen=True, kw_only=True):
@@ -90,9 +91,9 @@ class ImageProgress(Message, frozen=True, kw_only=True):
 
     image: str
     state: ImageState
-    bytes: int | None = None
-    total_bytes: int | None = None
-    bytes_per_second: int | None = None
+    bytes: Count | None = None
+    total_bytes: Count | None = None
+    bytes_per_second: Count | None = None
 
 
 class AttemptProgress(Message, frozen=True, kw_only=True):

@@ -307,9 +307,14 @@ async def test_withheld_outcomes_come_when_the_last_holder_is_done() -> None:
 async def test_outcomes_come_also_when_what_they_waited_for_fails() -> None:
     """They count for all, then."""
     following = Following()
-    with pytest.raises(RuntimeError), following.tasks.withholding(TASK):
-        await following.tasks.take_in([outcome(1)])
-        raise RuntimeError
+
+    async def fail() -> None:
+        with following.tasks.withholding(TASK):
+            await following.tasks.take_in([outcome(1)])
+            raise AWAY
+
+    with pytest.raises(type(AWAY)):
+        await fail()
     assert following.fed == [outcome(1)]
 
 

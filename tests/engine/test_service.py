@@ -185,7 +185,9 @@ async def test_what_is_said_from_the_start_until_it_leads() -> None:
     assert refused(service) == texts.NATS_AWAY(why=FakeBus.state_text)
     served.bus.connected = True
     served.lease.holder = "c9"
-    assert refused(service) == await write_refused(service) == texts.COORDINATOR_STANDBY(holder="c9")
+    assert (
+        refused(service) == await write_refused(service) == texts.COORDINATOR_STANDBY(holder="c9")
+    )
     assert service.active_tasks() == 0
     await served.lead()
     assert service.unreadable() is None
@@ -347,6 +349,8 @@ async def test_a_store_that_is_away_for_long_is_answered_for_from_memory() -> No
         assert head.status is TaskStatus.COMPLETED
         assert head.counts is not None
         assert head.counts.retry_count == 0
+        await cluster.observer.close()
+        cluster.observer = await cluster._connect("later")
         assert await cluster.outcomes() == 1
         await cluster.until(lambda: leader.service.not_ready() is None)
 

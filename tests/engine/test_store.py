@@ -204,7 +204,11 @@ async def test_an_outcome_that_nobody_can_read_counts_as_a_failure() -> None:
         await bus.store(f"{subjects.PREFIX}.result.probe.probe.probe", b"{}", expect_last=None)
         await store.store_outcome(AttemptKey(TASK, "n3", 1), pulled())
         await asyncio.sleep(1.0)
-        assert seen == [("n1", UNDECODABLE, True), ("n2", UNDECODABLE, True), ("n3", pulled(), True)]
+        assert seen == [
+            ("n1", UNDECODABLE, True),
+            ("n2", UNDECODABLE, True),
+            ("n3", pulled(), True),
+        ]
         loaded = [event async for event in store.load_outcomes(TASK, 4)]
         assert [event.outcome for event in loaded] == [UNDECODABLE, UNDECODABLE, pulled()]
         watching.cancel()

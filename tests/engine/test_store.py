@@ -300,8 +300,7 @@ async def test_a_probe_leaves_nothing_that_anybody_reads() -> None:
 
 @pytest.mark.parametrize(
     "stream",
-    [f"KV_{subjects.TASKS_BUCKET}", f"KV_{subjects.LISTS_BUCKET}", f"KV_{subjects.KEYS_BUCKET}"]
-    + [subjects.RESULTS],
+    ["KV_IPS_TASKS", "KV_IPS_LISTS", "KV_IPS_KEYS", subjects.RESULTS],
 )
 def test_a_probe_notices_whatever_does_not_take_writes(stream: str) -> None:
     """A full disk stops one stream after the other."""

@@ -117,7 +117,7 @@ class Following:
 
     def __init__(self, store: Any = None) -> None:
         self.fake = FakeStore()
-        self.store = self.fake if store is None else store
+        self.store: Any = self.fake if store is None else store
         self.core = Core(Limits(first_look=0.0), START)
         self.fed: list[Event] = []
         self.decisions: list[Decision] = []

@@ -208,7 +208,7 @@ async def test_a_store_that_is_away_at_the_start_ends_it_with_an_error() -> None
         here.world.jetstream.lead(subjects.RESULTS, leads=False)
         await asyncio.wait([here.running])
         error = here.running.exception()
-        assert error is not None
+        assert isinstance(error, BaseExceptionGroup)
         assert all(isinstance(leaf, BusError) for leaf in leaves(error))
         assert not here.replica.loaded.is_set()
 
@@ -250,7 +250,7 @@ async def test_a_store_that_went_back_ends_it() -> None:
         here.world.server.start()
         await asyncio.wait([here.running], timeout=60.0)
         error = here.running.exception()
-        assert error is not None
+        assert isinstance(error, BaseExceptionGroup)
         assert any("was read already" in str(leaf) for leaf in leaves(error))
 
 
@@ -268,7 +268,7 @@ async def test_a_fault_of_an_observer_ends_it() -> None:
         here.beat()
         await asyncio.wait([here.running], timeout=5.0)
         error = here.running.exception()
-        assert error is not None
+        assert isinstance(error, BaseExceptionGroup)
         assert [str(leaf) for leaf in leaves(error)] == ["planted"]
 
 

@@ -48,7 +48,8 @@ async def test_while_all_is_well_the_store_is_looked_at_now_and_then() -> None:
     async with watched() as (health, store, fed):
         await asyncio.sleep(3 * LOOK_SECONDS + 1)
         assert store.at == [LOOK_SECONDS, 2 * LOOK_SECONDS, 3 * LOOK_SECONDS]
-        assert (health.trouble, fed) == (None, [])
+        assert health.trouble is None
+        assert fed == []
 
 
 @virtual
@@ -64,7 +65,8 @@ async def test_a_refused_write_closes_the_store_until_a_probe_works() -> None:
         assert len(store.at) == 5
         store.trouble = None
         await asyncio.sleep(PROBE_SECONDS)
-        assert (health.trouble, fed) == (None, [StoreClosed(), StoreOpened()])
+        assert health.trouble is None
+        assert fed == [StoreClosed(), StoreOpened()]
         probes = len(store.at)
         await asyncio.sleep(LOOK_SECONDS - 1)
         assert len(store.at) == probes
@@ -76,7 +78,8 @@ async def test_trouble_is_noticed_without_any_write_of_ours() -> None:
     async with watched() as (health, store, fed):
         store.trouble = FULL
         await asyncio.sleep(LOOK_SECONDS + 0.5)
-        assert (health.trouble, fed) == (FULL.cause, [StoreClosed()])
+        assert health.trouble == FULL.cause
+        assert fed == [StoreClosed()]
         store.trouble = None
         await asyncio.sleep(2 * PROBE_SECONDS)
         assert fed == [StoreClosed(), StoreOpened()]
@@ -88,7 +91,8 @@ async def test_a_lost_swap_is_no_trouble() -> None:
     async with watched() as (health, store, fed):
         health.failed(Conflict("wrong last sequence: 7"))
         await asyncio.sleep(LOOK_SECONDS - 1)
-        assert (health.trouble, fed, store.at) == (None, [], [])
+        assert health.trouble is None
+        assert fed == store.at == []
 
 
 @virtual

@@ -92,7 +92,8 @@ async def test_a_lost_swap_is_no_trouble() -> None:
         health.failed(Conflict("wrong last sequence: 7"))
         await asyncio.sleep(LOOK_SECONDS - 1)
         assert health.trouble is None
-        assert fed == store.at == []
+        assert fed == []
+        assert store.at == []
 
 
 @virtual

@@ -15,7 +15,7 @@ from common.messages import Outcome
 from common.subjects import AttemptKey
 from common.texts import TASK_STARTING, Text
 from coordinator.core.events import Event, OutcomeStored
-from coordinator.core.scheduler import Core, Decision, Limits
+from coordinator.core.scheduler import Core, Limits
 from coordinator.core.task import TaskHead, TaskSpec, TaskStatus
 from coordinator.engine.finished_folds import FinishedFolds
 from coordinator.engine.persistence import Persistently
@@ -120,7 +120,6 @@ class Following:
         self.store: Any = self.fake if store is None else store
         self.core = Core(Limits(first_look=0.0), START)
         self.fed: list[Event] = []
-        self.decisions: list[Decision] = []
         self.waiting_for: Text | None = TASK_STARTING()
         self.learned: list[TaskHead] = []
         self.board = ProgressBoard(self.core)
@@ -144,7 +143,7 @@ class Following:
     def feed(self, event: Event) -> None:
         """Let the core know."""
         self.fed.append(event)
-        self.decisions.append(self.core.handle(event, self.clock()))
+        self.core.handle(event, self.clock())
 
     def spawn(self, job: Coroutine[Any, Any, None]) -> None:
         """Have a job done."""

@@ -18,7 +18,8 @@ from common.subjects import ATTEMPTS, TASK_ID
 from common.texts import Code, Params, Text, text_of
 
 NOT_DECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""What decoding raises: of a byte that is no UTF-8 inside of a string, of ten thousand brackets."""
+"""What decoding raises: neither a byte that is no UTF-8 inside of a string nor what is nested too
+deep, unknown fields included, is a MsgspecError."""
 
 Count = Annotated[int, Meta(ge=0, le=2**62)]
 Seconds = Annotated[float, Meta(ge=0.0, le=1e9)]
@@ -69,8 +70,8 @@ class Hold(Message, frozen=True, kw_only=True):
 class ImageDisk(Message, frozen=True, kw_only=True):
     """The file system that holds the runtime's images, in bytes."""
 
-    free_bytes: int
-    total_bytes: int
+    free_bytes: Count
+    total_bytes: Count
 
 
 class Heartbeat(Message, frozen=True, kw_only=True):
@@ -101,9 +102,9 @@ class ImageProgress(Message, frozen=True, kw_only=True):
 
     image: str
     state: ImageState
-    bytes: int | None = None
-    total_bytes: int | None = None
-    bytes_per_second: int | None = None
+    bytes: Count | None = None
+    total_bytes: Count | None = None
+    bytes_per_second: Count | None = None
     phase: PullPhase | None = None
     """Of an image that is pulling, where the runtime lets it be seen."""
 

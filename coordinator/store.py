@@ -158,12 +158,17 @@ class Store:
             await self._bus.store(subject, _encode(chunk), expect_last=None)
 
     async def load_list(self, task: str, name: str) -> list[str]:
-        """A stored list, in its order; empty where there is none."""
+        """A stored list, in its order; empty where there is none.
+
+        A chunk that cannot be read is left out: it must not end whoever reads all tasks.
+        """
         chunks: dict[int, list[str]] = {}
         async for entries in self._lists.entries(f"{task}.{name}.*"):
             for entry in entries:
-                if entry.value is not None:
-                    chunks[int(entry.key.rpartition(".")[2])] = _decode_names(entry.value)
+                number = entry.key.rpartition(".")[2]
+                names = _names_of(entry)
+                if number.isdecimal() and names is not None:
+                    chunks[int(number)] = names
         return [node for number in sorted(chunks) for node in chunks[number]]
 
     # ── keys ──
@@ -277,6 +282,14 @@ def _key_of(entry: Entry) -> KeyRecord | None:
         return None if entry.value is None else _decode_key(entry.value)
     except NOT_DECODABLE as why:
         poison.warning("key", "a value among the keys is none", key=entry.key, why=str(why))
+        return None
+
+
+def _names_of(entry: Entry) -> list[str] | None:
+    try:
+        return None if entry.value is None else _decode_names(entry.value)
+    except NOT_DECODABLE as why:
+        poison.warning("list", "a value among the lists is none", key=entry.key, why=str(why))
         return None
 
 

@@ -89,7 +89,7 @@ class NodeTable:
     # ── what agents say ──
 
     def on_heartbeat(self, received: Received) -> None:
-        """Take one heartbeat in. Raises msgspec.MsgspecError or ValueError for what is none."""
+        """Take one heartbeat in. Raises NOT_DECODABLE or ValueError for what is none."""
         address = subjects.parse_heartbeat(received.subject)
         if address is None:
             raise ValueError(f"no heartbeat has the subject {received.subject}")

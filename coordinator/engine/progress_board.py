@@ -51,7 +51,7 @@ class ProgressBoard:
         self._listeners.append(on_progress)
 
     def on_progress(self, received: Received) -> None:
-        """Take a message in. Raises msgspec.MsgspecError or ValueError for what is none."""
+        """Take a message in. Raises NOT_DECODABLE or ValueError for what is none."""
         address = subjects.parse_progress(received.subject)
         if address is None:
             raise ValueError("not the subject of a progress report")
@@ -85,6 +85,8 @@ class ProgressBoard:
         if attempt != node.attempt:
             images = {}
         for image in report.images:
+            if image.image not in run.missing:
+                continue  # none of the task's: there is no end of names
             images[image.image] = _rising(images.get(image.image), image)
         self._pulls[run.head.id][node.name] = (node.attempt, images)
         return True

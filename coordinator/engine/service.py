@@ -86,25 +86,26 @@ class Service:
                 why = "; ".join(map(str, leaves(group)))
                 log.warning("following anew", why=why)
                 await asyncio.sleep(ANEW_SECONDS)
-            finally:
-                self._leads = False
 
     async def _follow_and_lead(
         self, replica: Replica, lease: Leadership, new_leader: NewLeader
     ) -> None:
         """One life of a replica: it ends when the lease that it got is lost."""
-        async with asyncio.TaskGroup() as group:
-            following = group.create_task(replica.run())
-            await replica.loaded.wait()
-            epoch = await lease.acquire()
-            leader = new_leader(replica, epoch)
-            self._replica, self._leads = replica, True
-            leading = group.create_task(leader.run())
-            await lease.lost()
-            leader.journal.deposed("the lease is lost")
-            leading.cancel()
-            following.cancel()
-            await asyncio.wait([leading, following])
+        try:
+            async with asyncio.TaskGroup() as group:
+                following = group.create_task(replica.run())
+                await replica.loaded.wait()
+                epoch = await lease.acquire()
+                leader = new_leader(replica, epoch)
+                self._replica, self._leads = replica, True
+                leading = group.create_task(leader.run())
+                await lease.lost()
+                leader.journal.deposed("the lease is lost")
+                leading.cancel()
+                following.cancel()
+                await asyncio.wait([leading, following])
+        finally:
+            self._leads = False
 
     def active_tasks(self) -> int:
         """Tasks that are running."""

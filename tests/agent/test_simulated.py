@@ -6,11 +6,11 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from sandbox.virtual.time import in_virtual_time
 
 from agent.runtime.protocol import Bytes, PullFailed
 from agent.runtime.simulated import SimulatedRuntime
 from common.reasons import Reason
+from sandbox.virtual.time import in_virtual_time
 
 pytestmark = pytest.mark.pure
 

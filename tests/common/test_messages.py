@@ -68,9 +68,20 @@ def example_of(kind: Any) -> Any:
         bool: True,
         messages.TaskId: TASK,
         messages.AttemptNumber: 1,
+        messages.Count: 1,
         messages.ImageState: "pulled",
     }
     return examples.get(kind, [])
+
+
+@pytest.mark.parametrize("kind", EVERY)
+@pytest.mark.parametrize(
+    "data", [b'{"fromTheFuture":' + b"[" * 100_000 + b"]" * 100_000 + b"}", b"{", b""], ids=len
+)
+def test_whatever_is_no_message_is_not_decodable(kind: type[Message], data: bytes) -> None:
+    """Whoever reads strangers' bytes expects these errors and no others."""
+    with pytest.raises(messages.NOT_DECODABLE):
+        msgspec.json.decode(data, type=kind)
 
 
 @pytest.mark.parametrize("kind", EVERY)

@@ -1,72 +1,66 @@
-"""What a task's bytes come to."""
+"""Names of what has changed, for whoever watches."""
 
 from __future__ import annotations
 
-from common.messages import AttemptProgress, ImageOutcome, ImageProgress, ImageState, Outcome
-from coordinator.engine.progress_board import ProgressBoard
-from coordinator.snapshots import Transfer
-from tests.core.stage import Stage, spec
-
-TASK = "task-20260101-000000-00000001"
+from coordinator.engine.live import LiveChanges
+from tests.engine.following import OTHER, TASK
 
 
-class Watched:
-    """A task of two images on four nodes, two at a time, and its board."""
+class Watcher:
+    """Somebody who is woken."""
 
     def __init__(self) -> None:
-        self.stage = Stage("n1", "n2", "n3", "n4")
-        self.stage.start(TASK, "n1 n2 n3 n4", spec("a", "b", batch_size=2, max_retries=0))
-        self.run = self.stage.run(TASK)
-        self.board = ProgressBoard(self.stage.core)
+        self.woken = 0
 
-    def pulling(self, node: str, **images: tuple[int, int | None]) -> None:
-        """A report on images: bytes so far, and of all."""
-        pulls = [
-            ImageProgress(image=name, state=ImageState.PULLING, bytes=now, total_bytes=total)
-            for name, (now, total) in images.items()
-        ]
-        report = AttemptProgress(task=TASK, attempt=1, images=pulls)
-        assert self.board.report(self.run, self.run.by_name[node], report)
-
-    def outcome(self, node: str, **images: int | None) -> None:
-        """Images have been pulled; None has failed."""
-        ends = [
-            ImageOutcome(image=name, state=ImageState.FAILED)
-            if size is None
-            else ImageOutcome(image=name, state=ImageState.PULLED, bytes=size)
-            for name, size in images.items()
-        ]
-        self.stage.store(TASK, node, Outcome(images=ends))
-        self.board.drop_node(TASK, node)
-
-    @property
-    def transfer(self) -> Transfer:
-        """What is told of it."""
-        return self.board.transfer(self.run)
+    def wake(self) -> None:
+        """There is something to take."""
+        self.woken += 1
 
 
-def test_the_whole_is_unknown_until_each_image_was_seen() -> None:
-    """Nodes that wait count as well: half of the nodes are never almost all of the bytes."""
-    watched = Watched()
-    assert watched.transfer == Transfer()
-    watched.pulling("n1", a=(10, 100))
-    assert watched.transfer == Transfer(bytes=10)
-    watched.pulling("n2", a=(0, 100), b=(5, 30))
-    assert watched.transfer == Transfer(bytes=15, total_bytes=4 * 130)
+def test_a_watcher_is_woken_once_until_it_takes() -> None:
+    """However often the same nodes change; a set of names never grows long."""
+    live, watcher = LiveChanges(), Watcher()
+    changes = live.of_task(TASK, watcher.wake)
+    for _ in range(3):
+        live.task_changed(TASK, ["n1", "n2"])
+    assert watcher.woken == 1
+    assert changes.take() == {"n1", "n2"}
+    assert changes.take() == set()
+    live.task_changed(TASK, ["n3"])
+    assert watcher.woken == 2
+    assert changes.take() == {"n3"}
 
 
-def test_the_whole_becomes_what_has_arrived() -> None:
-    """A node that is given up takes what it lacks out of it."""
-    watched = Watched()
-    for node in ("n1", "n2", "n3"):
-        watched.outcome(node, a=100, b=30)
-    assert watched.transfer == Transfer(bytes=390, total_bytes=520)
-    watched.outcome("n4", a=100, b=None)
-    assert watched.transfer == Transfer(bytes=490, total_bytes=490)
+def test_each_hears_of_its_own() -> None:
+    """Tasks, the fleet, and each watcher with a set of its own."""
+    live, watchers = LiveChanges(), [Watcher() for _ in range(4)]
+    one, two = (live.of_task(TASK, watcher.wake) for watcher in watchers[:2])
+    other = live.of_task(OTHER, watchers[2].wake)
+    fleet = live.of_fleet(watchers[3].wake)
+    live.task_changed(TASK, ["n1"])
+    live.fleet_changed(["n2"])
+    assert [watcher.woken for watcher in watchers] == [1, 1, 0, 1]
+    assert (one.take(), two.take(), other.take(), fleet.take()) == ({"n1"}, {"n1"}, set(), {"n2"})
 
 
-def test_without_sizes_nothing_is_said() -> None:
-    """Not every runtime tells them."""
-    watched = Watched()
-    watched.pulling("n1", a=(10, None))
-    assert watched.transfer == Transfer(bytes=10)
+def test_nobody_is_woken_for_nothing() -> None:
+    """A change without a name is none."""
+    live, watcher = LiveChanges(), Watcher()
+    live.of_task(TASK, watcher.wake)
+    live.task_changed(TASK, [])
+    assert watcher.woken == 0
+
+
+def test_whoever_has_gone_hears_no_more() -> None:
+    """The others do; and of a task that nobody watches nothing is kept."""
+    live, gone, stays = LiveChanges(), Watcher(), Watcher()
+    leaving = [live.of_task(TASK, gone.wake), live.of_fleet(gone.wake)]
+    staying = live.of_task(TASK, stays.wake)
+    for changes in leaving:
+        changes.close()
+    live.task_changed(TASK, ["n1"])
+    live.fleet_changed(["n1"])
+    assert (gone.woken, stays.woken) == (0, 1)
+    staying.close()
+    live.task_changed(OTHER, ["n1"])
+    assert not live._tasks

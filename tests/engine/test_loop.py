@@ -1,0 +1,159 @@
+"""The loop around the core, and its clock."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from coordinator.core.commands import AskAgent, CancelWork, Command, WakeAt
+from coordinator.core.events import BusHeard, Event, Settled, StoreClosed, StoreOpened, Woken
+from coordinator.core.scheduler import Decision
+from coordinator.engine.loop import Clock, Loop
+from sandbox.virtual.time import virtual
+
+ASK = AskAgent("n1", "i")
+STOP = CancelWork("n1", "i", "t")
+
+
+class ScriptedCore:
+    """Answers each kind of event with given commands."""
+
+    def __init__(self, script: dict[Event, list[Command]]) -> None:
+        self.script = script
+        self.seen: list[tuple[Event, float]] = []
+        self.fault: Exception | None = None
+
+    def handle(self, event: Event, now: float) -> Decision:
+        """As ``Core.handle``."""
+        self.seen.append((event, now))
+        if self.fault is not None:
+            raise self.fault
+        return Decision(list(self.script.get(event, [])), [])
+
+
+def looping(script: dict[Event, list[Command]]) -> tuple[Loop, ScriptedCore]:
+    """A loop on a scripted core."""
+    core = ScriptedCore(script)
+    return Loop(core, asyncio.get_running_loop().time), core
+
+
+@virtual
+async def test_observers_see_a_decision_before_its_commands_are_carried_out() -> None:
+    """In the order in which the core said them."""
+    loop, _ = looping({Settled(): [ASK, STOP]})
+    done: list[object] = []
+    loop.attach(done.append)
+    loop.observe(lambda event, decision: done.append((event, len(decision.commands))))
+    loop.feed(Settled())
+    assert done == [(Settled(), 2), ASK, STOP]
+
+
+@virtual
+async def test_what_a_follower_wants_is_not_done() -> None:
+    """Nobody carries its commands out; but it is woken, and is observed."""
+    loop, core = looping({Settled(): [ASK, WakeAt(5.0)]})
+    seen: list[Event] = []
+    loop.observe(lambda event, _: seen.append(event))
+    loop.feed(Settled())
+    await asyncio.sleep(6.0)
+    assert seen == [Settled(), Woken()]
+    assert core.seen[1] == (Woken(), 5.0)
+
+
+@virtual
+async def test_an_event_from_within_waits_its_turn() -> None:
+    """The core is never at two events at once."""
+    loop, _ = looping({Settled(): [ASK, STOP]})
+    order: list[object] = []
+
+    def perform(command: Command) -> None:
+        order.append(command)
+        if command == ASK:
+            loop.feed(StoreClosed())
+            order.append("fed")
+
+    loop.attach(perform)
+    loop.observe(lambda event, _: order.append(event))
+    loop.feed(Settled())
+    assert order == [Settled(), ASK, "fed", STOP, StoreClosed()]
+
+
+@virtual
+async def test_the_newest_alarm_replaces_the_one_before() -> None:
+    """And one whose time has passed rings at once."""
+    script: dict[Event, list[Command]] = {
+        StoreClosed(): [WakeAt(5.0)],
+        StoreOpened(): [WakeAt(9.0)],
+        BusHeard(): [WakeAt(1.0)],
+    }
+    loop, core = looping(script)
+    loop.feed(StoreClosed())
+    loop.feed(StoreOpened())
+    await asyncio.sleep(20.0)
+    loop.feed(BusHeard())
+    await asyncio.sleep(1.0)
+    woken = [at for event, at in core.seen if event == Woken()]
+    assert woken == [9.0, 20.0]
+
+
+def broken_core(loop: Loop, core: ScriptedCore) -> None:
+    """The core itself fails."""
+    del loop
+    core.fault = RuntimeError("planted")
+
+
+def broken_observer(loop: Loop, core: ScriptedCore) -> None:
+    """Whoever looks fails."""
+    del core
+
+    def observe(_event: Event, _decision: Decision) -> None:
+        raise RuntimeError("planted")
+
+    loop.observe(observe)
+
+
+@pytest.mark.parametrize("fault", [broken_core, broken_observer])
+def test_a_fault_ends_the_loop_and_no_handler(fault: Callable[[Loop, ScriptedCore], None]) -> None:
+    """Whoever fed the event goes on; ``run`` raises, and nothing is fed any more."""
+
+    @virtual
+    async def run() -> None:
+        loop, core = looping({})
+        fault(loop, core)
+        running = asyncio.create_task(loop.run())
+        loop.feed(Settled())
+        seen = len(core.seen)
+        loop.feed(Settled())
+        with pytest.raises(RuntimeError, match="planted"):
+            await running
+        assert len(core.seen) == seen
+
+    run()
+
+
+@virtual
+async def test_after_its_end_nothing_is_fed_and_no_alarm_rings() -> None:
+    """A core that was replaced must not command agents beside its successor."""
+    loop, core = looping({Settled(): [WakeAt(5.0)], StoreClosed(): [WakeAt(1.0), ASK]})
+    done: list[Command] = []
+    loop.attach(done.append)
+    running = asyncio.create_task(loop.run())
+    loop.feed(Settled())
+    await asyncio.sleep(1.0)
+    running.cancel()
+    await asyncio.wait([running])
+    loop.feed(StoreClosed())
+    await asyncio.sleep(60.0)
+    assert [event for event, _ in core.seen] == [Settled()]
+    assert done == []
+
+
+def test_a_clock_that_is_set_moves_nothing() -> None:
+    """Only what has passed counts."""
+    wall, elapsed = [1000.0], [7.0]
+    clock = Clock(lambda: wall[0], lambda: elapsed[0])
+    assert clock() == 1000.0
+    wall[0], elapsed[0] = 1.0, 9.5
+    assert clock() == 1002.5

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Self
 
 from common.backoff import Backoff
 from common.lifecycle import StartupError
+from common.listening import EVERY_ADDRESS, EVERY_IPV4_ADDRESS, has_ipv6, own_address
 from common.logs import Log
 from coordinator.data_dir import write_private
 from coordinator.embedded_nats import dies_with_parent
@@ -104,7 +105,8 @@ class EmbeddedNats:
     @property
     def url(self) -> str:
         """Where it is reached from this machine, without the token."""
-        host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(self._host, self._host)  # noqa: S104
+        everywhere = self._host in {EVERY_ADDRESS, EVERY_IPV4_ADDRESS}
+        host = own_address(self._host) if everywhere else self._host
         return f"nats://{host}:{self._port}"
 
     async def run(self) -> None:
@@ -188,7 +190,7 @@ class EmbeddedNats:
         for stale in self._folder.glob("*.ports"):
             stale.unlink()
         config = {
-            "listen": f"{self._host}:{self._port or -1}",
+            "listen": f"{self._listen_host()}:{self._port or -1}",
             "server_name": "ips",
             "authorization": {"token": self.token},
             "jetstream": {
@@ -202,6 +204,14 @@ class EmbeddedNats:
             "ports_file_dir": str(self._folder),
         }
         write_private(self._folder / "nats-server.conf", json.dumps(config, ensure_ascii=False))
+
+    def _listen_host(self) -> str:
+        """Where nats-server is to listen.
+
+        It takes either wildcard for every address of both families, but the IPv6 one is an error
+        to it where the host has no IPv6.
+        """
+        return EVERY_IPV4_ADDRESS if self._host == EVERY_ADDRESS and not has_ipv6() else self._host
 
     def _command(self) -> list[str]:
         guard = [sys.executable, "-I", "-S", dies_with_parent.__file__, str(os.getpid())]
@@ -241,11 +251,14 @@ class EmbeddedNats:
         """Find the server's last words of this run."""
         fatal = _FATAL.search(self._news())
         said = fatal[1] if fatal else (self._folder / "stderr").read_text(errors="replace")
+        where = f"IPS_NATS_LISTEN: {self._host}:{self._port}"
         if "address already in use" in said:
             return (
-                f"IPS_NATS_LISTEN: {self._host}:{self._port} is in use by another program: choose "
-                "another port, or set IPS_NATS_URL if that is the NATS to use"
+                f"{where} is in use by another program: choose another port, or set IPS_NATS_URL "
+                "if that is the NATS to use"
             )
+        if "cannot assign requested address" in said:
+            return f"{where} cannot be listened on: cannot assign requested address to this host"
         reason = " ".join(said.split()) or f"it ended with {_ending(code)}"
         return f"the coordinator's own nats-server does not start: {reason}"
 

@@ -1,8 +1,8 @@
 """Listening at every address of this host, of both families, on one port.
 
-One IPv6 socket takes IPv4 too, so that port 0 is one port and nothing can hold half of it. Whether
-it does is said for each socket, not left to the kernel (``net.ipv6.bindv6only``). Where the host has
-no IPv6, an IPv4 socket does as well as ever.
+One IPv6 socket takes IPv4 too, so that port 0 is one port and nothing can hold half of it. That it
+does is said for the socket, not left to the kernel (``net.ipv6.bindv6only``). Where the host has no
+IPv6, an IPv4 socket does as well as ever.
 """
 
 from __future__ import annotations

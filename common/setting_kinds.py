@@ -146,8 +146,8 @@ SECRET: Final = Kind(
 PATH: Final = Kind("a path", _parse_path)
 """Made absolute; whether something is there is for the user of the path to find out."""
 NATS_SERVERS: Final = Kind(
-    "nats://host:port or tls://host:port, with user:password@ before the host where needed, "
-    "or several of them with commas between",
+    "nats://host:port or tls://host:port, an IPv6 address in brackets, with user:password@ before "
+    "the host where needed, or several of them with commas between",
     _parse_servers,
     show=_show_servers,
 )

@@ -31,7 +31,7 @@ class Server(NamedTuple):
 class BusSettings:
     """Where the servers are and who we are; secrets do not show in ``repr``.
 
-    ``servers``: URLs ``nats://host:port`` or ``tls://host:port``, an IPv6 address in brackets, with ``user:password@`` or
+    ``servers``: URLs ``nats://host:port`` or ``tls://host:port``, with ``user:password@`` or
     ``token@`` where the server wants it so. ``token_file`` and ``creds`` are read anew at each
     connection, so that a rotated token is found. ``ca``: a PEM file that signs the server's
     certificate; it, as well as ``tls://``, demands TLS.

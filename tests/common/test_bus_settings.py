@@ -54,5 +54,5 @@ def test_servers(text: str, server: Server) -> None:
 )
 def test_what_is_no_server(text: str) -> None:
     """An IPv6 address without brackets is none, nor is anything else around them."""
-    with pytest.raises(ValueError, match="NATS URL|brackets"):
+    with pytest.raises(ValueError, match=r"NATS URL|brackets"):
         parse_server(text)

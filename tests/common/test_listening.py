@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from common.listening import listen_everywhere, own_address, peer
+from common.listening import EVERY_IPV4_ADDRESS, listen_everywhere, own_address, peer
 
 
 def connects(host: str, port: int) -> bool:
@@ -49,12 +49,12 @@ def test_a_host_without_ipv6() -> None:
         host, port = listener.getsockname()
         with pytest.raises(OSError, match="in use") as refused:
             listen_everywhere(port)
-    assert host == "0.0.0.0"
-    assert refused.value.filename == f"0.0.0.0:{port}"
+    assert host == EVERY_IPV4_ADDRESS
+    assert refused.value.filename == f"{EVERY_IPV4_ADDRESS}:{port}"
     assert own_address("[::]") == "127.0.0.1"
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "0.0.0.0", "::"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", EVERY_IPV4_ADDRESS, "::"])
 def test_a_port_that_either_family_has_is_in_use(host: str) -> None:
     """Half of a port would be worse than none; the address is named."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -67,7 +67,7 @@ def test_a_port_that_either_family_has_is_in_use(host: str) -> None:
 
 def test_own_address() -> None:
     """Of the wildcard's own family."""
-    assert own_address("0.0.0.0") == "127.0.0.1"
+    assert own_address(EVERY_IPV4_ADDRESS) == "127.0.0.1"
     assert own_address("[::]") == "[::1]"
 
 

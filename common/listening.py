@@ -11,10 +11,13 @@ import errno
 import os
 import socket
 from ipaddress import IPv6Address
+from pathlib import Path
 from typing import Final
 
 EVERY_ADDRESS: Final = "[::]"
 EVERY_IPV4_ADDRESS: Final = "0.0.0.0"  # noqa: S104 - where every address is meant
+
+WILDCARDS: Final = frozenset({EVERY_ADDRESS, EVERY_IPV4_ADDRESS})
 
 _NO_IPV6: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT})
 _LOOPBACK: Final = ("127.0.0.1", "::1")
@@ -44,6 +47,23 @@ def own_address(wildcard: str) -> str:
     found = [f"[{host}]" if ":" in host else host for host in _LOOPBACK if _is_ours(host)]
     alike = [address for address in found if (":" in address) == (":" in wildcard)]
     return next(iter(alike or found), "localhost")
+
+
+def has_ipv4_loopback() -> bool:
+    """Whether 127.0.0.1 is an address of this host; hardly anybody takes it away."""
+    return _is_ours("127.0.0.1")
+
+
+def only_ipv6_address() -> str | None:
+    """Find the one IPv6 address of this host, as URLs write it; None if it has more, or none.
+
+    From ``/proc/net/if_inet6``, a line each that begins with 32 hexadecimal digits.
+    """
+    try:
+        [line] = Path("/proc/net/if_inet6").read_text().splitlines()
+        return f"[{IPv6Address(int(line.split()[0], 16))}]"
+    except (OSError, ValueError):
+        return None
 
 
 def peer(address: str | None) -> str | None:

@@ -26,7 +26,14 @@ from typing import TYPE_CHECKING, Self
 
 from common.backoff import Backoff
 from common.lifecycle import StartupError
-from common.listening import EVERY_ADDRESS, EVERY_IPV4_ADDRESS, has_ipv6, own_address
+from common.listening import (
+    EVERY_IPV4_ADDRESS,
+    WILDCARDS,
+    has_ipv4_loopback,
+    has_ipv6,
+    only_ipv6_address,
+    own_address,
+)
 from common.logs import Log
 from coordinator.data_dir import write_private
 from coordinator.embedded_nats import dies_with_parent
@@ -105,8 +112,7 @@ class EmbeddedNats:
     @property
     def url(self) -> str:
         """Where it is reached from this machine, without the token."""
-        everywhere = self._host in {EVERY_ADDRESS, EVERY_IPV4_ADDRESS}
-        host = own_address(self._host) if everywhere else self._host
+        host = own_address(self._host) if self._host in WILDCARDS else self._host
         return f"nats://{host}:{self._port}"
 
     async def run(self) -> None:
@@ -206,12 +212,24 @@ class EmbeddedNats:
         write_private(self._folder / "nats-server.conf", json.dumps(config, ensure_ascii=False))
 
     def _listen_host(self) -> str:
-        """Where nats-server is to listen.
+        """Where nats-server is to listen. Raises StartupError where that cannot be said to it.
 
-        It takes either wildcard for every address of both families, but the IPv6 one is an error
-        to it where the host has no IPv6.
+        It takes either wildcard for every address of both families. But the IPv6 one is an error to
+        it where the host has no IPv6, and without 127.0.0.1 the runtime of Go takes both for
+        IPv4 alone (``favoriteAddrFamily`` in ``net/ipsock_posix.go``; tried with 2.15.1).
         """
-        return EVERY_IPV4_ADDRESS if self._host == EVERY_ADDRESS and not has_ipv6() else self._host
+        if self._host not in WILDCARDS:
+            return self._host
+        if not has_ipv6():
+            return EVERY_IPV4_ADDRESS
+        if has_ipv4_loopback():
+            return self._host
+        if address := only_ipv6_address():
+            return address
+        raise StartupError(
+            f"IPS_NATS_LISTEN: {self._host}:{self._port} would be IPv4 alone to nats-server on a "
+            "host without 127.0.0.1: name one address, such as [::1]:4222, or add that one to lo"
+        )
 
     def _command(self) -> list[str]:
         guard = [sys.executable, "-I", "-S", dies_with_parent.__file__, str(os.getpid())]

@@ -112,7 +112,7 @@ docker-build: ## Build the images ips-coordinator and ips-agent (TAG=1.0.0)
 .PHONY: docker-run
 docker-run: ## Run a coordinator with a NATS of its own in Docker, on ports 8080 and 4222
 	@$(DOCKER) run --detach --name ips-coordinator --read-only --volume ips-coordinator:/var/lib/ips \
-	  --publish 8080:8080 --publish 4222:4222 --env IPS_NATS_LISTEN=0.0.0.0:4222 ips-coordinator:$(TAG)
+	  --publish 8080:8080 --publish 4222:4222 --env 'IPS_NATS_LISTEN=[::]:4222' ips-coordinator:$(TAG)
 
 .PHONY: docker-stop
 docker-stop: ## End what docker-run started; its data stay in the volume ips-coordinator

@@ -10,7 +10,7 @@ import asyncio
 import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from socketserver import TCPServer, ThreadingMixIn
+from socketserver import ThreadingMixIn
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
@@ -18,6 +18,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from common.lifecycle import StartupError
+from common.listening import listen_everywhere
 from common.logs import Log
 
 if TYPE_CHECKING:
@@ -44,8 +45,11 @@ class _Server(ThreadingMixIn, WSGIServer):
     timeout = 0  # a client that is gone again before it is served must not block the loop
 
     def server_bind(self) -> None:
-        """Bind without asking the DNS for our own name, which can take seconds."""
-        TCPServer.server_bind(self)
+        """Bind for both families, and without asking the DNS for our own name, which takes long."""
+        listener = listen_everywhere(self.server_address[1])
+        self.socket.close()
+        self.socket = listener
+        self.server_address = listener.getsockname()[:2]
         self.server_name, self.server_port = "agent", self.server_address[1]
         self.setup_environ()
 
@@ -75,9 +79,10 @@ class HealthServer:
         try:
             self._server = _Server(("", self._wanted), _Handler)
         except OSError as error:
+            where = error.filename or f"port {self._wanted}"
             raise StartupError(
-                f"port {self._wanted} for metrics and health cannot be used: {error.strerror};"
-                " set IPS_AGENT_METRICS_PORT to another one"
+                f"{where} for metrics and health cannot be used: {error.strerror};"
+                " set IPS_AGENT_METRICS_PORT to another port"
             ) from error
         self._server.set_app(self._answer)
         self._loop.add_reader(self._server, self._server.handle_request)

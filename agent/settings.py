@@ -83,7 +83,7 @@ class AgentSettings(ProgramSettings):
     metrics_port: int = setting(
         "IPS_AGENT_METRICS_PORT",
         PORT,
-        "Port of the agent's metrics and health",
+        "Port of the agent's metrics and health, at every address (IPv6 and IPv4)",
         default="9101",
     )
     stall_seconds: float = setting(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Generic, NamedTuple, TypeVar
 
-from common.bus.settings import parse_server
+from common.bus.settings import parse_bracketed, parse_server
 from common.labels import is_label_key, is_label_value
 from common.subjects import is_node_name
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 _WHOLE: Final = re.compile(r"[+-]?[0-9]{1,18}")
 _DECIMAL: Final = re.compile(r"[+-]?[0-9]{1,18}(?:\.[0-9]{0,18})?")
-_HOST: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]")
+_HOST: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
 _ENDPOINT: Final = re.compile(r"unix://(/[^\0]+)")
 _SOCKET_PATH_LIMIT: Final = 107
 """Bytes of a Unix socket's path: ``sun_path`` has 108, the last of them zero."""
@@ -111,8 +111,11 @@ def _show_servers(value: str) -> str:
 
 def _parse_listen(value: str) -> Listen:
     host, _, port = value.rpartition(":")
-    _checked(host, _HOST.fullmatch(host) and _WHOLE.fullmatch(port))
-    _checked(port, -1 <= int(port) <= _PORT_LIMIT)
+    _checked(port, _WHOLE.fullmatch(port) and -1 <= int(port) <= _PORT_LIMIT)
+    if host.startswith("["):
+        host = f"[{parse_bracketed(host)}]"  # in one spelling, so that [::0] is every address too
+    else:
+        _checked(host, _HOST.fullmatch(host))
     return Listen(host, max(0, int(port)))  # nats-server says -1 for any free port
 
 
@@ -143,12 +146,14 @@ SECRET: Final = Kind(
 PATH: Final = Kind("a path", _parse_path)
 """Made absolute; whether something is there is for the user of the path to find out."""
 NATS_SERVERS: Final = Kind(
-    "nats://host:port or tls://host:port, with user:password@ before the host where needed, "
-    "or several of them with commas between",
+    "nats://host:port or tls://host:port, an IPv6 address in brackets, with user:password@ before "
+    "the host where needed, or several of them with commas between",
     _parse_servers,
     show=_show_servers,
 )
-LISTEN: Final = Kind("host:port (port 0: any free port)", _parse_listen)
+LISTEN: Final = Kind(
+    "host:port, an IPv6 address in brackets (port 0: any free port)", _parse_listen
+)
 RUNTIME_ENDPOINT: Final = text(
     f"unix:///path/of/a.sock, the path at most {_SOCKET_PATH_LIMIT} bytes", _is_endpoint
 )

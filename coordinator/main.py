@@ -22,6 +22,7 @@ from common import texts
 from common.bus import Bus, BusError, BusSettings, StoreRefused
 from common.clock import elapsed
 from common.lifecycle import Jobs, StartupError, Stop
+from common.listening import listen_everywhere
 from common.logs import Log, configure
 from common.texts import Text
 from coordinator.api.app import make_app
@@ -116,7 +117,7 @@ async def _serving(app: web.Application, port: int) -> AsyncIterator[None]:
     await runner.setup()
     try:
         try:
-            await web.TCPSite(runner, port=port, reuse_address=True).start()
+            await web.SockSite(runner, listen_everywhere(port)).start()
         except OSError as error:
             raise StartupError(_port_trouble(port, error)) from error
         log.info("serving", port=runner.addresses[0][1])
@@ -127,8 +128,10 @@ async def _serving(app: web.Application, port: int) -> AsyncIterator[None]:
 
 def _port_trouble(port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
-        return f"port {port} is in use: stop what listens there, or set SERVER_PORT"
-    return f"port {port} cannot be listened on ({error.strerror}): set SERVER_PORT"
+        return (
+            f"port {port} is in use ({error.filename}): stop what listens there, or set SERVER_PORT"
+        )
+    return f"{error.filename} cannot be listened on ({error.strerror}): set SERVER_PORT"
 
 
 def _store_trouble(why: BusError) -> Text:

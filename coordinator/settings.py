@@ -36,7 +36,7 @@ class CoordinatorSettings(ProgramSettings):
     server_port: int = setting(
         "SERVER_PORT",
         PORT,
-        "Port of the API, the web page and the metrics",
+        "Port of the API, the web page and the metrics, at every address (IPv6 and IPv4)",
         default="8080",
     )
     namespace: str = setting(
@@ -56,7 +56,8 @@ class CoordinatorSettings(ProgramSettings):
     nats_listen: Listen = setting(
         "IPS_NATS_LISTEN",
         LISTEN,
-        "Where the coordinator's own NATS listens; agents on other nodes must reach it",
+        "Where the coordinator's own NATS listens; agents on other nodes must reach it "
+        "(`[::]:4222`: at every address, IPv6 and IPv4)",
         default="127.0.0.1:4222",
     )
     nats_server: Path | None = optional(

@@ -22,6 +22,7 @@ from sandbox.child import Child
 PROJECT = Path(__file__).parent.parent
 START_SECONDS = 120.0
 """How long a start may take; a busy machine may need most of a minute."""
+LOOPBACK = "127.0.0.1"
 _PROBE_SECONDS = 0.02
 
 
@@ -29,10 +30,11 @@ class ProgramError(Exception):
     """A program did not start; the text holds the end of what it said."""
 
 
-def free_port() -> int:
-    """A TCP port on loopback that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+def free_port(host: str = LOOPBACK) -> int:
+    """A TCP port that was free a moment ago, at an address as URLs write it."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.bind((host.strip("[]"), 0))
         return int(probe.getsockname()[1])
 
 
@@ -74,7 +76,11 @@ async def _is_ok(http: aiohttp.ClientSession, url: str) -> bool:
 
 
 class Coordinator(Program):
-    """A coordinator with a NATS of its own, or on the one that ``settings`` name."""
+    """A coordinator with a NATS of its own, or on the one that ``settings`` name.
+
+    ``host`` is where it is asked, and where its NATS listens unless told otherwise: an address of
+    loopback as URLs write it.
+    """
 
     def __init__(
         self,
@@ -83,14 +89,16 @@ class Coordinator(Program):
         *,
         port: int | None = None,
         name: str = "coordinator",
+        host: str = LOOPBACK,
     ) -> None:
-        self.port = port or free_port()
-        self.nats_port = free_port()
+        self.host = host
+        self.port = port or free_port(host)
+        self.nats_port = free_port(host)
         self.token = secrets.token_hex(16)
         own = {
             "SERVER_PORT": str(self.port),
             "IPS_DATA_DIR": str(folder / name),
-            "IPS_NATS_LISTEN": f"127.0.0.1:{self.nats_port}",
+            "IPS_NATS_LISTEN": f"{host}:{self.nats_port}",
             "IPS_NATS_TOKEN": self.token,
         }
         super().__init__("coordinator", name, folder, {**own, **(settings or {})})
@@ -98,7 +106,7 @@ class Coordinator(Program):
     @property
     def url(self) -> str:
         """Where the API and the page are."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     async def ready(self, *, within: float = START_SECONDS) -> None:
         """Wait until it takes requests. Raises ProgramError."""
@@ -107,17 +115,23 @@ class Coordinator(Program):
     def agent_settings(self) -> dict[str, str]:
         """What an agent must be told to reach this coordinator's NATS."""
         return {
-            "IPS_NATS_URL": f"nats://127.0.0.1:{self.nats_port}",
+            "IPS_NATS_URL": f"nats://{self.host}:{self.nats_port}",
             "IPS_NATS_TOKEN": self.token,
         }
 
 
 class Agent(Program):
-    """An agent for one node name; ``settings`` say where its NATS and its runtime are."""
+    """An agent for one node name; ``settings`` say where its NATS and its runtime are.
 
-    def __init__(self, folder: Path, node: str, settings: Mapping[str, str]) -> None:
+    ``host`` is where it is asked, an address of loopback as URLs write it.
+    """
+
+    def __init__(
+        self, folder: Path, node: str, settings: Mapping[str, str], *, host: str = LOOPBACK
+    ) -> None:
         self.node = node
-        self.metrics_port = free_port()
+        self.host = host
+        self.metrics_port = free_port(host)
         own = {
             "IPS_NODE_NAME": node,
             "IPS_DATA_DIR": str(folder / node),
@@ -127,7 +141,7 @@ class Agent(Program):
 
     async def ready(self, *, within: float = START_SECONDS) -> None:
         """Wait until it is connected and its runtime answers. Raises ProgramError."""
-        await self.answers(f"http://127.0.0.1:{self.metrics_port}/readyz", within=within)
+        await self.answers(f"http://{self.host}:{self.metrics_port}/readyz", within=within)
 
 
 async def post_task(http: aiohttp.ClientSession, url: str, body: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ import asyncio
 import base64
 import socket
 from contextlib import contextmanager
+from functools import partial
 from threading import Thread
 from typing import TYPE_CHECKING, Self
 
@@ -33,9 +34,10 @@ _EVERYTHING = ""
 class Registry:
     """Serves what is put into it, on loopback; ``async with`` starts and stops it.
 
-    ``port`` 0 takes a free one, which is kept when the registry is stopped and started again.
-    ``tls`` makes it serve https (see ``sandbox.certificates``). ``socket_factory`` makes the socket
-    that it listens on, in another network perhaps.
+    ``address`` is where, an IPv6 address in brackets. ``port`` 0 takes a free one, which is kept
+    when the registry is stopped and started again. ``tls`` makes it serve https (see
+    ``sandbox.certificates``). ``socket_factory`` makes the socket that it listens on, in another
+    network perhaps.
     """
 
     def __init__(
@@ -44,14 +46,14 @@ class Registry:
         address: str = "127.0.0.1",
         port: int = 0,
         tls: ssl.SSLContext | None = None,
-        socket_factory: Callable[[], socket.socket] = socket.socket,
+        socket_factory: Callable[[], socket.socket] | None = None,
     ) -> None:
         self.hits: list[Hit] = []
         """Every request for a manifest or blob, oldest first."""
         self._address = address
         self._port = port
         self._tls = tls
-        self._make_socket = socket_factory
+        self._make_socket = socket_factory or partial(socket.socket, _family(address))
         self._runner: web.AppRunner | None = None
         self._stores: dict[Kind, dict[tuple[str, str], Blob]] = {kind: {} for kind in Kind}
         self._credentials: dict[str, str] = {}
@@ -83,7 +85,7 @@ class Registry:
         listener = self._make_socket()
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((self._address, self._port))
+            listener.bind((self._address.strip("[]"), self._port))
             await web.SockSite(self._runner, listener, ssl_context=self._tls).start()
         except BaseException:
             listener.close()
@@ -188,6 +190,10 @@ class Registry:
             return answer.refuse(401, {"WWW-Authenticate": 'Basic realm="sandbox"'})
         blob = self._stores[hit.kind].get((hit.repository, hit.reference))
         return answer.refuse(404) if blob is None else await answer.send(blob)
+
+
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if address.startswith("[") else socket.AF_INET
 
 
 async def _welcome(_: web.Request) -> web.Response:

@@ -13,5 +13,6 @@ pytest_plugins = [
     "tests.fixtures.fleet",
     "tests.fixtures.kubernetes",
     "tests.fixtures.nats",
+    "tests.fixtures.network",
     "tests.fixtures.registry",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
 DEFAULT_PORT = 4222
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_BRACKETED = re.compile(r"\[([0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.-]+)?)\]")
+_BRACKETED_PORT = re.compile(r"\[[^\[\]]*\](?::[0-9]*)?")
 
 
 class Server(NamedTuple):
@@ -48,6 +51,8 @@ class BusSettings:
 def parse_server(text: str) -> Server:
     """Read one server's URL; ``nats://`` and port 4222 may be left out.
 
+    An IPv6 address stands in brackets, maybe with its interface: ``[fe80::1%eth0]``, or ``%25eth0``
+    as RFC 6874 has it.
     The ValueError for a bad one does not repeat the text: it may hold a password.
     """
     try:
@@ -64,9 +69,29 @@ def parse_server(text: str) -> Server:
     return _with_login(parts, port)
 
 
+def parse_bracketed(text: str) -> IPv6Address:
+    """Read an IPv6 address in brackets. Raises ValueError, which does not repeat the text."""
+    found = _BRACKETED.fullmatch(text)
+    try:
+        return IPv6Address(found[1] if found else "")
+    except ValueError:
+        raise ValueError("no IPv6 address stands in the brackets") from None
+
+
+def _host(parts: SplitResult) -> str:
+    """The host as URLs write it; ``urlsplit`` lets anything stand around brackets."""
+    host, authority = parts.hostname or "", parts.netloc.rpartition("@")[2]
+    if "[" not in authority:
+        return host
+    if not _BRACKETED_PORT.fullmatch(authority):
+        raise ValueError("not a NATS URL: something stands around the brackets")
+    host = f"[{host.replace('%25', '%', 1)}]"
+    parse_bracketed(host)
+    return host
+
+
 def _with_login(parts: SplitResult, port: int) -> Server:
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    url = f"{parts.scheme}://{host}:{port}"
+    url = f"{parts.scheme}://{_host(parts)}:{port}"
     tls = parts.scheme == "tls"
     if parts.username is None:
         return Server(url, tls)

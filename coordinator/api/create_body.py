@@ -43,6 +43,7 @@ URL_LENGTH: Final = 2048
 
 _INTEGER: Final = re.compile(r"[0-9]{1,18}")
 _NOT_IN_URL: Final = re.compile(r"[^!-~]")
+_BRACKETED: Final = re.compile(r"\[[^\[\]]+\](?::[0-9]*)?")
 
 
 # ── rules that a type cannot say ─────────────────────────────────────────────────────────────
@@ -97,7 +98,10 @@ def _split(text: str) -> SplitResult | None:
         parts.port  # noqa: B018 -- asking is what checks it
     except ValueError:
         return None
-    return parts
+    authority = parts.netloc.rpartition("@")[2]
+    # urlsplit lets anything stand around an IPv6 address's brackets, and who sends would not.
+    is_one = "[" not in authority or _BRACKETED.fullmatch(authority) is not None
+    return parts if is_one else None
 
 
 def _check_expression(entry: Mapping[str, Any]) -> Iterator[tuple[str, Text]]:

@@ -9,6 +9,7 @@ from aiohttp import hdrs, web
 from aiohttp.abc import AbstractAccessLogger
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from common.listening import peer
 from common.logs import Log
 from coordinator.api.problems import Handler
 
@@ -74,5 +75,5 @@ class AccessLog(AbstractAccessLogger):
             status=response.status,
             bytes=response.body_length,
             seconds=round(time, 4),
-            client=request.remote,
+            client=peer(request.remote),
         )

@@ -26,6 +26,14 @@ from typing import TYPE_CHECKING, Self
 
 from common.backoff import Backoff
 from common.lifecycle import StartupError
+from common.listening import (
+    EVERY_IPV4_ADDRESS,
+    WILDCARDS,
+    has_ipv4_loopback,
+    has_ipv6,
+    only_ipv6_address,
+    own_address,
+)
 from common.logs import Log
 from coordinator.data_dir import write_private
 from coordinator.embedded_nats import dies_with_parent
@@ -104,7 +112,7 @@ class EmbeddedNats:
     @property
     def url(self) -> str:
         """Where it is reached from this machine, without the token."""
-        host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(self._host, self._host)  # noqa: S104
+        host = own_address(self._host) if self._host in WILDCARDS else self._host
         return f"nats://{host}:{self._port}"
 
     async def run(self) -> None:
@@ -188,7 +196,7 @@ class EmbeddedNats:
         for stale in self._folder.glob("*.ports"):
             stale.unlink()
         config = {
-            "listen": f"{self._host}:{self._port or -1}",
+            "listen": f"{self._listen_host()}:{self._port or -1}",
             "server_name": "ips",
             "authorization": {"token": self.token},
             "jetstream": {
@@ -202,6 +210,26 @@ class EmbeddedNats:
             "ports_file_dir": str(self._folder),
         }
         write_private(self._folder / "nats-server.conf", json.dumps(config, ensure_ascii=False))
+
+    def _listen_host(self) -> str:
+        """Where nats-server is to listen. Raises StartupError where that cannot be said to it.
+
+        It takes either wildcard for every address of both families. But the IPv6 one is an error to
+        it where the host has no IPv6, and without 127.0.0.1 the runtime of Go takes both for
+        IPv4 alone (``favoriteAddrFamily`` in ``net/ipsock_posix.go``; tried with 2.15.1).
+        """
+        if self._host not in WILDCARDS:
+            return self._host
+        if not has_ipv6():
+            return EVERY_IPV4_ADDRESS
+        if has_ipv4_loopback():
+            return self._host
+        if address := only_ipv6_address():
+            return address
+        raise StartupError(
+            f"IPS_NATS_LISTEN: {self._host}:{self._port} would be IPv4 alone to nats-server on a "
+            "host without 127.0.0.1: name one address, such as [::1]:4222, or add that one to lo"
+        )
 
     def _command(self) -> list[str]:
         guard = [sys.executable, "-I", "-S", dies_with_parent.__file__, str(os.getpid())]
@@ -241,11 +269,14 @@ class EmbeddedNats:
         """Find the server's last words of this run."""
         fatal = _FATAL.search(self._news())
         said = fatal[1] if fatal else (self._folder / "stderr").read_text(errors="replace")
+        where = f"IPS_NATS_LISTEN: {self._host}:{self._port}"
         if "address already in use" in said:
             return (
-                f"IPS_NATS_LISTEN: {self._host}:{self._port} is in use by another program: choose "
-                "another port, or set IPS_NATS_URL if that is the NATS to use"
+                f"{where} is in use by another program: choose another port, or set IPS_NATS_URL "
+                "if that is the NATS to use"
             )
+        if "cannot assign requested address" in said:
+            return f"{where} cannot be listened on: cannot assign requested address to this host"
         reason = " ".join(said.split()) or f"it ended with {_ending(code)}"
         return f"the coordinator's own nats-server does not start: {reason}"
 

@@ -173,6 +173,11 @@ def test_max_failed_nodes(good: int | str) -> None:
         "http:///path",
         "https://:443/x",
         "http://[::1",
+        "http://::1/",
+        "http://::1:80/",
+        "http://x[::1]:80/",
+        "http://[::1]x/",
+        "http://[::1]80/",
         "http://host:99999/",
         "http://ho st/",
         "http://host/\n",
@@ -210,7 +215,15 @@ def test_what_cannot_be_sent_as_it_is(url: str, written: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http://h", "https://h:8/p?q#f", "http://[::1]:80/", "HTTPS://u:p@h/"]
+    "url",
+    [
+        "http://h",
+        "https://h:8/p?q#f",
+        "http://[::1]:80/",
+        "http://[2001:DB8::1]",
+        "http://u:p@[::ffff:192.0.2.1]/?q=[1]",
+        "HTTPS://u:p@h/",
+    ],
 )
 def test_good_webhook_addresses(url: str) -> None:
     """A webhook's address is stored as it was written."""

@@ -132,6 +132,9 @@ def test_times_have_an_offset() -> None:
         ("https://ips.example/", "https://ips.example", ("https", "ips.example")),
         ("ips.example:81", "http://ips.example:81", ("http", "ips.example")),
         ("http://[::1]:80/a/b/", "http://[::1]:80/a/b", ("http", "::1")),
+        ("[::1]", "http://[::1]", ("http", "::1")),
+        ("[2001:db8::1]:8080", "http://[2001:db8::1]:8080", ("http", "2001:db8::1")),
+        ("https://me:s3cret@[::1]:1", "https://[::1]:1", ("https", "::1")),
         ("https://me:s3cret@h", "https://h", ("https", "h")),
     ],
 )
@@ -141,6 +144,16 @@ def test_servers(text: str, url: str, address: tuple[str, str]) -> None:
     assert server.url == url
     assert (server.scheme, server.hostname) == address
     assert "s3cret" not in repr(server)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["::1", "::1:8080", "http://::1", "http://[::1", "http://x[::1]", "http://[::1]x", "http://[]"],
+)
+def test_an_ipv6_address_stands_in_brackets(text: str) -> None:
+    """And nothing but a port follows them."""
+    with pytest.raises(ValueError, match="no address"):
+        Server.parse(text)
 
 
 def test_credentials() -> None:

@@ -176,6 +176,10 @@ def test_relative_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ("IPS_NATS_LISTEN", "192.0.2.1:0", "nats_listen", Listen("192.0.2.1", 0)),
         ("IPS_NATS_LISTEN", "localhost:-1", "nats_listen", Listen("localhost", 0)),
         ("IPS_NATS_LISTEN", "[::1]:4222", "nats_listen", Listen("[::1]", 4222)),
+        ("IPS_NATS_LISTEN", "[::]:4222", "nats_listen", Listen("[::]", 4222)),
+        ("IPS_NATS_LISTEN", "[0:0::0]:0", "nats_listen", Listen("[::]", 0)),
+        ("IPS_NATS_LISTEN", "[2001:DB8::1]:1", "nats_listen", Listen("[2001:db8::1]", 1)),
+        ("IPS_NATS_LISTEN", "[fe80::1%eth0]:1", "nats_listen", Listen("[fe80::1%eth0]", 1)),
         ("IPS_NATS_SERVER", "/opt/nats-server", "nats_server", Path("/opt/nats-server")),
         ("IPS_REPLICAS", "3", "replicas", 3),
         ("IPS_NODE_SOURCE", "Kubernetes", "node_source", NodeSource.KUBERNETES),
@@ -222,6 +226,10 @@ def test_agent_values(name: str, value: str, field: str, expected: object) -> No
         *[
             ("IPS_NATS_LISTEN", bad)
             for bad in ("4222", ":4222", "a:", "a:x", "::1:1", "a b:1", "a:-2")
+        ],
+        *[
+            ("IPS_NATS_LISTEN", bad)
+            for bad in ("[::]", "[]:1", "[1]:1", "[:::]:1", "[192.0.2.1]:1", "[::1%]:1", "x[::1]:1")
         ],
         *[("IPS_REPLICAS", bad) for bad in ("0", "2", "7", "one")],
         ("IPS_NODE_SOURCE", "nodes"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -13,6 +14,8 @@ from ips_client.version import __version__
 
 DEFAULT_SERVER: Final = "http://localhost:8080"
 _SCHEMES: Final = frozenset({"http", "https"})
+_BRACKETED: Final = re.compile(r"\[[^\[\]]+\](?::[0-9]*)?")
+"""An IPv6 address in a URL, with maybe a port; ``urlsplit`` lets anything stand around it."""
 
 Token = str | Callable[[], str]
 """A token, or what is asked for it before each request: tokens in files are renewed."""
@@ -43,6 +46,8 @@ class Server:
         if parts.query or parts.fragment:
             raise ValueError(f"{shown!r} must end before '?' and '#'")
         host = parts.netloc.rpartition("@")[2]
+        if "[" in host and not _BRACKETED.fullmatch(host):
+            raise ValueError(f"{shown!r} is no address")
         return cls(
             url=f"{parts.scheme}://{host}{parts.path.rstrip('/')}",
             scheme=parts.scheme,

@@ -1,0 +1,87 @@
+"""Listening for both families, on real sockets."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from typing import Any
+
+import pytest
+
+from common.listening import EVERY_IPV4_ADDRESS, listen_everywhere, own_address, peer
+
+
+def connects(host: str, port: int) -> bool:
+    """Whether somebody listens there."""
+    try:
+        socket.create_connection((host, port), timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.fixture
+def no_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel that makes no IPv6 socket."""
+    real = socket.socket
+
+    def make(family: int = -1, *rest: Any, **named: Any) -> socket.socket:
+        if family == socket.AF_INET6:
+            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+        return real(family, *rest, **named)
+
+    monkeypatch.setattr(socket, "socket", make)
+
+
+def test_both_families_on_one_port() -> None:
+    """Any free port is the same one for both."""
+    with listen_everywhere(0) as listener:
+        port = listener.getsockname()[1]
+        assert connects("127.0.0.1", port)
+        assert connects("::1", port)
+
+
+@pytest.mark.usefixtures("no_ipv6")
+def test_a_host_without_ipv6() -> None:
+    """IPv4 alone, as ever."""
+    with listen_everywhere(0) as listener:
+        assert listener.family == socket.AF_INET
+        host, port = listener.getsockname()
+        with pytest.raises(OSError, match="in use") as refused:
+            listen_everywhere(port)
+    assert host == EVERY_IPV4_ADDRESS
+    assert refused.value.filename == f"{EVERY_IPV4_ADDRESS}:{port}"
+    assert own_address("[::]") == "127.0.0.1"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", EVERY_IPV4_ADDRESS, "::"])
+def test_a_port_that_either_family_has_is_in_use(host: str) -> None:
+    """Half of a port would be worse than none; the address is named."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, 0), family=family) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match="in use") as refused:
+            listen_everywhere(port)
+    assert (refused.value.errno, refused.value.filename) == (errno.EADDRINUSE, f"[::]:{port}")
+
+
+def test_own_address() -> None:
+    """Of the wildcard's own family."""
+    assert own_address(EVERY_IPV4_ADDRESS) == "127.0.0.1"
+    assert own_address("[::]") == "[::1]"
+
+
+@pytest.mark.parametrize(
+    ("address", "written"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8::1", "2001:db8::1"),
+        ("::1", "::1"),
+        ("fe80::1%eth0", "fe80::1%eth0"),
+        (None, None),
+    ],
+)
+def test_peer(address: str | None, written: str | None) -> None:
+    """An IPv4 peer is written as one, whatever kind of socket it came through."""
+    assert peer(address) == written

@@ -153,7 +153,7 @@ OUTCOME_INCOMPLETE = Template("outcome.incomplete", "The outcome does not name e
 # ── tasks: why one waits, or ended as it did ─────────────────────────────────────────────────
 
 TASK_QUEUED = Template(
-    "task.queued", "Waits for a place: {running} tasks are running, at most {most} may."
+    "task.queued", "Waits for a place: {running} tasks are at work, at most {most} may be."
 )
 TASK_STARTING = Template(
     "task.starting", "Waits for its nodes to be known and its start to be stored."

@@ -134,6 +134,11 @@ class Leader:
             failed_pulls = FailedPulls(replica.core.runs, self._failures.pull_failed)
             replica.loop.observe(failed_pulls.observe)
             replica.spawn(self._failures.run())
+        if replica.nodes.source.relies_on_agents:
+            # What the leader before has stored since this replica began.
+            await replica.persistently(replica.load_nodes)
+            replica.loop.observe(replica.node_records.observe)
+            replica.spawn(replica.node_records.run())
         self.journal.led(len(replica.tasks))
         self._catch_up()
         replica.spawn(self._publisher.run())

@@ -32,6 +32,7 @@ from coordinator.engine.journal import Journal
 from coordinator.engine.loop import Observer
 from coordinator.engine.publisher import Publisher
 from coordinator.engine.replica import Context, Replica
+from coordinator.engine.store_clock import Uptime
 from coordinator.engine.task_events import TaskEvents
 from coordinator.engine.transitions import Transitions
 from coordinator.nodes.source import FailureSink, NodeSource
@@ -105,7 +106,7 @@ class Leader:
         self._janitor = Janitor(
             store=replica.store,
             tasks=replica.tasks,
-            clock=clock,
+            time=Uptime(context.bus, context.store_clock, clock, replica.tasks.newest_time),
             retention_seconds=settings.retention_seconds,
             persistently=persistently,
         )

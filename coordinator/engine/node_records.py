@@ -1,4 +1,4 @@
-"""What is stored of nodes that are known by their agents' word alone, so that they outlive a restart.
+"""Nodes that are known by their agents' word alone are stored, so that they outlive a restart.
 
 The bucket ``IPS_NODES`` has one record a node: its labels. The leader writes one when a node
 appears, changes its labels or is forgotten, and never for a heartbeat. It brings what is stored to
@@ -95,11 +95,12 @@ class NodeRecords:
             self._stored[name] = _Stored(self._labels_of(entry), entry.revision)
 
     def _labels_of(self, entry: Entry) -> Mapping[str, str] | None:
+        if len(entry.value or b"") > LARGEST_BYTES:
+            self._complain(entry.key, "the record is too large")
+            return None
         try:
-            if len(entry.value or b"") > LARGEST_BYTES:
-                raise ValueError("the record is too large")
             return _decode(entry.value or b"").labels
-        except (*NOT_DECODABLE, ValueError, RecursionError) as why:
+        except (*NOT_DECODABLE, RecursionError) as why:
             self._complain(entry.key, str(why))
             return None
 

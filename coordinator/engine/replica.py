@@ -29,6 +29,7 @@ from coordinator.engine.persistence import Persistently
 from coordinator.engine.progress_board import ProgressBoard
 from coordinator.engine.publisher import EventStream
 from coordinator.engine.reception import Pinged, Reception, Subscriber, watch_bus
+from coordinator.engine.store_clock import StoreClock
 from coordinator.engine.store_health import StoreHealth
 from coordinator.engine.submissions import Submissions
 from coordinator.engine.tasks import TaskTable
@@ -52,6 +53,7 @@ class Context:
     bus: Bus
     clock: Callable[[], float]
     """Seconds since 1970, never falling."""
+    store_clock: StoreClock
     rng: random.Random
     """Draws jitter and ids."""
     live: LiveChanges

@@ -15,6 +15,7 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from common.bus import Bus, StoreUnavailable
+from common.clock import elapsed
 from common.messages import Outcome
 from common.subjects import AttemptKey
 from coordinator.core.commands import StartTask
@@ -22,7 +23,9 @@ from coordinator.core.task import TaskCounts, TaskHead, TaskStatus
 from coordinator.engine.finished_folds import FinishedFolds
 from coordinator.engine.heads import Heads
 from coordinator.engine.janitor import Janitor
+from coordinator.engine.loop import Clock
 from coordinator.engine.persistence import Persistently
+from coordinator.engine.store_clock import StoreClock, Uptime
 from coordinator.engine.transitions import Transitions
 from coordinator.engine.webhooks import AT_ONCE, Webhooks, new_http_session
 from coordinator.snapshots import Snapshot
@@ -107,10 +110,11 @@ async def test_what_is_to_be_removed_is_removed_when_the_store_is_back(
     await store.store_outcome(AttemptKey(OTHER, "n1", 1), Outcome())  # left by a crash
 
     persistently = Persistently(random.Random(1))
+    clock = Clock(time.time, elapsed)
     janitor = Janitor(
         store=store,
         tasks=table,
-        clock=time.time,
+        time=Uptime(bus, StoreClock(bus, clock, time.time), clock, lambda: 0.0),
         retention_seconds=1.0,
         persistently=persistently,
     )

@@ -12,7 +12,7 @@ from coordinator.core.task import TaskStatus
 from coordinator.engine.store_clock import MOST_PAUSES
 from sandbox.virtual.time import virtual
 from tests.core.stage import spec
-from tests.engine.cluster import EPOCH, Cluster, Coordinator
+from tests.engine.cluster import Cluster, Coordinator
 
 DAYS = 10 * 86_400.0
 RETENTION = 3600.0
@@ -202,7 +202,7 @@ async def test_a_damaged_note_removes_nothing(value: bytes) -> None:
 async def test_pauses_are_bounded() -> None:
     """However often a coordinator was stopped for long, its note stays small."""
     async with Cluster() as cluster:
-        first, task = await one_finished(cluster)
+        await one_finished(cluster)
         for _ in range(MOST_PAUSES + 5):
             cluster.server.move_clock(DAYS)
             await asyncio.sleep(65.0)
@@ -210,7 +210,3 @@ async def test_pauses_are_bounded() -> None:
         assert entry is not None
         assert entry.value is not None
         assert entry.value.count(b"since") == MOST_PAUSES
-        await first.kill()
-        second = await cluster.coordinator("c1", ahead=cluster.server.now() - EPOCH)
-        await cluster.until(lambda: second.service.not_ready() is None)
-        assert await kept(second, task)

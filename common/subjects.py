@@ -136,6 +136,8 @@ LISTS_BUCKET = "IPS_LISTS"
 KEYS_BUCKET = "IPS_KEYS"
 """Idempotency keys: key ``idem.<sha256>``."""
 LEASE_BUCKET = "IPS_LEASE"
+NODES_BUCKET = "IPS_NODES"
+"""Nodes that are known by their agents' word alone: key ``<node>``."""
 
 ALL_RESULTS = f"{PREFIX}.result.*.*.*"
 ALL_EVENTS = f"{PREFIX}.event.>"
@@ -160,6 +162,16 @@ def parse_result(subject: str) -> AttemptKey | None:
     found = _RESULT_SUBJECT.fullmatch(subject)
     node = _decode_node(found[2]) if found else None
     return AttemptKey(found[1], node, int(found[3])) if found and node else None
+
+
+def node_key(node: str) -> str:
+    """The key under which a node is kept."""
+    return _encode_node(node)
+
+
+def parse_node_key(key: str) -> str | None:
+    """The node that a key names; None for anything else."""
+    return None if "." in key else _decode_node(key)
 
 
 class EventKey(NamedTuple):

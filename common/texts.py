@@ -153,7 +153,7 @@ OUTCOME_INCOMPLETE = Template("outcome.incomplete", "The outcome does not name e
 # ── tasks: why one waits, or ended as it did ─────────────────────────────────────────────────
 
 TASK_QUEUED = Template(
-    "task.queued", "Waits for a place: {running} tasks are running, at most {most} may."
+    "task.queued", "Waits for a place: {running} tasks are at work, at most {most} may be."
 )
 TASK_STARTING = Template(
     "task.starting", "Waits for its nodes to be known and its start to be stored."
@@ -204,6 +204,10 @@ STORE_NO_ROOM = Template(
     "Make room, or lower IPS_EVENTS_MAX_BYTES, which is set aside at once.",
 )
 STORE_NOT_PREPARED = Template("store.notPrepared", "The store cannot be prepared: {why}.")
+CLOCK_DIFFERS = Template(
+    "clock.differs",
+    "This coordinator's clock is {seconds} s ahead of the store's, whose time is used.",
+)
 EVENTS_NOT_READ = Template("events.notRead", "The event stream is not being read at this moment.")
 EVENTS_UNREADABLE = Template("events.unreadable", "The event stream cannot be read: {why}.")
 KEY_UNREADABLE = Template("key.unreadable", "What this key stands for cannot be read.")

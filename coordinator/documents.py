@@ -399,6 +399,10 @@ class Health(Document, frozen=True, kw_only=True):
     """The answer of the probes when all is well."""
 
     status: Annotated[str, Meta(examples=["ok"])] = "ok"
+    message: Message | UnsetType = UNSET
+    """What an operator should see to although all requests are answered."""
+    message_code: MessageCode | UnsetType = UNSET
+    message_params: MessageParams | UnsetType = UNSET
 
 
 def encode(document: Any) -> bytes:

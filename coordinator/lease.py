@@ -89,6 +89,8 @@ class Lease:
         self._value = msgspec.json.encode(self._claim)
         self._times = times or LeaseTimes()
         self._revision = 0
+        self._watched = (0, 0.0)
+        """Another one's revision, and since when it has not changed, by ``clock``."""
         self._held_since = -float("inf")
         """When the renewal that is known to have worked was begun, by ``clock``."""
 
@@ -123,7 +125,7 @@ class Lease:
             if entry is None:
                 return await self._bucket.create(KEY, self._value, ttl=self._times.ttl)
             claim = _read(entry)
-            if claim.owner == self._claim.owner:
+            if claim.owner == self._claim.owner or self._has_ended(entry.revision):
                 return await self._renew(entry.revision)
         except Conflict:
             return None  # another one was faster; its name is learnt the next time
@@ -131,6 +133,17 @@ class Lease:
             log.info("another coordinator leads", holder=claim.name)
         self.holder = claim.name
         return None
+
+    def _has_ended(self, revision: int) -> bool:
+        """Whether another one's claim was not renewed for longer than it may live.
+
+        The store ends it by its wall clock, which may have been set back by days. Its holder has
+        stopped to believe in it long before, whatever any wall clock shows.
+        """
+        now = self._clock()
+        if self._watched[0] != revision:
+            self._watched = revision, now
+        return now - self._watched[1] > self._times.ttl + self._times.answer
 
     async def lost(self) -> None:
         """Keep it alive; return when it is lost: this one leads only while this is awaited.

@@ -33,8 +33,10 @@ from coordinator.embedded_nats import EmbeddedNats, EmbeddedSettings
 from coordinator.engine.leader import Leader, LeaderSettings
 from coordinator.engine.live import LiveChanges
 from coordinator.engine.loop import Clock
+from coordinator.engine.persistence import Persistently
 from coordinator.engine.replica import Context, Replica
 from coordinator.engine.service import Service
+from coordinator.engine.store_clock import StoreClock
 from coordinator.engine.webhooks import Webhooks, new_http_session
 from coordinator.event_feed import EventFeed
 from coordinator.lease import Lease
@@ -171,7 +173,7 @@ class Program:
                     await bus.close()
 
     async def _lead_on(self, bus: Bus, http: aiohttp.ClientSession) -> None:
-        context = self._context(bus)
+        context = await self._context(bus)
         settings = self._leader_settings()
         count = [self._metrics.observe]
         webhooks = Webhooks(http, context.clock, context.rng)
@@ -191,12 +193,17 @@ class Program:
         finally:
             await lease.release()
 
-    def _context(self, bus: Bus) -> Context:
-        settings = self._settings
+    async def _context(self, bus: Bus) -> Context:
+        settings, rng = self._settings, random.SystemRandom()
+        clock = Clock(time.time, elapsed)
+        store_clock = StoreClock(bus, clock, time.time, self._metrics.clock_ahead)
+        await Persistently(rng)(store_clock.begin)
+        self._service.watch_clock(store_clock)
         return Context(
             bus=bus,
-            clock=Clock(time.time, elapsed),
-            rng=random.SystemRandom(),
+            clock=clock,
+            store_clock=store_clock,
+            rng=rng,
             live=self._service.live,
             new_source=_new_source(settings),
             on_poison=self._metrics.poison,

@@ -67,6 +67,11 @@ class Metrics:
         self._poison = Counter(
             "ips_undecodable_messages", "Messages that were none", ["kind"], registry=registry
         )
+        self._clock = Gauge(
+            "ips_clock_ahead_seconds",
+            "By how much this machine's clock is ahead of the store's",
+            registry=registry,
+        )
         active = Gauge("ips_active_tasks", "Tasks that are running", registry=registry)
         active.set_function(active_tasks)
         self._counted: dict[str, int] = {}
@@ -86,6 +91,10 @@ class Metrics:
     def poison(self, kind: str) -> None:
         """A message could not be understood."""
         self._poison.labels(kind).inc()
+
+    def clock_ahead(self, seconds: float) -> None:
+        """The two clocks were compared."""
+        self._clock.set(seconds)
 
     def observe(self, event: Event, decision: Decision) -> None:
         """Count what the core was told and what it made of it."""

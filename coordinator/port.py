@@ -151,6 +151,9 @@ class Engine(Protocol):
         Whatever ``unreadable`` says, and also a store that refuses writes or is away.
         """
 
+    def warning(self) -> Text | None:
+        """What is wrong although everything works, for ``/readyz``; None when all is well."""
+
     async def create(
         self,
         spec: TaskSpec,

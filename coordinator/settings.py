@@ -99,7 +99,7 @@ class CoordinatorSettings(ProgramSettings):
     max_concurrent_tasks: int = setting(
         "IPS_MAX_CONCURRENT_TASKS",
         integer(1, 10_000),
-        "Tasks that run at once; the others wait in the priority queue",
+        "Tasks that are at work at once; the others wait, and so do retries that are due",
         default="3",
     )
     max_nodes_in_flight: int = setting(

@@ -10,6 +10,7 @@ from aiohttp import hdrs, web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
+from common.texts import Text
 from coordinator.api.answers import JSON, json_answer
 from coordinator.api.asyncapi import asyncapi_document
 from coordinator.api.docs_page import docs_page
@@ -108,7 +109,7 @@ class Gate:
         why = self._engine.not_ready()
         if why is not None:
             raise unavailable(why)
-        return json_answer(Health())
+        return json_answer(_warned(self._engine.warning()))
 
 
 class Exposition:
@@ -121,6 +122,13 @@ class Exposition:
         """All metrics, in the text format that every scraper reads."""
         headers = {hdrs.CONTENT_TYPE: CONTENT_TYPE_PLAIN_0_0_4}
         return web.Response(body=generate_latest(self._registry), headers=headers)
+
+
+def _warned(warning: Text | None) -> Health:
+    """All is well, but for what is said beside it."""
+    if warning is None:
+        return Health()
+    return Health(message=warning.message, message_code=warning.code, message_params=warning.params)
 
 
 async def _health(_: web.Request) -> web.Response:

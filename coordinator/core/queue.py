@@ -92,11 +92,15 @@ class Queue:
 
     # ── starting ──
 
-    def start_next(self, now: float) -> StartTask | None:
-        """Let the most urgent task that can start do so; None where none can."""
+    def start_next(self, now: float, before: Urgency | None = None) -> StartTask | None:
+        """Let the most urgent task that can start do so; None where none can.
+
+        ``before``: the urgency of a running task that wants the place, and gets it where no
+        pending one is more urgent.
+        """
         if self._aside and now >= self._first_look_ends:
             self._look_again(list(self._aside))
-        while self._queue:
+        while self._queue and (before is None or self._queue[0][0] < before):
             _, task = self._queue.pop(0)
             pending = self.tasks[task]
             nodes = select(pending.head.spec, self._fleet.nodes, pending.named)

@@ -273,13 +273,22 @@ class TaskRun:
         due = self.next_retry()
         if due is not None and due <= now:
             return self.nodes[self._retries[0][1]]
+        node = self._next_in_order()
+        if node is not None:
+            self._open_batch = node.batch
+        return node
+
+    def has_work(self, now: float) -> bool:
+        """Whether a place would go to any node."""
+        due = self.next_retry()
+        return (due is not None and due <= now) or self._next_in_order() is not None
+
+    def _next_in_order(self) -> NodeRun | None:
+        """The first node that has not begun, if its batch may."""
         while self._cursor < len(self.nodes):
             node = self.nodes[self._cursor]
             if node.phase is NodePhase.WAITING:
-                if not self._may_begin(node):
-                    return None
-                self._open_batch = node.batch
-                return node
+                return node if self._may_begin(node) else None
             if node.phase is not NodePhase.REMOVED:
                 self._open_batch = node.batch
             self._cursor += 1

@@ -1,7 +1,8 @@
 """The core: ``handle(event, now)`` takes one event in and says what is to be done and what is so.
 
-It owns how many tasks run, which node begins next and how a task ends; ``queue.py`` owns pending
-tasks, ``in_flight.py`` the attempts in flight, ``run.py`` one task's nodes. Unknown, late, doubled
+It owns who gets a place next, task or node, and how a task ends; ``queue.py`` owns pending tasks,
+``places.py`` who holds a place, ``in_flight.py`` the attempts in flight, ``run.py`` one task's
+nodes. Unknown, late, doubled
 and stale events have no effect. Nothing here knows a clock or a network.
 
 A core that has not heard ``Settled`` follows: it takes everything in and decides nothing, however
@@ -10,7 +11,6 @@ long that lasts; ``Settled`` makes it the leader.
 
 from __future__ import annotations
 
-from bisect import insort
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -52,7 +52,8 @@ from coordinator.core.events import (
 )
 from coordinator.core.fleet import Fleet, FleetView, Node
 from coordinator.core.in_flight import InFlight
-from coordinator.core.queue import Pending, Queue, Urgency, urgency
+from coordinator.core.places import Places
+from coordinator.core.queue import Pending, Queue, urgency
 from coordinator.core.run import Ending, TaskRun
 from coordinator.core.timers import (
     DecideAgain,
@@ -62,13 +63,12 @@ from coordinator.core.timers import (
     StartAgain,
     Timers,
 )
+from coordinator.core.vanished import Vanished, remember
 
 FINISH_AGAIN_SECONDS = 2.0
 FIRST_LOOK_SECONDS = 10.0
 REMEMBERED_ENDS = 10_000
 """Ended tasks that a late word of their creation or start does not bring back to life."""
-REMEMBERED_VANISHED = 10_000
-"""Vanished nodes that are known not to exist when another leader's start names them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +123,9 @@ class Core:
             agent_wait=limits.agent_wait,
             limit=limits.max_nodes_in_flight,
         )
-        self._ranked: list[tuple[Urgency, str]] = []
+        self._places = Places(self.runs, self._timers)
         self._ended: dict[str, None] = {}
-        self._vanished: dict[str, None] = {}
-        """The nodes that ceased to exist last."""
-        self._vanished_meanwhile: set[str] = set()
-        """Nodes that ceased to exist while a start that may name them was being stored."""
+        self._vanished = Vanished()
         self._store_is_open = True
         self._wake: float | None = None
 
@@ -147,6 +144,15 @@ class Core:
     def accepted_by(self, task: str, node: str) -> str | None:
         """The agent instance that has accepted the attempt in flight on a node, if any."""
         return self._in_flight.accepted_by(task, node)
+
+    @property
+    def places_taken(self) -> int:
+        """Tasks that hold a place: they work or have something due, or their start is stored."""
+        return len(self._places) + len(self._queue.starting)
+
+    def awaits_place(self, task: str) -> bool:
+        """Whether a running task has something to do and no place for it."""
+        return self._places.queues(task)
 
     def ending(self, task: str) -> Ending | None:
         """What counts of a task that is cancelled at this moment; None where it never began."""
@@ -209,19 +215,20 @@ class Core:
             case Settled() if not self.leads:
                 self._queue.begin_first_look(now, self.limits.first_look)
                 self._in_flight.take_over(now)
+                self._places.take_over()
             case StoreClosed():
                 self._store_is_open = False
             case StoreOpened():
                 self._store_is_open = True
 
     def _go_on(self, now: float) -> None:
-        """Start tasks, give free places away, end what is over: the leader's work."""
+        """Give free places to tasks and nodes, end what is over: the leader's work."""
+        self._places.review(now)
         if self._store_is_open:
-            self._start_tasks(now)
-        for _, task in self._ranked:
-            run = self._runs[task]
-            if self._store_is_open:
+            self._give_places(now)
+            for run in self._places.holding():
                 self._fill(run, now)
+        for run in self._places.over():
             self._finish(run, now)
 
     # ── tasks come and go ──
@@ -237,48 +244,45 @@ class Core:
         task = event.head.id
         if task not in self._runs and task not in self._ended:
             run = self._runs[task] = TaskRun(event.head, event.nodes, self._note_move)
-            insort(self._ranked, (urgency(event.head, event.order), task))
+            self._places.add(task, urgency(event.head, event.order))
             self._changes.append(TaskBegan(event.head))
-            for name in sorted(self._missing_of(run)):
+            for name in sorted(self._vanished.missing_of(run)):
                 self._in_flight.remove(run, run.by_name[name])
         self._leave_queue(task)
-
-    def _missing_of(self, run: TaskRun) -> set[str]:
-        """Nodes of a task that ceased to exist after they were chosen for it.
-
-        A node that was chosen by its labels existed then. One that was named did not have to: it
-        is missing only if it vanished while this core's own start of the task was being stored.
-        """
-        vanished = self._vanished_meanwhile if run.spec.names_nodes else self._vanished.keys()
-        return vanished & run.by_name.keys()
 
     def _task_ended(self, event: TaskEnded) -> None:
         task = event.head.id
         self._leave_queue(task)
         run = self._runs.get(task)
         if run is not None:
-            self._ranked = [entry for entry in self._ranked if entry[1] != task]
+            self._places.remove(task)
             self._in_flight.cancel_task(run)
             del self._runs[task]
         if task not in self._ended:
             self._changes.append(TaskOver(event.head))
-        _remember(self._ended, task, REMEMBERED_ENDS)
+        remember(self._ended, task, REMEMBERED_ENDS)
 
     def _leave_queue(self, task: str) -> None:
         self._queue.remove(task)
         if not self._queue.starting:
-            self._vanished_meanwhile.clear()
+            self._vanished.nothing_starts()
 
-    def _start_tasks(self, now: float) -> None:
-        while len(self._runs) + len(self._queue.starting) < self.limits.max_concurrent_tasks:
-            start = self._queue.start_next(now)
-            if start is None:
+    def _give_places(self, now: float) -> None:
+        """To tasks that want to start and to those that want to go on, the most urgent first."""
+        while self.places_taken < self.limits.max_concurrent_tasks:
+            wants = self._places.next_in_queue()
+            start = self._queue.start_next(now, None if wants is None else wants.rank)
+            if start is not None:
+                self._commands.append(start)
+            elif wants is not None:
+                self._places.give(wants.task)
+            else:
                 return
-            self._commands.append(start)
 
     # ── nodes begin ──
 
     def _note_move(self, task: str, node: str) -> None:
+        self._places.touch(task)
         if (task, node) not in self._moved:
             self._moved.add((task, node))
             self._changes.append(NodeMoved(task, node))
@@ -340,16 +344,13 @@ class Core:
         if self._fleet.nodes.get(event.name) == node:
             return
         self._fleet.see(event.name, node)
-        self._vanished.pop(event.name, None)
-        self._vanished_meanwhile.discard(event.name)
+        self._vanished.returned(event.name)
         self._queue.node_appeared(node)
         self._in_flight.returned(event.name, now)
 
     def _node_vanished(self, name: str) -> None:
         self._fleet.lose(name)
-        _remember(self._vanished, name, REMEMBERED_VANISHED)
-        if self._queue.starting:
-            self._vanished_meanwhile.add(name)
+        self._vanished.note(name, starting=bool(self._queue.starting))
         self._in_flight.vanished(name)
 
     def _nodes_listed(self, now: float) -> None:
@@ -383,11 +384,3 @@ class Core:
         if when is not None and when != self._wake:
             self._wake = when
             self._commands.append(WakeAt(when))
-
-
-def _remember(memory: dict[str, None], name: str, most: int) -> None:
-    """Add the newest name to a memory of so many."""
-    memory.pop(name, None)
-    memory[name] = None
-    if len(memory) > most:
-        del memory[next(iter(memory))]

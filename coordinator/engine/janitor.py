@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -14,11 +13,13 @@ from common.logs import Log
 from coordinator.core.task import TaskHead
 from coordinator.engine.persistence import Persistently
 from coordinator.engine.webhooks import GIVE_UP_SECONDS
-from coordinator.store import StoredHead
+from coordinator.store import KEY_UNUSED_SECONDS, StoredHead
 
 log = Log(__name__)
 
 SHORTEST_SLEEP_SECONDS = 1.0
+NOTE_SECONDS = 60.0
+"""Between two notes that somebody leads."""
 BEING_CREATED_SECONDS = 3600.0
 
 
@@ -33,6 +34,19 @@ class Tasks(Protocol):
 
     def forget(self, task: str) -> None:
         """A task's head was deleted."""
+
+
+class CountedTime(Protocol):
+    """What is needed of ``store_clock.Uptime``."""
+
+    def now(self) -> float:
+        """Seconds since 1970, by the clock that is the most behind."""
+
+    def unseen(self, since: float) -> float:
+        """Seconds after a moment that do not count."""
+
+    async def note(self) -> None:
+        """Note that somebody leads. Raises BusError."""
 
 
 class Removes(Protocol):
@@ -65,13 +79,13 @@ class Janitor:
         *,
         store: Removes,
         tasks: Tasks,
-        clock: Callable[[], float],
+        time: CountedTime,
         retention_seconds: float,
         persistently: Persistently,
     ) -> None:
         self._store = store
         self._tasks = tasks
-        self._clock = clock
+        self._time = time
         self._retention = retention_seconds
         self._persistently = persistently
         self._changed = asyncio.Event()
@@ -86,29 +100,34 @@ class Janitor:
 
     async def run(self) -> NoReturn:
         """Sweep what crashes left, then remove tasks as their time comes; runs without end."""
+        await self._persistently(self._time.note)
         await self._persistently(self._sweep)
         while True:
+            await self._persistently(self._time.note)
             await self._persistently(self._remove_expired)
             self._changed.clear()
-            await self._next_due(min(map(self._expires, self._tasks), default=math.inf))
+            now = self._time.now()
+            due = min(map(self._expires, self._tasks), default=now + NOTE_SECONDS)
+            await self._next_due(min(due - now, NOTE_SECONDS))
 
-    async def _next_due(self, due: float) -> None:
+    async def _next_due(self, seconds: float) -> None:
         """Wait until something is due, or may be due sooner than was thought."""
         await asyncio.sleep(SHORTEST_SLEEP_SECONDS)  # however many tasks end, one round a second
         with suppress(TimeoutError):
-            async with asyncio.timeout(None if due == math.inf else due - self._clock()):
+            async with asyncio.timeout(seconds - SHORTEST_SLEEP_SECONDS):
                 await self._changed.wait()
 
     def _expires(self, stored: StoredHead) -> float:
         head: TaskHead = stored.head
         if head.finished_at is None:
-            return math.inf
+            return float("inf")
         over = head.finished_at / 1000
         # Whoever is still to be told of it keeps it, for as long as telling is tried.
-        return over + (max(self._retention, GIVE_UP_SECONDS) if head.notify else self._retention)
+        kept = max(self._retention, GIVE_UP_SECONDS) if head.notify else self._retention
+        return over + kept + self._time.unseen(over)
 
     async def _remove_expired(self) -> None:
-        now = self._clock()
+        now = self._time.now()
         for stored in self._tasks:
             if self._expires(stored) > now:
                 continue
@@ -129,14 +148,18 @@ class Janitor:
         """Purge again what belongs to no task: a purge is not crash-proof [nats-server #8505]."""
         # Lists are stored before their head: those of a task that is being created must stay.
         lists = await self._store.tasks_with_lists()
-        old = {t for t in lists if self._clock() - _drawn_at(t) > BEING_CREATED_SECONDS}
+        old = {task for task in lists if self._age(_drawn_at(task)) > BEING_CREATED_SECONDS}
         for task in await self._store.tasks_with_outcomes() | old:
             if self._tasks.head(task) is None and not await self._store.exists(task):
                 await self._store.purge_task(task)
                 log.info("purged what was left of a removed task", task=task)
-        await self._store.release_keys(
-            lambda task: self._tasks.head(task) is not None, self._clock()
-        )
+        now = self._time.now()
+        now -= self._time.unseen(now - KEY_UNUSED_SECONDS)
+        await self._store.release_keys(lambda task: self._tasks.head(task) is not None, now)
+
+    def _age(self, since: float) -> float:
+        """Seconds since a moment, as far as they count."""
+        return self._time.now() - since - self._time.unseen(since)
 
 
 def _drawn_at(task: str) -> float:

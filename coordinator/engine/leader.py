@@ -32,6 +32,7 @@ from coordinator.engine.journal import Journal
 from coordinator.engine.loop import Observer
 from coordinator.engine.publisher import Publisher
 from coordinator.engine.replica import Context, Replica
+from coordinator.engine.store_clock import Uptime
 from coordinator.engine.task_events import TaskEvents
 from coordinator.engine.transitions import Transitions
 from coordinator.nodes.source import FailureSink, NodeSource
@@ -105,7 +106,7 @@ class Leader:
         self._janitor = Janitor(
             store=replica.store,
             tasks=replica.tasks,
-            clock=clock,
+            time=Uptime(context.bus, context.store_clock, clock, replica.tasks.newest_time),
             retention_seconds=settings.retention_seconds,
             persistently=persistently,
         )
@@ -134,6 +135,11 @@ class Leader:
             failed_pulls = FailedPulls(replica.core.runs, self._failures.pull_failed)
             replica.loop.observe(failed_pulls.observe)
             replica.spawn(self._failures.run())
+        if replica.nodes.source.relies_on_agents:
+            # What the leader before has stored since this replica began.
+            await replica.persistently(replica.load_nodes)
+            replica.loop.observe(replica.node_records.observe)
+            replica.spawn(replica.node_records.run())
         self.journal.led(len(replica.tasks))
         self._catch_up()
         replica.spawn(self._publisher.run())

@@ -38,6 +38,10 @@ class Clock:
         """Now."""
         return self._elapsed() + self._offset
 
+    def begin_at(self, now: float) -> None:
+        """Show this time from now on; only before anybody lives by it."""
+        self._offset = now - self._elapsed()
+
 
 class Loop:
     """Feeds the core. Observers see every event and decision before its commands are performed.

@@ -66,6 +66,11 @@ class NodeTable:
         self._on_change = on_change
         self._forget_seconds = forget_seconds
         self._heard: dict[str, _Heard] = {}
+        self._remembered: dict[str, float] = {}
+        """Nodes that were known before this table began, and of which nothing was heard since.
+
+        With the time, on the clock of silence, from which on they are waited for.
+        """
         self._shown_connected: set[str] = set()
         """Nodes that watchers were last told to be connected."""
         self.source = new_source(self)
@@ -86,6 +91,12 @@ class NodeTable:
         """Every node that exists has been named."""
         self._feed(NodesListed())
 
+    def remember(self, name: str, labels: Mapping[str, str]) -> None:
+        """A node was known by its agent's word before; heard or not, it stays for its time."""
+        if name not in self._heard and name not in self._remembered:
+            self._remembered[name] = self._fleet.clock.at(self._clock())
+            self.source.announced(name, labels)
+
     # ── what agents say ──
 
     def on_heartbeat(self, received: Received) -> None:
@@ -96,6 +107,7 @@ class NodeTable:
         said, now, name = _decode(received.data), self._clock(), address.node
         before = self._heard.get(name)
         self._heard[name] = _Heard(said, self._fleet.clock.at(now), int(now * 1000))
+        self._remembered.pop(name, None)
         if before is None or before.heartbeat.labels != said.labels:
             self.source.announced(name, said.labels)
         interval = min(max(said.interval, SHORTEST_INTERVAL), LONGEST_INTERVAL)
@@ -117,8 +129,10 @@ class NodeTable:
             await asyncio.sleep(min(LOOK_SECONDS, self._forget_seconds / 2))
             oldest = self._fleet.clock.at(self._clock()) - self._forget_seconds
             gone = [name for name, heard in self._heard.items() if heard.at < oldest]
+            gone += [name for name, since in self._remembered.items() if since < oldest]
             for name in gone:
-                del self._heard[name]
+                self._heard.pop(name, None)
+                self._remembered.pop(name, None)
                 self._shown_connected.discard(name)
                 self.source.forgotten(name)
             silent = [

@@ -23,11 +23,13 @@ from coordinator.engine.finished_folds import FinishedFolds
 from coordinator.engine.intake import Intake
 from coordinator.engine.live import LiveChanges
 from coordinator.engine.loop import Loop, Observer
+from coordinator.engine.node_records import NodeRecords
 from coordinator.engine.nodes import NodeTable
 from coordinator.engine.persistence import Persistently
 from coordinator.engine.progress_board import ProgressBoard
 from coordinator.engine.publisher import EventStream
 from coordinator.engine.reception import Pinged, Reception, Subscriber, watch_bus
+from coordinator.engine.store_clock import StoreClock
 from coordinator.engine.store_health import StoreHealth
 from coordinator.engine.submissions import Submissions
 from coordinator.engine.tasks import TaskTable
@@ -36,6 +38,8 @@ from coordinator.nodes.source import NewSource
 from coordinator.store import Store, StoreBus
 
 log = Log(__name__)
+
+NODES_AT_A_TIME = 100
 
 
 class Bus(StoreBus, Subscriber, Pinged, Commands, EventStream, Protocol):
@@ -49,6 +53,7 @@ class Context:
     bus: Bus
     clock: Callable[[], float]
     """Seconds since 1970, never falling."""
+    store_clock: StoreClock
     rng: random.Random
     """Draws jitter and ids."""
     live: LiveChanges
@@ -82,6 +87,7 @@ class Replica:
             on_change=context.live.fleet_changed,
             forget_seconds=context.forget_seconds,
         )
+        self.node_records = NodeRecords(context.bus, self.core.fleet.nodes, context.on_poison)
         self.board = ProgressBoard(self.core)
         self.tasks = TaskTable(
             store=self.store,
@@ -120,6 +126,15 @@ class Replica:
         except RuntimeError:
             job.close()
 
+    async def load_nodes(self) -> None:
+        """Remember the nodes that are stored, where nobody else lists them. Raises BusError."""
+        if not self.nodes.source.relies_on_agents:
+            return
+        for number, (name, labels) in enumerate((await self.node_records.load()).items()):
+            self.nodes.remember(name, labels)
+            if number % NODES_AT_A_TIME == 0:
+                await asyncio.sleep(0)
+
     async def run(self) -> None:
         """Load what is stored, then follow until cancelled.
 
@@ -128,6 +143,7 @@ class Replica:
         async with self._jobs:
             loaded = await self._intake.load()
             log.info("state loaded", tasks=len(self.tasks), running=len(self.core.runs))
+            await self.load_nodes()
             self._intake.follow(loaded)
             self.spawn(self.loop.run())
             self.spawn(self.nodes.source.run())

@@ -49,6 +49,14 @@ class Leadership(Protocol):
         """Wait until this coordinator no longer leads."""
 
 
+class Watched(Protocol):
+    """The clock, as far as this module needs it."""
+
+    @property
+    def warning(self) -> Text | None:
+        """What is wrong with it."""
+
+
 NewReplica = Callable[[bool], Replica]
 """Makes a replica; told whether this process has led before."""
 NewLeader = Callable[[Replica, int], Leader]
@@ -70,6 +78,7 @@ class Service:
         """The last one that led."""
         self._leads = False
         self._starting = texts.COORDINATOR_STARTING()
+        self._clock: Watched | None = None
 
     # ── replicas and leaders ──
 
@@ -136,6 +145,14 @@ class Service:
         if self._replica is not None and self._replica.health.trouble is not None:
             return texts.STORE_REFUSES_WRITES(why=self._replica.health.trouble)
         return None
+
+    def warning(self) -> Text | None:
+        """What is wrong although everything works; None when all is well."""
+        return None if self._clock is None else self._clock.warning
+
+    def watch_clock(self, clock: Watched) -> None:
+        """Have its warnings told."""
+        self._clock = clock
 
     def say_starting(self, what: Text) -> None:
         """What the program is waiting for before it has a bus, for whoever asks."""

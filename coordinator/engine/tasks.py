@@ -106,6 +106,11 @@ class TaskTable:
         """Heads (of one status), newest first."""
         return self._heads.newest_first(status)
 
+    def newest_time(self) -> float:
+        """The newest time in any head, in seconds since 1970; 0 where there is none."""
+        times = (s.head.finished_at or s.head.started_at or s.head.created_at for s in self)
+        return max(times, default=0) / 1000
+
     def __iter__(self) -> Iterator[StoredHead]:
         return iter(self._heads)
 

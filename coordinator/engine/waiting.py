@@ -32,6 +32,13 @@ class Known(Protocol):
     def waiting(self) -> Mapping[str, Pending]:
         """The pending tasks."""
 
+    @property
+    def places_taken(self) -> int:
+        """Tasks that work, have something due or are starting."""
+
+    def awaits_place(self, task: str) -> bool:
+        """Whether a running task has something to do and no place for it."""
+
 
 class WhyWaiting:
     """Looks at the core and at the node source."""
@@ -47,6 +54,8 @@ class WhyWaiting:
     def __call__(self, task: str) -> Text | None:
         """Why a task does not go on; None where it does, or where it is over or unknown."""
         run = self._core.runs.get(task)
+        if run is not None and self._core.awaits_place(task):
+            return self._taken_places()
         if run is not None:
             return self._awaited_agent(run)
         if task not in self._core.waiting:
@@ -54,10 +63,12 @@ class WhyWaiting:
         trouble = self._trouble()
         if trouble is not None:
             return trouble
-        running, most = len(self._core.runs), self._core.limits.max_concurrent_tasks
-        if running >= most:
-            return TASK_QUEUED(running=running, most=most)
-        return TASK_STARTING()
+        return self._taken_places() or TASK_STARTING()
+
+    def _taken_places(self) -> Text | None:
+        """Where all places are taken, by how many; None while one is free."""
+        taken, most = self._core.places_taken, self._core.limits.max_concurrent_tasks
+        return TASK_QUEUED(running=taken, most=most) if taken >= most else None
 
     def _awaited_agent(self, run: TaskRun) -> Text | None:
         """What keeps the first node from its work that has a place and no agent."""

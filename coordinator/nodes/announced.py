@@ -14,6 +14,7 @@ class AnnouncedNodes:
     """Every agent is its node."""
 
     trouble: Final = None
+    relies_on_agents: Final = True
 
     def __init__(self, sink: NodeSink) -> None:
         self._sink = sink

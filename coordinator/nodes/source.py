@@ -43,6 +43,10 @@ class NodeSource(Protocol):
     def trouble(self) -> Text | None:
         """Why the nodes may be out of date or are not known yet; None where all is well."""
 
+    @property
+    def relies_on_agents(self) -> bool:
+        """Whether it knows nodes by their agents' word alone, which is then kept for it."""
+
     def announced(self, name: str, labels: Mapping[str, str]) -> None:
         """An agent serves a node and says how it is labelled; told when that is new or changed."""
 

@@ -51,6 +51,8 @@ class _Known(NamedTuple):
 class WatchedNodes:
     """What the API server says, told as differences."""
 
+    relies_on_agents: Final = False
+
     def __init__(self, sink: NodeSink, context: str | None = None) -> None:
         self._sink = sink
         self._context = context

@@ -73,6 +73,10 @@ class VirtualServer:
         """Its wall clock: seconds since 1970."""
         return self._epoch + asyncio.get_running_loop().time()
 
+    def move_clock(self, seconds: float) -> None:
+        """Set its wall clock forward, or back."""
+        self._epoch += seconds
+
     def link(self, name: str) -> Link:
         """The way to it of the program with a name; the same for all its connections."""
         if name not in self._links:

@@ -84,6 +84,7 @@ class FakeEngine:
         self.live: Live = self.fake_live
         self.away: str | None = None
         self.blind: str | None = None
+        self.warns: Text | None = None
         self.waits: str | Text | None = None
         self.all_heads: dict[str, TaskHead] = {}
         self.runs: dict[str, TaskRun] = {}
@@ -141,6 +142,9 @@ class FakeEngine:
 
     def unreadable(self) -> Text | None:
         return _said(self.blind)
+
+    def warning(self) -> Text | None:
+        return self.warns
 
     def not_ready(self) -> Text | None:
         return _said(self.blind or self.away)

@@ -10,6 +10,7 @@ import pytest
 from aiohttp import ClientSession
 from prometheus_client import CollectorRegistry
 
+from common import texts
 from coordinator.api.app import make_app
 from coordinator.event_feed import EventFeed
 from tests.api.conftest import Client
@@ -184,6 +185,10 @@ async def test_health(client: Client, engine: FakeEngine) -> None:
 async def test_readiness(client: Client, engine: FakeEngine) -> None:
     """503 gives the reason."""
     assert (await client.get("/readyz")).status == 200
+    engine.warns = texts.CLOCK_DIFFERS(seconds=864_000)
+    warned = await (await client.get("/readyz")).json()
+    assert (warned["status"], warned["messageCode"]) == ("ok", "clock.differs")
+    assert warned["messageParams"] == {"seconds": 864_000}
     engine.away = "The store is full."
     answer = await client.get("/readyz")
     assert (await problem(answer, 503))["detail"] == "The store is full."

@@ -105,6 +105,19 @@ class Hearsay:
             for b in heard
         )
 
+    def selected(self, head: TaskHead) -> list[str]:
+        """The nodes that a task is for by now, sorted."""
+        wanted = head.spec.node_selector.items()
+        return sorted(name for name, labels in self.nodes.items() if wanted <= labels.items())
+
+    def startable(self, now: float) -> list[str]:
+        """Pending tasks that need not wait for the end of the first look."""
+        return [
+            task
+            for task, (head, _) in self.pending.items()
+            if now >= self.look_ends or (self.selected(head) and task not in self.found)
+        ]
+
     # ── events ──
 
     def take_in(self, event: Event, now: float) -> None:

@@ -25,18 +25,13 @@ from coordinator.core.in_flight import DECIDE_AGAIN_SECONDS, NOTICE_SECONDS
 from coordinator.core.node_run import IN_FLIGHT, OVER, UNSETTLED, NodePhase, NodeRun
 from coordinator.core.run import TaskRun
 from coordinator.core.scheduler import Core, Decision
-from coordinator.core.task import Rollout, TaskHead, TaskStatus
+from coordinator.core.task import Rollout, TaskStatus
 from tests.core.hearsay import Hearsay
 from tests.core.news import News, demand
+from tests.core.place_laws import PlaceLaws, has_candidate, urgency
 from tests.core.world import World
 
 SAME_MOMENT = 1e-6
-
-
-def urgency(entry: tuple[TaskHead, int]) -> tuple[int, int]:
-    """Smaller is more urgent."""
-    head, order = entry
-    return -head.spec.priority, order
 
 
 class Laws:
@@ -45,6 +40,7 @@ class Laws:
     _core: Core
     _said: Hearsay
     _news: News
+    _places: PlaceLaws
 
     def __init__(self) -> None:
         self._begun: defaultdict[str, set[int]] = defaultdict(set)
@@ -70,11 +66,13 @@ class Laws:
         assert self._follower is not None
         self._core, self._said = self._follower._core, self._follower._said
         self._news, self._has_followed = self._follower._news, True
+        self._places = self._follower._places
 
     def _watch(self, world: World, core: Core) -> None:
         self._core = core
         self._said = Hearsay(world.limits.first_look)
         self._news = News()
+        self._places = PlaceLaws(core, self._said, world.limits.max_concurrent_tasks)
         self._agent_wait = world.limits.agent_wait
         self._has_followed = False
 
@@ -99,7 +97,7 @@ class Laws:
             if isinstance(change, AttemptDecided):
                 self._judge_telling(change)
         self._news.judge(self._core, decision.changes)
-        self._judge_places(world, event)
+        self._judge_places(world, event, decision.commands)
         self._judge_holds(event, decision.commands)
 
     # ── commands ──
@@ -154,18 +152,14 @@ class Laws:
         demand(task in said.pending, "only pending tasks start", command)
         demand(not said.settling and said.store_is_open, "not the time to start", command)
         starting = said.pending[task]
-        look_is_over = world.now >= said.look_ends
-        for other, entry in said.pending.items():
-            can_start = look_is_over or (self._selected(entry[0]) and other not in said.found)
-            demand(can_start or other != task, "the first look is waited for", command)
-            if can_start and other != task and other not in said.starting:
-                demand(urgency(starting) < urgency(entry), "the most urgent first", command, other)
-        demand(list(command.nodes) == self._selected(starting[0]), "all that match", command)
+        startable = said.startable(world.now)
+        demand(task in startable, "the first look is waited for", command)
+        for other in startable:
+            if other != task and other not in said.starting:
+                more = urgency(starting) < urgency(said.pending[other])
+                demand(more, "the most urgent first", command, other)
+        demand(list(command.nodes) == said.selected(starting[0]), "all that match", command)
         said.starting.add(task)
-
-    def _selected(self, head: TaskHead) -> list[str]:
-        wanted = head.spec.node_selector.items()
-        return sorted(name for name, labels in self._said.nodes.items() if wanted <= labels.items())
 
     def _judge_finish(self, command: FinishTask) -> None:
         said, task, counts = self._said, command.task, command.counts
@@ -222,7 +216,7 @@ class Laws:
 
     # ── who holds a place ──
 
-    def _judge_places(self, world: World, event: Event) -> None:
+    def _judge_places(self, world: World, event: Event, commands: list[Command]) -> None:
         said = self._said
         demand(self._core.runs.keys() == said.running.keys(), "running tasks are known", event)
         flying = {
@@ -243,6 +237,8 @@ class Laws:
             if not (self._has_followed and said.settling):  # its words to stop reach nobody
                 busy |= self._at_work(world, task)
             demand(len(busy) <= run.spec.batch_size, "never more than batchSize", task, busy)
+        if not said.settling:
+            self._places.judge(event, commands, world.now)
         if not said.settling and said.store_is_open:
             self._judge_idleness(world, {task for task, _ in new})
         self._judge_alarm(world)
@@ -335,10 +331,11 @@ class Laws:
     def _judge_idleness(self, world: World, served: set[str]) -> None:
         """No place stays free that somebody could take, and none goes to the less urgent."""
         cap = world.limits.max_nodes_in_flight
-        runs = sorted(self._said.running, key=lambda task: urgency(self._said.running[task]))
+        held = self._said.running.keys() & self._places.held
+        runs = sorted(held, key=lambda task: urgency(self._said.running[task]))
         for rank, task in enumerate(runs):
             run = self._core.runs[task]
-            if run.in_flight < run.spec.batch_size and _has_candidate(run, world.now):
+            if run.in_flight < run.spec.batch_size and has_candidate(run, world.now):
                 demand(cap and len(self._said.flying) >= cap, "no place stays free", task)
                 demand(not served & set(runs[rank + 1 :]), "the most urgent is served", task)
 
@@ -364,25 +361,7 @@ class Laws:
     # ── the store ──
 
     def _judge_store(self, world: World) -> None:
-        running = 0
         for task, stored in world.store.tasks.items():
-            running += stored.status is TaskStatus.RUNNING
             if stored.status.is_final:
                 end = self._ends.setdefault(task, stored.status)
                 demand(end is stored.status, "finished tasks never change", task)
-        most = world.limits.max_concurrent_tasks
-        demand(running <= most, "never more running tasks than allowed", running)
-
-
-def _has_candidate(run: TaskRun, now: float) -> bool:
-    """Whether a node of a task could begin now, if there is a place."""
-    if any(node.retry_at is not None and node.retry_at <= now for node in run.nodes):
-        return True
-    waiting = next((node for node in run.nodes if node.phase is NodePhase.WAITING), None)
-    if waiting is None:
-        return False
-    before = [node for node in run.nodes[: waiting.index] if node.phase is not NodePhase.REMOVED]
-    if run.spec.rollout is Rollout.ROLLING or not before or before[-1].batch == waiting.batch:
-        return True
-    last = before[-1].batch
-    return all(node.phase not in UNSETTLED for node in run.nodes if node.batch == last)

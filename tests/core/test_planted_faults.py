@@ -9,7 +9,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from common.messages import Outcome
 from common.subjects import AttemptKey
-from coordinator.core import queue, run, scheduler
+from coordinator.core import places, queue, run, scheduler
 from coordinator.core.attempts import Attempt, Attempts
 from coordinator.core.changes import TaskOver
 from coordinator.core.commands import StartTask
@@ -17,6 +17,7 @@ from coordinator.core.events import TaskEnded
 from coordinator.core.fleet import Presence, SilenceClock
 from coordinator.core.in_flight import InFlight
 from coordinator.core.node_run import NodePhase, NodeRun
+from coordinator.core.places import Places, Stand
 from coordinator.core.queue import Queue, Urgency
 from coordinator.core.run import TaskRun
 from coordinator.core.scheduler import Core
@@ -211,15 +212,61 @@ def the_cap_is_not_looked_at(patch: pytest.MonkeyPatch) -> None:
 @planted
 def one_task_too_many(patch: pytest.MonkeyPatch) -> None:
     """Tasks whose start is being stored are not counted."""
+    patch.setattr(Core, "places_taken", property(lambda self: len(self._places)))
 
-    def hasty(self: Core, now: float) -> None:
-        while len(self._runs) < self.limits.max_concurrent_tasks:
-            start: StartTask | None = self._queue.start_next(now)
-            if start is None:
-                return
-            self._commands.append(start)
 
-    patch.setattr(Core, "_start_tasks", hasty)
+@planted
+def who_rests_keeps_its_place(patch: pytest.MonkeyPatch) -> None:
+    """Tasks that only wait for a retry keep others out."""
+    patch.setattr(places, "RESTING_NODES", 0)
+
+
+@planted
+def who_rested_needs_no_place(patch: pytest.MonkeyPatch) -> None:
+    """A retry that is due begins, however many tasks work already."""
+    put = Places._put
+
+    def bold(self: Places, task: str, stand: Stand) -> None:
+        put(self, task, Stand.HOLDS if stand is Stand.QUEUES else stand)
+
+    patch.setattr(Places, "_put", bold)
+
+
+@planted
+def who_rested_is_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """Nobody looks whether a retry is due."""
+    patch.setattr(Places, "next_in_queue", nothing)
+
+
+@planted
+def who_rested_is_first(patch: pytest.MonkeyPatch) -> None:
+    """Going on is more urgent than any start."""
+    start_next = Queue.start_next
+
+    def polite(self: Queue, now: float, before: Urgency | None = None) -> StartTask | None:
+        return start_next(self, now) if before is None else None
+
+    patch.setattr(Queue, "start_next", polite)
+
+
+@planted
+def who_rested_is_last(patch: pytest.MonkeyPatch) -> None:
+    """Any start is more urgent than going on."""
+    start_next = Queue.start_next
+    patch.setattr(Queue, "start_next", lambda self, now, _before=None: start_next(self, now))
+
+
+@planted
+def held_work_of_who_rests_is_not_counted(patch: pytest.MonkeyPatch) -> None:
+    """What an agent holds of a task without a place works beside all the others."""
+    review = Places._review
+
+    def blind(self: Places, task: TaskRun, now: float) -> None:
+        stands = self._stands[task.head.id]
+        if stands is Stand.HOLDS or not task.in_flight:
+            review(self, task, now)
+
+    patch.setattr(Places, "_review", blind)
 
 
 @planted

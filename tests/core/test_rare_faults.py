@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from coordinator.core import scheduler
+from coordinator.core import vanished
 from coordinator.core.attempts import Attempt
 from coordinator.core.in_flight import InFlight
 from coordinator.core.queue import Queue
@@ -39,7 +39,7 @@ def work_without_a_place_is_forgotten_when_a_follower_leads(patch: pytest.Monkey
 @found_by(following.test_a_node_that_vanished_before_the_start_was_read_is_removed)
 def a_follower_forgets_what_vanished_before_a_start(patch: pytest.MonkeyPatch) -> None:
     """A node that another leader chose is waited for, although it is gone."""
-    patch.setattr(scheduler, "REMEMBERED_VANISHED", 0)
+    patch.setattr(vanished, "REMEMBERED", 0)
 
 
 @found_by(

@@ -74,10 +74,12 @@ def reads_of_core(core: Core) -> Iterator[Callable[[], object]]:
     """Every way to read a core."""
     yield lambda: core.leads
     yield lambda: core.in_flight
+    yield lambda: core.places_taken
     for name in NAMES:
         yield lambda name=name: core.runs.get(name)  # type: ignore[misc]
         yield lambda name=name: core.waiting.get(name)  # type: ignore[misc]
         yield lambda name=name: core.ending(name)  # type: ignore[misc]
+        yield lambda name=name: core.awaits_place(name)  # type: ignore[misc]
         for other in NAMES:
             yield lambda a=name, b=other: core.accepted_by(a, b)  # type: ignore[misc]
 
@@ -116,7 +118,7 @@ def test_reading_leaves_the_core_as_it_is(core: Core) -> None:
         assert state_of(core) == before
 
 
-WRITES = {"take_in", "close", "move", "place", "candidate"}
+WRITES = {"take_in", "close", "move", "place", "candidate", "has_work"}
 
 
 def test_every_public_name_of_the_core_is_read_or_known_to_write(core: Core) -> None:
@@ -124,7 +126,7 @@ def test_every_public_name_of_the_core_is_read_or_known_to_write(core: Core) -> 
     public = {name for name in dir(core) if not name.startswith("_")}
     assert public == {
         *("handle", "limits", "runs", "waiting", "fleet"),
-        *("leads", "in_flight", "accepted_by", "ending"),
+        *("leads", "in_flight", "accepted_by", "ending", "places_taken", "awaits_place"),
     }
     methods = {n for n in vars(TaskRun) if not n.startswith("_")} - WRITES
     assert methods == {

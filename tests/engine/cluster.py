@@ -24,8 +24,10 @@ from coordinator.engine.end_notifications import Deliverer
 from coordinator.engine.leader import Leader, LeaderSettings
 from coordinator.engine.live import LiveChanges
 from coordinator.engine.loop import Clock
+from coordinator.engine.persistence import Persistently
 from coordinator.engine.replica import Context, Replica
 from coordinator.engine.service import Service
+from coordinator.engine.store_clock import StoreClock
 from coordinator.engine.webhooks import Look
 from coordinator.lease import Lease
 from coordinator.nodes.announced import AnnouncedNodes
@@ -54,16 +56,26 @@ class Delivered(Deliverer):
 class Coordinator:
     """One coordinator: what ``main`` wires, without HTTP."""
 
-    def __init__(self, cluster: Cluster, name: str, bus: VirtualBus, limits: Limits) -> None:
+    def __init__(
+        self, cluster: Cluster, name: str, bus: VirtualBus, limits: Limits, ahead: float
+    ) -> None:
         loop = asyncio.get_running_loop()
         self.name = name
         self.bus = bus
         self.poison: list[str] = []
         self.service = Service(LiveChanges())
         self._rng = random.Random(f"{cluster.seed}/{name}/{loop.time()}")
+
+        def wall() -> float:
+            return EPOCH + loop.time() + ahead
+
+        clock = Clock(wall, loop.time)
+        self.store_clock = StoreClock(bus, clock, wall)
+        self.service.watch_clock(self.store_clock)
         self._context = Context(
             bus=bus,
-            clock=Clock(lambda: EPOCH + loop.time(), loop.time),
+            clock=clock,
+            store_clock=self.store_clock,
             rng=self._rng,
             live=self.service.live,
             new_source=AnnouncedNodes,
@@ -84,6 +96,8 @@ class Coordinator:
         ]
 
     async def _serve(self) -> None:
+        await Persistently(self._rng)(self.store_clock.begin)
+
         def new_leader(replica: Replica, epoch: int) -> Leader:
             return Leader(self._context, replica, epoch, self._webhooks, self._settings)
 
@@ -176,10 +190,12 @@ class Cluster:
         self._buses += 1
         return await VirtualBus.connect(self.server, f"{name}-{self._buses}", seed=self.seed)
 
-    async def coordinator(self, name: str = "c1", **limits: Any) -> Coordinator:
-        """Start one, and wait until it can answer if it is to lead."""
+    async def coordinator(
+        self, name: str = "c1", *, ahead: float = 0.0, **limits: Any
+    ) -> Coordinator:
+        """Start one on a machine whose clock is so many seconds ahead."""
         wanted = Limits(**{"first_look": 1.0, "agent_wait": 30.0} | limits)
-        coordinator = Coordinator(self, name, await self._connect(name), wanted)
+        coordinator = Coordinator(self, name, await self._connect(name), wanted, ahead)
         self.coordinators.append(coordinator)
         coordinator.start()
         return coordinator

@@ -26,6 +26,21 @@ from tests.engine.stored import HEADS_STREAM, OTHER, TASK, Table, bus_in_memory,
 RETENTION = 600.0
 
 
+class LoopTime:
+    """Time that counts as it passes."""
+
+    def now(self) -> float:
+        """Seconds since 1970."""
+        return now()
+
+    def unseen(self, since: float) -> float:
+        """All of it was seen."""
+        return 0.0 * since
+
+    async def note(self) -> None:
+        """Nothing to note."""
+
+
 class Written(Store):
     """A store that keeps the order of what is removed; answers to deletes can be lost."""
 
@@ -60,7 +75,7 @@ class Cleaning:
         self.janitor = Janitor(
             store=self.store,
             tasks=self.table,
-            clock=now,
+            time=LoopTime(),
             retention_seconds=RETENTION,
             persistently=Persistently(random.Random(1)),
         )

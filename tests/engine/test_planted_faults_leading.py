@@ -331,7 +331,7 @@ def the_janitor_forgets_before_it_deletes(patch: pytest.MonkeyPatch) -> None:
 
     async def hasty(self: Janitor) -> None:
         for stored in self._tasks:
-            if self._expires(stored) <= self._clock():
+            if self._expires(stored) <= self._time.now():
                 self._tasks.forget(stored.head.id)
                 await self._store.delete_head(stored)
                 await self._store.purge_task(stored.head.id, stored.head.key)
@@ -346,7 +346,7 @@ def the_rest_goes_before_the_head(patch: pytest.MonkeyPatch) -> None:
 
     async def backwards(self: Janitor) -> None:
         for stored in self._tasks:
-            if self._expires(stored) <= self._clock():
+            if self._expires(stored) <= self._time.now():
                 await self._store.purge_task(stored.head.id, stored.head.key)
         await remove(self)
 

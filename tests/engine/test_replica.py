@@ -29,6 +29,7 @@ from coordinator.core.task import TaskStatus
 from coordinator.engine.live import LiveChanges
 from coordinator.engine.loop import Clock, Observer
 from coordinator.engine.replica import Context, Replica
+from coordinator.engine.store_clock import StoreClock
 from coordinator.nodes.announced import AnnouncedNodes
 from coordinator.snapshots import Transfer
 from coordinator.store import Store
@@ -73,9 +74,11 @@ class Followed:
         self.poison: list[str] = []
         self.live = LiveChanges()
         self.events: list[Event] = []
+        clock = Clock(world.server.now, loop.time)
         context = Context(
             bus=bus,
-            clock=Clock(world.server.now, loop.time),
+            clock=clock,
+            store_clock=StoreClock(bus, clock, world.server.now),
             rng=random.Random(1),
             live=self.live,
             new_source=AnnouncedNodes,

@@ -1,0 +1,180 @@
+"""Which running tasks hold one of the places of which ``max_concurrent_tasks`` gives so many.
+
+A task with nothing in flight and nothing due gives its place back. When a retry is due it queues
+for one again, beside the pending tasks and by the same urgency. Work that an agent holds already
+has a place, whatever the limit.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from bisect import bisect_left, insort
+from collections.abc import Iterator, Mapping
+from enum import Enum, auto
+from typing import NamedTuple
+
+from coordinator.core.run import TaskRun
+from coordinator.core.timers import Reconsider, Timers
+
+RESTING_NODES = 100_000
+"""Nodes of all tasks that rest: each is kept in memory, and more tasks begin meanwhile."""
+LEAST_NODES = 100
+"""A task that rests counts as so many at least, because it costs something by itself."""
+
+Rank = tuple[int, int]
+"""The order in which tasks get what they need; the smallest is the most urgent."""
+
+
+class Stand(Enum):
+    """Where a running task is between two places."""
+
+    HOLDS = auto()
+    QUEUES = auto()
+    """Something is due, and it has no place for it."""
+    RESTS = auto()
+    """Every node that is not over waits for a retry."""
+    OVER = auto()
+    """Nothing is left to do but to store its end, which needs no place."""
+
+
+class Ranked(NamedTuple):
+    """A task and its urgency; the most urgent first."""
+
+    rank: Rank
+    task: str
+
+
+class Places:
+    """Who holds a place, who queues for one and who rests; of running tasks only."""
+
+    def __init__(self, runs: Mapping[str, TaskRun], timers: Timers) -> None:
+        self._runs = runs
+        self._timers = timers
+        self._ranks: dict[str, Ranked] = {}
+        self._stands: dict[str, Stand] = {}
+        self._holding: list[Ranked] = []
+        self._queue: list[Ranked] = []
+        self._resting_nodes = 0
+        self._retries: list[tuple[float, str]] = []
+        """When which task that rests may have something to do; entries may be out of date."""
+        self._touched: dict[str, None] = {}
+        """Tasks that may have to stand elsewhere since the last review."""
+        self._over: dict[str, None] = {}
+        """Tasks of which no node has anything left to do."""
+
+    # ── what is so ──
+
+    def __len__(self) -> int:
+        return len(self._holding)
+
+    def holding(self) -> Iterator[TaskRun]:
+        """Tasks that hold a place, the most urgent first."""
+        return iter([self._runs[task] for _, task in self._holding])
+
+    def over(self) -> Iterator[TaskRun]:
+        """Tasks whose end is to be stored."""
+        return iter([self._runs[task] for task in self._over])
+
+    def next_in_queue(self) -> Ranked | None:
+        """The most urgent task that has something to do and no place."""
+        return self._queue[0] if self._queue else None
+
+    def queues(self, task: str) -> bool:
+        """Whether a running task has something to do and no place."""
+        return self._stands.get(task) is Stand.QUEUES
+
+    # ── tasks come and go ──
+
+    def add(self, task: str, rank: Rank) -> None:
+        """A task runs; it has had its place since its start was asked for."""
+        self._ranks[task] = Ranked(rank, task)
+        self._enter(task, Stand.HOLDS)
+        self.touch(task)
+
+    def take_over(self) -> None:
+        """What ran under another leader goes on, even more of it than may run by now.
+
+        Only who had nothing but retries to wait for had no place, and queues when one is due.
+        """
+        for task, run in self._runs.items():
+            if not (run.in_flight or run.is_over or run.has_work(-math.inf)):
+                self._put(task, Stand.QUEUES)
+            self.touch(task)
+
+    def remove(self, task: str) -> None:
+        """A task runs no more."""
+        self._leave(task)
+        del self._stands[task], self._ranks[task]
+        self._touched.pop(task, None)
+        self._over.pop(task, None)
+
+    def give(self, task: str) -> None:
+        """A task that queues gets a place."""
+        self._put(task, Stand.HOLDS)
+
+    def touch(self, task: str) -> None:
+        """A node of a task has moved: look at it in the next review."""
+        self._touched[task] = None
+
+    # ── where tasks stand ──
+
+    def review(self, now: float) -> None:
+        """Put every task where it stands by now."""
+        while self._retries and self._retries[0][0] <= now:
+            self.touch(heapq.heappop(self._retries)[1])
+        touched, self._touched = self._touched, {}
+        for task in touched:
+            if (run := self._runs.get(task)) is not None:
+                self._review(run, now)
+
+    def _review(self, run: TaskRun, now: float) -> None:
+        task = run.head.id
+        holds = self._stands[task] is Stand.HOLDS
+        if run.is_over:
+            self._over[task] = None
+        if holds and (run.in_flight or run.is_over):
+            return
+        if run.in_flight:
+            self._put(task, Stand.HOLDS)
+        elif run.is_over:
+            self._put(task, Stand.OVER)
+        elif not run.has_work(now):
+            self._rest(run)
+        elif not holds:
+            self._put(task, Stand.QUEUES)
+
+    def _rest(self, run: TaskRun) -> None:
+        task, due = run.head.id, run.next_retry()
+        holds = self._stands[task] is Stand.HOLDS
+        if due is None or (holds and self._resting_nodes + _cost(run) > RESTING_NODES):
+            return
+        self._put(task, Stand.RESTS)
+        heapq.heappush(self._retries, (due, task))
+        self._timers.at(due, Reconsider())
+
+    def _put(self, task: str, stand: Stand) -> None:
+        if self._stands[task] is not stand:
+            self._leave(task)
+            self._enter(task, stand)
+
+    def _enter(self, task: str, stand: Stand) -> None:
+        self._stands[task] = stand
+        if stand is Stand.HOLDS:
+            insort(self._holding, self._ranks[task])
+        elif stand is Stand.QUEUES:
+            insort(self._queue, self._ranks[task])
+        elif stand is Stand.RESTS:
+            self._resting_nodes += _cost(self._runs[task])
+
+    def _leave(self, task: str) -> None:
+        stand = self._stands[task]
+        if stand is Stand.RESTS:
+            self._resting_nodes -= _cost(self._runs[task])
+        elif stand is not Stand.OVER:
+            ranked = self._holding if stand is Stand.HOLDS else self._queue
+            del ranked[bisect_left(ranked, self._ranks[task])]
+
+
+def _cost(run: TaskRun) -> int:
+    return max(LEAST_NODES, len(run.nodes))

@@ -7,6 +7,7 @@ one another. Times are absent on purpose: no agent's clock is ever used, only me
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated
 
@@ -47,6 +48,11 @@ Reference = Annotated[str, Meta(max_length=1280)]
 # What an agent says that it holds goes back to it in a command, so it has to fit into one.
 TaskId = Annotated[str, Meta(pattern=rf"^{TASK_ID}\Z")]
 AttemptNumber = Annotated[int, Meta(ge=1, le=ATTEMPTS)]
+
+
+def total_bytes(numbers: Iterable[int]) -> int:
+    """The sum of numbers of bytes, which is no greater than any single one may be."""
+    return min(sum(numbers), MOST_BYTES)
 
 
 def within_bytes(number: int | None) -> int | None:

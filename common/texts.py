@@ -155,6 +155,15 @@ AGENT_DIED = Template("agent.died", "{times} runs of the agent ended while they 
 # ── outcomes that say nothing by themselves ──────────────────────────────────────────────────
 
 OUTCOME_UNDECODABLE = Template("outcome.undecodable", "The stored outcome cannot be decoded.")
+LIST_DAMAGED = Template(
+    "task.listDamaged", "The stored list of the task's nodes cannot be read: {why}."
+)
+NODE_NOT_SHOWN = Template(
+    "node.notShown", "Node {node} cannot be shown, because of a fault; the log tells more."
+)
+TASK_NOT_SHOWN = Template(
+    "task.notShown", "Not all of this task can be shown, because of a fault; the log tells more."
+)
 OUTCOME_INCOMPLETE = Template("outcome.incomplete", "The outcome does not name every image.")
 
 # ── tasks: why one waits, or ended as it did ─────────────────────────────────────────────────

@@ -67,6 +67,12 @@ class Metrics:
         self._poison = Counter(
             "ips_undecodable_messages", "Messages that were none", ["kind"], registry=registry
         )
+        self._faults = Counter(
+            "ips_faults",
+            "Faults of one task, or of one who looks on, that ended nothing else",
+            ["part"],
+            registry=registry,
+        )
         active = Gauge("ips_active_tasks", "Tasks that are running", registry=registry)
         active.set_function(active_tasks)
         self._counted: dict[str, int] = {}
@@ -86,6 +92,10 @@ class Metrics:
     def poison(self, kind: str) -> None:
         """A message could not be understood."""
         self._poison.labels(kind).inc()
+
+    def fault(self, part: str) -> None:
+        """Something failed that ends nothing else."""
+        self._faults.labels(part).inc()
 
     def observe(self, event: Event, decision: Decision) -> None:
         """Count what the core was told and what it made of it."""

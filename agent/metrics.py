@@ -16,6 +16,9 @@ from agent.notices import (
     DiskMeasured,
     MessageRejected,
     Notice,
+    OutcomeCut,
+    OutcomeSetAside,
+    OutcomeUnreadable,
     SpoolRefused,
     SpoolUnreadable,
 )
@@ -66,6 +69,12 @@ class Metrics:
             ("kind",),
             registry=registry,
         )
+        self.too_large = Counter(
+            "ips_agent_too_large_results",
+            "Outcomes that no message could hold as they were, by what became of them.",
+            ("result",),
+            registry=registry,
+        )
         self.disk_free = Gauge(
             "ips_agent_image_disk_free_bytes",
             "Free space of the file system that holds the images.",
@@ -105,8 +114,12 @@ class MetricsObserver:
         match notice:
             case MessageRejected(kind):
                 self._metrics.poison.labels(kind).inc()
-            case SpoolUnreadable() | SpoolRefused():
+            case SpoolUnreadable() | SpoolRefused() | OutcomeUnreadable():
                 self._metrics.spool_failures.inc()
+            case OutcomeCut():
+                self._metrics.too_large.labels("cut").inc()
+            case OutcomeSetAside():
+                self._metrics.too_large.labels("dropped").inc()
             case DiskMeasured(disk):
                 self._metrics.disk_free.set(disk.free_bytes)
                 self._metrics.disk_total.set(disk.total_bytes)

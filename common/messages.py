@@ -37,7 +37,8 @@ Count = Annotated[int, Meta(ge=0, le=MOST_BYTES)]
 Seconds = Annotated[float, Meta(ge=0.0, le=1e9)]
 Epoch = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Digest = Annotated[str, Meta(max_length=256)]
-Name = Annotated[str, Meta(max_length=256)]
+NAME_LIMIT = 256
+Name = Annotated[str, Meta(max_length=NAME_LIMIT)]
 """What something calls itself: a program, a version, a platform."""
 LabelText = Annotated[str, Meta(max_length=317)]
 """A label's key (a DNS name of 253, a slash and 63) or its value."""

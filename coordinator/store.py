@@ -176,10 +176,17 @@ class Store:
             raise self._damaged(f"{head.id}.{name}", why)
         return nodes
 
-    async def load_list(self, task: str, name: str) -> list[str]:
-        """A stored list, in its order.
+    async def load_named(self, task: str) -> list[str]:
+        """The ``nodeNames`` of a task that was created with some. Raises TaskDamaged."""
+        names = await self.load_list(task, NAMED)
+        if not names:
+            raise self._damaged(f"{task}.{NAMED}", "it is not there")
+        return names
 
-        Raises TaskDamaged where it is not there, or not as it was stored.
+    async def load_list(self, task: str, name: str) -> list[str]:
+        """A stored list, in its order; empty where there is none.
+
+        Raises TaskDamaged where it is not as it was stored.
         """
         chunks: dict[int, list[str]] = {}
         async for entries in self._lists.entries(f"{task}.{name}.*"):
@@ -190,7 +197,7 @@ class Store:
                 else:
                     chunks[int(number)] = self._names_of(entry)
         nodes = [node for number in sorted(chunks) for node in chunks[number]]
-        if not chunks or max(chunks) + 1 > len(chunks):
+        if len(chunks) <= max(chunks, default=-1):
             raise self._damaged(f"{task}.{name}", "a part of it is missing")
         if len(set(nodes)) < len(nodes):
             raise self._damaged(f"{task}.{name}", "it names a node twice")

@@ -23,7 +23,7 @@ from coordinator.engine.persistence import Persistently
 from coordinator.engine.progress_board import ProgressBoard
 from coordinator.port import NoSuchTask, StoreAway, TaskDamaged
 from coordinator.snapshots import Snapshot
-from coordinator.store import NAMED, StoredHead
+from coordinator.store import StoredHead
 
 OUTCOMES_AT_A_TIME = 100
 Spawn = Callable[[Coroutine[Any, Any, None]], None]
@@ -35,11 +35,11 @@ OnDamage = Callable[[str, Text], None]
 class Lists(Protocol):
     """What is needed of the store."""
 
-    async def load_list(self, task: str, name: str) -> list[str]:
-        """A stored list of node names. Raises BusError, TaskDamaged."""
+    async def load_named(self, task: str) -> list[str]:
+        """The ``nodeNames`` of a task that was created with some. Raises BusError, TaskDamaged."""
 
     async def load_nodes(self, head: TaskHead) -> list[str]:
-        """The nodes of a started task. Raises as ``load_list``."""
+        """The nodes of a started task. Raises BusError, TaskDamaged."""
 
     def load_outcomes(self, task: str, upto: int) -> AsyncIterator[OutcomeStored]:
         """The outcomes of one task up to a sequence, in order. Raises BusError."""
@@ -166,7 +166,7 @@ class TaskTable:
         if head is None or not head.spec.names_nodes:
             return None
         try:
-            return await self._store.load_list(task_id, NAMED)
+            return await self._store.load_named(task_id)
         except BusError as why:
             raise StoreAway(STORE_UNUSABLE(why=why.cause)) from why
 
@@ -265,7 +265,7 @@ class TaskTable:
         """
         if head.status is TaskStatus.RUNNING:
             return await self._store.load_nodes(head)
-        return await self._store.load_list(head.id, NAMED) if head.spec.names_nodes else None
+        return await self._store.load_named(head.id) if head.spec.names_nodes else None
 
     async def read_anew(self, task: str) -> None:
         """Learn what became of a swap that was not answered, as soon as the store says so."""

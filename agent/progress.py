@@ -17,8 +17,11 @@ from agent.bus import Publisher
 from agent.ledger import Ledger
 from common import subjects
 from common.bus import NotConnected
-from common.messages import MOST_HOLDS, AttemptProgress, Progress
+from common.messages import AttemptProgress, Progress
 from common.subjects import MAX_MESSAGE_BYTES, AgentAddress
+
+ATTEMPTS_IN_ONE = 4
+"""Attempts in one message; fewer where their names are long."""
 
 
 class ProgressReporter:
@@ -54,8 +57,9 @@ class ProgressReporter:
         changed = [report for key, report in now.items() if self._reported.get(key) != report]
         self._reported = now
         with suppress(NotConnected):
-            for message in messages_of(changed):
-                self._publisher.publish(self._subject, message)
+            for first in range(0, len(changed), ATTEMPTS_IN_ONE):
+                for message in messages_of(changed[first : first + ATTEMPTS_IN_ONE]):
+                    self._publisher.publish(self._subject, message)
 
 
 def messages_of(reports: Sequence[AttemptProgress]) -> Iterator[bytes]:
@@ -66,7 +70,7 @@ def messages_of(reports: Sequence[AttemptProgress]) -> Iterator[bytes]:
     if not reports:
         return
     whole = msgspec.json.encode(Progress(attempts=list(reports)))
-    if len(whole) <= MAX_MESSAGE_BYTES and len(reports) <= MOST_HOLDS:
+    if len(whole) <= MAX_MESSAGE_BYTES:
         yield whole
     elif len(reports) > 1:
         half = len(reports) // 2

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from common import subjects
@@ -124,8 +124,16 @@ def _searched(examples: int) -> Callable[[Callable[..., None]], Callable[..., No
 ATTACKS: Final = st.lists(_attacks(), min_size=1, max_size=8)
 
 
+DEEPEST: Final = b'{"x":' + b"[" * 10_000
+HUGE_SIZE: Final = (
+    b'{"images":[{"image":"v","state":"pulled","bytes":4611686018427387904}],"seconds":1e9}'
+)
+
+
 @_searched(15)
 @given(attacks=ATTACKS)
+@example(attacks=[("outcome 1", DEEPEST), (f"$KV.{subjects.TASKS_BUCKET}.{STRANGER}", DEEPEST)])
+@example(attacks=[("outcome 1", HUGE_SIZE), (subjects.heartbeat(*GHOST), DEEPEST)])
 def test_a_coordinator(attacks: list[Attack]) -> None:
     """Every other task goes on, is shown and told of, now and after a restart."""
     virtual(_all_is_well_after)(attacks)
@@ -179,6 +187,7 @@ COMMANDS: Final = st.lists(
 
 @_searched(15)
 @given(commands=COMMANDS)
+@example(commands=[DEEPEST, b'{"kind":"assign","epoch":1,"attempt":1000000000}'])
 def test_an_agent(commands: list[bytes]) -> None:
     """It goes on, and what it says of itself and stores can be read by everybody."""
     virtual(_agent_lives_after)(commands)

@@ -172,7 +172,7 @@ STRANGE: Final = {
 
 
 @pytest.mark.parametrize("subject", STRANGE.values(), ids=STRANGE)
-@pytest.mark.parametrize("data", [DEEP, b"{}", b"\xff"], ids=["deep", "empty", "no text"])
+@pytest.mark.parametrize("data", [DEEP, b"{}"], ids=["deep", "empty"])
 def test_strange_names(subject: str, data: bytes) -> None:
     """Records of strangers, under names that no record of ours has, change nothing at all."""
 
@@ -181,8 +181,8 @@ def test_strange_names(subject: str, data: bytes) -> None:
         async with Cluster() as cluster:
             work = await in_use(cluster)
             stored = cluster.server.jetstream.streams["KV_IPS_LISTS"]._places
-            names = [record.subject.split(".")[3] for record in stored if record is not None]
-            chosen = next(name for name in names if name.startswith("nodes"))
+            keys = [record.subject for record in stored if record is not None]
+            chosen = next(key.split(".")[3] for key in keys if f"{work.running}.nodes" in key)
             written_to = subject.format(running=work.running, list=chosen)
             await cluster.observer.store(written_to, data, expect_last=None)
             await _goes_on(cluster, work, "")

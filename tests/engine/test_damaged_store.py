@@ -70,7 +70,7 @@ async def in_use(cluster: Cluster) -> Work:
     running = await cluster.create(leader, spec("a", "b", batch_size=1))
     named = await cluster.create(leader, spec("c"), ("n1", "n2"))
     pending = await cluster.create(leader, spec("d"), ("n2",))
-    await asyncio.sleep(50.0)
+    await asyncio.sleep(25.0)
     await leader.kill()
     return Work(over, running, named, pending)
 

@@ -69,9 +69,9 @@ class Metrics:
             ("kind",),
             registry=registry,
         )
-        self.too_large = Counter(
-            "ips_agent_too_large_results",
-            "Outcomes that no message could hold as they were, by what became of them.",
+        self.unfit = Counter(
+            "ips_agent_unfit_results",
+            "Outcomes that are too large for a message, or files that are none.",
             ("result",),
             registry=registry,
         )
@@ -114,12 +114,14 @@ class MetricsObserver:
         match notice:
             case MessageRejected(kind):
                 self._metrics.poison.labels(kind).inc()
-            case SpoolUnreadable() | SpoolRefused() | OutcomeUnreadable():
+            case SpoolUnreadable() | SpoolRefused():
                 self._metrics.spool_failures.inc()
             case OutcomeCut():
-                self._metrics.too_large.labels("cut").inc()
+                self._metrics.unfit.labels("cut").inc()
             case OutcomeSetAside():
-                self._metrics.too_large.labels("dropped").inc()
+                self._metrics.unfit.labels("dropped").inc()
+            case OutcomeUnreadable():
+                self._metrics.unfit.labels("unreadable").inc()
             case DiskMeasured(disk):
                 self._metrics.disk_free.set(disk.free_bytes)
                 self._metrics.disk_total.set(disk.total_bytes)

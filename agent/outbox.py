@@ -70,8 +70,7 @@ def _with_short_messages(outcome: Outcome) -> Outcome:
 
 def _without_messages(outcome: Outcome) -> Outcome:
     images = [
-        replace(image, message=None, message_code="", message_params={})
-        for image in outcome.images
+        replace(image, message=None, message_code="", message_params={}) for image in outcome.images
     ]
     return replace(outcome, images=images)
 

@@ -36,8 +36,8 @@ from coordinator.engine.replica import Context, Replica
 from coordinator.engine.service import Service
 from coordinator.engine.webhooks import Webhooks, new_http_session
 from coordinator.event_feed import EventFeed
-from coordinator.lease import Lease
 from coordinator.faults import Faults
+from coordinator.lease import Lease
 from coordinator.metrics import Metrics
 from coordinator.nodes.announced import AnnouncedNodes
 from coordinator.nodes.source import FailureSink, NewSource, NodeSource

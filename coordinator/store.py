@@ -331,7 +331,7 @@ class Store:
         return StoredHead(head, entry.revision)
 
     def _heads_or_gone(self, entries: Iterable[Entry]) -> Iterable[StoredHead | Gone]:
-        """What can be read. A head that cannot is left alone: a newer version may have written it."""
+        """What can be read. A head that cannot is left: a newer version may have written it."""
         for entry in entries:
             found = Gone(entry.key, entry.revision) if entry.value is None else self._head_of(entry)
             if found is not None:

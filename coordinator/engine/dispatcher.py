@@ -101,7 +101,7 @@ class Dispatcher:
         except NotConnected:
             self._feed(AssignmentUnanswered(key, instance))
         except ValueError as why:  # too large for a message, or no subject: this task's own fault
-            log.error("work cannot be sent", task=key.task, node=key.node, why=str(why))
+            log.failure("work cannot be sent", why, task=key.task, node=key.node)
             self._feed(AssignmentUnanswered(key, instance))
 
     def _event_for(self, command: Assign, answer: bytes | BusError) -> Event:

@@ -21,7 +21,7 @@ def values(shape: Any) -> st.SearchStrategy[Any]:
     return _values(inspect.type_info(shape))
 
 
-def _values(kind: inspect.Type) -> st.SearchStrategy[Any]:
+def _values(kind: inspect.Type) -> st.SearchStrategy[Any]:  # noqa: C901, PLR0911 -- a table
     match kind:
         case inspect.IntType(ge=least, le=most):
             return st.integers(least, most)
@@ -55,7 +55,9 @@ def _struct(kind: inspect.StructType) -> st.SearchStrategy[Any]:
     return st.fixed_dictionaries(required | tag, optional=optional)
 
 
-def unbounded(kind: inspect.Type, where: str = "$") -> Iterator[str]:
+def unbounded(  # noqa: C901, PLR0912 -- a table of the kinds of types
+    kind: inspect.Type, where: str = "$"
+) -> Iterator[str]:
     """Where a type takes a number, a text or a collection of any size."""
     match kind:
         case inspect.IntType() | inspect.FloatType():

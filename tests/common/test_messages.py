@@ -26,6 +26,7 @@ EVERY = [
 ]
 TASK = "task-20260116-151234-a1b2c3d4"
 
+
 @pytest.mark.parametrize("kind", EVERY)
 @settings(max_examples=20)
 @given(data=st.data())

@@ -116,9 +116,7 @@ async def _ends_well(cluster: Cluster, coordinator: Coordinator, task: str) -> N
 
 
 def _searched(examples: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    return settings(
-        max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck)
-    )
+    return settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 ATTACKS: Final = st.lists(_attacks(), min_size=1, max_size=8)

@@ -133,7 +133,9 @@ def every_place() -> list[tuple[str, int]]:
     async def look() -> None:
         async with Cluster() as cluster:
             await in_use(cluster)
-            found.extend((stream, place) for stream in STREAMS for place in records(cluster, stream))
+            found.extend(
+                (stream, place) for stream in STREAMS for place in records(cluster, stream)
+            )
 
     look()
     return found

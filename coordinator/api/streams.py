@@ -117,12 +117,12 @@ class Streams:
     def _fleet_frame(self, names: Collection[str]) -> bytes:
         shown, gone = [], []
         for name in sorted(names):
+            node = self._engine.nodes.get(name)
+            if node is None:
+                gone.append(name)
+                continue
             with self._faults.kept("node view"):
-                node = self._engine.nodes.get(name)
-                if node is None:
-                    gone.append(name)
-                else:
-                    shown.append(views.fleet_node(node))
+                shown.append(views.fleet_node(node))
         return frame("agents", encode(LiveAgents(nodes=shown, gone=gone)))
 
     def _task_frame(self, task: str, names: Collection[str]) -> bytes | None:

@@ -193,7 +193,7 @@ class Store:
             for entry in entries:
                 number = entry.key.rpartition(".")[2]
                 if _CHUNK.fullmatch(number) is None:
-                    self._fault("list", entry.key, "its name is no number of a chunk")
+                    self._note("list", entry.key, "its name is no number of a chunk")
                 else:
                     chunks[int(number)] = self._names_of(entry)
         nodes = [node for number in sorted(chunks) for node in chunks[number]]
@@ -214,7 +214,7 @@ class Store:
         return names
 
     def _damaged(self, key: str, why: str) -> TaskDamaged:
-        self._fault("list", key, why)
+        self._note("list", key, why)
         return TaskDamaged(LIST_DAMAGED(why=why))
 
     # ── keys ──
@@ -313,7 +313,7 @@ class Store:
 
     # ── what is stored, read ──
 
-    def _fault(self, kind: str, key: str, why: str) -> None:
+    def _note(self, kind: str, key: str, why: str) -> None:
         self._on_fault(kind)
         poison.warning(kind, "a stored record cannot be read", key=clip(key), why=clip(why))
 
@@ -323,10 +323,10 @@ class Store:
         try:
             head = _decode_head(entry.value)
         except NOT_DECODABLE as why:
-            self._fault("head", entry.key, str(why))
+            self._note("head", entry.key, str(why))
             return None
         if head.id != entry.key:
-            self._fault("head", entry.key, "it is that of another task")
+            self._note("head", entry.key, "it is that of another task")
             return None
         return StoredHead(head, entry.revision)
 
@@ -341,7 +341,7 @@ class Store:
         try:
             return None if entry.value is None else _decode_key(entry.value)
         except NOT_DECODABLE as why:
-            self._fault("key", entry.key, str(why))
+            self._note("key", entry.key, str(why))
             return None
 
     def _outcomes(self, records: Iterable[Record], *, live: bool) -> Iterable[OutcomeStored]:
@@ -352,7 +352,7 @@ class Store:
             try:
                 outcome = _decode_outcome(record.data)
             except NOT_DECODABLE as why:
-                self._fault("outcome", record.subject, str(why))
+                self._note("outcome", record.subject, str(why))
                 outcome = UNDECODABLE
             yield OutcomeStored(key, outcome, record.seq, record.time, live=live)
 

@@ -13,9 +13,10 @@ import asyncio
 import random
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
+from msgspec import Meta
 
 from common import subjects
 from common.bus import BusError, Conflict, KeyValue
@@ -36,11 +37,11 @@ KEY = "leader"
 class Claim(msgspec.Struct, frozen=True):
     """What the key says of its holder."""
 
-    owner: str
+    owner: Annotated[str, Meta(max_length=256)]
     """Who it is over all its restarts (``DataDir.owner``)."""
-    process: str
+    process: Annotated[str, Meta(max_length=256)]
     """Random for each process."""
-    name: str
+    name: Annotated[str, Meta(max_length=256)]
     """For people."""
 
 
@@ -91,6 +92,8 @@ class Lease:
         self._revision = 0
         self._held_since = -float("inf")
         """When the renewal that is known to have worked was begun, by ``clock``."""
+        self._unreadable: tuple[int, float] = (0, 0.0)
+        """The revision of a claim that nobody understands, and when it was first seen."""
 
     @property
     def held(self) -> bool:
@@ -123,7 +126,7 @@ class Lease:
             if entry is None:
                 return await self._bucket.create(KEY, self._value, ttl=self._times.ttl)
             claim = _read(entry)
-            if claim.owner == self._claim.owner:
+            if claim.owner == self._claim.owner or self._is_nobodys(claim, entry.revision):
                 return await self._renew(entry.revision)
         except Conflict:
             return None  # another one was faster; its name is learnt the next time
@@ -131,6 +134,17 @@ class Lease:
             log.info("another coordinator leads", holder=claim.name)
         self.holder = claim.name
         return None
+
+    def _is_nobodys(self, claim: Claim, revision: int) -> bool:
+        """Whether a claim cannot be read and was not renewed for as long as any lease lives.
+
+        Whoever wrote it gave it no time to live: without this nobody would ever lead again.
+        """
+        if claim.process:
+            return False
+        if self._unreadable[0] != revision:
+            self._unreadable = revision, self._clock()
+        return self._clock() - self._unreadable[1] > self._times.ttl
 
     async def lost(self) -> None:
         """Keep it alive; return when it is lost: this one leads only while this is awaited.

@@ -13,6 +13,7 @@ from random import Random
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from agent.bus import Publisher
 from agent.ledger import Ledger
@@ -20,8 +21,15 @@ from agent.notices import DiskMeasured, Notice, RuntimeConnected, RuntimeDisconn
 from agent.runtime.protocol import Runtime, RuntimeAway, RuntimeFacts
 from common import subjects
 from common.bus import NotConnected
-from common.messages import Heartbeat
-from common.subjects import AgentAddress
+from common.messages import (
+    MOST_HOLDS,
+    MOST_PULLS,
+    NAME_LIMIT,
+    Heartbeat,
+    ImageDisk,
+    within_bytes,
+)
+from common.subjects import MAX_MESSAGE_BYTES, AgentAddress
 from common.version import VERSION
 
 JITTER: Final = 0.2
@@ -117,6 +125,7 @@ class Heartbeats:
     def _notify_changes(self) -> None:
         """Say once that the runtime is there or not: a probe that fails shows nobody why."""
         facts = self._facts
+        disk = None if facts is None else bounded(facts.image_disk)
         notice: Notice
         if facts is None:
             notice = RuntimeDisconnected(self._why_away)
@@ -125,14 +134,14 @@ class Heartbeats:
         if notice != self._noticed:
             self._noticed = notice
             self._notify(notice)
-        if facts is not None and facts.image_disk is not None:
-            self._notify(DiskMeasured(facts.image_disk))
+        if disk is not None:
+            self._notify(DiskMeasured(disk))
 
     def _send(self, *, leaving: bool = False) -> None:
         self._begun = True
         if not self._left:
             with suppress(NotConnected):
-                self._publisher.publish(self._subject, msgspec.json.encode(self._message(leaving)))
+                self._publisher.publish(self._subject, fitting(self._message(leaving)))
 
     def _message(self, leaving: bool) -> Heartbeat:
         facts = self._facts or RuntimeFacts(runtime="", platform="")
@@ -140,12 +149,30 @@ class Heartbeats:
         return Heartbeat(
             labels=self._labels,
             agent_version=VERSION,
-            runtime=facts.runtime,
+            runtime=facts.runtime[:NAME_LIMIT],
             driver=self._runtime.driver,
-            platform=facts.platform,
-            image_disk=facts.image_disk,
-            pulling=self._ledger.pulling,
-            holds=holds,
+            platform=facts.platform[:NAME_LIMIT],
+            image_disk=bounded(facts.image_disk),
+            pulling=self._ledger.pulling[:MOST_PULLS],
+            holds=holds[:MOST_HOLDS],
             interval=self._interval,
             leaving=leaving,
         )
+
+
+def bounded(disk: ImageDisk | None) -> ImageDisk | None:
+    """What a runtime says of its disk; nothing where that is no size of a disk."""
+    if disk is None or None in {within_bytes(disk.free_bytes), within_bytes(disk.total_bytes)}:
+        return None
+    return disk
+
+
+def fitting(heartbeat: Heartbeat) -> bytes:
+    """A heartbeat that the bus carries: what is held must be said, what is pulled may be left out.
+
+    The bounds of labels and holds keep the rest of it below the limit.
+    """
+    payload = msgspec.json.encode(heartbeat)
+    if len(payload) <= MAX_MESSAGE_BYTES:
+        return payload
+    return msgspec.json.encode(replace(heartbeat, pulling=[]))

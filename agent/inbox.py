@@ -17,6 +17,7 @@ from agent.notices import MessageRejected, Notice, ReplyDropped
 from common import subjects
 from common.bus import NotConnected, Received, Subscription
 from common.messages import NOT_DECODABLE, Command, Reply, Report
+from common.reasons import clip
 from common.subjects import AgentAddress
 
 
@@ -83,7 +84,7 @@ class Inbox:
             self._reject("broadcast", received, "only a report may be broadcast")
 
     def _reject(self, kind: str, received: Received, why: str) -> None:
-        self._notify(MessageRejected(kind, received.subject, why))
+        self._notify(MessageRejected(kind, received.subject, clip(why)))
         if received.reply:
             refusal = f"this agent does not understand the command: {why}"
-            self.reply(received.reply, Reply(accepted=False, refusal=refusal))
+            self.reply(received.reply, Reply(accepted=False, refusal=clip(refusal)))

@@ -11,6 +11,9 @@ from agent.notices import (
     AlreadyDecided,
     MessageRejected,
     Notice,
+    OutcomeCut,
+    OutcomeSetAside,
+    OutcomeUnreadable,
     ReplyDropped,
     RuntimeConnected,
     RuntimeDisconnected,
@@ -60,6 +63,12 @@ def _outcome_notice(notice: Notice) -> None:
     match notice:
         case SpoolUnreadable(why):
             log.warning("outcomes of a former run cannot be read", why=why)
+        case OutcomeUnreadable(file, why):
+            log.warning("an outcome cannot be read and is set aside", file=file, why=why)
+        case OutcomeCut(key):
+            log.warning("an outcome was too large: words of it are cut", task=key.task)
+        case OutcomeSetAside(key, why):
+            log.error("an outcome cannot be sent and is dropped", task=key.task, why=why)
         case SpoolRefused(key, why):
             log.warning("an outcome is kept in memory only", task=key.task, why=why)
         case StoreFailed(key, why):

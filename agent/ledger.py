@@ -28,6 +28,7 @@ from agent.instructions import Announce, Deliver, Discard, Instruction, SendRepl
 from agent.meter import Meter
 from agent.pulls import Listener, Pulls, Wish
 from common.messages import (
+    MOST_HOLDS,
     Assign,
     AttemptProgress,
     Cancel,
@@ -184,6 +185,8 @@ class Ledger:
             return "the task is cancelled"
         if work.attempt < known:
             return f"attempt {known} is known here"
+        if work.task not in self._held and len(self._held) >= MOST_HOLDS:
+            return f"{MOST_HOLDS} attempts are held here"
         if not is_task_id(work.task) or work.attempt < 1 or not work.images:
             return "not an assignment: it names no task, attempt or image"
         return ""

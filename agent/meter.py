@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from agent.runtime.protocol import Bytes
-from common.messages import PullPhase
+from common.messages import PullPhase, within_bytes
 
 RATE_WINDOW = 5.0
 """Seconds over which the speed is measured."""
@@ -30,7 +30,9 @@ class Meter:
         self.phase = PullPhase.QUEUED
 
     def read(self, value: Bytes, now: float) -> None:
-        """Take in what the runtime says."""
+        """Take in what the runtime says; passed over where that is no number of bytes."""
+        if within_bytes(value.done) is None:
+            return
         moved = not self._samples or value.done != self._samples[-1][1]
         if value.phase is not PullPhase.DOWNLOADING:
             self._moved_at = None
@@ -44,7 +46,7 @@ class Meter:
             self._samples.popleft()
         self.done = max(self.done or 0, value.done)
         if value.total is not None:
-            self.total = value.total
+            self.total = within_bytes(value.total)
 
     @property
     def complete(self) -> bool:

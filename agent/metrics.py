@@ -16,6 +16,9 @@ from agent.notices import (
     DiskMeasured,
     MessageRejected,
     Notice,
+    OutcomeCut,
+    OutcomeSetAside,
+    OutcomeUnreadable,
     SpoolRefused,
     SpoolUnreadable,
 )
@@ -66,6 +69,12 @@ class Metrics:
             ("kind",),
             registry=registry,
         )
+        self.unfit = Counter(
+            "ips_agent_unfit_results",
+            "Outcomes that are too large for a message, or files that are none.",
+            ("result",),
+            registry=registry,
+        )
         self.disk_free = Gauge(
             "ips_agent_image_disk_free_bytes",
             "Free space of the file system that holds the images.",
@@ -107,6 +116,12 @@ class MetricsObserver:
                 self._metrics.poison.labels(kind).inc()
             case SpoolUnreadable() | SpoolRefused():
                 self._metrics.spool_failures.inc()
+            case OutcomeCut():
+                self._metrics.unfit.labels("cut").inc()
+            case OutcomeSetAside():
+                self._metrics.unfit.labels("dropped").inc()
+            case OutcomeUnreadable():
+                self._metrics.unfit.labels("unreadable").inc()
             case DiskMeasured(disk):
                 self._metrics.disk_free.set(disk.free_bytes)
                 self._metrics.disk_total.set(disk.total_bytes)

@@ -55,6 +55,29 @@ class StoreFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class OutcomeCut:
+    """An outcome was too large for a message: words were left out of it, no state of an image."""
+
+    key: AttemptKey
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeSetAside:
+    """An outcome cannot be sent, whatever happens, and is dropped: its attempt is made again."""
+
+    key: AttemptKey
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeUnreadable:
+    """A file of the spool is no outcome; it is set aside. ``file``: its name."""
+
+    file: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class AlreadyDecided:
     """The store has an outcome of this attempt already; ours is dropped."""
 
@@ -95,6 +118,9 @@ Notice = (
     | SpoolUnreadable
     | SpoolRefused
     | StoreFailed
+    | OutcomeCut
+    | OutcomeSetAside
+    | OutcomeUnreadable
     | AlreadyDecided
     | RuntimeConnected
     | RuntimeDisconnected

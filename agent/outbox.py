@@ -7,22 +7,80 @@ order. An outcome whose attempt the store has decided already is dropped: the fi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from agent.bus import OutcomeStore
 from agent.events import OutcomeSettled
-from agent.notices import AlreadyDecided, Notice, SpoolRefused, SpoolUnreadable, StoreFailed
+from agent.notices import (
+    AlreadyDecided,
+    Notice,
+    OutcomeCut,
+    OutcomeSetAside,
+    OutcomeUnreadable,
+    SpoolRefused,
+    SpoolUnreadable,
+    StoreFailed,
+)
 from common import subjects
 from common.backoff import Backoff
 from common.bus import BusError, Conflict
-from common.messages import Outcome
-from common.subjects import AttemptKey
+from common.messages import ImageOutcome, Outcome
+from common.reasons import Reason
+from common.subjects import MAX_MESSAGE_BYTES, AttemptKey
 
 LONGEST_PAUSE = 10.0
 """Seconds, at most, between two tries to store an outcome."""
+SHORT_MESSAGE = 80
+"""Characters of an image's message in an outcome that would be too large otherwise."""
+
+
+def fitting(outcome: Outcome) -> tuple[bytes, bool]:
+    """An outcome as a message of the bus can hold it, and whether it was cut for that.
+
+    What is cut are words, at last sizes and digests too: every image keeps its state and reason.
+    """
+    payload = msgspec.json.encode(outcome)
+    if len(payload) <= MAX_MESSAGE_BYTES:
+        return payload, False
+    for cut in (_with_short_messages, _without_messages, _with_states_alone):
+        payload = msgspec.json.encode(cut(outcome))
+        if len(payload) <= MAX_MESSAGE_BYTES:
+            return payload, True
+    # No assignment that came in a message names so much; a retry finds what is there.
+    lost = Outcome(seconds=outcome.seconds, instance=outcome.instance, reason=Reason.UNKNOWN)
+    return msgspec.json.encode(replace(lost, message="The outcome is too large to be sent.")), True
+
+
+def _with_short_messages(outcome: Outcome) -> Outcome:
+    images = [
+        replace(
+            image,
+            message=None if image.message is None else image.message[:SHORT_MESSAGE],
+            message_code="",
+            message_params={},
+        )
+        for image in outcome.images
+    ]
+    return replace(outcome, images=images)
+
+
+def _without_messages(outcome: Outcome) -> Outcome:
+    images = [
+        replace(image, message=None, message_code="", message_params={}) for image in outcome.images
+    ]
+    return replace(outcome, images=images)
+
+
+def _with_states_alone(outcome: Outcome) -> Outcome:
+    images = [
+        ImageOutcome(image=image.image, state=image.state, reason=image.reason)
+        for image in outcome.images
+    ]
+    return replace(outcome, images=images)
 
 
 class OutcomeSpool(Protocol):
@@ -30,6 +88,10 @@ class OutcomeSpool(Protocol):
 
     def load(self) -> list[tuple[AttemptKey, bytes]]:
         """Read what a former run has left, the oldest first; may block."""
+
+    @property
+    def unreadable(self) -> Sequence[tuple[str, str]]:
+        """Names of what ``load`` has set aside because it is no outcome, and why."""
 
     async def write(self, key: AttemptKey, outcome: bytes) -> None:
         """Keep an outcome; it is safe once this returns."""
@@ -72,6 +134,8 @@ class Outbox:
         except OSError as error:
             self._notify(SpoolUnreadable(str(error)))
             return []
+        for file, why in self._spool.unreadable if self._spool is not None else ():
+            self._notify(OutcomeUnreadable(file, why))
         for key, payload in found:
             self._add(key, payload)
             self._to_store.put_nowait(key)
@@ -79,7 +143,10 @@ class Outbox:
 
     def deliver(self, key: AttemptKey, outcome: Outcome) -> None:
         """Keep an outcome until it is stored, and then emit OutcomeSettled."""
-        self._add(key, msgspec.json.encode(outcome))
+        payload, is_cut = fitting(outcome)
+        if is_cut:
+            self._notify(OutcomeCut(key))
+        self._add(key, payload)
         self._to_spool.put_nowait(key)
 
     def discard(self, key: AttemptKey) -> None:
@@ -147,6 +214,9 @@ class Outbox:
                 break
             except BusError as error:
                 self._notify(StoreFailed(key, str(error)))
+            except ValueError as error:  # too large for the bus, which no time can change
+                self._notify(OutcomeSetAside(key, str(error)))
+                break
             else:
                 break
             await asyncio.sleep(self._backoff.next())

@@ -7,19 +7,21 @@ after ``repeat``: a leader that has just started knows nothing.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 import msgspec
+from msgspec.structs import replace
 
 from agent.bus import Publisher
 from agent.ledger import Ledger
 from common import subjects
 from common.bus import NotConnected
 from common.messages import AttemptProgress, Progress
-from common.subjects import AgentAddress
+from common.subjects import MAX_MESSAGE_BYTES, AgentAddress
 
 ATTEMPTS_IN_ONE = 4
-"""Attempts of 50 images each, of the longest names, that stay well below the limit of a message."""
+"""Attempts in one message; fewer where their names are long."""
 
 
 class ProgressReporter:
@@ -56,5 +58,25 @@ class ProgressReporter:
         self._reported = now
         with suppress(NotConnected):
             for first in range(0, len(changed), ATTEMPTS_IN_ONE):
-                part = Progress(attempts=changed[first : first + ATTEMPTS_IN_ONE])
-                self._publisher.publish(self._subject, msgspec.json.encode(part))
+                for message in messages_of(changed[first : first + ATTEMPTS_IN_ONE]):
+                    self._publisher.publish(self._subject, message)
+
+
+def messages_of(reports: Sequence[AttemptProgress]) -> Iterator[bytes]:
+    """The reports in as many messages as it takes for each to be one that the bus carries.
+
+    One attempt may be in several: who reads them puts its images together again.
+    """
+    if not reports:
+        return
+    whole = msgspec.json.encode(Progress(attempts=list(reports)))
+    if len(whole) <= MAX_MESSAGE_BYTES:
+        yield whole
+    elif len(reports) > 1:
+        half = len(reports) // 2
+        yield from messages_of(reports[:half])
+        yield from messages_of(reports[half:])
+    elif len(images := reports[0].images) > 1:
+        half = len(images) // 2
+        yield from messages_of([replace(reports[0], images=images[:half])])
+        yield from messages_of([replace(reports[0], images=images[half:])])

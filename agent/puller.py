@@ -14,7 +14,7 @@ from typing import Protocol
 from agent.events import BytesArrived, DownloadBegan, Event, Forgotten, PullEnded
 from agent.instructions import Forget, StartPull, StopPull
 from agent.runtime.protocol import Bytes, Credentials, PresentImage, PullFailed, Runtime
-from common.messages import ImageOutcome, ImageState
+from common.messages import ImageOutcome, ImageState, within_bytes
 from common.reasons import MESSAGE_LIMIT, Reason
 
 PATIENCE = (0.5, 1.0, 2.0, 4.0, 7.5, 15.0)
@@ -172,7 +172,7 @@ def _success(
         image=reference,
         state=state,
         digest=image.digest,
-        bytes=image.size,
+        bytes=within_bytes(image.size),
         seconds=None if seconds is None else round(seconds, 3),
     )
 

@@ -11,15 +11,15 @@ import asyncio
 import fcntl
 import os
 import re
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Self
 
 import msgspec
 
 from common.lifecycle import StartupError
-from common.logs import Log
 from common.messages import NOT_DECODABLE, Outcome
-from common.subjects import AttemptKey, is_task_id
+from common.subjects import MAX_MESSAGE_BYTES, AttemptKey, is_task_id
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"(?P<task>[a-z0-9-]+)\.(?P<attempt>[1-9][0-9]{0,8})\.json")
 _UNFINISHED = ".unfinished"
 _SET_ASIDE = ".unreadable"
-
-log = Log(__name__)
 
 
 class Spool:
@@ -42,6 +40,8 @@ class Spool:
         self._folder = folder
         self._node = node
         self._open = ExitStack()
+        self.unreadable: list[tuple[str, str]] = []
+        """Names of the files that ``load`` could not read, and why."""
 
     def __enter__(self) -> Self:
         """Make the folder and lock it. Raises StartupError."""
@@ -96,10 +96,20 @@ class Spool:
         for path in self._folder.iterdir():
             key = self._key(path.name)
             if path.suffix == _UNFINISHED:
-                path.unlink()
-            elif key is not None and (content := _read(path)) is not None:
-                found.append((path.stat().st_mtime_ns, key, content))
+                with suppress(OSError):
+                    path.unlink()
+            elif key is not None:
+                try:
+                    found.append((path.stat().st_mtime_ns, key, _read(path)))
+                except (OSError, ValueError, *NOT_DECODABLE) as error:
+                    self._set_aside(path, str(error))
         return [(key, content) for _, key, content in sorted(found)]
+
+    def _set_aside(self, path: Path, why: str) -> None:
+        """A file that is no outcome gets another name, and is not read again."""
+        self.unreadable.append((path.name, why))
+        with suppress(OSError):
+            path.rename(path.with_suffix(_SET_ASIDE))
 
     def _path(self, key: AttemptKey) -> Path:
         return self._folder / f"{key.task}.{key.attempt}.json"
@@ -129,6 +139,11 @@ class ThreadedSpool:
         """As ``Spool.load``: blocks, since nothing else goes on at the start."""
         return self._spool.load()
 
+    @property
+    def unreadable(self) -> Sequence[tuple[str, str]]:
+        """As ``Spool.unreadable``."""
+        return self._spool.unreadable
+
     async def write(self, key: AttemptKey, outcome: bytes) -> None:
         """As ``Spool.write``."""
         await asyncio.to_thread(self._spool.write, key, outcome)
@@ -138,13 +153,10 @@ class ThreadedSpool:
         await asyncio.to_thread(self._spool.remove, key)
 
 
-def _read(path: Path) -> bytes | None:
-    """Read an outcome; None where it cannot be read: the file is renamed and not read again."""
-    try:
-        content = path.read_bytes()
-        msgspec.json.decode(content, type=Outcome)
-    except (OSError, *NOT_DECODABLE) as error:
-        log.warning("an outcome cannot be read and is set aside", file=str(path), why=str(error))
-        path.rename(path.with_suffix(_SET_ASIDE))
-        return None
+def _read(path: Path) -> bytes:
+    """Read an outcome. Raises ValueError for one that cannot be sent, NOT_DECODABLE for none."""
+    if path.stat().st_size > MAX_MESSAGE_BYTES:
+        raise ValueError(f"it is larger than {MAX_MESSAGE_BYTES} bytes")
+    content = path.read_bytes()
+    msgspec.json.decode(content, type=Outcome)
     return content

@@ -7,6 +7,7 @@ one another. Times are absent on purpose: no agent's clock is ever used, only me
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated
 
@@ -15,18 +16,49 @@ from msgspec import Meta
 
 from common.reasons import Reason
 from common.subjects import ATTEMPTS, TASK_ID
-from common.texts import Code, Params, Text, text_of
+from common.texts import Code, MessageText, Params, Text, text_of
 
 NOT_DECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What decoding raises: neither a byte that is no UTF-8 inside of a string nor what is nested too
 deep, unknown fields included, is a MsgspecError."""
 
-Count = Annotated[int, Meta(ge=0, le=2**62)]
+MOST_BYTES = 2**62
+"""What a number of bytes is taken for at most: more is no size of anything."""
+MOST_IMAGES = 50
+"""Images of one task."""
+MOST_HOLDS = 1000
+"""Attempts that one agent holds: its heartbeat, which names them all, fits into a message."""
+MOST_PULLS = 100
+"""Pulls that one agent has under way."""
+MOST_LABELS = 100
+"""Labels that an agent can give its node."""
+
+Count = Annotated[int, Meta(ge=0, le=MOST_BYTES)]
 Seconds = Annotated[float, Meta(ge=0.0, le=1e9)]
+Epoch = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Digest = Annotated[str, Meta(max_length=256)]
+NAME_LIMIT = 256
+Name = Annotated[str, Meta(max_length=NAME_LIMIT)]
+"""What something calls itself: a program, a version, a platform."""
+LabelText = Annotated[str, Meta(max_length=317)]
+"""A label's key (a DNS name of 253, a slash and 63) or its value."""
+ImageName = Annotated[str, Meta(max_length=1024)]
+"""The task's spelling of an image."""
+Reference = Annotated[str, Meta(max_length=1280)]
+"""A canonical reference: a spelling with registry, path and tag completed."""
 # What an agent says that it holds goes back to it in a command, so it has to fit into one.
 TaskId = Annotated[str, Meta(pattern=rf"^{TASK_ID}\Z")]
 AttemptNumber = Annotated[int, Meta(ge=1, le=ATTEMPTS)]
+
+
+def total_bytes(numbers: Iterable[int]) -> int:
+    """The sum of numbers of bytes, which is no greater than any single one may be."""
+    return min(sum(numbers), MOST_BYTES)
+
+
+def within_bytes(number: int | None) -> int | None:
+    """A number of bytes as messages can carry it; None for what is no size of anything."""
+    return number if number is not None and 0 <= number <= MOST_BYTES else None
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -63,7 +95,7 @@ class Hold(Message, frozen=True, kw_only=True):
 
     task: TaskId
     attempt: AttemptNumber
-    seconds: float = 0.0
+    seconds: Seconds = 0.0
     """How long the instance has been at it."""
 
 
@@ -80,18 +112,18 @@ class Heartbeat(Message, frozen=True, kw_only=True):
     Subject: ``subjects.heartbeat(node, instance)``, which alone names node and instance.
     """
 
-    agent_version: str
-    driver: str
-    labels: dict[str, str] = {}
-    runtime: str = ""
+    agent_version: Name
+    driver: Name
+    labels: Annotated[dict[LabelText, LabelText], Meta(max_length=MOST_LABELS)] = {}
+    runtime: Name = ""
     """Name and version, for example ``containerd 2.1.9``; empty while the runtime is away."""
-    platform: str = ""
+    platform: Name = ""
     """``os/arch`` in OCI terms, for example ``linux/amd64``."""
     image_disk: ImageDisk | None = None
-    pulling: list[str] = []
+    pulling: Annotated[list[Reference], Meta(max_length=MOST_PULLS)] = []
     """References being pulled right now."""
-    holds: list[Hold] = []
-    interval: float = 10.0
+    holds: Annotated[list[Hold], Meta(max_length=MOST_HOLDS)] = []
+    interval: Seconds = 10.0
     """Seconds until the next heartbeat is due."""
     leaving: bool = False
     """The last word of an instance that stops in order: it holds nothing any more."""
@@ -100,7 +132,7 @@ class Heartbeat(Message, frozen=True, kw_only=True):
 class ImageProgress(Message, frozen=True, kw_only=True):
     """How far one image of an attempt is. Bytes are compressed, as the registry sends them."""
 
-    image: str
+    image: ImageName
     state: ImageState
     bytes: Count | None = None
     total_bytes: Count | None = None
@@ -114,7 +146,7 @@ class AttemptProgress(Message, frozen=True, kw_only=True):
 
     task: TaskId
     attempt: AttemptNumber
-    images: list[ImageProgress]
+    images: Annotated[list[ImageProgress], Meta(max_length=MOST_IMAGES)]
 
 
 class Progress(Message, frozen=True, kw_only=True):
@@ -123,13 +155,13 @@ class Progress(Message, frozen=True, kw_only=True):
     Subject: ``subjects.progress(node, instance)``.
     """
 
-    attempts: list[AttemptProgress]
+    attempts: Annotated[list[AttemptProgress], Meta(max_length=MOST_HOLDS)]
 
 
 class ImageOutcome(Message, frozen=True, kw_only=True):
     """How one image of an attempt ended: present, pulled, failed or cancelled."""
 
-    image: str
+    image: ImageName
     """The task's spelling, as in ``AssignedImage.name``."""
     state: ImageState
     digest: Digest | None = None
@@ -138,7 +170,7 @@ class ImageOutcome(Message, frozen=True, kw_only=True):
     seconds: Seconds | None = None
     """Duration of the pull, waiting for a free place not counted."""
     reason: Reason | None = None
-    message: str | None = None
+    message: MessageText | None = None
     message_code: Code = ""
     """Which sentence ``message`` is (``common/texts.py``); empty for what others said."""
     message_params: Params = {}
@@ -156,12 +188,12 @@ class Outcome(Message, frozen=True, kw_only=True):
     is set where the fault is the node's rather than an image's (AgentLost, RuntimeUnavailable…).
     """
 
-    images: list[ImageOutcome] = []
+    images: Annotated[list[ImageOutcome], Meta(max_length=MOST_IMAGES)] = []
     seconds: Seconds = 0.0
-    instance: str = ""
+    instance: Name = ""
     """Who says so: an agent instance, or empty for a verdict of the leader."""
     reason: Reason | None = None
-    message: str | None = None
+    message: MessageText | None = None
     message_code: Code = ""
     """Which sentence ``message`` is (``common/texts.py``); empty for what others said."""
     message_params: Params = {}
@@ -180,21 +212,21 @@ class Outcome(Message, frozen=True, kw_only=True):
 class AssignedImage(Message, frozen=True, kw_only=True):
     """One image to pull: the task's spelling, and the canonical reference for the runtime."""
 
-    name: str
-    reference: str
+    name: ImageName
+    reference: Reference
 
 
 class Assign(Message, frozen=True, kw_only=True, tag_field="kind", tag="assign"):
     """Pull these images; answered by a ``Reply``. Repeating it is harmless."""
 
-    epoch: int
-    task: str
-    attempt: int
-    images: list[AssignedImage]
+    epoch: Epoch
+    task: TaskId
+    attempt: AttemptNumber
+    images: Annotated[list[AssignedImage], Meta(min_length=1, max_length=MOST_IMAGES)]
     always_pull: bool = False
-    pull_timeout_seconds: int = 1800
+    pull_timeout_seconds: Annotated[int, Meta(ge=1, le=10**6)] = 1800
     """For one image in this attempt."""
-    progress_seconds: float = 1.0
+    progress_seconds: Annotated[float, Meta(ge=0.0, le=3600.0)] = 1.0
     """Shortest time between two progress reports."""
 
 
@@ -205,15 +237,15 @@ class Cancel(Message, frozen=True, kw_only=True, tag_field="kind", tag="cancel")
     attempt is dropped, and a later assignment of the task is welcome.
     """
 
-    epoch: int
-    task: str
-    attempt: int | None = None
+    epoch: Epoch
+    task: TaskId
+    attempt: AttemptNumber | None = None
 
 
 class Report(Message, frozen=True, kw_only=True, tag_field="kind", tag="report"):
     """Send a heartbeat now. Broadcast by a starting leader, so it has no reply."""
 
-    epoch: int
+    epoch: Epoch
 
 
 Command = Assign | Cancel | Report
@@ -223,7 +255,7 @@ class Reply(Message, frozen=True, kw_only=True):
     """An agent's answer to a command."""
 
     accepted: bool
-    refusal: str = ""
+    refusal: MessageText = ""
     """Why not, in words for a log."""
-    epoch: int = 0
+    epoch: Epoch = 0
     """The highest epoch that the agent knows, so that a deposed leader learns of it."""

@@ -13,7 +13,9 @@ PREFIX = "ips.v1"
 MAX_MESSAGE_BYTES = 256 * 1024
 """No message of the service is larger. NATS itself refuses 1 MiB."""
 
-_NODE_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+NODE_NAME = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+"""The form of a node name, an RFC 1123 subdomain, as a regular expression."""
+_NODE_NAME = re.compile(NODE_NAME)
 _NODE_NAME_LIMIT = 253
 TASK_ID = "task-[0-9]{8}-[0-9]{6}-[0-9a-f]{8}"
 """The form of a task's id, as a regular expression."""

@@ -21,10 +21,17 @@ Param = str | int | float
 """What a sentence can hold. Lists are joined by whoever makes the text."""
 CODE_LENGTH: Final = 64
 Code = Annotated[str, Meta(max_length=CODE_LENGTH)]
+MessageText = Annotated[str, Meta(max_length=8192)]
+"""A sentence as records and messages keep it; what is shown of it is much shorter."""
 
 PARAM_LIMIT: Final = 300
 """Characters of a parameter: whoever sent it may have sent megabytes."""
-Params = Annotated[dict[str, Param], Meta(max_length=16)]
+KeptParam = (
+    Annotated[str, Meta(max_length=1024)]
+    | Annotated[int, Meta(ge=-(2**62), le=2**62)]
+    | Annotated[float, Meta(ge=-1e15, le=1e15)]
+)
+Params = Annotated[dict[Code, KeptParam], Meta(max_length=16)]
 """As records and messages keep them."""
 
 _CODE: Final = re.compile(r"[a-z][a-zA-Z]*(\.[a-z][a-zA-Z]*)*")
@@ -148,6 +155,15 @@ AGENT_DIED = Template("agent.died", "{times} runs of the agent ended while they 
 # ── outcomes that say nothing by themselves ──────────────────────────────────────────────────
 
 OUTCOME_UNDECODABLE = Template("outcome.undecodable", "The stored outcome cannot be decoded.")
+LIST_DAMAGED = Template(
+    "task.listDamaged", "The stored list of the task's nodes cannot be read: {why}."
+)
+NODE_NOT_SHOWN = Template(
+    "node.notShown", "Node {node} cannot be shown, because of a fault; the log tells more."
+)
+TASK_NOT_SHOWN = Template(
+    "task.notShown", "Not all of this task can be shown, because of a fault; the log tells more."
+)
 OUTCOME_INCOMPLETE = Template("outcome.incomplete", "The outcome does not name every image.")
 
 # ── tasks: why one waits, or ended as it did ─────────────────────────────────────────────────

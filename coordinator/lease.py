@@ -13,9 +13,10 @@ import asyncio
 import random
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
+from msgspec import Meta
 
 from common import subjects
 from common.bus import BusError, Conflict, KeyValue
@@ -36,11 +37,11 @@ KEY = "leader"
 class Claim(msgspec.Struct, frozen=True):
     """What the key says of its holder."""
 
-    owner: str
+    owner: Annotated[str, Meta(max_length=256)]
     """Who it is over all its restarts (``DataDir.owner``)."""
-    process: str
+    process: Annotated[str, Meta(max_length=256)]
     """Random for each process."""
-    name: str
+    name: Annotated[str, Meta(max_length=256)]
     """For people."""
 
 

@@ -39,6 +39,7 @@ from coordinator.engine.service import Service
 from coordinator.engine.store_clock import StoreClock
 from coordinator.engine.webhooks import Webhooks, new_http_session
 from coordinator.event_feed import EventFeed
+from coordinator.faults import Faults
 from coordinator.lease import Lease
 from coordinator.metrics import Metrics
 from coordinator.nodes.announced import AnnouncedNodes
@@ -66,8 +67,9 @@ async def main(stop: Stop) -> None:
         ProcessCollector(registry=registry)
         metrics = Metrics(registry, service.active_tasks)
         feed = EventFeed(metrics.poison)
-        program = Program(settings, folder, service, feed, metrics)
-        app = make_app(service, feed, registry)
+        faults = Faults(metrics.fault)
+        program = Program(settings, folder, service, feed, metrics, faults)
+        app = make_app(service, feed, registry, faults=faults)
         async with _serving(app, settings.server_port), Jobs(stop) as jobs:
             jobs.start("leader", program.lead())
             await stop.wait()
@@ -152,12 +154,14 @@ class Program:
         service: Service,
         feed: EventFeed,
         metrics: Metrics,
+        faults: Faults,
     ) -> None:
         self._settings = settings
         self._folder = folder
         self._service = service
         self._feed = feed
         self._metrics = metrics
+        self._faults = faults
 
     async def lead(self) -> None:
         """Connect, then lead whenever the lease is held; gives everything back when cancelled."""
@@ -176,7 +180,7 @@ class Program:
         context = await self._context(bus)
         settings = self._leader_settings()
         count = [self._metrics.observe]
-        webhooks = Webhooks(http, context.clock, context.rng)
+        webhooks = Webhooks(http, context.clock, context.rng, self._faults)
 
         # What is stored between two times of leading in one process, nobody else counts.
         def new_replica(has_led: bool) -> Replica:
@@ -207,6 +211,7 @@ class Program:
             live=self._service.live,
             new_source=_new_source(settings),
             on_poison=self._metrics.poison,
+            faults=self._faults,
             limits=Limits(
                 max_concurrent_tasks=settings.max_concurrent_tasks,
                 max_nodes_in_flight=settings.max_nodes_in_flight,

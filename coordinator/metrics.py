@@ -72,6 +72,12 @@ class Metrics:
             "By how much this machine's clock is ahead of the store's",
             registry=registry,
         )
+        self._faults = Counter(
+            "ips_faults",
+            "Faults of one task, or of one who looks on, that ended nothing else",
+            ["part"],
+            registry=registry,
+        )
         active = Gauge("ips_active_tasks", "Tasks that are running", registry=registry)
         active.set_function(active_tasks)
         self._counted: dict[str, int] = {}
@@ -95,6 +101,10 @@ class Metrics:
     def clock_ahead(self, seconds: float) -> None:
         """The two clocks were compared."""
         self._clock.set(seconds)
+
+    def fault(self, part: str) -> None:
+        """Something failed that ends nothing else."""
+        self._faults.labels(part).inc()
 
     def observe(self, event: Event, decision: Decision) -> None:
         """Count what the core was told and what it made of it."""

@@ -31,6 +31,14 @@ class NoSuchTask(Exception):
     """No task has this id (any more)."""
 
 
+class TaskDamaged(Exception):
+    """What is stored of a task cannot be read; ``text`` says what."""
+
+    def __init__(self, text: Text) -> None:
+        super().__init__(text.message)
+        self.text = text
+
+
 class AlreadyOver(Exception):
     """The task is finished and never changes again."""
 
@@ -107,11 +115,14 @@ class Tasks(Protocol):
     async def snapshot_with_nodes(self, task_id: str) -> Snapshot:
         """The same, a finished task's nodes read from the store (none if it never started).
 
-        Raises ``NoSuchTask`` and ``StoreAway``.
+        Raises ``NoSuchTask``, ``StoreAway`` and ``TaskDamaged``.
         """
 
     async def named_nodes(self, task_id: str) -> Sequence[str] | None:
-        """The ``nodeNames`` that a task was created with; None for none. Raises ``StoreAway``."""
+        """The ``nodeNames`` that a task was created with; None for none.
+
+        Raises ``StoreAway`` and ``TaskDamaged``.
+        """
 
 
 class Nodes(Protocol):

@@ -2,28 +2,34 @@
 
 Dumb on purpose: it saves and loads, and knows no rule but the order of writes that makes a crash
 between any two of them harmless. Errors are the bus's own: Conflict, StoreRefused (nothing was
-written), StoreUnavailable (it may have been).
+written), StoreUnavailable (it may have been). Whatever bytes and names are stored, each kind has
+one reader, which makes a value of them or a fault that is counted and ends nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import msgspec
+from msgspec import Meta
 
 from common import subjects
 from common.bus import Conflict, Entry, KeyValue, Record, StreamState
 from common.bus.protocol import RecordStore
 from common.logs import Log, RateLimitedLog
-from common.messages import NOT_DECODABLE, Outcome
+from common.messages import NOT_DECODABLE, Outcome, TaskId
+from common.reasons import clip
 from common.subjects import AttemptKey
+from common.texts import LIST_DAMAGED
 from coordinator.core.events import OutcomeStored
 from coordinator.core.run import UNDECODABLE
-from coordinator.core.task import TaskHead
+from coordinator.core.task import MOST_NODES, NodeName, TaskHead
+from coordinator.port import TaskDamaged
 
 poison = RateLimitedLog(Log(__name__))
 
@@ -52,8 +58,8 @@ class StoredHead:
 class KeyRecord(msgspec.Struct, frozen=True, rename="camel"):
     """What an ``Idempotency-Key`` stands for."""
 
-    task: str
-    body: str
+    task: TaskId
+    body: Annotated[str, Meta(max_length=256)]
     """SHA-256 of the normalised body, in hex."""
 
 
@@ -68,8 +74,11 @@ class Gone:
 _encode = msgspec.json.Encoder().encode
 _decode_head = msgspec.json.Decoder(TaskHead).decode
 _decode_outcome = msgspec.json.Decoder(Outcome).decode
-_decode_names = msgspec.json.Decoder(list[str]).decode
+_decode_names = msgspec.json.Decoder(Annotated[list[NodeName], Meta(max_length=MOST_NODES)]).decode
 _decode_key = msgspec.json.Decoder(KeyRecord).decode
+_CHUNK = re.compile(r"0|[1-9][0-9]{0,5}")
+OnFault = Callable[[str], None]
+"""Told the kind of each record that cannot be read."""
 
 
 class StoreBus(RecordStore, Protocol):
@@ -88,8 +97,9 @@ class StoreBus(RecordStore, Protocol):
 class Store:
     """The four things that are stored."""
 
-    def __init__(self, bus: StoreBus) -> None:
+    def __init__(self, bus: StoreBus, on_fault: OnFault = lambda _kind: None) -> None:
         self._bus = bus
+        self._on_fault = on_fault
         self._heads = KeyValue(bus, subjects.TASKS_BUCKET)
         self._lists = KeyValue(bus, subjects.LISTS_BUCKET)
         self._keys = KeyValue(bus, subjects.KEYS_BUCKET)
@@ -109,7 +119,7 @@ class Store:
     async def load_head(self, task: str) -> StoredHead | None:
         """The head as the store has it now."""
         entry = await self._heads.get(task)
-        return None if entry is None else _head_of(entry)
+        return None if entry is None else self._head_of(entry)
 
     async def was_deleted(self, task: str) -> bool:
         """Whether there was such a task and it has been removed."""
@@ -124,13 +134,13 @@ class Store:
     async def load_heads(self) -> AsyncIterator[StoredHead | Gone]:
         """Every head there is, and the tombstones, in the order of their revisions."""
         async for entries in self._heads.entries():
-            for head in _heads_or_gone(entries):
+            for head in self._heads_or_gone(entries):
                 yield head
 
     async def watch_heads(self, start: int) -> AsyncIterator[StoredHead | Gone]:
         """Every change of a head from revision ``start`` on, without end."""
         async for entries in self._heads.watch(start=start):
-            for head in _heads_or_gone(entries):
+            for head in self._heads_or_gone(entries):
                 yield head
 
     async def delete_head(self, stored: StoredHead) -> None:
@@ -157,26 +167,62 @@ class Store:
             subject = f"$KV.{subjects.LISTS_BUCKET}.{task}.{name}.{number}"
             await self._bus.store(subject, _encode(chunk), expect_last=None)
 
+    async def load_nodes(self, head: TaskHead) -> list[str]:
+        """The nodes of a started task, as many as its head says. Raises TaskDamaged."""
+        name = head.node_list or "none"
+        nodes = await self.load_list(head.id, name)
+        if len(nodes) != head.nodes:
+            why = f"it has {len(nodes)} names and not {head.nodes}"
+            raise self._damaged(f"{head.id}.{name}", why)
+        return nodes
+
+    async def load_named(self, task: str) -> list[str]:
+        """The ``nodeNames`` of a task that was created with some. Raises TaskDamaged."""
+        names = await self.load_list(task, NAMED)
+        if not names:
+            raise self._damaged(f"{task}.{NAMED}", "it is not there")
+        return names
+
     async def load_list(self, task: str, name: str) -> list[str]:
         """A stored list, in its order; empty where there is none.
 
-        A chunk that cannot be read is left out: it must not end whoever reads all tasks.
+        Raises TaskDamaged where it is not as it was stored.
         """
         chunks: dict[int, list[str]] = {}
         async for entries in self._lists.entries(f"{task}.{name}.*"):
             for entry in entries:
                 number = entry.key.rpartition(".")[2]
-                names = _names_of(entry)
-                if number.isdecimal() and names is not None:
-                    chunks[int(number)] = names
-        return [node for number in sorted(chunks) for node in chunks[number]]
+                if _CHUNK.fullmatch(number) is None:
+                    self._note("list", entry.key, "its name is no number of a chunk")
+                else:
+                    chunks[int(number)] = self._names_of(entry)
+        nodes = [node for number in sorted(chunks) for node in chunks[number]]
+        if len(chunks) <= max(chunks, default=-1):
+            raise self._damaged(f"{task}.{name}", "a part of it is missing")
+        if len(set(nodes)) < len(nodes):
+            raise self._damaged(f"{task}.{name}", "it names a node twice")
+        return nodes
+
+    def _names_of(self, entry: Entry) -> list[str]:
+        if entry.value is None:
+            raise self._damaged(entry.key, "a part of it was deleted")
+        try:
+            names: list[str] = _decode_names(entry.value)
+        except NOT_DECODABLE:
+            why = f"part {entry.key.rpartition('.')[2]} is no list of node names"
+            raise self._damaged(entry.key, why) from None
+        return names
+
+    def _damaged(self, key: str, why: str) -> TaskDamaged:
+        self._note("list", key, why)
+        return TaskDamaged(LIST_DAMAGED(why=why))
 
     # ── keys ──
 
     async def load_key(self, key: str) -> tuple[KeyRecord, int] | None:
         """What an idempotency key stands for, with its revision."""
         entry = await self._keys.get(key)
-        record = None if entry is None else _key_of(entry)
+        record = None if entry is None else self._key_of(entry)
         return None if entry is None or record is None else (record, entry.revision)
 
     async def claim_key(self, key: str, record: KeyRecord, revision: int | None = None) -> None:
@@ -202,14 +248,14 @@ class Store:
             return
         replay = self._bus.replay(subjects.RESULTS, subjects.results_of(task), upto=upto)
         async for records in replay:
-            for event in _outcomes(records, live=False):
+            for event in self._outcomes(records, live=False):
                 yield event
 
     async def watch_outcomes(self, start: int) -> AsyncIterator[list[OutcomeStored]]:
         """Every outcome from a sequence on, as it is stored, without end."""
         follow = self._bus.follow(subjects.RESULTS, subjects.ALL_RESULTS, start=start)
         async for records in follow:
-            yield list(_outcomes(records, live=True))
+            yield list(self._outcomes(records, live=True))
 
     async def tasks_with_outcomes(self) -> set[str]:
         """Tasks of which any outcome is stored."""
@@ -257,7 +303,7 @@ class Store:
         """
         async for entries in self._keys.entries("idem.*"):
             for entry in entries:
-                record = _key_of(entry)
+                record = self._key_of(entry)
                 if record is None or is_known(record.task):
                     continue
                 if await self.was_deleted(record.task) or (
@@ -265,52 +311,50 @@ class Store:
                 ):
                     await self._release_key(entry.key, record.task)
 
+    # ── what is stored, read ──
 
-def _head_of(entry: Entry) -> StoredHead | None:
-    if entry.value is None:
-        return None
-    try:
-        head = _decode_head(entry.value)
-    except NOT_DECODABLE as why:
-        poison.warning("head", "a value among the heads is none", key=entry.key, why=str(why))
-        return None
-    return StoredHead(head, entry.revision) if head.id == entry.key else None
+    def _note(self, kind: str, key: str, why: str) -> None:
+        self._on_fault(kind)
+        poison.warning(kind, "a stored record cannot be read", key=clip(key), why=clip(why))
 
-
-def _key_of(entry: Entry) -> KeyRecord | None:
-    try:
-        return None if entry.value is None else _decode_key(entry.value)
-    except NOT_DECODABLE as why:
-        poison.warning("key", "a value among the keys is none", key=entry.key, why=str(why))
-        return None
-
-
-def _names_of(entry: Entry) -> list[str] | None:
-    try:
-        return None if entry.value is None else _decode_names(entry.value)
-    except NOT_DECODABLE as why:
-        poison.warning("list", "a value among the lists is none", key=entry.key, why=str(why))
-        return None
-
-
-def _heads_or_gone(entries: Iterable[Entry]) -> Iterable[StoredHead | Gone]:
-    """What can be read. A head that cannot is left alone: a newer version may have written it."""
-    for entry in entries:
-        found = Gone(entry.key, entry.revision) if entry.value is None else _head_of(entry)
-        if found is not None:
-            yield found
-
-
-def _outcomes(records: Iterable[Record], *, live: bool) -> Iterable[OutcomeStored]:
-    for record in records:
-        key = subjects.parse_result(record.subject)
-        if key is None:
-            continue  # not ours: the stream takes any subject of its shape
+    def _head_of(self, entry: Entry) -> StoredHead | None:
+        if entry.value is None:
+            return None
         try:
-            outcome = _decode_outcome(record.data)
-        except NOT_DECODABLE:
-            outcome = UNDECODABLE
-        yield OutcomeStored(key, outcome, record.seq, record.time, live=live)
+            head = _decode_head(entry.value)
+        except NOT_DECODABLE as why:
+            self._note("head", entry.key, str(why))
+            return None
+        if head.id != entry.key:
+            self._note("head", entry.key, "it is that of another task")
+            return None
+        return StoredHead(head, entry.revision)
+
+    def _heads_or_gone(self, entries: Iterable[Entry]) -> Iterable[StoredHead | Gone]:
+        """What can be read. A head that cannot is left: a newer version may have written it."""
+        for entry in entries:
+            found = Gone(entry.key, entry.revision) if entry.value is None else self._head_of(entry)
+            if found is not None:
+                yield found
+
+    def _key_of(self, entry: Entry) -> KeyRecord | None:
+        try:
+            return None if entry.value is None else _decode_key(entry.value)
+        except NOT_DECODABLE as why:
+            self._note("key", entry.key, str(why))
+            return None
+
+    def _outcomes(self, records: Iterable[Record], *, live: bool) -> Iterable[OutcomeStored]:
+        for record in records:
+            key = subjects.parse_result(record.subject)
+            if key is None:
+                continue  # not ours: the stream takes any subject of its shape
+            try:
+                outcome = _decode_outcome(record.data)
+            except NOT_DECODABLE as why:
+                self._note("outcome", record.subject, str(why))
+                outcome = UNDECODABLE
+            yield OutcomeStored(key, outcome, record.seq, record.time, live=live)
 
 
 def _chunks(names: Sequence[str]) -> Iterable[list[str]]:

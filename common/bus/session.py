@@ -207,9 +207,15 @@ class Session(Client):
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes
     ) -> None:
         handler = self._handlers.get(sid)
-        if handler is not None:
-            parsed = decode_headers(headers) if headers else None
-            handler(Delivery(subject.decode(), data, reply.decode(), parsed))
+        if handler is None:
+            return
+        # NATS takes any byte in a subject. What is raised here would end the connection.
+        parsed = decode_headers(headers) if headers else None
+        addresses = subject.decode(errors="replace"), reply.decode(errors="replace")
+        try:
+            handler(Delivery(addresses[0], data, addresses[1], parsed))
+        except Exception as error:  # noqa: BLE001 -- a message is no end of the connection
+            log.failure("a message cannot be taken in", error, subject=addresses[0])
 
     # ── the end ──────────────────────────────────────────────────────────────────────────────
 

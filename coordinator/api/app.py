@@ -23,6 +23,7 @@ from coordinator.api.tasks import Tasks
 from coordinator.api.web_files import FOLDER, HEADERS, WebFiles
 from coordinator.documents import Health
 from coordinator.event_feed import EventFeed
+from coordinator.faults import Faults
 from coordinator.port import Engine
 
 API: Final = "/api/v1"
@@ -34,6 +35,7 @@ def make_app(
     feed: EventFeed,
     registry: CollectorRegistry,
     *,
+    faults: Faults | None = None,
     pace: Pace = DEFAULT_PACE,
     web_folder: Path = FOLDER,
 ) -> web.Application:
@@ -45,8 +47,9 @@ def make_app(
         client_max_size=LIMIT_BYTES + 1,
         middlewares=[metrics.clock_in, answer_problems, gate.check],
     )
-    app.add_routes(_task_routes(Tasks(engine), Streams(engine, feed, pace)))
-    nodes, files = Nodes(engine), WebFiles(web_folder)
+    faults = faults or Faults()
+    app.add_routes(_task_routes(Tasks(engine, faults), Streams(engine, feed, pace, faults)))
+    nodes, files = Nodes(engine, faults), WebFiles(web_folder)
     app.add_routes(
         [
             web.get(f"{API}/nodes", nodes.list),

@@ -12,15 +12,17 @@ from coordinator.api.answers import json_answer
 from coordinator.api.problems import Refusal
 from coordinator.api.queries import NODES, Reader
 from coordinator.core.selection import satisfies
+from coordinator.faults import Faults
 from coordinator.port import Engine
-from coordinator.views.nodes import fleet_node
+from coordinator.views.nodes import fleet_node, outline
 
 
 class Nodes:
     """The routes."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, faults: Faults) -> None:
         self._engine = engine
+        self._faults = faults
 
     async def list(self, request: web.Request) -> web.Response:
         """``GET /api/v1/nodes``."""
@@ -32,15 +34,22 @@ class Nodes:
             for name, labels in self._engine.nodes.labels()
             if all(satisfies(requirement, labels) for requirement in selector)
         ]
-        nodes = map(self._engine.nodes.get, names[page.of(len(names))])
+        nodes = map(self._shown, names[page.of(len(names))])
         return json_answer(
             documents.NodeList(
-                nodes=[fleet_node(node) for node in nodes if node is not None],
+                nodes=[node for node in nodes if node is not None],
                 total=len(names),
                 limit=page.limit,
                 offset=page.offset,
             )
         )
+
+    def _shown(self, name: str) -> documents.Node | None:
+        """One node of a list, which no fault of a single one may keep from being shown."""
+        with self._faults.kept("node view"):
+            node = self._engine.nodes.get(name)
+            return None if node is None else fleet_node(node)
+        return outline(name)
 
     async def get(self, request: web.Request) -> web.Response:
         """``GET /api/v1/nodes/{name}``."""

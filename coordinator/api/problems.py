@@ -14,7 +14,7 @@ from common.logs import Log
 from common.texts import Text
 from coordinator import documents
 from coordinator.documents import Fault
-from coordinator.port import StoreAway
+from coordinator.port import StoreAway, TaskDamaged
 
 CONTENT_TYPE: Final = "application/problem+json"
 LIMIT_BYTES: Final = 3 * 1024 * 1024
@@ -67,6 +67,8 @@ async def answer_problems(request: web.Request, handler: Handler) -> web.StreamR
         return _response(refusal)
     except StoreAway as away:
         return _response(unavailable(away.text))
+    except TaskDamaged as damaged:
+        return _response(Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, damaged.text))
     except web.HTTPException as raised:
         return _of_aiohttp(raised)
     except Exception as error:  # noqa: BLE001 -- the last fence before a client's eyes

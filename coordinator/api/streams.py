@@ -21,6 +21,7 @@ from coordinator.api.tasks import no_such_task
 from coordinator.core.task import TaskHead
 from coordinator.documents import LiveAgents, LiveNodes, encode
 from coordinator.event_feed import EventFeed, KeptEvent, NothingLeft, Reading
+from coordinator.faults import Faults
 from coordinator.port import Changes, Engine, StoreAway
 from coordinator.views import nodes as views
 
@@ -65,10 +66,11 @@ class _Live:
 class Streams:
     """The two routes that stream."""
 
-    def __init__(self, engine: Engine, feed: EventFeed, pace: Pace) -> None:
+    def __init__(self, engine: Engine, feed: EventFeed, pace: Pace, faults: Faults) -> None:
         self._engine = engine
         self._feed = feed
         self._pace = pace
+        self._faults = faults
 
     async def of_all(self, request: web.Request) -> web.StreamResponse:
         """``GET /api/v1/events``."""
@@ -113,23 +115,28 @@ class Streams:
             yield source
 
     def _fleet_frame(self, names: Collection[str]) -> bytes:
-        known = {name: self._engine.nodes.get(name) for name in sorted(names)}
-        document = LiveAgents(
-            nodes=[views.fleet_node(node) for node in known.values() if node is not None],
-            gone=[name for name, node in known.items() if node is None],
-        )
-        return frame("agents", encode(document))
+        shown, gone = [], []
+        for name in sorted(names):
+            node = self._engine.nodes.get(name)
+            if node is None:
+                gone.append(name)
+                continue
+            with self._faults.kept("node view"):
+                shown.append(views.fleet_node(node))
+        return frame("agents", encode(LiveAgents(nodes=shown, gone=gone)))
 
     def _task_frame(self, task: str, names: Collection[str]) -> bytes | None:
-        shot = self._engine.tasks.snapshot(task)
+        shot = None
+        with self._faults.kept("task view", task=task):
+            shot = self._engine.tasks.snapshot(task)
         if shot is None or shot.run is None:
             return None
         run = shot.run
         changed = [run.by_name[name] for name in names if name in run.by_name]
-        shown = [
-            views.live_node(run.head, node, shot.pulls(node))
-            for node in sorted(changed, key=lambda node: node.index)
-        ]
+        shown = []
+        for node in sorted(changed, key=lambda node: node.index):
+            with self._faults.kept("task view", task=task):
+                shown.append(views.live_node(run.head, node, shot.pulls(node)))
         return frame("nodes", encode(LiveNodes(nodes=shown)))
 
 

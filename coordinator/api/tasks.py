@@ -23,6 +23,7 @@ from coordinator.api.problems import Refusal, bad_request
 from coordinator.api.queries import NODES, TASKS, Reader
 from coordinator.core.node_run import NodePhase
 from coordinator.core.task import TaskHead, TaskSpec
+from coordinator.faults import Faults
 from coordinator.port import (
     AlreadyOver,
     Created,
@@ -30,7 +31,9 @@ from coordinator.port import (
     IdempotencyKey,
     KeyReused,
     NoSuchTask,
+    TaskDamaged,
 )
+from coordinator.port import Tasks as TaskSnapshots
 from coordinator.snapshots import Snapshot
 from coordinator.views import nodes as node_views
 from coordinator.views import tasks as views
@@ -61,8 +64,9 @@ _RETRY_SHAPE: Final = inspect.type_info(RetryTask)
 class Tasks:
     """The routes."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, faults: Faults) -> None:
         self._engine = engine
+        self._faults = faults
 
     # ── one task ──
 
@@ -144,11 +148,18 @@ class Tasks:
         query.done()
         tasks = self._engine.tasks
         heads = tasks.heads(status)
-        shots = [tasks.snapshot(head.id) for head in heads[page.of(len(heads))]]
-        shown = [views.summary(shot) for shot in shots if shot is not None]
+        listed = [self._summary(tasks, head) for head in heads[page.of(len(heads))]]
+        shown = [task for task in listed if task is not None]
         return json_answer(
             documents.TaskList(tasks=shown, total=len(heads), limit=page.limit, offset=page.offset)
         )
+
+    def _summary(self, tasks: TaskSnapshots, head: TaskHead) -> documents.Task | None:
+        """One task of a list, which no fault of a single one may keep from being shown."""
+        with self._faults.kept("task view", task=head.id):
+            shot = tasks.snapshot(head.id)
+            return None if shot is None else views.summary(shot)
+        return views.outline(Snapshot(head, head.created_at))
 
     async def nodes(self, request: web.Request) -> web.Response:
         """``GET /api/v1/tasks/{id}/nodes``."""
@@ -182,12 +193,25 @@ class Tasks:
         return head
 
     async def _full(self, head: TaskHead) -> documents.Task:
-        if head.counts is not None and head.counts.failed_details:
-            return views.task(await self._with_nodes(head))
-        shot = self._engine.tasks.snapshot(head.id)
-        if shot is None:
+        tasks = self._engine.tasks
+        shot = await self._with_details(head)
+        with self._faults.kept("task view", task=head.id):
+            shot = shot or tasks.snapshot(head.id)
+            if shot is not None:
+                return views.task(shot)
+        if tasks.head(head.id) is None:
             raise no_such_task()
-        return views.task(shot)
+        return views.outline(Snapshot(head, head.created_at))
+
+    async def _with_details(self, head: TaskHead) -> Snapshot | None:
+        """A finished task with its failed nodes; None where it has none, or they are lost."""
+        if head.counts is None or not head.counts.failed_details:
+            return None
+        try:
+            return await self._with_nodes(head)
+        except TaskDamaged as damage:
+            self._faults.note("task view", damage, task=head.id)
+            return None
 
     async def _with_nodes(self, head: TaskHead) -> Snapshot:
         try:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import NamedTuple
 
-from common.messages import Outcome
+from common.messages import Outcome, total_bytes
 from common.reasons import Reason
 from common.subjects import AttemptKey
 from common.texts import OUTCOME_UNDECODABLE, fields_of
@@ -215,7 +215,7 @@ class TaskRun:
         for image in node.absorb(outcome, self.spec.work):
             self.missing[image.image] -= 1
             if image.bytes is not None:
-                self.arrived_bytes = (self.arrived_bytes or 0) + image.bytes
+                self.arrived_bytes = total_bytes([self.arrived_bytes or 0, image.bytes])
                 self.sizes[image.image] = max(self.sizes.get(image.image, 0), image.bytes)
         if all(node.arrived(image.name) for image in self.spec.work):
             node.reason = node.text = None

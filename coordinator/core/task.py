@@ -7,10 +7,26 @@ fields). Times are whole milliseconds since 1970, UTC.
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
-from common.texts import Param
+from common.messages import MOST_IMAGES, Count, ImageName, Reference, TaskId
+from common.subjects import NODE_NAME
+from common.texts import Code, MessageText, Params
+
+LATEST = 253_402_300_799_999
+"""The last millisecond of the year 9999: no time of a task is later."""
+MOST_NODES = 1_000_000
+"""No task has more nodes, batches, or entries about them."""
+Time = Annotated[int, Meta(ge=0, le=LATEST)]
+Number = Annotated[int, Meta(ge=0, le=MOST_NODES)]
+Sequence = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+"""A place in a stream of the store."""
+LabelName = Annotated[str, Meta(max_length=1024)]
+NodeName = Annotated[str, Meta(pattern=rf"^(?=.{{1,253}}\Z){NODE_NAME}\Z")]
+"""A node name, which becomes a token of a subject."""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -67,57 +83,59 @@ class Operator(StrEnum):
 class Requirement(Record, frozen=True, kw_only=True):
     """One entry of ``matchExpressions``."""
 
-    key: str
+    key: LabelName
     operator: Operator
-    values: tuple[str, ...] = ()
+    values: Annotated[tuple[LabelName, ...], Meta(max_length=65_536)] = ()
 
 
 class TaskImage(Record, frozen=True, kw_only=True):
     """One distinct image: by its first spelling in the task, and as the runtime is asked for it."""
 
-    name: str
-    reference: str
+    name: ImageName
+    reference: Reference
 
 
 class TaskSpec(Record, frozen=True, kw_only=True):
     """What the user asked for, checked, defaults filled in."""
 
-    images: tuple[str, ...]
+    images: Annotated[tuple[ImageName, ...], Meta(max_length=MOST_IMAGES)]
     """As the client wrote them, doubles included; ``work`` has each once."""
-    work: tuple[TaskImage, ...]
-    batch_size: int = 10
-    priority: int = 5
-    max_retries: int = 0
+    work: Annotated[tuple[TaskImage, ...], Meta(max_length=MOST_IMAGES)]
+    batch_size: Annotated[int, Meta(ge=1, le=MOST_NODES)] = 10
+    priority: Annotated[int, Meta(ge=0, le=100)] = 5
+    max_retries: Annotated[int, Meta(ge=0, le=1000)] = 0
     retry_strategy: RetryStrategy = RetryStrategy.LINEAR
-    retry_delay: int = 30
+    retry_delay: Annotated[int, Meta(ge=0, le=10**6)] = 30
     """Seconds."""
-    webhook_url: str | None = None
-    node_selector: dict[str, str] = {}
-    match_expressions: tuple[Requirement, ...] = ()
+    webhook_url: Annotated[str, Meta(max_length=8192)] | None = None
+    node_selector: Annotated[dict[LabelName, LabelName], Meta(max_length=65_536)] = {}
+    match_expressions: Annotated[tuple[Requirement, ...], Meta(max_length=65_536)] = ()
     names_nodes: bool = False
     """Whether ``nodeNames`` was given. The names (up to 10,000) are stored apart, in chunks."""
-    max_failed_nodes: int | str = 0
+    max_failed_nodes: (
+        Annotated[int, Meta(ge=0, le=2**31 - 1)] | Annotated[str, Meta(pattern=r"^[0-9]{1,3}%\Z")]
+    ) = 0
     """A number of nodes, or a percentage like ``10%``."""
     rollout: Rollout = Rollout.BATCH
     image_pull_policy: PullPolicy = PullPolicy.IF_NOT_PRESENT
-    pull_timeout_seconds: int = 1800
+    pull_timeout_seconds: Annotated[int, Meta(ge=1, le=10**6)] = 1800
 
 
 class TaskCounts(Record, frozen=True, kw_only=True):
     """A task's nodes by what became of them; kept in the head once the task is over."""
 
-    total: int = 0
+    total: Number = 0
     """Nodes that belong to the task; those that ceased to exist are not among them."""
-    completed: int = 0
-    failed: int = 0
-    cancelled: int = 0
-    removed: int = 0
-    failed_details: int = 0
+    completed: Number = 0
+    failed: Number = 0
+    cancelled: Number = 0
+    removed: Number = 0
+    failed_details: Annotated[int, Meta(ge=0, le=MOST_NODES * (MOST_IMAGES + 1))] = 0
     """Entries that ``failedNodeDetails`` would have in full."""
-    current_batch: int = 0
-    retry_count: int = 0
+    current_batch: Number = 0
+    retry_count: Number = 0
     """The highest retry number that any node has used."""
-    bytes: int | None = None
+    bytes: Count | None = None
     """Compressed bytes of all images that are there now on completed work, where known."""
 
 
@@ -131,28 +149,28 @@ class PendingNotification(StrEnum):
 class TaskHead(Record, frozen=True, kw_only=True):
     """The one stored truth about a task, written only at its transitions, by compare-and-swap."""
 
-    id: str
+    id: TaskId
     spec: TaskSpec
     status: TaskStatus = TaskStatus.PENDING
-    created_at: int
-    order: int | None = None
+    created_at: Time
+    order: Sequence | None = None
     """The store revision of the create; None until somebody rewrites the head."""
-    started_at: int | None = None
-    finished_at: int | None = None
-    nodes: int = 0
+    started_at: Time | None = None
+    finished_at: Time | None = None
+    nodes: Number = 0
     """Nodes at the start."""
-    batches: int = 0
+    batches: Number = 0
     counts: TaskCounts | None = None
-    results_seq: int | None = None
+    results_seq: Sequence | None = None
     """Outcomes stored above this sequence never count."""
-    message: str | None = None
+    message: MessageText | None = None
     """Why it ended as it did, in English."""
-    message_code: str | None = None
+    message_code: Code | None = None
     """Which sentence that is (``common/texts.py``); None in heads of older versions."""
-    message_params: dict[str, Param] = {}
-    notify: tuple[PendingNotification, ...] = ()
-    retry_of: str | None = None
-    node_list: str | None = None
+    message_params: Params = {}
+    notify: Annotated[tuple[PendingNotification, ...], Meta(max_length=10)] = ()
+    retry_of: TaskId | None = None
+    node_list: Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,64}\Z")] | None = None
     """Under which name the node list of a started task is stored."""
-    key: str | None = None
+    key: Annotated[str, Meta(pattern=r"^idem\.[0-9a-z]{1,64}\Z")] | None = None
     """The key record (``Idempotency-Key``) that leads here, removed with the task."""

@@ -100,6 +100,9 @@ class Dispatcher:
             self._bus.ask(subject, _encode(message), ANSWER_SECONDS, answered)
         except NotConnected:
             self._feed(AssignmentUnanswered(key, instance))
+        except ValueError as why:  # too large for a message, or no subject: this task's own fault
+            log.failure("work cannot be sent", why, task=key.task, node=key.node)
+            self._feed(AssignmentUnanswered(key, instance))
 
     def _event_for(self, command: Assign, answer: bytes | BusError) -> Event:
         key, instance = command.key, command.instance

@@ -19,7 +19,8 @@ from coordinator.engine.persistence import Persistently
 from coordinator.engine.task_events import TaskEvents
 from coordinator.engine.tasks import Spawn
 from coordinator.engine.webhooks import Look
-from coordinator.port import NoSuchTask
+from coordinator.faults import Faults
+from coordinator.port import NoSuchTask, TaskDamaged
 from coordinator.snapshots import Snapshot
 
 T = TypeVar("T")
@@ -42,7 +43,7 @@ class Tasks(Protocol):
         """What is known of a task from memory."""
 
     async def read_snapshot(self, task_id: str) -> Snapshot:
-        """The same with a finished task's nodes. Raises NoSuchTask, BusError."""
+        """The same with a finished task's nodes. Raises NoSuchTask, BusError, TaskDamaged."""
 
 
 class Deliverer(Protocol):
@@ -64,6 +65,7 @@ class EndNotifications:
         mark_notified: MarkNotified,
         spawn: Spawn,
         persistently: Persistently,
+        faults: Faults,
     ) -> None:
         self._tasks = tasks
         self._events = events
@@ -71,6 +73,7 @@ class EndNotifications:
         self._mark_notified = mark_notified
         self._spawn = spawn
         self._persistently = persistently
+        self._faults = faults
         self._readers = asyncio.Semaphore(AT_A_TIME)
 
     def observe(self, _event: Event, decision: Decision) -> None:
@@ -93,6 +96,11 @@ class EndNotifications:
             await self._tell(current)
 
     async def _tell(self, head: TaskHead) -> None:
+        # What fails of one task is told again by the next leader, and ends nothing of this one.
+        with self._faults.kept("end notification", task=head.id):
+            await self._tell_world(head)
+
+    async def _tell_world(self, head: TaskHead) -> None:
         try:
             if PendingNotification.EVENT in head.notify:
                 async with self._readers:
@@ -108,7 +116,10 @@ class EndNotifications:
     async def _look(self, head: TaskHead) -> Snapshot:
         """How a task ended, with its failed nodes. Raises NoSuchTask, BusError."""
         if head.counts is not None and head.counts.failed_details > 0:
-            return await self._tasks.read_snapshot(head.id)
+            try:
+                return await self._tasks.read_snapshot(head.id)
+            except TaskDamaged as damage:
+                self._faults.note("end notification", damage, task=head.id)
         shot = self._tasks.snapshot(head.id)
         if shot is None:
             raise NoSuchTask(head.id)

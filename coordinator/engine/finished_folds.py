@@ -21,16 +21,19 @@ OnStep = Callable[[TaskRun, str, int, Step, float], None]
 class Outcomes(Protocol):
     """What is needed of the store."""
 
-    async def load_list(self, task: str, name: str) -> list[str]:
-        """A stored list of node names. Raises BusError."""
+    async def load_nodes(self, head: TaskHead) -> list[str]:
+        """The nodes of a started task. Raises BusError, TaskDamaged."""
 
     def load_outcomes(self, task: str, upto: int) -> AsyncIterator[OutcomeStored]:
         """The outcomes of one task up to a sequence, in order. Raises BusError."""
 
 
 async def fold(store: Outcomes, head: TaskHead, upto: int, on_step: OnStep) -> TaskRun:
-    """Read a started task's outcomes up to a sequence, and say what each did. Raises BusError."""
-    nodes = await store.load_list(head.id, head.node_list) if head.node_list else []
+    """Read a started task's outcomes up to a sequence, and say what each did.
+
+    Raises BusError, TaskDamaged.
+    """
+    nodes = await store.load_nodes(head) if head.node_list else []
     run = TaskRun(head, nodes)
     async for event in store.load_outcomes(head.id, upto):
         for attempt, step in run.take_in(
@@ -49,7 +52,7 @@ class FinishedFolds:
         self._reading: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def of(self, head: TaskHead) -> TaskRun:
-        """The fold of a finished task. Raises BusError."""
+        """The fold of a finished task. Raises BusError, TaskDamaged."""
         key = head.id, head.results_seq
         # When a large task has failed, every page that is open on it asks at the same moment.
         async with self._reading.setdefault(head.id, asyncio.Lock()):

@@ -9,6 +9,7 @@ from typing import Protocol
 from coordinator.core.events import OutcomeStored
 from coordinator.core.task import TaskStatus
 from coordinator.engine.tasks import Spawn, TaskTable
+from coordinator.port import TaskDamaged
 from coordinator.store import Gone, StoredHead
 
 
@@ -23,9 +24,6 @@ class Stored(Protocol):
 
     def watch_heads(self, start: int) -> AsyncIterator[StoredHead | Gone]:
         """Every change of a head from a revision on, without end."""
-
-    async def load_list(self, task: str, name: str) -> list[str]:
-        """A stored list of node names."""
 
     def load_outcomes(self, task: str, upto: int) -> AsyncIterator[OutcomeStored]:
         """The outcomes of one task up to a sequence."""
@@ -70,7 +68,11 @@ class Intake:
 
     async def _load_running(self, stored: StoredHead, outcomes_end: int) -> None:
         head = stored.head
-        nodes = await self._store.load_list(head.id, head.node_list or "")
+        try:
+            nodes = await self._tasks.list_of(head)
+        except TaskDamaged as damage:
+            self._tasks.note_damage(head.id, damage.text)
+            return
         self._tasks.begin(stored, nodes, found=True)
         async for event in self._store.load_outcomes(head.id, outcomes_end):
             await self._tasks.take_in([event])

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from common.bus import NotConnected
 from common.logs import Log
+from common.texts import Text
 from coordinator.core.commands import (
     AskAgent,
     Assign,
@@ -94,6 +95,7 @@ class Leader:
             epoch=epoch,
             clock=clock,
             persistently=persistently,
+            faults=context.faults,
         )
         self._notifications = EndNotifications(
             tasks=replica.tasks,
@@ -102,6 +104,7 @@ class Leader:
             mark_notified=self._transitions.mark_notified,
             spawn=replica.spawn,
             persistently=persistently,
+            faults=context.faults,
         )
         self._janitor = Janitor(
             store=replica.store,
@@ -142,6 +145,9 @@ class Leader:
             replica.spawn(replica.node_records.run())
         self.journal.led(len(replica.tasks))
         self._catch_up()
+        replica.tasks.listen_damage(self._fail)
+        for task, text in list(replica.tasks.damaged.items()):
+            self._fail(task, text)
         replica.spawn(self._publisher.run())
         replica.spawn(self._events.report_progress())
         replica.spawn(self._janitor.run())
@@ -160,6 +166,11 @@ class Leader:
                 self._replica.spawn(self._events.catch_up(head, seen))
             elif head.notify:
                 self._replica.spawn(self._notifications.tell_again(head))
+
+    def _fail(self, task: str, text: Text) -> None:
+        """End a task of which something cannot be read."""
+        work = self._replica.persistently(lambda: self._transitions.fail(task, text))
+        self._replica.spawn(work)
 
     async def _settle(self) -> None:
         """Hear what agents hold before anything is assigned."""

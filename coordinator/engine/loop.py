@@ -10,10 +10,11 @@ from typing import NoReturn, Protocol
 from coordinator.core.commands import Command, WakeAt
 from coordinator.core.events import Event, Woken
 from coordinator.core.scheduler import Decision
+from coordinator.faults import Faults
 
 Perform = Callable[[Command], None]
 Observer = Callable[[Event, Decision], None]
-"""Sees an event and what the core made of it; must not touch either."""
+"""Sees an event and what the core made of it; must not touch either. Its faults end nothing."""
 
 
 class Decides(Protocol):
@@ -49,9 +50,12 @@ class Loop:
     Without a performer (``attach``) commands are dropped: that is how a follower's core lives.
     """
 
-    def __init__(self, core: Decides, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, core: Decides, clock: Callable[[], float], faults: Faults | None = None
+    ) -> None:
         self._core = core
         self._clock = clock
+        self._faults = faults or Faults()
         self._perform: Perform | None = None
         self._observers: list[Observer] = []
         self._events: deque[Event] = deque()
@@ -88,7 +92,8 @@ class Loop:
     def _handle(self, event: Event) -> None:
         decision = self._core.handle(event, self._clock())
         for observe in self._observers:
-            observe(event, decision)
+            with self._faults.kept("observer"):
+                observe(event, decision)
         for command in decision.commands:
             if isinstance(command, WakeAt):
                 self._wake_at(command.when)

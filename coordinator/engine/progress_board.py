@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from common import subjects
 from common.bus import Received
-from common.messages import AttemptProgress, ImageProgress, Progress
+from common.messages import AttemptProgress, ImageProgress, Progress, total_bytes
 from coordinator.core.changes import AttemptDecided, TaskOver
 from coordinator.core.events import Event
 from coordinator.core.node_run import IN_FLIGHT, NodeRun
@@ -85,9 +85,8 @@ class ProgressBoard:
         if attempt != node.attempt:
             images = {}
         for image in report.images:
-            if image.image not in run.missing:
-                continue  # none of the task's: there is no end of names
-            images[image.image] = _rising(images.get(image.image), image)
+            if image.image in run.missing:  # what the task does not have is nobody's progress
+                images[image.image] = _rising(images.get(image.image), image)
         self._pulls[run.head.id][node.name] = (node.attempt, images)
         return True
 
@@ -113,9 +112,9 @@ class ProgressBoard:
         now = [image.bytes for image in pulls if image.bytes is not None]
         speed = [image.bytes_per_second for image in pulls if image.bytes_per_second is not None]
         return Transfer(
-            bytes=(arrived or 0) + sum(now) if now or arrived is not None else None,
+            bytes=total_bytes([arrived or 0, *now]) if now or arrived is not None else None,
             total_bytes=_total(run, pulls),
-            bytes_per_second=sum(speed) if speed else None,
+            bytes_per_second=total_bytes(speed) if speed else None,
         )
 
 
@@ -128,7 +127,8 @@ def _total(run: TaskRun, pulls: Iterable[ImageProgress]) -> int | None:
     missing = {image: nodes for image, nodes in run.missing.items() if nodes}
     if not sizes or missing.keys() - sizes.keys():
         return None
-    return (run.arrived_bytes or 0) + sum(sizes[image] * nodes for image, nodes in missing.items())
+    to_come = (sizes[image] * nodes for image, nodes in missing.items())
+    return total_bytes([run.arrived_bytes or 0, *to_come])
 
 
 def _rising(known: ImageProgress | None, new: ImageProgress) -> ImageProgress:

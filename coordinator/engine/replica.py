@@ -11,7 +11,7 @@ import asyncio
 import random
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from common.logs import Log
@@ -34,6 +34,7 @@ from coordinator.engine.store_health import StoreHealth
 from coordinator.engine.submissions import Submissions
 from coordinator.engine.tasks import TaskTable
 from coordinator.engine.waiting import WhyWaiting
+from coordinator.faults import Faults
 from coordinator.nodes.source import NewSource
 from coordinator.store import Store, StoreBus
 
@@ -63,6 +64,8 @@ class Context:
     limits: Limits
     forget_seconds: float
     """After so long without a heartbeat an agent is forgotten."""
+    faults: Faults = field(default_factory=Faults)
+    """Told of each fault that ends nothing."""
 
 
 class Replica:
@@ -75,9 +78,9 @@ class Replica:
         self._jobs = asyncio.TaskGroup()
         self.loaded = asyncio.Event()
         self.persistently = Persistently(context.rng)
-        self.store = Store(context.bus)
+        self.store = Store(context.bus, context.on_poison)
         self.core = Core(context.limits, clock())
-        self.loop = Loop(self.core, clock)
+        self.loop = Loop(self.core, clock, context.faults)
         feed = self.loop.feed
         self.nodes = NodeTable(
             fleet=self.core.fleet,

@@ -15,7 +15,7 @@ import msgspec
 
 from common import subjects
 from common.logs import Log
-from coordinator.core.changes import AttemptDecided, NodeMoved, TaskBegan, TaskQueued
+from coordinator.core.changes import AttemptDecided, Change, NodeMoved, TaskBegan, TaskQueued
 from coordinator.core.events import Event
 from coordinator.core.run import Step, TaskRun
 from coordinator.core.scheduler import Decision
@@ -24,6 +24,7 @@ from coordinator.documents import CloudEvent, Task, encode
 from coordinator.engine.finished_folds import Outcomes, fold
 from coordinator.engine.persistence import Persistently
 from coordinator.engine.publisher import Item, Publisher
+from coordinator.faults import Faults
 from coordinator.snapshots import Snapshot
 from coordinator.views import tasks as views
 from coordinator.views.events import node_event, task_event
@@ -57,6 +58,7 @@ class TaskEvents:
         epoch: int,
         clock: Callable[[], float],
         persistently: Persistently,
+        faults: Faults,
     ) -> None:
         """``source`` is that of the CloudEvents; ``epoch`` makes ids of progress unique."""
         self._publisher = publisher
@@ -67,6 +69,7 @@ class TaskEvents:
         self._epoch = epoch
         self._clock = clock
         self._persistently = persistently
+        self._faults = faults
         self._kept: dict[str, set[str]] = {}
         """By task that was there when this leader began: the ids that are published or queued."""
         self._behind: dict[str, list[Item]] = {}
@@ -81,23 +84,25 @@ class TaskEvents:
     def observe(self, _event: Event, decision: Decision) -> None:
         """Queue what the world is to be told of this."""
         for change in decision.changes:
-            match change:
-                case TaskQueued(head=head):
-                    self._tell(self._created(head))
-                case TaskBegan(head=head):
-                    self._tell(self._created(head))
-                    self._tell(self._started(head))
-                case AttemptDecided():
-                    run = self._runs.get(change.task)
-                    if run is not None:
-                        time = change.event.stored_at
-                        self._tell(
-                            self._decided(run, change.node, change.attempt, change.step, time)
-                        )
-                case NodeMoved(task=task):
-                    self._changed.add(task)
-                case _:
-                    pass
+            with self._faults.kept("event"):
+                self._observe(change)
+
+    def _observe(self, change: Change) -> None:
+        match change:
+            case TaskQueued(head=head):
+                self._tell(self._created(head))
+            case TaskBegan(head=head):
+                self._tell(self._created(head))
+                self._tell(self._started(head))
+            case AttemptDecided():
+                run = self._runs.get(change.task)
+                if run is not None:
+                    time = change.event.stored_at
+                    self._tell(self._decided(run, change.node, change.attempt, change.step, time))
+            case NodeMoved(task=task):
+                self._changed.add(task)
+            case _:
+                pass
 
     def mark_changed(self, task: str, _node: str = "") -> None:
         """Something of a running task has changed: its progress is worth telling."""
@@ -105,22 +110,27 @@ class TaskEvents:
 
     def tell_created(self, head: TaskHead) -> None:
         """A task waits that was created before this leader began; told only if nobody has."""
-        self._tell(self._created(head))
+        with self._faults.kept("event", task=head.id):
+            self._tell(self._created(head))
 
     def ended(self, shot: Snapshot) -> None:
         """A task is over: a last progress, then its last event. ``shot`` has the whole fold."""
         head = shot.head
         event_type, time = f"task.{head.status}", head.finished_at or shot.now
-        if head.started_at is not None:
-            running = msgspec.structs.replace(
-                views.summary(shot), status=TaskStatus.RUNNING, finished_at=msgspec.UNSET
-            )
-            self._tell(self._progress(head.id, running, time))
-        document = self._task_document(event_type, head.id, time, views.task(shot))
-        if len(encode(document)) > subjects.MAX_MESSAGE_BYTES:
-            # A hundred details of the longest names and texts; /nodes has them all.
-            document = msgspec.structs.replace(document, data=views.summary(shot))
-        self._tell(_item(head.id, event_type, document, once=True, is_last=True))
+        with self._faults.kept("event", task=head.id):
+            if head.started_at is not None:
+                running = msgspec.structs.replace(
+                    views.summary(shot), status=TaskStatus.RUNNING, finished_at=msgspec.UNSET
+                )
+                self._tell(self._progress(head.id, running, time))
+        # A hundred details of the longest names and texts may be too large: /nodes has them all.
+        for view in (views.task, views.summary, views.outline):
+            with self._faults.kept("event", task=head.id):
+                document = self._task_document(event_type, head.id, time, view(shot))
+                item = _item(head.id, event_type, document, once=True, is_last=True)
+                if item is not None:
+                    self._tell(item)
+                    return
 
     def knows_end(self, head: TaskHead) -> bool:
         """Whether a task's last event was published before (``catch_up`` comes first)."""
@@ -142,8 +152,9 @@ class TaskEvents:
 
         The same events in the same order as if this leader had led from the start.
         """
-        async with self._readers:
-            await self._persistently(lambda: self._tell_missing(head, upto))
+        with self._faults.kept("event", task=head.id):
+            async with self._readers:
+                await self._persistently(lambda: self._tell_missing(head, upto))
         for item in self._behind.pop(head.id, ()):
             self._queue(item)
 
@@ -217,11 +228,16 @@ class TaskEvents:
             await asyncio.sleep(PROGRESS_SECONDS)
             changed, self._changed = self._changed, set()
             for task in sorted(changed & self._runs.keys()):
-                shot = self._tasks.snapshot(task)
                 if self._publisher.progress_waits(task) or task in self._behind:
                     self._changed.add(task)
-                elif shot is not None and not self._runs[task].is_over:
-                    self._tell(self._progress(task, views.summary(shot), shot.now))
+                elif not self._runs[task].is_over:
+                    with self._faults.kept("event", task=task):
+                        self._report(task)
+
+    def _report(self, task: str) -> None:
+        shot = self._tasks.snapshot(task)
+        if shot is not None:
+            self._tell(self._progress(task, views.summary(shot), shot.now))
 
     def _progress(self, task: str, summary: Task, time: int) -> Item | None:
         self._reports += 1

@@ -21,20 +21,25 @@ from coordinator.engine.finished_folds import FinishedFolds
 from coordinator.engine.heads import Heads
 from coordinator.engine.persistence import Persistently
 from coordinator.engine.progress_board import ProgressBoard
-from coordinator.port import NoSuchTask, StoreAway
+from coordinator.port import NoSuchTask, StoreAway, TaskDamaged
 from coordinator.snapshots import Snapshot
-from coordinator.store import NAMED, StoredHead
+from coordinator.store import StoredHead
 
 OUTCOMES_AT_A_TIME = 100
 Spawn = Callable[[Coroutine[Any, Any, None]], None]
 OnHead = Callable[[TaskHead], None]
+OnDamage = Callable[[str, Text], None]
+"""Told a task that is not over, and what of it cannot be read."""
 
 
 class Lists(Protocol):
     """What is needed of the store."""
 
-    async def load_list(self, task: str, name: str) -> list[str]:
-        """A stored list of node names. Raises BusError."""
+    async def load_named(self, task: str) -> list[str]:
+        """The ``nodeNames`` of a task that was created with some. Raises BusError, TaskDamaged."""
+
+    async def load_nodes(self, head: TaskHead) -> list[str]:
+        """The nodes of a started task. Raises BusError, TaskDamaged."""
 
     def load_outcomes(self, task: str, upto: int) -> AsyncIterator[OutcomeStored]:
         """The outcomes of one task up to a sequence, in order. Raises BusError."""
@@ -88,6 +93,9 @@ class TaskTable:
         self._heads = Heads()
         self._withheld: dict[str, _Withheld] = {}
         self._listeners: list[OnHead] = []
+        self.damaged: dict[str, Text] = {}
+        """Tasks that are not over and cannot go on, with what of them cannot be read."""
+        self._damage_listeners: list[OnDamage] = []
         self.outcomes_seen = 0
         """The store's sequence up to which outcomes have been taken in."""
 
@@ -123,14 +131,17 @@ class TaskTable:
         return None if head is None else self._snapshot(head, self._core.runs.get(task_id))
 
     async def snapshot_with_nodes(self, task_id: str) -> Snapshot:
-        """The same, a finished task's nodes read from the store. Raises NoSuchTask, StoreAway."""
+        """The same, a finished task's nodes read from the store.
+
+        Raises NoSuchTask, StoreAway, TaskDamaged.
+        """
         try:
             return await self.read_snapshot(task_id)
         except BusError as why:
             raise StoreAway(STORE_UNUSABLE(why=why.cause)) from why
 
     async def read_snapshot(self, task_id: str) -> Snapshot:
-        """As ``snapshot_with_nodes``, for the engine. Raises NoSuchTask, BusError."""
+        """As ``snapshot_with_nodes``, for the engine. Raises NoSuchTask, BusError, TaskDamaged."""
         head = self.head(task_id)
         if head is None:
             raise NoSuchTask(task_id)
@@ -140,10 +151,11 @@ class TaskTable:
 
     def _snapshot(self, head: TaskHead, run: TaskRun | None) -> Snapshot:
         now = int(self._clock() * 1000)
+        damage = self.damaged.get(head.id)
         if head.status is TaskStatus.PENDING:
-            return Snapshot(head, now, waiting_for=self._why_waiting(head.id))
+            return Snapshot(head, now, waiting_for=damage or self._why_waiting(head.id))
         if head.status.is_final or run is None:
-            return Snapshot(head, now, run=run)
+            return Snapshot(head, now, run=run, waiting_for=damage)
         return Snapshot(
             head,
             now,
@@ -154,12 +166,12 @@ class TaskTable:
         )
 
     async def named_nodes(self, task_id: str) -> Sequence[str] | None:
-        """The ``nodeNames`` that a task was created with. Raises StoreAway."""
+        """The ``nodeNames`` that a task was created with. Raises StoreAway, TaskDamaged."""
         head = self.head(task_id)
         if head is None or not head.spec.names_nodes:
             return None
         try:
-            return await self._store.load_list(task_id, NAMED)
+            return await self._store.load_named(task_id)
         except BusError as why:
             raise StoreAway(STORE_UNUSABLE(why=why.cause)) from why
 
@@ -180,6 +192,8 @@ class TaskTable:
         before = self._heads.get(stored.head.id)
         if not self._heads.apply(stored):
             return
+        if stored.head.status.is_final:
+            self.damaged.pop(stored.head.id, None)
         if before is None or before.head.status is not stored.head.status:
             self._tell_core(stored, named, nodes)
         for listener in self._listeners:
@@ -212,7 +226,11 @@ class TaskTable:
 
     async def introduce(self, stored: StoredHead, *, found: bool) -> None:
         """A head that somebody else wrote, or that landed without an answer: load its list."""
-        nodes = await self._persistently(lambda: self._list_of(stored.head))
+        try:
+            nodes = await self._persistently(lambda: self.list_of(stored.head))
+        except TaskDamaged as damage:
+            self.note_damage(stored.head.id, damage.text)
+            return
         current = self.head(stored.head.id)
         if current is None or current.status is not stored.head.status:
             return
@@ -232,11 +250,27 @@ class TaskTable:
 
         await self.take_in(await self._persistently(read))
 
-    async def _list_of(self, head: TaskHead) -> list[str] | None:
-        """The nodes of a started task, or those that one was created with; None for neither."""
+    def listen_damage(self, on_damage: OnDamage) -> None:
+        """Let this one know of every task of which something cannot be read, from now on."""
+        self._damage_listeners.append(on_damage)
+
+    def note_damage(self, task: str, text: Text) -> None:
+        """Something of an unfinished task cannot be read: it waits for its leader to fail it."""
+        head = self.head(task)
+        if head is None or head.status.is_final:
+            return
+        self.damaged[task] = text
+        for listener in self._damage_listeners:
+            listener(task, text)
+
+    async def list_of(self, head: TaskHead) -> list[str] | None:
+        """The nodes of a started task, or those that one was created with; None for neither.
+
+        Raises BusError, TaskDamaged.
+        """
         if head.status is TaskStatus.RUNNING:
-            return await self._store.load_list(head.id, head.node_list or "")
-        return await self._store.load_list(head.id, NAMED) if head.spec.names_nodes else None
+            return await self._store.load_nodes(head)
+        return await self._store.load_named(head.id) if head.spec.names_nodes else None
 
     async def read_anew(self, task: str) -> None:
         """Learn what became of a swap that was not answered, as soon as the store says so."""
@@ -247,6 +281,7 @@ class TaskTable:
     def forget(self, task: str) -> None:
         """A task's head was deleted: after its retention, or by hand, and then nothing goes on."""
         stored = self._heads.get(task)
+        self.damaged.pop(task, None)
         if stored is not None and self._heads.remove(task) and not stored.head.status.is_final:
             self._feed(TaskEnded(stored.head))
 

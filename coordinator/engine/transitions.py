@@ -17,10 +17,11 @@ from common.bus import BusError, Conflict
 from common.logs import Log
 from common.messages import Outcome
 from common.subjects import AttemptKey
+from common.texts import Text
 from coordinator.core.commands import FinishTask, StartTask, StoreVerdict
 from coordinator.core.events import Event, FinishFailed, StartFailed, VerdictFailed
 from coordinator.core.run import Ending
-from coordinator.core.task import PendingNotification, TaskHead, TaskStatus
+from coordinator.core.task import PendingNotification, TaskCounts, TaskHead, TaskStatus
 from coordinator.engine.ending import ended
 from coordinator.store import StoredHead
 
@@ -124,6 +125,26 @@ class Transitions:
             self._refused(why, FinishFailed(command.task))
         else:
             self._tasks.learn(swapped)
+
+    async def fail(self, task: str, text: Text) -> None:
+        """End a task that cannot go on because of what is stored of it. Raises BusError.
+
+        What became of its nodes is not known any more: they count as cancelled.
+        """
+        stored = self._tasks.stored(task)
+        while stored is not None and not stored.head.status.is_final:
+            head, counted = stored.head, None
+            if head.status is TaskStatus.RUNNING:
+                counted = Ending(TaskCounts(total=head.nodes, cancelled=head.nodes), 0)
+            over = ended(head, TaskStatus.FAILED, self._now_ms(), counted, text)
+            try:
+                swapped = await self._store.swap_head(stored, over)
+            except Conflict:
+                stored = await self._store.load_head(task)
+            else:
+                self._tasks.learn(swapped)
+                log.error("a task cannot go on", task=task, why=text.message)
+                return
 
     def _refused(self, why: BusError, event: StartFailed | FinishFailed) -> None:
         self._failed(why)

@@ -20,7 +20,8 @@ from common.bus import BusError
 from common.logs import Log
 from common.texts import TASK_OVER
 from coordinator.core.task import TaskHead
-from coordinator.documents import Webhook, encode
+from coordinator.documents import Task, Webhook, encode
+from coordinator.faults import Faults
 from coordinator.snapshots import Snapshot
 from coordinator.views import tasks as views
 from coordinator.views.texts import shown, text_of_task
@@ -70,11 +71,13 @@ class Webhooks:
         http: aiohttp.ClientSession,
         clock: Callable[[], float],
         rng: random.Random,
+        faults: Faults | None = None,
     ) -> None:
         """``rng`` draws the jitter of the pauses between two tries."""
         self._http = http
         self._clock = clock
         self._rng = rng
+        self._faults = faults or Faults()
         self._places: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     async def deliver(self, head: TaskHead, look: Look) -> None:
@@ -105,13 +108,20 @@ class Webhooks:
                 return "the store is away"
             return await self._post(head, self._body(shot))
 
+    def _body(self, shot: Snapshot) -> bytes:
+        try:
+            return self._body_with(shot, views.task(shot))
+        except Exception as fault:  # noqa: BLE001 -- one task's fault: its end is told all the same
+            self._faults.note("webhook", fault, task=shot.head.id)
+            return self._body_with(shot, views.outline(shot))
+
     @staticmethod
-    def _body(shot: Snapshot) -> bytes:
+    def _body_with(shot: Snapshot, task: Task) -> bytes:
         head = shot.head
         said = shown(text_of_task(head) or TASK_OVER(status=head.status))
         document = Webhook(
             event=f"task.{head.status}",
-            task=views.task(shot),
+            task=task,
             timestamp=seconds(head.finished_at or shot.now),
             message=said.message or "",
             message_code=said.code,

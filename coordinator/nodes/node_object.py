@@ -7,28 +7,35 @@ what no struct names, so that a page takes milliseconds.
 from __future__ import annotations
 
 from sys import intern
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from common import texts
+from common.messages import LabelText
 from common.texts import Text
 from coordinator.core.fleet import Node
+from coordinator.core.task import NodeName
+
+Text64 = Annotated[str, Meta(max_length=64)]
+Version = Annotated[str, Meta(max_length=256)]
 
 
 class Condition(msgspec.Struct, frozen=True):
     """One of a node's conditions; ``status`` is ``True``, ``False`` or ``Unknown``."""
 
-    type: str
-    status: str
+    type: Text64
+    status: Text64
 
 
 class Metadata(msgspec.Struct, frozen=True, rename="camel"):
     """A Node's metadata, or that of a bookmark, which has nothing but a version."""
 
-    name: str = ""
-    uid: str = ""
-    resource_version: str = ""
-    labels: dict[str, str] = {}
+    name: NodeName | Literal[""] = ""
+    uid: Annotated[str, Meta(max_length=256)] = ""
+    resource_version: Version = ""
+    labels: Annotated[dict[LabelText, LabelText], Meta(max_length=10_000)] = {}
 
 
 class Spec(msgspec.Struct, frozen=True):
@@ -40,7 +47,7 @@ class Spec(msgspec.Struct, frozen=True):
 class Status(msgspec.Struct, frozen=True):
     """What the kubelet and the node controller say."""
 
-    conditions: list[Condition] = []
+    conditions: Annotated[list[Condition], Meta(max_length=1000)] = []
 
 
 class NodeObject(msgspec.Struct, frozen=True):
@@ -72,28 +79,29 @@ class NodeObject(msgspec.Struct, frozen=True):
 class ListMetadata(msgspec.Struct, frozen=True, rename={"resource_version": "resourceVersion"}):
     """``continue`` leads to the next page; empty on the last one."""
 
-    resource_version: str
-    next_page: str = msgspec.field(default="", name="continue")
+    resource_version: Version
+    next_page: Annotated[str, Meta(max_length=65_536)] = msgspec.field(default="", name="continue")
 
 
 class NodePage(msgspec.Struct, frozen=True):
     """One page of a list; all pages of one list are of one version."""
 
     metadata: ListMetadata
-    items: list[NodeObject]
+    items: Annotated[list[msgspec.Raw], Meta(max_length=10_000)]
+    """Each a Node, to be read by itself: one that cannot be read is no fault of the others."""
 
 
 class Failure(msgspec.Struct, frozen=True):
     """A ``Status`` object that reports a failure; ``code`` is an HTTP status."""
 
-    code: int = 0
-    message: str = ""
+    code: Annotated[int, Meta(ge=0, le=999)] = 0
+    message: Annotated[str, Meta(max_length=65_536)] = ""
 
 
 class WatchEvent(msgspec.Struct, frozen=True):
     """A line of a watch: ADDED, MODIFIED, DELETED and BOOKMARK hold a Node, ERROR a ``Status``."""
 
-    type: str
+    type: Text64
     object: msgspec.Raw
 
 
@@ -101,4 +109,4 @@ read_page = msgspec.json.Decoder(NodePage).decode
 read_event = msgspec.json.Decoder(WatchEvent).decode
 read_node = msgspec.json.Decoder(NodeObject).decode
 read_failure = msgspec.json.Decoder(Failure).decode
-"""All raise msgspec.MsgspecError for what is no such object."""
+"""All raise NOT_DECODABLE for what is no such object."""

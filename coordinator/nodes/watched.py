@@ -12,10 +12,13 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final, NamedTuple, NoReturn
 
+import msgspec
+
 from common import texts
 from common.backoff import Backoff
-from common.logs import Log
+from common.logs import Log, RateLimitedLog
 from common.messages import NOT_DECODABLE
+from common.reasons import clip
 from common.texts import Text
 from coordinator.core.fleet import Node
 from coordinator.nodes.api_server import ApiServer, ApiServerError, ExpiredError, failure
@@ -30,6 +33,7 @@ from coordinator.nodes.node_object import (
 from coordinator.nodes.source import NodeSink
 
 log = Log(__name__)
+sparing = RateLimitedLog(log)
 
 NODES: Final = "/api/v1/nodes"
 PAGE: Final = 50
@@ -132,9 +136,11 @@ class WatchedNodes:
         gone = set(self._known)
         page = read_page(await api.get(NODES, limit=str(PAGE)))
         while True:
-            for number, node in enumerate(page.items, start=1):
-                gone.discard(node.metadata.name)
-                self._seen(node)
+            for number, item in enumerate(page.items, start=1):
+                node = self._read(item)
+                if node is not None:
+                    gone.discard(node.metadata.name)
+                    self._seen(node)
                 if number % _AT_ONCE == 0:
                     await asyncio.sleep(0)
             if not page.metadata.next_page:
@@ -153,7 +159,9 @@ class WatchedNodes:
         if event.type == "ERROR":
             status = read_failure(event.object)
             raise failure(status.code or HTTPStatus.INTERNAL_SERVER_ERROR, status.message)
-        node = read_node(event.object)
+        node = self._read(event.object)
+        if node is None:
+            return
         match event.type:
             case "ADDED" | "MODIFIED":
                 self._seen(node)
@@ -164,6 +172,15 @@ class WatchedNodes:
         self._version = node.metadata.resource_version
 
     # ── what is known ──
+
+    @staticmethod
+    def _read(item: bytes | msgspec.Raw) -> NodeObject | None:
+        """A Node; None for what is none, which is passed over and said."""
+        try:
+            return read_node(item)
+        except NOT_DECODABLE as why:
+            sparing.warning("node", "an object of the API server is no Node", why=clip(str(why)))
+            return None
 
     def _seen(self, found: NodeObject) -> None:
         name = found.metadata.name

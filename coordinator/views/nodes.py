@@ -10,7 +10,7 @@ from msgspec import UNSET, UnsetType
 from common.image_reference import familiar
 from common.messages import ImageOutcome, ImageProgress, ImageState
 from common.reasons import Reason
-from common.texts import Text
+from common.texts import NODE_NOT_SHOWN, Text
 from coordinator import documents
 from coordinator.core.node_run import IN_FLIGHT, OVER, NodePhase, NodeRun
 from coordinator.core.task import TaskHead
@@ -157,6 +157,21 @@ def _known(number: int | None) -> int | UnsetType:
 
 
 # ── the fleet ────────────────────────────────────────────────────────────────────────────────
+
+
+def outline(name: str) -> Node:
+    """A node of the fleet of which nothing else can be shown."""
+    said = shown(NODE_NOT_SHOWN(node=name))
+    return Node(
+        name=name,
+        labels={},
+        schedulable=False,
+        connected=False,
+        pulling=[],
+        message=said.message,
+        message_code=said.code,
+        message_params=said.params,
+    )
 
 
 def fleet_node(node: KnownNode) -> Node:

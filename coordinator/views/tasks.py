@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from common.reasons import Reason
-from common.texts import Text
+from common.texts import TASK_NOT_SHOWN, Text
 from coordinator.core.node_run import NodePhase, NodeRun
 from coordinator.core.run import TaskRun
 from coordinator.core.task import Requirement, TaskCounts, TaskHead, TaskStatus
@@ -23,6 +23,8 @@ from coordinator.views.times import seconds, seconds_if_known
 DETAILS_SHOWN: Final = 100
 DETAILS_BYTES: Final = 128 * 1024
 """What they may take together, so that an event with them fits into a message of the bus."""
+FARTHEST_ESTIMATE: Final = 10 * 366 * 24 * 3600 * 1000
+"""Milliseconds. An end that is farther away is no estimate: a registry lied about a size."""
 
 
 def task(shot: Snapshot) -> Task:
@@ -67,9 +69,25 @@ def summary(shot: Snapshot) -> Task:
     )
 
 
+def outline(shot: Snapshot) -> Task:
+    """A task of which not all can be shown: what its head alone says, and that there is a fault."""
+    said = shown(TASK_NOT_SHOWN())
+    return msgspec.structs.replace(
+        summary(Snapshot(shot.head, shot.now)),
+        node_selector={},
+        match_expressions=[],
+        message=said.message,
+        message_code=said.code,
+        message_params=said.params,
+    )
+
+
 def scheme_and_host(url: str) -> str:
     """What of a webhook's address is no secret: neither user information nor what follows."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # the create takes no such address, but a store may hold any
+        return ""
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
@@ -145,8 +163,10 @@ def estimated_completion(shot: Snapshot) -> int | None:
     share = _share_done(run, shot.transfer)
     if not share:
         return None
-    elapsed = max(shot.now - head.started_at, 0)
-    estimate = shot.now + round(elapsed * (1 - share) / share)
+    rest = max(shot.now - head.started_at, 0) * (1 - share) / share
+    if rest > FARTHEST_ESTIMATE:
+        return None
+    estimate = shot.now + round(rest)
     retry = run.next_retry()
     return estimate if retry is None else max(estimate, round(retry * 1000))
 

@@ -6,9 +6,12 @@ from datetime import UTC, datetime
 
 from msgspec import UNSET, UnsetType
 
+from coordinator.core.task import LATEST
+
 
 def seconds(time: int) -> str:
-    """RFC 3339 in UTC, cut to whole seconds."""
+    """RFC 3339 in UTC, cut to whole seconds; what lies beyond the years 1970 to 9999 is its end."""
+    time = min(max(time, 0), LATEST)
     return datetime.fromtimestamp(time // 1000, UTC).isoformat()[:19] + "Z"
 
 

@@ -76,6 +76,7 @@ class MemorySpool:
     def __init__(self) -> None:
         self.files: dict[AttemptKey, bytes] = {}
         self.refuses = False
+        self.unreadable: list[tuple[str, str]] = []
 
     def load(self) -> list[tuple[AttemptKey, bytes]]:
         """What is there, the oldest first."""

@@ -231,7 +231,8 @@ async def test_a_task_says_why_it_waits_and_why_it_ended(
 
 def test_a_head_keeps_its_code_and_an_older_one_has_none() -> None:
     """What is stored is read again, and what was stored before this is shown as it was."""
-    head = {"id": "t", "spec": {"images": [], "work": []}, "createdAt": 1, "status": "failed"}
+    task = "task-20260116-151234-a1b2c3d4"
+    head = {"id": task, "spec": {"images": [], "work": []}, "createdAt": 1, "status": "failed"}
     old = msgspec.convert(head | {"message": "Once."}, TaskHead)
     shown = msgspec.to_builtins(task_views.summary(Snapshot(old, NOW)))
     assert check(shown, "Once.") == 1

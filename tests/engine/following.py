@@ -21,7 +21,7 @@ from coordinator.engine.finished_folds import FinishedFolds
 from coordinator.engine.persistence import Persistently
 from coordinator.engine.progress_board import ProgressBoard
 from coordinator.engine.tasks import TaskTable
-from coordinator.store import StoredHead
+from coordinator.store import NAMED, StoredHead
 from coordinator.streams import definitions
 from sandbox.virtual.bus import VirtualBus
 from sandbox.virtual.server import VirtualServer
@@ -90,6 +90,14 @@ class FakeStore:
         """As ``Store.load_list``."""
         await self._asked(f"list {name}")
         return self.lists.get((task, name), [])
+
+    async def load_nodes(self, head: TaskHead) -> list[str]:
+        """As ``Store.load_nodes``."""
+        return await self.load_list(head.id, head.node_list or "")
+
+    async def load_named(self, task: str) -> list[str]:
+        """As ``Store.load_named``."""
+        return await self.load_list(task, NAMED)
 
     async def load_outcomes(self, task: str, upto: int) -> AsyncIterator[OutcomeStored]:
         """As ``Store.load_outcomes``."""

@@ -19,6 +19,7 @@ from coordinator.core.task import TaskHead, TaskStatus
 from coordinator.engine.persistence import Persistently
 from coordinator.engine.publisher import Publisher
 from coordinator.engine.task_events import TaskEvents
+from coordinator.faults import Faults
 from coordinator.snapshots import Snapshot
 from coordinator.store import Store
 from sandbox.virtual.bus import VirtualBus
@@ -108,6 +109,7 @@ class Term:
             epoch=epoch,
             clock=now,
             persistently=Persistently(random.Random(epoch)),
+            faults=Faults(),
         )
 
     async def _last_told(self, task: str) -> None:

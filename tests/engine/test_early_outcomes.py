@@ -96,9 +96,13 @@ class Outcomes:
     def __init__(self) -> None:
         self.stored: list[OutcomeStored] = []
 
-    async def load_list(self, task: str, name: str) -> list[str]:
+    async def load_nodes(self, head: TaskHead) -> list[str]:
         """Nobody asks for it here."""
-        raise NotImplementedError(task, name)
+        raise NotImplementedError(head.id)
+
+    async def load_named(self, task: str) -> list[str]:
+        """Nor for this."""
+        raise NotImplementedError(task)
 
     async def load_head(self, task: str) -> StoredHead | None:
         """Nor for this."""

@@ -22,6 +22,7 @@ from coordinator.engine.persistence import Persistently
 from coordinator.engine.publisher import Publisher
 from coordinator.engine.task_events import TaskEvents
 from coordinator.engine.webhooks import Look
+from coordinator.faults import Faults
 from coordinator.port import NoSuchTask
 from coordinator.snapshots import Snapshot
 from coordinator.store import Store
@@ -59,6 +60,7 @@ class Telling:
             epoch=1,
             clock=now,
             persistently=persistently,
+            faults=Faults(),
         )
         self.notifications = EndNotifications(
             tasks=self,
@@ -67,6 +69,7 @@ class Telling:
             mark_notified=self._mark,
             spawn=self._spawn,
             persistently=persistently,
+            faults=Faults(),
         )
         self._publishing = asyncio.create_task(self.publisher.run())
 

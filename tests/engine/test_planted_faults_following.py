@@ -127,7 +127,7 @@ def what_was_read_is_not_looked_at_again(patch: pytest.MonkeyPatch) -> None:
     """The task has ended meanwhile."""
 
     async def introduce(self: TaskTable, stored: StoredHead, *, found: bool) -> None:
-        nodes = await self._persistently(lambda: self._list_of(stored.head))
+        nodes = await self._persistently(lambda: self.list_of(stored.head))
         self.begin(stored, nodes, found=found)
 
     patch.setattr(TaskTable, "introduce", introduce)

@@ -203,6 +203,7 @@ class Program:
                 agent_wait=settings.agent_wait_seconds,
                 first_look=_first_look(settings.node_source),
             ),
+            max_pending=settings.max_pending_tasks,
             forget_seconds=settings.node_forget_seconds,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Sequence
 from enum import StrEnum
@@ -19,7 +20,7 @@ from coordinator.api.answers import json_answer
 from coordinator.api.bodies import read_json, read_json_if_any
 from coordinator.api.create_body import read_order
 from coordinator.api.faults import fault, faults, rule
-from coordinator.api.problems import Refusal, bad_request
+from coordinator.api.problems import Refusal, bad_request, busy
 from coordinator.api.queries import NODES, TASKS, Reader
 from coordinator.core.node_run import NodePhase
 from coordinator.core.task import TaskHead, TaskSpec
@@ -30,6 +31,7 @@ from coordinator.port import (
     IdempotencyKey,
     KeyReused,
     NoSuchTask,
+    TooManyPending,
 )
 from coordinator.snapshots import Snapshot
 from coordinator.views import nodes as node_views
@@ -102,6 +104,8 @@ class Tasks:
     ) -> web.Response:
         try:
             created = await self._engine.create(spec, names, key=key, retry_of=retry_of)
+        except TooManyPending as full:
+            raise busy(texts.TASKS_TOO_MANY(most=full.most)) from None
         except KeyReused as reused:
             raise _conflict(texts.KEY_REUSED(header=IDEMPOTENCY_KEY, task=reused.task_id)) from None
         return await self._answer_create(created)
@@ -143,11 +147,15 @@ class Tasks:
         page, status = query.page(TASKS), query.status()
         query.done()
         tasks = self._engine.tasks
-        heads = tasks.heads(status)
-        shots = [tasks.snapshot(head.id) for head in heads[page.of(len(heads))]]
-        shown = [views.summary(shot) for shot in shots if shot is not None]
+        ids = tasks.ids(status)
+        shown = []
+        for task in ids[page.of(len(ids))]:
+            shot = tasks.snapshot(task)
+            if shot is not None:
+                shown.append(views.summary(shot))
+            await asyncio.sleep(0)  # a head may have 64 KiB, which takes milliseconds to show
         return json_answer(
-            documents.TaskList(tasks=shown, total=len(heads), limit=page.limit, offset=page.offset)
+            documents.TaskList(tasks=shown, total=len(ids), limit=page.limit, offset=page.offset)
         )
 
     async def nodes(self, request: web.Request) -> web.Response:

@@ -36,6 +36,7 @@ from coordinator.core.events import (
     BusHeard,
     Event,
     FinishFailed,
+    NamesLoaded,
     NodeSeen,
     NodesListed,
     NodeVanished,
@@ -190,6 +191,8 @@ class Core:
                 self._task_started(event)
             case TaskEnded():
                 self._task_ended(event)
+            case NamesLoaded():
+                self._names_loaded(event, now)
             case StartFailed():
                 self._queue.start_failed(event.task, now)
             case FinishFailed():
@@ -230,8 +233,16 @@ class Core:
         head = event.head
         if head.id in self._runs or head.id in self._ended:
             return
-        if self._queue.add(head, event.order, event.named, found=event.found):
+        if self._queue.add(head, event.order, found=event.found):
             self._changes.append(TaskQueued(head, event.found))
+
+    def _names_loaded(self, event: NamesLoaded, now: float) -> None:
+        if not self._store_is_open:
+            self._queue.start_failed(event.task, now)
+            return
+        start = self._queue.names_loaded(event.task, event.names, now)
+        if start is not None:
+            self._commands.append(start)
 
     def _task_started(self, event: TaskStarted) -> None:
         task = event.head.id

@@ -12,6 +12,7 @@ from typing import NoReturn, Protocol
 from common.bus import Conflict
 from common.logs import Log
 from coordinator.core.task import TaskHead
+from coordinator.engine.heads import KeptHead
 from coordinator.engine.persistence import Persistently
 from coordinator.engine.webhooks import GIVE_UP_SECONDS
 from coordinator.store import StoredHead
@@ -25,7 +26,7 @@ BEING_CREATED_SECONDS = 3600.0
 class Tasks(Protocol):
     """What is needed of the table of tasks."""
 
-    def __iter__(self) -> Iterator[StoredHead]:
+    def __iter__(self) -> Iterator[KeptHead]:
         """Every head; may change while one looks."""
 
     def head(self, task_id: str) -> TaskHead | None:
@@ -99,8 +100,7 @@ class Janitor:
             async with asyncio.timeout(None if due == math.inf else due - self._clock()):
                 await self._changed.wait()
 
-    def _expires(self, stored: StoredHead) -> float:
-        head: TaskHead = stored.head
+    def _expires(self, head: KeptHead) -> float:
         if head.finished_at is None:
             return math.inf
         over = head.finished_at / 1000
@@ -109,9 +109,10 @@ class Janitor:
 
     async def _remove_expired(self) -> None:
         now = self._clock()
-        for stored in self._tasks:
-            if self._expires(stored) > now:
+        for kept in self._tasks:
+            if self._expires(kept) > now:
                 continue
+            stored = kept.stored
             self._left[stored.head.id] = stored.head.key
             try:
                 await self._store.delete_head(stored)

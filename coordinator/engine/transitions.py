@@ -17,12 +17,12 @@ from common.bus import BusError, Conflict
 from common.logs import Log
 from common.messages import Outcome
 from common.subjects import AttemptKey
-from coordinator.core.commands import FinishTask, StartTask, StoreVerdict
-from coordinator.core.events import Event, FinishFailed, StartFailed, VerdictFailed
+from coordinator.core.commands import FinishTask, LoadNames, StartTask, StoreVerdict
+from coordinator.core.events import Event, FinishFailed, NamesLoaded, StartFailed, VerdictFailed
 from coordinator.core.run import Ending
 from coordinator.core.task import PendingNotification, TaskHead, TaskStatus
 from coordinator.engine.ending import ended
-from coordinator.store import StoredHead
+from coordinator.store import NAMED, StoredHead
 
 log = Log(__name__)
 
@@ -35,6 +35,9 @@ class Writes(Protocol):
 
     async def save_list(self, task: str, name: str, nodes: Sequence[str]) -> None:
         """Store a list of node names."""
+
+    async def load_list(self, task: str, name: str) -> list[str]:
+        """A stored list of node names."""
 
     async def swap_head(self, old: StoredHead, new: TaskHead) -> StoredHead:
         """Replace exactly this head. Raises Conflict where it has changed since."""
@@ -81,6 +84,16 @@ class Transitions:
 
     def _now_ms(self) -> int:
         return int(self._clock() * 1000)
+
+    async def load_names(self, command: LoadNames) -> None:
+        """Read the names of the nodes that a task was created for."""
+        try:
+            names = await self._store.load_list(command.task, NAMED)
+        except BusError as why:
+            log.warning("the names of a task's nodes cannot be read", task=command.task, why=why)
+            self._feed(StartFailed(command.task))
+        else:
+            self._feed(NamesLoaded(command.task, tuple(names)))
 
     async def start(self, command: StartTask) -> None:
         """Store the node list, then bring the head to ``running``."""

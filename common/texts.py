@@ -259,6 +259,10 @@ BODY_ENDS_EARLY = Template("body.endsEarly", "JSON ends too early (byte {length}
 BODY_NOT_UNICODE = Template("body.notUnicode", "a text in the body is not UTF-8")
 BODY_TOO_DEEP = Template("body.tooDeep", "the body is nested too deeply")
 BODY_BROKEN = Template("body.broken", "the body does not arrive as its headers say")
+BODY_TOO_MANY_ENTRIES = Template(
+    "body.tooManyEntries",
+    "the body is nested too deeply, or its lists and objects have more than {most:,} entries",
+)
 BODY_NOT_JSON = Template("body.notJson", "{why}")
 FIELD_REQUIRED = Template("field.required", "is required")
 FIELD_UNKNOWN = Template("field.unknown", "is an unknown field")

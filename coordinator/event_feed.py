@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -24,8 +24,10 @@ from coordinator.core.task import PendingNotification, TaskHead
 from coordinator.documents import FINAL_EVENT_TYPES
 from coordinator.port import StoreAway
 
-QUEUE_BYTES: Final = 16 * 1024 * 1024
+QUEUE_BYTES: Final = 4 * 1024 * 1024
 """What may wait for one slow reader; the payloads are shared between all of them."""
+WAITING_BYTES: Final = 32 * 1024 * 1024
+"""What may wait for all readers together, each payload counted once."""
 
 log = Log(__name__)
 
@@ -53,7 +55,7 @@ class EventLog(Protocol):
         """Every record from ``start`` on, as it is stored, without end."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class KeptEvent:
     """One event as it is stored."""
 
@@ -62,6 +64,8 @@ class KeptEvent:
     task: str
     data: bytes
     """The CloudEvent, JSON without line breaks."""
+    readers: int = 0
+    """In how many queues it waits."""
 
     @property
     def is_last(self) -> bool:
@@ -105,6 +109,22 @@ class Reading:
         """The position after which this reading begins."""
         return self._start - 1
 
+    @property
+    def waiting(self) -> int:
+        """Bytes that wait in this reader's queue."""
+        return self._waiting_bytes
+
+    def cut(self) -> None:
+        """Let go of what waits: the reader is too slow, and comes back to resume."""
+        self._forget_queue()
+        self.end()
+
+    def _forget_queue(self) -> None:
+        for event in self._queue:
+            self._feed.taken(event)
+        self._queue.clear()
+        self._waiting_bytes = 0
+
     def end(self) -> None:
         """Nothing comes any more: the term is over, the reader too slow, or the task done."""
         self.ended = True
@@ -119,6 +139,7 @@ class Reading:
             self.end()
             return
         self._queue.append(event)
+        self._feed.queued(event)
         self._wake()
 
     async def kept(self) -> AsyncGenerator[list[KeptEvent], None]:
@@ -131,12 +152,13 @@ class Reading:
     def take(self) -> list[KeptEvent]:
         """What has come since; those before the wanted position are left out."""
         events = [event for event in self._queue if event.position >= self._start]
-        self._queue.clear()
-        self._waiting_bytes = 0
+        self._forget_queue()
         return events
 
     def close(self) -> None:
         """Want no more."""
+        self._forget_queue()
+        self.ended = True
         self._feed.leave(self)
 
 
@@ -151,6 +173,8 @@ class EventFeed:
         self.running = asyncio.Event()
         """Set while events are being handed out."""
         self._sparing = RateLimitedLog(log)
+        self._waiting = 0
+        """Bytes of all events that wait for any reader."""
         self.position = 0
         """Everything up to here has been handed out."""
 
@@ -185,6 +209,25 @@ class EventFeed:
         for key in (None, event.task):
             for reading in self._readings.get(key, ()):
                 reading.offer(event)
+        while self._waiting > WAITING_BYTES:
+            slowest = max(self._all_readings(), key=lambda reading: reading.waiting)
+            self._sparing.warning("slow", "a reader of events is too slow: it is cut off")
+            slowest.cut()
+
+    def _all_readings(self) -> Iterator[Reading]:
+        return (reading for readings in self._readings.values() for reading in readings)
+
+    def queued(self, event: KeptEvent) -> None:
+        """One more reader has yet to take an event."""
+        if event.readers == 0:
+            self._waiting += len(event.data)
+        event.readers += 1
+
+    def taken(self, event: KeptEvent) -> None:
+        """A reader has taken an event, or is cut off."""
+        event.readers -= 1
+        if event.readers == 0:
+            self._waiting -= len(event.data)
 
     def end_all(self) -> None:
         """End every reading: the clients come back and resume, maybe elsewhere."""

@@ -25,7 +25,8 @@ from common.lifecycle import Jobs, StartupError, Stop
 from common.logs import Log, configure
 from common.texts import Text
 from coordinator.api.app import make_app
-from coordinator.api.server import make_runner
+from coordinator.api.server import make_runner, most_connections
+from coordinator.api.streams import MOST_STREAMS
 from coordinator.core.scheduler import FIRST_LOOK_SECONDS, Limits
 from coordinator.data_dir import DataDir
 from coordinator.embedded_nats import EmbeddedNats, EmbeddedSettings
@@ -64,8 +65,10 @@ async def main(stop: Stop) -> None:
         metrics = Metrics(registry, service.active_tasks)
         feed = EventFeed(metrics.poison)
         program = Program(settings, folder, service, feed, metrics)
-        app = make_app(service, feed, registry)
-        async with _serving(app, settings.server_port), Jobs(stop) as jobs:
+        most = most_connections()
+        # So that a probe or a create is answered, however many watch.
+        app = make_app(service, feed, registry, most_streams=min(MOST_STREAMS, most * 3 // 4))
+        async with _serving(app, settings.server_port, most), Jobs(stop) as jobs:
             jobs.start("leader", program.lead())
             await stop.wait()
 
@@ -110,9 +113,9 @@ def _first_look(source: NodeSourceName) -> float:
 
 
 @asynccontextmanager
-async def _serving(app: web.Application, port: int) -> AsyncIterator[None]:
+async def _serving(app: web.Application, port: int, most: int) -> AsyncIterator[None]:
     """Answer HTTP from the first moment on: a probe is to hear why the program is not ready."""
-    runner = make_runner(app, shutdown_timeout=SHUTDOWN_SECONDS)
+    runner = make_runner(app, shutdown_timeout=SHUTDOWN_SECONDS, most=most)
     await runner.setup()
     try:
         try:

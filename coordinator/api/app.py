@@ -12,12 +12,13 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 
 from coordinator.api.answers import JSON, json_answer
 from coordinator.api.asyncapi import asyncapi_document
+from coordinator.api.bodies import ROOM, BodyRoom
 from coordinator.api.docs_page import docs_page
 from coordinator.api.nodes import Nodes
 from coordinator.api.observation import HttpMetrics, endpoint
 from coordinator.api.openapi import openapi_document
 from coordinator.api.problems import LIMIT_BYTES, Handler, answer_problems, unavailable
-from coordinator.api.streams import DEFAULT_PACE, Pace, Streams
+from coordinator.api.streams import DEFAULT_PACE, MOST_STREAMS, Pace, Streams
 from coordinator.api.tasks import Tasks
 from coordinator.api.web_files import FOLDER, HEADERS, WebFiles
 from coordinator.documents import Health
@@ -34,6 +35,8 @@ def make_app(
     registry: CollectorRegistry,
     *,
     pace: Pace = DEFAULT_PACE,
+    body_room: BodyRoom | None = None,
+    most_streams: int = MOST_STREAMS,
     web_folder: Path = FOLDER,
 ) -> web.Application:
     """Wire the application. Streams end when it shuts down; ``feed.run`` is the caller's to run."""
@@ -44,7 +47,8 @@ def make_app(
         client_max_size=LIMIT_BYTES + 1,
         middlewares=[metrics.clock_in, answer_problems, gate.check],
     )
-    app.add_routes(_task_routes(Tasks(engine), Streams(engine, feed, pace)))
+    app[ROOM] = BodyRoom() if body_room is None else body_room
+    app.add_routes(_task_routes(Tasks(engine), Streams(engine, feed, pace, most=most_streams)))
     nodes, files = Nodes(engine), WebFiles(web_folder)
     app.add_routes(
         [

@@ -38,6 +38,7 @@ from coordinator.views import nodes as node_views
 from coordinator.views import tasks as views
 
 KEY_CHARACTERS: Final = 255
+NODES_AT_A_TIME: Final = 50
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 
 
@@ -70,14 +71,14 @@ class Tasks:
 
     async def create(self, request: web.Request) -> web.Response:
         """``POST /api/v1/tasks``."""
-        order = read_order(await read_json(request))
+        order = await read_json(request, read_order)
         key = _idempotency_key(request, order.body_hash)
         return await self._create(order.spec, order.names, key)
 
     async def retry(self, request: web.Request) -> web.Response:
         """``POST /api/v1/tasks/{id}/retry``."""
         head = self._head(request)
-        nodes = _read_retry(await read_json_if_any(request))
+        nodes = await read_json_if_any(request, _read_retry)
         key = _idempotency_key(request, _sha256(f"retry/{head.id}/{nodes}".encode()))
         if not head.status.is_final:
             raise _conflict(texts.TASK_NOT_FINISHED(status=head.status))
@@ -171,10 +172,11 @@ class Tasks:
             for node in (run.nodes if run is not None else ())
             if node.phase is not NodePhase.REMOVED and (not states or node.phase in states)
         ]
-        shown = [
-            node_views.task_node(shot.head, node, shot.pulls(node))
-            for node in nodes[page.of(len(nodes))]
-        ]
+        shown = []
+        for number, node in enumerate(nodes[page.of(len(nodes))], start=1):
+            shown.append(node_views.task_node(shot.head, node, shot.pulls(node)))
+            if number % NODES_AT_A_TIME == 0:
+                await asyncio.sleep(0)  # each may have 50 images
         return json_answer(
             documents.TaskNodeList(
                 nodes=shown, total=len(nodes), limit=page.limit, offset=page.offset

@@ -56,7 +56,8 @@ class Table(Heads):
 
     def stored(self, task_id: str) -> StoredHead | None:
         """The newest known head with its revision."""
-        return self.get(task_id)
+        kept = self.get(task_id)
+        return None if kept is None else kept.stored
 
     def head(self, task_id: str) -> TaskHead | None:
         """The newest known head."""

@@ -28,6 +28,10 @@ QUEUE_BYTES: Final = 4 * 1024 * 1024
 """What may wait for one slow reader; the payloads are shared between all of them."""
 WAITING_BYTES: Final = 32 * 1024 * 1024
 """What may wait for all readers together, each payload counted once."""
+REPLAY_BYTES: Final = 128 * 1024
+"""What a reader that begins has in memory of the events kept before; one event at least."""
+REPLAYS_AT_A_TIME: Final = 8
+"""Readers for whom the store is read at once; none of them waits for its client meanwhile."""
 
 log = Log(__name__)
 
@@ -173,6 +177,7 @@ class EventFeed:
         self.running = asyncio.Event()
         """Set while events are being handed out."""
         self._sparing = RateLimitedLog(log)
+        self._replays = asyncio.Semaphore(REPLAYS_AT_A_TIME)
         self._waiting = 0
         """Bytes of all events that wait for any reader."""
         self.position = 0
@@ -278,15 +283,34 @@ class EventFeed:
     async def stored(
         self, task: str | None, start: int, upto: int
     ) -> AsyncGenerator[list[KeptEvent], None]:
-        """Kept events (of one task) from one position to another, both included."""
-        if self._events is None:
-            return
+        """Kept events (of one task) from one position to another, both included.
+
+        The store is let go while a client takes them: what a slow one has in memory is one part.
+        """
+        while self._events is not None and start <= upto:
+            async with self._replays:
+                records = await self._part(self._events, task, start, upto)
+            if not records:
+                return
+            start = records[-1].seq + 1
+            decoded = map(self._decode, records)
+            yield [event for event in decoded if event is not None]
+
+    async def _part(
+        self, events: EventLog, task: str | None, start: int, upto: int
+    ) -> list[Record]:
+        """The first records from a position on that take so many bytes; none where none is left."""
         subject = subjects.ALL_EVENTS if task is None else subjects.events_of(task)
-        replay = self._events.replay(subjects.EVENTS, subject, start=start, upto=upto)
+        replay = events.replay(subjects.EVENTS, subject, start=start, upto=upto)
+        part, size = list[Record](), 0
         async with aclosing(replay) as batches:
             async for records in batches:
-                decoded = map(self._decode, records)
-                yield [event for event in decoded if event is not None]
+                for record in records:
+                    part.append(record)
+                    size += len(record.data)
+                    if size >= REPLAY_BYTES:
+                        return part
+        return part
 
     def leave(self, reading: Reading) -> None:
         """Forget a reading."""

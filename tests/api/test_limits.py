@@ -287,6 +287,24 @@ async def test_what_waits_for_slow_readers_has_a_bound_together(
     assert feed._waiting == 0
 
 
+async def test_of_what_was_kept_a_reader_has_one_part_in_memory(
+    feed: EventFeed, event_log: FakeEventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store is not being read while its client takes that; nothing is missed or told twice."""
+    monkeypatch.setattr(event_feed, "REPLAY_BYTES", 300)
+    sizes = []
+    for number in range(30):
+        data = event("task.progress", number)
+        sizes.append(len(data))
+        await event_log.publish("task.progress", TASK, data)
+    found: list[int] = []
+    async for events in feed.stored(None, 1, 30):
+        assert sum(len(each.data) for each in events) < 300 + max(sizes)
+        assert not feed._replays.locked()
+        found += [each.position for each in events]
+    assert found == list(range(1, 31))
+
+
 async def test_a_stream_that_is_one_too_many_is_refused(
     engine: FakeEngine,
     feed: EventFeed,

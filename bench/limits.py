@@ -37,7 +37,7 @@ CLIENTS = 8
 FILES = 1024
 HALF_OPEN = 1100
 STREAMS = 1000
-EVENTS = 2000
+EVENTS = 120
 _HEADERS = {"Content-Type": "application/json"}
 _AT_ONCE = 50
 
@@ -215,16 +215,18 @@ async def _streams(coordinator: Coordinator, http: aiohttp.ClientSession) -> Non
     readers = [asyncio.create_task(drain(client)) for client in read]
     await asyncio.sleep(2)
     opened, most = _resident(coordinator), 0.0
-    body = {"images": [f"registry.example.com/{'x' * 200}/{n}:1" for n in range(50)]}
+    body = {"images": [f"registry.example.com/{'x' * 220}/{n}:1" for n in range(50)]}
     slots = asyncio.Semaphore(4)
 
     async def post() -> None:
         nonlocal most
         async with slots:
-            await post_task(http, coordinator.url, body)
+            task = await post_task(http, coordinator.url, body)
+            async with http.delete(f"{coordinator.url}/api/v1/tasks/{task}") as answer:
+                await answer.read()
             most = max(most, _resident(coordinator))
 
-    await asyncio.gather(*(post() for _ in range(EVENTS // 20)))
+    await asyncio.gather(*(post() for _ in range(EVENTS // 2)))
     most = max(most, _resident(coordinator))
     show(f"{STREAMS} streams, open", f"{opened - before:.0f} MiB")
     show(

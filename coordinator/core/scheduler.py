@@ -239,9 +239,7 @@ class Core:
     def _names_loaded(self, event: NamesLoaded, now: float) -> None:
         if not self._store_is_open:
             self._queue.start_failed(event.task, now)
-            return
-        start = self._queue.names_loaded(event.task, event.names, now)
-        if start is not None:
+        elif start := self._queue.names_loaded(event.task, event.names, now):
             self._commands.append(start)
 
     def _task_started(self, event: TaskStarted) -> None:
@@ -266,8 +264,7 @@ class Core:
     def _task_ended(self, event: TaskEnded) -> None:
         task = event.head.id
         self._leave_queue(task)
-        run = self._runs.get(task)
-        if run is not None:
+        if (run := self._runs.get(task)) is not None:
             self._ranked = [entry for entry in self._ranked if entry[1] != task]
             self._in_flight.cancel_task(run)
             del self._runs[task]
@@ -282,8 +279,7 @@ class Core:
 
     def _start_tasks(self, now: float) -> None:
         while len(self._runs) + len(self._queue.starting) < self.limits.max_concurrent_tasks:
-            start = self._queue.start_next(now)
-            if start is None:
+            if (start := self._queue.start_next(now)) is None:
                 return
             self._commands.append(start)
 

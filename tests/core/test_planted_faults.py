@@ -12,7 +12,7 @@ from common.subjects import AttemptKey
 from coordinator.core import queue, run, scheduler
 from coordinator.core.attempts import Attempt, Attempts
 from coordinator.core.changes import TaskOver
-from coordinator.core.commands import StartTask
+from coordinator.core.commands import LoadNames, StartTask
 from coordinator.core.events import TaskEnded
 from coordinator.core.fleet import Presence, SilenceClock
 from coordinator.core.in_flight import InFlight
@@ -214,7 +214,7 @@ def one_task_too_many(patch: pytest.MonkeyPatch) -> None:
 
     def hasty(self: Core, now: float) -> None:
         while len(self._runs) < self.limits.max_concurrent_tasks:
-            start: StartTask | None = self._queue.start_next(now)
+            start: StartTask | LoadNames | None = self._queue.start_next(now)
             if start is None:
                 return
             self._commands.append(start)

@@ -6,13 +6,14 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 
-from bench import client, fleet, jobs, latency, memory, pulls, virtual, watch
+from bench import client, fleet, jobs, latency, limits, memory, pulls, virtual, watch
 
 BENCHES: dict[str, Callable[[], Awaitable[None]]] = {
     "pulls": pulls.run,
     "fleet": fleet.run,
     "latency": latency.run,
     "memory": memory.run,
+    "limits": limits.run,
     "client": client.run,
     "watch": watch.run,
     "jobs": jobs.run,

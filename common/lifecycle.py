@@ -21,6 +21,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator
@@ -148,9 +149,21 @@ def run(main: Main, *, grace_seconds: float = GRACE_SECONDS) -> int:
     SIGINT ask for a stop; a second one, or the end of the grace period, cancels ``main``; a third,
     or ``LAST_SECONDS`` more, leaves at once.
     """
+    raise_file_limit()
     runner = asyncio.Runner()
     with _Escalation(runner.get_loop(), grace_seconds) as escalation, runner:
         return runner.run(_live(main, escalation))
+
+
+def raise_file_limit() -> None:
+    """Let the program have as many files and connections as the system allows it.
+
+    Most systems set the soft limit to 1,024 for the sake of programs that use ``select``.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with suppress(OSError, ValueError):  # then it stays as it is
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _live(main: Main, escalation: _Escalation) -> int:

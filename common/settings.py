@@ -47,6 +47,7 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
         "IPS_KUBE_CONTEXT",
         "IPS_KUBERNETES_EVENTS",
         "IPS_MAX_CONCURRENT_TASKS",
+        "IPS_MAX_PENDING_TASKS",
         "IPS_MAX_NODES_IN_FLIGHT",
         "IPS_AGENT_WAIT_SECONDS",
         "IPS_TASK_RETENTION_HOURS",

@@ -241,6 +241,10 @@ TASK_NOT_FINISHED = Template(
     "task.notFinished", "The task is {status}; only a finished one can be repeated."
 )
 TASK_NONE_FAILED = Template("task.noneFailed", "No node of the task failed.")
+TASKS_TOO_MANY = Template(
+    "task.tooManyPending",
+    "{most:,} tasks are pending, as many as may be (IPS_MAX_PENDING_TASKS).",
+)
 KEY_REUSED = Template("key.reused", "This {header} was used with another body, for {task}.")
 
 # ── requests that are refused as a whole ─────────────────────────────────────────────────────
@@ -256,6 +260,13 @@ REQUEST_TOO_LARGE = Template(
     "request.tooLarge",
     "The body is too large; {mebibytes} MiB ({limit:,} bytes) is the limit.",
 )
+REQUEST_TOO_SLOW = Template("request.tooSlow", "The body has not arrived within {seconds} s.")
+REQUEST_TOO_MUCH_AT_ONCE = Template(
+    "request.tooMuchAtOnce", "Too many large bodies are being read at this moment."
+)
+STREAMS_TOO_MANY = Template(
+    "streams.tooMany", "{most:,} streams of events are open, as many as may be."
+)
 REQUEST_NOT_JSON_TYPE = Template(
     "request.contentType", "The body must be sent as Content-Type: {type}, in UTF-8."
 )
@@ -268,6 +279,10 @@ BODY_ENDS_EARLY = Template("body.endsEarly", "JSON ends too early (byte {length}
 BODY_NOT_UNICODE = Template("body.notUnicode", "a text in the body is not UTF-8")
 BODY_TOO_DEEP = Template("body.tooDeep", "the body is nested too deeply")
 BODY_BROKEN = Template("body.broken", "the body does not arrive as its headers say")
+BODY_TOO_MANY_ENTRIES = Template(
+    "body.tooManyEntries",
+    "the body is nested too deeply, or its lists and objects have more than {most:,} entries",
+)
 BODY_NOT_JSON = Template("body.notJson", "{why}")
 FIELD_REQUIRED = Template("field.required", "is required")
 FIELD_UNKNOWN = Template("field.unknown", "is an unknown field")
@@ -289,6 +304,9 @@ VALUE_NOT_SHORT_TEXT = Template(
 VALUE_NOT_LIST = Template("value.notList", "must be a list, not {got}")
 VALUE_NOT_FILLED_LIST = Template(
     "value.notFilledList", "must be a list of {least:,} to {most:,} entries, not {got}"
+)
+VALUE_NOT_FILLED_OBJECT = Template(
+    "value.notFilledObject", "must be an object of at most {most:,} entries, not of {count:,}"
 )
 VALUE_NOT_CHOICE = Template("value.notChoice", "must be one of {choices}, not {got}")
 VALUE_NOT_CHOICES = Template("value.notChoices", "must be out of {choices}, not {got}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -24,8 +24,14 @@ from coordinator.core.task import PendingNotification, TaskHead
 from coordinator.documents import FINAL_EVENT_TYPES
 from coordinator.port import StoreAway
 
-QUEUE_BYTES: Final = 16 * 1024 * 1024
+QUEUE_BYTES: Final = 4 * 1024 * 1024
 """What may wait for one slow reader; the payloads are shared between all of them."""
+WAITING_BYTES: Final = 32 * 1024 * 1024
+"""What may wait for all readers together, each payload counted once."""
+REPLAY_BYTES: Final = 128 * 1024
+"""What a reader that begins has in memory of the events kept before; one event at least."""
+REPLAYS_AT_A_TIME: Final = 8
+"""Readers for whom the store is read at once; none of them waits for its client meanwhile."""
 
 log = Log(__name__)
 
@@ -53,7 +59,7 @@ class EventLog(Protocol):
         """Every record from ``start`` on, as it is stored, without end."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class KeptEvent:
     """One event as it is stored."""
 
@@ -62,6 +68,8 @@ class KeptEvent:
     task: str
     data: bytes
     """The CloudEvent, JSON without line breaks."""
+    readers: int = 0
+    """In how many queues it waits."""
 
     @property
     def is_last(self) -> bool:
@@ -105,6 +113,22 @@ class Reading:
         """The position after which this reading begins."""
         return self._start - 1
 
+    @property
+    def waiting(self) -> int:
+        """Bytes that wait in this reader's queue."""
+        return self._waiting_bytes
+
+    def cut(self) -> None:
+        """Let go of what waits: the reader is too slow, and comes back to resume."""
+        self._forget_queue()
+        self.end()
+
+    def _forget_queue(self) -> None:
+        for event in self._queue:
+            self._feed.taken(event)
+        self._queue.clear()
+        self._waiting_bytes = 0
+
     def end(self) -> None:
         """Nothing comes any more: the term is over, the reader too slow, or the task done."""
         self.ended = True
@@ -119,6 +143,7 @@ class Reading:
             self.end()
             return
         self._queue.append(event)
+        self._feed.queued(event)
         self._wake()
 
     async def kept(self) -> AsyncGenerator[list[KeptEvent], None]:
@@ -131,12 +156,13 @@ class Reading:
     def take(self) -> list[KeptEvent]:
         """What has come since; those before the wanted position are left out."""
         events = [event for event in self._queue if event.position >= self._start]
-        self._queue.clear()
-        self._waiting_bytes = 0
+        self._forget_queue()
         return events
 
     def close(self) -> None:
         """Want no more."""
+        self._forget_queue()
+        self.ended = True
         self._feed.leave(self)
 
 
@@ -151,6 +177,9 @@ class EventFeed:
         self.running = asyncio.Event()
         """Set while events are being handed out."""
         self._sparing = RateLimitedLog(log)
+        self._replays = asyncio.Semaphore(REPLAYS_AT_A_TIME)
+        self._waiting = 0
+        """Bytes of all events that wait for any reader."""
         self.position = 0
         """Everything up to here has been handed out."""
 
@@ -185,6 +214,25 @@ class EventFeed:
         for key in (None, event.task):
             for reading in self._readings.get(key, ()):
                 reading.offer(event)
+        while self._waiting > WAITING_BYTES:
+            slowest = max(self._all_readings(), key=lambda reading: reading.waiting)
+            self._sparing.warning("slow", "a reader of events is too slow: it is cut off")
+            slowest.cut()
+
+    def _all_readings(self) -> Iterator[Reading]:
+        return (reading for readings in self._readings.values() for reading in readings)
+
+    def queued(self, event: KeptEvent) -> None:
+        """One more reader has yet to take an event."""
+        if event.readers == 0:
+            self._waiting += len(event.data)
+        event.readers += 1
+
+    def taken(self, event: KeptEvent) -> None:
+        """A reader has taken an event, or is cut off."""
+        event.readers -= 1
+        if event.readers == 0:
+            self._waiting -= len(event.data)
 
     def end_all(self) -> None:
         """End every reading: the clients come back and resume, maybe elsewhere."""
@@ -235,15 +283,34 @@ class EventFeed:
     async def stored(
         self, task: str | None, start: int, upto: int
     ) -> AsyncGenerator[list[KeptEvent], None]:
-        """Kept events (of one task) from one position to another, both included."""
-        if self._events is None:
-            return
+        """Kept events (of one task) from one position to another, both included.
+
+        The store is let go while a client takes them: what a slow one has in memory is one part.
+        """
+        while self._events is not None and start <= upto:
+            async with self._replays:
+                records = await self._part(self._events, task, start, upto)
+            if not records:
+                return
+            start = records[-1].seq + 1
+            decoded = map(self._decode, records)
+            yield [event for event in decoded if event is not None]
+
+    async def _part(
+        self, events: EventLog, task: str | None, start: int, upto: int
+    ) -> list[Record]:
+        """The first records from a position on that take so many bytes; none where none is left."""
         subject = subjects.ALL_EVENTS if task is None else subjects.events_of(task)
-        replay = self._events.replay(subjects.EVENTS, subject, start=start, upto=upto)
+        replay = events.replay(subjects.EVENTS, subject, start=start, upto=upto)
+        part, size = list[Record](), 0
         async with aclosing(replay) as batches:
             async for records in batches:
-                decoded = map(self._decode, records)
-                yield [event for event in decoded if event is not None]
+                for record in records:
+                    part.append(record)
+                    size += len(record.data)
+                    if size >= REPLAY_BYTES:
+                        return part
+        return part
 
     def leave(self, reading: Reading) -> None:
         """Forget a reading."""

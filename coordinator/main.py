@@ -26,7 +26,8 @@ from common.listening import listen_everywhere
 from common.logs import Log, configure
 from common.texts import Text
 from coordinator.api.app import make_app
-from coordinator.api.server import make_runner
+from coordinator.api.server import make_runner, most_connections
+from coordinator.api.streams import MOST_STREAMS
 from coordinator.core.scheduler import FIRST_LOOK_SECONDS, Limits
 from coordinator.data_dir import DataDir
 from coordinator.embedded_nats import EmbeddedNats, EmbeddedSettings
@@ -69,8 +70,11 @@ async def main(stop: Stop) -> None:
         feed = EventFeed(metrics.poison)
         faults = Faults(metrics.fault)
         program = Program(settings, folder, service, feed, metrics, faults)
-        app = make_app(service, feed, registry, faults=faults)
-        async with _serving(app, settings.server_port), Jobs(stop) as jobs:
+        most = most_connections()
+        # So that a probe or a create is answered, however many watch.
+        streams = min(MOST_STREAMS, most * 3 // 4)
+        app = make_app(service, feed, registry, faults=faults, most_streams=streams)
+        async with _serving(app, settings.server_port, most), Jobs(stop) as jobs:
             jobs.start("leader", program.lead())
             await stop.wait()
 
@@ -115,9 +119,9 @@ def _first_look(source: NodeSourceName) -> float:
 
 
 @asynccontextmanager
-async def _serving(app: web.Application, port: int) -> AsyncIterator[None]:
+async def _serving(app: web.Application, port: int, most: int) -> AsyncIterator[None]:
     """Answer HTTP from the first moment on: a probe is to hear why the program is not ready."""
-    runner = make_runner(app, shutdown_timeout=SHUTDOWN_SECONDS)
+    runner = make_runner(app, shutdown_timeout=SHUTDOWN_SECONDS, most=most)
     await runner.setup()
     try:
         try:
@@ -218,6 +222,7 @@ class Program:
                 agent_wait=settings.agent_wait_seconds,
                 first_look=_first_look(settings.node_source),
             ),
+            max_pending=settings.max_pending_tasks,
             forget_seconds=settings.node_forget_seconds,
         )
 

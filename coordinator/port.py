@@ -39,6 +39,14 @@ class TaskDamaged(Exception):
         self.text = text
 
 
+class TooManyPending(Exception):
+    """As many tasks wait as may."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"{most} tasks are pending")
+        self.most = most
+
+
 class AlreadyOver(Exception):
     """The task is finished and never changes again."""
 
@@ -103,8 +111,8 @@ class Tasks(Protocol):
     def head(self, task_id: str) -> TaskHead | None:
         """The newest known head of a task; None for an unknown one."""
 
-    def heads(self, status: TaskStatus | None = None) -> Sequence[TaskHead]:
-        """Heads (of one status), newest first in the order of the store.
+    def ids(self, status: TaskStatus | None = None) -> Sequence[str]:
+        """Ids of tasks (of one status), newest first in the order of the store.
 
         Asked for at every list request with 10,000 tasks: slicing and ``len`` must be cheap.
         """
@@ -173,7 +181,10 @@ class Engine(Protocol):
         key: IdempotencyKey | None = None,
         retry_of: str | None = None,
     ) -> Created:
-        """Store a task; when this returns it is stored. Raises ``KeyReused`` and ``StoreAway``.
+        """Store a task; when this returns it is stored.
+
+        Raises ``KeyReused``, ``TooManyPending`` and ``StoreAway``. A key whose task is known
+        answers with it, however many tasks wait.
 
         ``names`` is sorted, without doubles, and not None exactly where ``spec.names_nodes``.
         """

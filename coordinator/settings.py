@@ -102,6 +102,12 @@ class CoordinatorSettings(ProgramSettings):
         "Tasks that are at work at once; the others wait, and so do retries that are due",
         default="3",
     )
+    max_pending_tasks: int = setting(
+        "IPS_MAX_PENDING_TASKS",
+        integer(1, 100_000),
+        "Tasks that may wait; beyond it a create is answered 429",
+        default="1000",
+    )
     max_nodes_in_flight: int = setting(
         "IPS_MAX_NODES_IN_FLIGHT",
         integer(0, 1_000_000, "0: no limit"),

@@ -13,12 +13,13 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from common.texts import Text
 from coordinator.api.answers import JSON, json_answer
 from coordinator.api.asyncapi import asyncapi_document
+from coordinator.api.bodies import ROOM, BodyRoom
 from coordinator.api.docs_page import docs_page
 from coordinator.api.nodes import Nodes
 from coordinator.api.observation import HttpMetrics, endpoint
 from coordinator.api.openapi import openapi_document
 from coordinator.api.problems import LIMIT_BYTES, Handler, answer_problems, unavailable
-from coordinator.api.streams import DEFAULT_PACE, Pace, Streams
+from coordinator.api.streams import DEFAULT_PACE, MOST_STREAMS, Pace, Streams
 from coordinator.api.tasks import Tasks
 from coordinator.api.web_files import FOLDER, HEADERS, WebFiles
 from coordinator.documents import Health
@@ -37,6 +38,8 @@ def make_app(
     *,
     faults: Faults | None = None,
     pace: Pace = DEFAULT_PACE,
+    body_room: BodyRoom | None = None,
+    most_streams: int = MOST_STREAMS,
     web_folder: Path = FOLDER,
 ) -> web.Application:
     """Wire the application. Streams end when it shuts down; ``feed.run`` is the caller's to run."""
@@ -48,7 +51,9 @@ def make_app(
         middlewares=[metrics.clock_in, answer_problems, gate.check],
     )
     faults = faults or Faults()
-    app.add_routes(_task_routes(Tasks(engine, faults), Streams(engine, feed, pace, faults)))
+    app[ROOM] = BodyRoom() if body_room is None else body_room
+    streams = Streams(engine, feed, pace, faults, most=most_streams)
+    app.add_routes(_task_routes(Tasks(engine, faults), streams))
     nodes, files = Nodes(engine, faults), WebFiles(web_folder)
     app.add_routes(
         [

@@ -38,6 +38,9 @@ SPEC_BYTES: Final = 64 * 1024
 """Of the stored form of everything but ``nodeNames``: a head must fit into one message."""
 FAULTS_NAMED: Final = 1000
 """So that the answer to 3 MiB of nonsense is not 100 MiB."""
+MOST_SELECTED: Final = 10_000
+"""Labels of a selector, and values of an expression."""
+MOST_EXPRESSIONS: Final = 1_000
 MOST_FAILED_NODES: Final = 2**31 - 1
 URL_LENGTH: Final = 2048
 
@@ -131,7 +134,7 @@ class MatchExpression(
 
     key: LabelKey
     operator: Operator
-    values: list[LabelValue] = []
+    values: Annotated[list[LabelValue], rule(max_length=MOST_SELECTED)] = []
 
 
 class CreateTask(
@@ -175,6 +178,7 @@ class CreateTask(
     node_selector: Annotated[
         dict[LabelKey, LabelValue],
         rule(
+            max_length=MOST_SELECTED,
             description="Every label must match; empty selects all nodes.",
             examples=[{"workload": "compute"}],
         ),
@@ -182,6 +186,7 @@ class CreateTask(
     match_expressions: Annotated[
         list[Annotated[MatchExpression, rule(_check_expression)]],
         rule(
+            max_length=MOST_EXPRESSIONS,
             description='Joined with nodeSelector and nodeNames by "and". In and NotIn need '
             "values, Exists and DoesNotExist take none, Gt and Lt one whole number.",
             examples=[[{"key": "zone", "operator": "In", "values": ["a"]}]],

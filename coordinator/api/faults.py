@@ -24,6 +24,9 @@ Demand = Callable[[Any], Text]
 
 SHOWN: Final = 60
 """Characters of a client's own text that a message repeats."""
+LOOKED_AT: Final = 4096
+"""Characters of a text in which credentials are looked for before it is cut: in 3 MiB that would
+take seconds."""
 LARGE: Final = 10**18
 """No message repeats a number beyond (Python refuses to print one of 4,300 digits)."""
 
@@ -61,6 +64,10 @@ def faults(shape: inspect.Type, value: Any, at: str = "") -> Iterator[Fault]:
         case inspect.ListType() if isinstance(value, list):
             yield from _of_list(shape, value, at)
         case inspect.DictType() if isinstance(value, dict):
+            if not _within(len(value), shape.min_length, shape.max_length):
+                most = shape.max_length or len(value)
+                yield fault(at, texts.VALUE_NOT_FILLED_OBJECT(most=most, count=len(value)))
+                return
             for key, entry in value.items():
                 yield from faults(shape.key_type, key, pointer(at, key))
                 yield from faults(shape.value_type, entry, pointer(at, key))
@@ -75,7 +82,7 @@ def pointer(at: str, step: str | int) -> str:
 
 def clipped(text: str) -> str:
     """A client's text, cut to what a message may repeat; after a cut nothing finds credentials."""
-    known = redact(text)
+    known = redact(text[:LOOKED_AT])
     return known if len(known) <= SHOWN else known[: SHOWN - 1] + "…"
 
 

@@ -21,6 +21,7 @@ _ABOUT: Final = (
     "Pulls container images onto nodes before they are needed. Every error is RFC 9457 "
     "`application/problem+json`; one about the request names every fault at once."
 )
+_COME_BACK: Final = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
 _REFERENCE: Final = "#/components/schemas/{name}"
 _MORE_SHAPES: Final = (
     documents.Problem,
@@ -82,10 +83,14 @@ def _answer(answer: Answer) -> Schema:
 
 
 def _refusal(status: HTTPStatus) -> Schema:
-    return {
+    made: Schema = {
         "description": status.phrase,
         "content": {PROBLEM: {"schema": _reference(documents.Problem)}},
     }
+    if status in _COME_BACK:
+        about = {"description": "Seconds.", "schema": {"type": "integer"}}
+        made["headers"] = {"Retry-After": about}
+    return made
 
 
 def _reference(shape: type[msgspec.Struct]) -> Schema:

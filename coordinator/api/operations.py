@@ -108,6 +108,7 @@ _RESUME: Final = (
 
 _BAD, _MISSING, _CONFLICT = HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT
 _LARGE, _TYPE = HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+_BUSY, _SLOW = HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.REQUEST_TIMEOUT
 _AWAY: Final = HTTPStatus.SERVICE_UNAVAILABLE
 _CREATED: Final = (
     Answer(
@@ -131,7 +132,7 @@ OPERATIONS: Final = (
         "createTask",
         "Create a task",
         _CREATED,
-        (_BAD, _CONFLICT, _LARGE, _TYPE, _AWAY),
+        (_BAD, _SLOW, _CONFLICT, _LARGE, _TYPE, _BUSY, _AWAY),
         (_KEY,),
         CreateTask,
     ),
@@ -168,7 +169,7 @@ OPERATIONS: Final = (
         "retryTask",
         "Repeat a finished task",
         _CREATED,
-        (_BAD, _MISSING, _CONFLICT, _LARGE, _TYPE, _AWAY),
+        (_BAD, _MISSING, _SLOW, _CONFLICT, _LARGE, _TYPE, _BUSY, _AWAY),
         (_TASK_ID, _KEY),
         RetryTask,
         body_required=False,

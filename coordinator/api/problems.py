@@ -21,6 +21,8 @@ LIMIT_BYTES: Final = 3 * 1024 * 1024
 """Of a request's body."""
 RETRY_AFTER_SECONDS: Final = 2
 """What a client is told with every 503; a leader's lease or a NATS restart takes about as long."""
+BUSY_SECONDS: Final = 5
+"""What a client is told with a 429: places come free as tasks start, which takes longer."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -56,6 +58,12 @@ def unavailable(why: Text) -> Refusal:
     """503, with the reason and when to come back."""
     headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
     return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, why, headers=headers)
+
+
+def busy(why: Text) -> Refusal:
+    """429, with the reason and when to come back."""
+    headers = {"Retry-After": str(BUSY_SECONDS)}
+    return Refusal(HTTPStatus.TOO_MANY_REQUESTS, why, headers=headers)
 
 
 @web.middleware

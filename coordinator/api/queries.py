@@ -19,6 +19,7 @@ Query = MultiMapping[str]
 
 LARGEST_OFFSET: Final = 2**53 - 1
 """The largest whole number that every JSON reader knows."""
+FAULTS_NAMED: Final = 100
 _DIGITS: Final = re.compile(r"[0-9]{1,16}")
 
 
@@ -75,7 +76,7 @@ class Reader:
         """``state``: states of nodes, with commas between them or given several times."""
         given = ",".join(self._query.getall("state", [])).split(",")
         states = frozenset(text.strip() for text in given) - {""}
-        for text in sorted(states.difference(NODE_STATES)):
+        for text in sorted(states.difference(NODE_STATES))[:FAULTS_NAMED]:
             choices = ", ".join(NODE_STATES)
             self._fault("state", texts.VALUE_NOT_CHOICES(choices=choices, got=quoted(text)))
         return states
@@ -104,4 +105,5 @@ class Reader:
         return number
 
     def _fault(self, name: str, text: Text) -> None:
-        self._faults.append(fault(f"?{name}", text))
+        if len(self._faults) < FAULTS_NAMED:
+            self._faults.append(fault(f"?{name}", text))

@@ -14,8 +14,10 @@ from typing import Final
 
 from aiohttp import hdrs, web
 
+from common import texts
 from common.bus import BusError
 from common.logs import Log
+from coordinator.api.problems import unavailable
 from coordinator.api.queries import Reader
 from coordinator.api.tasks import no_such_task
 from coordinator.core.task import TaskHead
@@ -27,6 +29,10 @@ from coordinator.views import nodes as views
 
 CONTENT_TYPE: Final = "text/event-stream"
 COMMENT: Final = b":\n\n"
+PIECE_BYTES: Final = 16 * 1024
+"""What is written at once, if one frame does not take more: all that a client that does not read
+keeps in memory, beside what its queue shares with those of others."""
+MOST_STREAMS: Final = 2000
 NODES_IN_A_FRAME: Final = 1000
 """The rest is in the next frame, a second later."""
 
@@ -66,11 +72,22 @@ class _Live:
 class Streams:
     """The two routes that stream."""
 
-    def __init__(self, engine: Engine, feed: EventFeed, pace: Pace, faults: Faults) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        feed: EventFeed,
+        pace: Pace,
+        faults: Faults,
+        *,
+        most: int = MOST_STREAMS,
+    ) -> None:
+        """``most``: streams that are open at the same time."""
         self._engine = engine
         self._feed = feed
         self._pace = pace
         self._faults = faults
+        self._most = most
+        self._open = 0
 
     async def of_all(self, request: web.Request) -> web.StreamResponse:
         """``GET /api/v1/events``."""
@@ -89,6 +106,17 @@ class Streams:
         query.done()
         if request.method == hdrs.METH_HEAD:
             return _begun()
+        if self._open >= self._most:
+            raise unavailable(texts.STREAMS_TOO_MANY(most=self._most))
+        self._open += 1
+        try:
+            return await self._send(request, head, live=live)
+        finally:
+            self._open -= 1
+
+    async def _send(
+        self, request: web.Request, head: TaskHead | None, *, live: bool
+    ) -> web.StreamResponse:
         wake = asyncio.Event()
         with ExitStack() as stack:
             # Before the headers leave, so that a GET made after them misses nothing.
@@ -100,6 +128,8 @@ class Streams:
             stack.enter_context(closing(reading))
             response = _begun()
             await response.prepare(request)
+            if request.transport is not None:
+                request.transport.set_write_buffer_limits(high=PIECE_BYTES)
             await _Connection(request, response, self._pace).run(reading, wake, source)
         return response
 
@@ -210,12 +240,16 @@ class _Connection:
 
     async def _send(self, reading: Reading, events: Iterable[KeptEvent]) -> bool:
         """Send events; True where the reading's task is over with the last of them."""
-        frames, is_over = [], False
+        piece, is_over = bytearray(), False
         for event in events:
-            frames.append(frame(event.type, event.data, event.position))
+            made = frame(event.type, event.data, event.position)
+            if piece and len(piece) + len(made) > PIECE_BYTES:
+                await self._write(bytes(piece))
+                piece.clear()
+            piece += made
             is_over = is_over or (event.is_last and reading.task is not None)
-        if frames:
-            await self._write(b"".join(frames))
+        if piece:
+            await self._write(bytes(piece))
         return is_over
 
     async def _send_live(self, live: _Live) -> None:
@@ -241,6 +275,7 @@ class _Connection:
     async def _write(self, data: bytes) -> None:
         async with asyncio.timeout(self._pace.patience):
             await self._response.write(data)
+            await self._request.writer.drain()  # by itself it waits behind 64 KiB only
 
     def _abort(self) -> None:
         if self._request.transport is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Sequence
 from enum import StrEnum
@@ -19,7 +20,7 @@ from coordinator.api.answers import json_answer
 from coordinator.api.bodies import read_json, read_json_if_any
 from coordinator.api.create_body import read_order
 from coordinator.api.faults import fault, faults, rule
-from coordinator.api.problems import Refusal, bad_request
+from coordinator.api.problems import Refusal, bad_request, busy
 from coordinator.api.queries import NODES, TASKS, Reader
 from coordinator.core.node_run import NodePhase
 from coordinator.core.task import TaskHead, TaskSpec
@@ -32,6 +33,7 @@ from coordinator.port import (
     KeyReused,
     NoSuchTask,
     TaskDamaged,
+    TooManyPending,
 )
 from coordinator.port import Tasks as TaskSnapshots
 from coordinator.snapshots import Snapshot
@@ -39,6 +41,7 @@ from coordinator.views import nodes as node_views
 from coordinator.views import tasks as views
 
 KEY_CHARACTERS: Final = 255
+NODES_AT_A_TIME: Final = 50
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 
 
@@ -72,14 +75,14 @@ class Tasks:
 
     async def create(self, request: web.Request) -> web.Response:
         """``POST /api/v1/tasks``."""
-        order = read_order(await read_json(request))
+        order = await read_json(request, read_order)
         key = _idempotency_key(request, order.body_hash)
         return await self._create(order.spec, order.names, key)
 
     async def retry(self, request: web.Request) -> web.Response:
         """``POST /api/v1/tasks/{id}/retry``."""
         head = self._head(request)
-        nodes = _read_retry(await read_json_if_any(request))
+        nodes = await read_json_if_any(request, _read_retry)
         key = _idempotency_key(request, _sha256(f"retry/{head.id}/{nodes}".encode()))
         if not head.status.is_final:
             raise _conflict(texts.TASK_NOT_FINISHED(status=head.status))
@@ -106,6 +109,8 @@ class Tasks:
     ) -> web.Response:
         try:
             created = await self._engine.create(spec, names, key=key, retry_of=retry_of)
+        except TooManyPending as full:
+            raise busy(texts.TASKS_TOO_MANY(most=full.most)) from None
         except KeyReused as reused:
             raise _conflict(texts.KEY_REUSED(header=IDEMPOTENCY_KEY, task=reused.task_id)) from None
         return await self._answer_create(created)
@@ -147,19 +152,22 @@ class Tasks:
         page, status = query.page(TASKS), query.status()
         query.done()
         tasks = self._engine.tasks
-        heads = tasks.heads(status)
-        listed = [self._summary(tasks, head) for head in heads[page.of(len(heads))]]
-        shown = [task for task in listed if task is not None]
+        ids = tasks.ids(status)
+        shown: list[documents.Task] = []
+        for task_id in ids[page.of(len(ids))]:
+            shown += self._summary(tasks, task_id)
+            await asyncio.sleep(0)  # a head may have 64 KiB, which takes milliseconds to show
         return json_answer(
-            documents.TaskList(tasks=shown, total=len(heads), limit=page.limit, offset=page.offset)
+            documents.TaskList(tasks=shown, total=len(ids), limit=page.limit, offset=page.offset)
         )
 
-    def _summary(self, tasks: TaskSnapshots, head: TaskHead) -> documents.Task | None:
+    def _summary(self, tasks: TaskSnapshots, task_id: str) -> Sequence[documents.Task]:
         """One task of a list, which no fault of a single one may keep from being shown."""
-        with self._faults.kept("task view", task=head.id):
-            shot = tasks.snapshot(head.id)
-            return None if shot is None else views.summary(shot)
-        return views.outline(Snapshot(head, head.created_at))
+        with self._faults.kept("task view", task=task_id):
+            shot = tasks.snapshot(task_id)
+            return () if shot is None else (views.summary(shot),)
+        head = tasks.head(task_id)
+        return () if head is None else (views.outline(Snapshot(head, head.created_at)),)
 
     async def nodes(self, request: web.Request) -> web.Response:
         """``GET /api/v1/tasks/{id}/nodes``."""
@@ -174,10 +182,11 @@ class Tasks:
             for node in (run.nodes if run is not None else ())
             if node.phase is not NodePhase.REMOVED and (not states or node.phase in states)
         ]
-        shown = [
-            node_views.task_node(shot.head, node, shot.pulls(node))
-            for node in nodes[page.of(len(nodes))]
-        ]
+        shown: list[documents.TaskNode] = []
+        for number, node in enumerate(nodes[page.of(len(nodes))], start=1):
+            shown.append(node_views.task_node(shot.head, node, shot.pulls(node)))
+            if number % NODES_AT_A_TIME == 0:
+                await asyncio.sleep(0)  # each may have 50 images
         return json_answer(
             documents.TaskNodeList(
                 nodes=shown, total=len(nodes), limit=page.limit, offset=page.offset

@@ -15,6 +15,13 @@ from coordinator.core.task import TaskCounts, TaskImage, TaskSpec, TaskStatus
 
 
 @dataclass(frozen=True, slots=True)
+class LoadNames:
+    """Read the ``nodeNames`` of a task whose turn has come: NamesLoaded or StartFailed."""
+
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
 class StartTask:
     """Store the node list, then bring the head to ``running``: TaskStarted or StartFailed."""
 
@@ -77,4 +84,6 @@ class WakeAt:
     when: float
 
 
-Command = StartTask | Assign | CancelWork | AskAgent | StoreVerdict | FinishTask | WakeAt
+Command = (
+    LoadNames | StartTask | Assign | CancelWork | AskAgent | StoreVerdict | FinishTask | WakeAt
+)

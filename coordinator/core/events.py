@@ -13,11 +13,10 @@ from coordinator.core.task import TaskHead
 
 @dataclass(frozen=True, slots=True)
 class TaskCreated:
-    """A pending head is stored. ``named`` are its ``nodeNames``, None where none were given."""
+    """A pending head is stored; its ``nodeNames`` stay in the store until its turn comes."""
 
     head: TaskHead
     order: int
-    named: tuple[str, ...] | None = None
     found: bool = False
     """Whether it was there when the term began: its nodes may not all have spoken yet."""
 
@@ -39,8 +38,16 @@ class TaskEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class NamesLoaded:
+    """The ``nodeNames`` of a task were read, as ``LoadNames`` asked for."""
+
+    task: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class StartFailed:
-    """The store refused what ``StartTask`` asked for."""
+    """The store refused what ``StartTask`` or ``LoadNames`` asked for."""
 
     task: str
 
@@ -167,6 +174,7 @@ Event = (
     TaskCreated
     | TaskStarted
     | TaskEnded
+    | NamesLoaded
     | StartFailed
     | FinishFailed
     | OutcomeStored

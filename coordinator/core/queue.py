@@ -2,6 +2,8 @@
 
 A task that matches no node is put aside until one appears, or until the first look is over: agents
 announce themselves, so a coordinator that has just started cannot say yet that there is none.
+Names of nodes that a task was created with (up to 10,000) are not kept here: they are asked for
+when its turn comes, and are let go as soon as the nodes are chosen.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from bisect import bisect_left, insort
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from coordinator.core.commands import StartTask
+from coordinator.core.commands import LoadNames, StartTask
 from coordinator.core.fleet import Fleet, Node
 from coordinator.core.selection import matches, select
 from coordinator.core.task import TaskHead
@@ -26,6 +28,8 @@ class Stage(Enum):
     QUEUED = auto()
     ASIDE = auto()
     """Nothing matches, and the first look is not over."""
+    LOADING = auto()
+    """Its turn has come, and its names are being read."""
     STARTING = auto()
     """Its start is on its way into the store."""
     REFUSED = auto()
@@ -38,7 +42,6 @@ class Pending:
 
     head: TaskHead
     order: int
-    named: tuple[str, ...] | None
     found: bool = False
     """Whether it was there when the core began."""
     stage: Stage = Stage.QUEUED
@@ -66,13 +69,11 @@ class Queue:
         """Those that are queued, sorted; nothing else stays in here, however long nobody starts."""
         self._aside: set[str] = set()
 
-    def add(
-        self, head: TaskHead, order: int, named: tuple[str, ...] | None, *, found: bool = False
-    ) -> bool:
+    def add(self, head: TaskHead, order: int, *, found: bool = False) -> bool:
         """A task is created, or was ``found`` when the core began; False where it is known."""
         if head.id in self.tasks:
             return False
-        self.tasks[head.id] = Pending(head, order, named, found)
+        self.tasks[head.id] = Pending(head, order, found)
         self._enqueue(head.id)
         return True
 
@@ -92,35 +93,57 @@ class Queue:
 
     # ── starting ──
 
-    def start_next(self, now: float, before: Urgency | None = None) -> StartTask | None:
+    def start_next(self, now: float, before: Urgency | None = None) -> StartTask | LoadNames | None:
         """Let the most urgent task that can start do so; None where none can.
 
         ``before``: the urgency of a running task that wants the place, and gets it where no
-        pending one is more urgent.
+        pending one is more urgent. One that names nodes holds its place while its names are read
+        (``names_loaded``).
         """
         if self._aside and now >= self._first_look_ends:
             self._look_again(list(self._aside))
         while self._queue and (before is None or self._queue[0][0] < before):
             _, task = self._queue.pop(0)
             pending = self.tasks[task]
-            nodes = select(pending.head.spec, self._fleet.nodes, pending.named)
-            if now < self._first_look_ends and not self._is_certain(pending, nodes):
-                self._put_aside(pending)
-                continue
-            pending.stage = Stage.STARTING
-            self.starting.add(task)
-            return StartTask(task, tuple(nodes))
+            if pending.head.spec.names_nodes:
+                pending.stage = Stage.LOADING
+                self.starting.add(task)
+                return LoadNames(task)
+            start = self._choose_nodes(pending, None, now)
+            if start is not None:
+                return start
         return None
 
-    def _is_certain(self, pending: Pending, nodes: list[str]) -> bool:
+    def names_loaded(self, task: str, names: tuple[str, ...], now: float) -> StartTask | None:
+        """The names of a task are read: it starts, or is put aside and gives its place back."""
+        pending = self.tasks.get(task)
+        if pending is None or pending.stage is not Stage.LOADING:
+            return None
+        self.starting.discard(task)
+        return self._choose_nodes(pending, names, now)
+
+    def _choose_nodes(
+        self, pending: Pending, names: tuple[str, ...] | None, now: float
+    ) -> StartTask | None:
+        nodes = select(pending.head.spec, self._fleet.nodes, names)
+        if now < self._first_look_ends and not self._is_certain(pending, nodes, names):
+            self._put_aside(pending)
+            return None
+        pending.stage = Stage.STARTING
+        self.starting.add(pending.head.id)
+        return StartTask(pending.head.id, tuple(nodes))
+
+    def _is_certain(
+        self, pending: Pending, nodes: list[str], names: tuple[str, ...] | None
+    ) -> bool:
         """Whether the first look cannot change what is selected for the better."""
-        if pending.named is None:
+        if names is None:
             # Whoever creates a task sees which nodes are there; one that was found does not know
             # that the coordinator was started anew, and that its agents are on their way back.
             return bool(nodes) and not pending.found and self._first_look_ends < math.inf
         # Whether a named node that has not announced itself matches is not known yet.
         selects = pending.head.spec.node_selector or pending.head.spec.match_expressions
-        return not selects or all(name in self._fleet.nodes for name in pending.named)
+        return not selects or all(name in self._fleet.nodes for name in names)
 
     def _put_aside(self, pending: Pending) -> None:
         if not self._aside and self._first_look_ends < math.inf:
@@ -146,7 +169,8 @@ class Queue:
 
     @staticmethod
     def _is_for(pending: Pending, node: Node) -> bool:
-        return pending.named is None and matches(pending.head.spec, node.labels)
+        spec = pending.head.spec
+        return not spec.names_nodes and matches(spec, node.labels)
 
     def _look_again(self, tasks: list[str]) -> None:
         for task in tasks:
@@ -156,9 +180,9 @@ class Queue:
     # ── a store that refuses ──
 
     def start_failed(self, task: str, now: float) -> None:
-        """The store refused a start: try again soon."""
+        """The store refused a start, or the names for it: try again soon."""
         pending = self.tasks.get(task)
-        if pending is not None and pending.stage is Stage.STARTING:
+        if pending is not None and pending.stage in {Stage.LOADING, Stage.STARTING}:
             pending.stage = Stage.REFUSED
             self._timers.at(now + START_AGAIN_SECONDS, StartAgain(task))
 

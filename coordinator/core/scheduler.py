@@ -36,6 +36,7 @@ from coordinator.core.events import (
     BusHeard,
     Event,
     FinishFailed,
+    NamesLoaded,
     NodeSeen,
     NodesListed,
     NodeVanished,
@@ -196,6 +197,8 @@ class Core:
                 self._task_started(event)
             case TaskEnded():
                 self._task_ended(event)
+            case NamesLoaded():
+                self._names_loaded(event, now)
             case StartFailed():
                 self._queue.start_failed(event.task, now)
             case FinishFailed():
@@ -237,8 +240,14 @@ class Core:
         head = event.head
         if head.id in self._runs or head.id in self._ended:
             return
-        if self._queue.add(head, event.order, event.named, found=event.found):
+        if self._queue.add(head, event.order, found=event.found):
             self._changes.append(TaskQueued(head, event.found))
+
+    def _names_loaded(self, event: NamesLoaded, now: float) -> None:
+        if not self._store_is_open:
+            self._queue.start_failed(event.task, now)
+        elif start := self._queue.names_loaded(event.task, event.names, now):
+            self._commands.append(start)
 
     def _task_started(self, event: TaskStarted) -> None:
         task = event.head.id
@@ -253,8 +262,7 @@ class Core:
     def _task_ended(self, event: TaskEnded) -> None:
         task = event.head.id
         self._leave_queue(task)
-        run = self._runs.get(task)
-        if run is not None:
+        if (run := self._runs.get(task)) is not None:
             self._places.remove(task)
             self._in_flight.cancel_task(run)
             del self._runs[task]

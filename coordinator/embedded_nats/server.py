@@ -138,11 +138,16 @@ class EmbeddedNats:
             if failed := _FAILED_WRITE.search(self._news()):
                 log.error("nats-server cannot write", why=failed[1])
                 deaf = True
-            if deaf and shutil.disk_usage(self._folder).free >= ROOM_BYTES:
+            if deaf and self._has_room():
                 log.info("there is room for nats-server again: starting it anew")
                 self._signal(signal.SIGTERM)
         if not self._stopping:
             log.warning("nats-server has ended: starting it again", code=self._exit_code)
+
+    def _has_room(self) -> bool:
+        with suppress(OSError):
+            return shutil.disk_usage(self._folder).free >= ROOM_BYTES
+        return False
 
     async def _ends_within(self, seconds: float) -> bool:
         try:
@@ -247,16 +252,20 @@ class EmbeddedNats:
 
     def _learn_port(self, pid: int) -> bool:
         """Read the file that the server writes once it listens; false while it is not there."""
-        for file in self._folder.glob(f"*_{pid}.ports"):
-            with suppress(ValueError, LookupError):  # half written
-                url: str = json.loads(file.read_bytes())["nats"][0]
-                self._port = int(url.rpartition(":")[2])
-                return True
+        with suppress(OSError):  # no file can be opened at this moment: looked at again
+            for file in self._folder.glob(f"*_{pid}.ports"):
+                with suppress(ValueError, LookupError):  # half written
+                    url: str = json.loads(file.read_bytes())["nats"][0]
+                    self._port = int(url.rpartition(":")[2])
+                    return True
         return False
 
     def _news(self) -> str:
-        """Read what the server has logged since the last time."""
-        with suppress(FileNotFoundError), (self._folder / "nats-server.log").open("rb") as file:
+        """Read what the server has logged since the last time.
+
+        Nothing where the log cannot be opened now (there is none yet, or too many files are open).
+        """
+        with suppress(OSError), (self._folder / "nats-server.log").open("rb") as file:
             if file.seek(0, os.SEEK_END) < self._log_read:  # it was rotated
                 self._log_read = 0
             file.seek(self._log_read)
@@ -265,10 +274,15 @@ class EmbeddedNats:
             return news.decode(errors="replace")
         return ""
 
+    def _stderr(self) -> str:
+        with suppress(OSError):
+            return (self._folder / "stderr").read_text(errors="replace")
+        return ""
+
     def _why_not(self, code: int) -> str:
         """Find the server's last words of this run."""
         fatal = _FATAL.search(self._news())
-        said = fatal[1] if fatal else (self._folder / "stderr").read_text(errors="replace")
+        said = fatal[1] if fatal else self._stderr()
         where = f"IPS_NATS_LISTEN: {self._host}:{self._port}"
         if "address already in use" in said:
             return (

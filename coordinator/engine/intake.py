@@ -58,22 +58,22 @@ class Intake:
             heads_end = max(heads_end, stored.revision)
             if not isinstance(stored, Gone):
                 self._tasks.find(stored)
-        for stored in sorted(self._tasks, key=lambda stored: stored.order):
-            if stored.head.status is TaskStatus.RUNNING:
-                await self._load_running(stored, outcomes_end)
-            elif stored.head.status is TaskStatus.PENDING:
-                await self._tasks.introduce(stored, found=True)
+        for kept in sorted(self._tasks, key=lambda kept: kept.order):
+            if kept.status is TaskStatus.RUNNING:
+                await self._load_running(kept.stored, outcomes_end)
+            elif kept.status is TaskStatus.PENDING:
+                self._tasks.queue(kept.stored, found=True)
         self._tasks.outcomes_seen = outcomes_end
         return Loaded(heads_end, outcomes_end)
 
     async def _load_running(self, stored: StoredHead, outcomes_end: int) -> None:
         head = stored.head
         try:
-            nodes = await self._tasks.list_of(head)
+            nodes = await self._tasks.nodes_of(head)
         except TaskDamaged as damage:
             self._tasks.note_damage(head.id, damage.text)
             return
-        self._tasks.begin(stored, nodes, found=True)
+        self._tasks.begin(stored, nodes)
         async for event in self._store.load_outcomes(head.id, outcomes_end):
             await self._tasks.take_in([event])
 

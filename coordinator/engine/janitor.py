@@ -11,6 +11,7 @@ from typing import NoReturn, Protocol
 from common.bus import Conflict
 from common.logs import Log
 from coordinator.core.task import TaskHead
+from coordinator.engine.heads import KeptHead
 from coordinator.engine.persistence import Persistently
 from coordinator.engine.webhooks import GIVE_UP_SECONDS
 from coordinator.store import KEY_UNUSED_SECONDS, StoredHead
@@ -26,7 +27,7 @@ BEING_CREATED_SECONDS = 3600.0
 class Tasks(Protocol):
     """What is needed of the table of tasks."""
 
-    def __iter__(self) -> Iterator[StoredHead]:
+    def __iter__(self) -> Iterator[KeptHead]:
         """Every head; may change while one looks."""
 
     def head(self, task_id: str) -> TaskHead | None:
@@ -117,8 +118,7 @@ class Janitor:
             async with asyncio.timeout(seconds - SHORTEST_SLEEP_SECONDS):
                 await self._changed.wait()
 
-    def _expires(self, stored: StoredHead) -> float:
-        head: TaskHead = stored.head
+    def _expires(self, head: KeptHead) -> float:
         if head.finished_at is None:
             return float("inf")
         over = head.finished_at / 1000
@@ -128,9 +128,10 @@ class Janitor:
 
     async def _remove_expired(self) -> None:
         now = self._time.now()
-        for stored in self._tasks:
-            if self._expires(stored) > now:
+        for kept in self._tasks:
+            if self._expires(kept) > now:
                 continue
+            stored = kept.stored
             self._left[stored.head.id] = stored.head.key
             try:
                 await self._store.delete_head(stored)

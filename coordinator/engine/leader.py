@@ -20,6 +20,7 @@ from coordinator.core.commands import (
     CancelWork,
     Command,
     FinishTask,
+    LoadNames,
     StartTask,
     StoreVerdict,
 )
@@ -157,15 +158,14 @@ class Leader:
     def _catch_up(self) -> None:
         """Tell the world what the leader before this one did not get to say."""
         tasks, seen = self._replica.tasks, self._replica.tasks.outcomes_seen
-        for stored in sorted(tasks, key=lambda stored: stored.order):
-            head = stored.head
-            if head.status is TaskStatus.PENDING:
-                self._events.tell_created(head)
-            elif head.status is TaskStatus.RUNNING:
-                self._events.hold(head.id)
-                self._replica.spawn(self._events.catch_up(head, seen))
-            elif head.notify:
-                self._replica.spawn(self._notifications.tell_again(head))
+        for kept in sorted(tasks, key=lambda kept: kept.order):
+            if kept.status is TaskStatus.PENDING:
+                self._events.tell_created(kept.head)
+            elif kept.status is TaskStatus.RUNNING:
+                self._events.hold(kept.id)
+                self._replica.spawn(self._events.catch_up(kept.head, seen))
+            elif kept.notify:
+                self._replica.spawn(self._notifications.tell_again(kept.head))
 
     def _fail(self, task: str, text: Text) -> None:
         """End a task of which something cannot be read."""
@@ -198,6 +198,8 @@ class Leader:
                 self._dispatcher.cancel(command)
             case AskAgent():
                 self._dispatcher.ask(command)
+            case LoadNames():
+                self._replica.spawn(self._transitions.load_names(command))
             case StartTask():
                 self._replica.spawn(self._transitions.start(command))
             case FinishTask():

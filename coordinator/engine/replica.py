@@ -62,6 +62,8 @@ class Context:
     on_poison: Callable[[str], None]
     """Told the kind of a message that cannot be understood."""
     limits: Limits
+    max_pending: int
+    """So many tasks may wait."""
     forget_seconds: float
     """After so long without a heartbeat an agent is forgotten."""
     faults: Faults = field(default_factory=Faults)
@@ -108,6 +110,7 @@ class Replica:
             store=self.store,
             tasks=self.tasks,
             core=self.core,
+            max_pending=context.max_pending,
             clock=clock,
             draw=lambda size: context.rng.randbytes(size).hex(),
             spawn=self.spawn,

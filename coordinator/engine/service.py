@@ -189,7 +189,7 @@ class Service:
         key: IdempotencyKey | None = None,
         retry_of: str | None = None,
     ) -> Created:
-        """Store a task; when this returns it is stored. Raises KeyReused, StoreAway."""
+        """Store a task. Raises KeyReused, TooManyPending, StoreAway."""
         return await self._writable().create(spec, names, key, retry_of)
 
     async def cancel(self, task_id: str) -> TaskHead:

@@ -7,10 +7,10 @@ watching the heads. What may have landed although no answer came is learned the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from weakref import WeakValueDictionary
 
 from msgspec.structs import replace
@@ -27,6 +27,7 @@ from coordinator.port import (
     KeyReused,
     NoSuchTask,
     StoreAway,
+    TooManyPending,
 )
 from coordinator.store import NAMED, KeyRecord, StoredHead
 
@@ -59,6 +60,17 @@ class HeadsAndKeys(Protocol):
         """Store what a key stands for, over a revision if given. Raises Conflict."""
 
 
+class _Claim(NamedTuple):
+    """What an idempotency key stands for."""
+
+    task: str | None
+    """The id under which its task is to be created; None where the key is free."""
+    stored: StoredHead | None
+    """Its task, where that exists."""
+    revision: int | None
+    """Of a key record whose task is gone, and which may be overwritten."""
+
+
 class Submissions:
     """Creates and cancels."""
 
@@ -68,6 +80,7 @@ class Submissions:
         store: HeadsAndKeys,
         tasks: TaskTable,
         core: Runs,
+        max_pending: int,
         clock: Callable[[], float],
         draw: Callable[[int], str],
         spawn: Spawn,
@@ -77,6 +90,9 @@ class Submissions:
         self._store = store
         self._tasks = tasks
         self._core = core
+        self._max_pending = max_pending
+        self._creating = 0
+        """Creates that are under way, and may become pending tasks."""
         self._clock = clock
         self._draw = draw
         self._spawn = spawn
@@ -92,25 +108,37 @@ class Submissions:
         key: IdempotencyKey | None,
         retry_of: str | None,
     ) -> Created:
-        """Store a task. Raises KeyReused, StoreAway."""
+        """Store a task. Raises KeyReused, TooManyPending, StoreAway."""
         async with self._store_needed():
             for _ in range(CREATE_TRIES):
                 head = self._new_head(spec, key, retry_of)
-                if key is not None:
-                    known = await self._claim(key, head.id)
-                    if isinstance(known, StoredHead):
-                        self._tasks.learn(known)
-                        return Created(known.head, is_new=False)
-                    head = replace(head, id=known)
-                if names is not None:
-                    await self._store.save_list(head.id, NAMED, names)
-                try:
-                    stored = await self._store.create_head(head)
-                except Conflict:
-                    continue  # an id drawn twice, or another request completed the same key
-                self._tasks.learn(stored, named=names)
-                return Created(head, is_new=True)
+                claim = None if key is None else await self._look_up(key)
+                if claim is not None and claim.stored is not None:
+                    self._tasks.learn(claim.stored)
+                    return Created(claim.stored.head, is_new=False)
+                with self._room():
+                    if key is not None and claim is not None:
+                        head = replace(head, id=await self._claim(key, claim, head.id))
+                    if names is not None:
+                        await self._store.save_list(head.id, NAMED, names)
+                    try:
+                        stored = await self._store.create_head(head)
+                    except Conflict:
+                        continue  # an id drawn twice, or another request completed the same key
+                    self._tasks.learn(stored)
+                    return Created(head, is_new=True)
         raise StoreAway(KEY_TASK_UNREADABLE())
+
+    @contextmanager
+    def _room(self) -> Iterator[None]:
+        """Room for one more pending task, also while it is being stored."""
+        if self._tasks.count(TaskStatus.PENDING) + self._creating >= self._max_pending:
+            raise TooManyPending(self._max_pending)
+        self._creating += 1
+        try:
+            yield
+        finally:
+            self._creating -= 1
 
     def _new_head(
         self, spec: TaskSpec, key: IdempotencyKey | None, retry_of: str | None
@@ -122,27 +150,34 @@ class Submissions:
             spec=spec,
             created_at=now,
             retry_of=retry_of,
-            key=None if key is None else f"idem.{key.key_hash}",
+            key=None if key is None else _name(key),
         )
 
-    async def _claim(self, key: IdempotencyKey, new_id: str) -> StoredHead | str:
-        """The task that a key stands for, or the id under which it is to be created."""
-        name = f"idem.{key.key_hash}"
+    async def _look_up(self, key: IdempotencyKey) -> _Claim:
+        """What a key stands for. Raises KeyReused."""
+        found = await self._store.load_key(_name(key))
+        if found is None:
+            return _Claim(None, None, None)
+        record, revision = found
+        stored = await self._store.load_head(record.task)
+        if stored is None and await self._store.was_deleted(record.task):
+            return _Claim(None, None, revision)
+        if record.body != key.body_hash:
+            raise KeyReused(record.task)
+        return _Claim(record.task, stored, revision)
+
+    async def _claim(self, key: IdempotencyKey, claim: _Claim, new_id: str) -> str:
+        """The id under which a key's task is to be created."""
         for _ in range(CREATE_TRIES):
-            found = await self._store.load_key(name)
-            revision = None
-            if found is not None:
-                record, revision = found
-                stored = await self._store.load_head(record.task)
-                if stored is not None or not await self._store.was_deleted(record.task):
-                    if record.body != key.body_hash:
-                        raise KeyReused(record.task)
-                    return stored or record.task
+            if claim.task is not None:
+                return claim.task
             try:
-                await self._store.claim_key(name, KeyRecord(new_id, key.body_hash), revision)
+                record = KeyRecord(new_id, key.body_hash)
+                await self._store.claim_key(_name(key), record, claim.revision)
             except Conflict:
-                continue  # another request with this key was faster
-            return new_id
+                claim = await self._look_up(key)  # another request with this key was faster
+            else:
+                return new_id
         raise StoreAway(KEY_UNREADABLE())
 
     # ── cancelled ──
@@ -194,3 +229,8 @@ class Submissions:
         except BusError as why:
             self._failed(why)
             raise StoreAway(STORE_UNUSABLE(why=why.cause)) from why
+
+
+def _name(key: IdempotencyKey) -> str:
+    """Under which name a key is stored."""
+    return f"idem.{key.key_hash}"

@@ -18,7 +18,7 @@ from coordinator.core.events import Event, OutcomeStored, TaskCreated, TaskEnded
 from coordinator.core.run import TaskRun
 from coordinator.core.task import TaskHead, TaskStatus
 from coordinator.engine.finished_folds import FinishedFolds
-from coordinator.engine.heads import Heads
+from coordinator.engine.heads import Heads, KeptHead
 from coordinator.engine.persistence import Persistently
 from coordinator.engine.progress_board import ProgressBoard
 from coordinator.port import NoSuchTask, StoreAway, TaskDamaged
@@ -103,23 +103,27 @@ class TaskTable:
 
     def head(self, task_id: str) -> TaskHead | None:
         """The newest known head of a task."""
-        stored = self._heads.get(task_id)
-        return None if stored is None else stored.head
+        kept = self._heads.get(task_id)
+        return None if kept is None else kept.head
 
     def stored(self, task_id: str) -> StoredHead | None:
         """The same with its revision, for whoever wants to swap it."""
-        return self._heads.get(task_id)
+        kept = self._heads.get(task_id)
+        return None if kept is None else kept.stored
 
-    def heads(self, status: TaskStatus | None = None) -> Sequence[TaskHead]:
-        """Heads (of one status), newest first."""
+    def ids(self, status: TaskStatus | None = None) -> Sequence[str]:
+        """Ids of tasks (of one status), newest first."""
         return self._heads.newest_first(status)
 
     def newest_time(self) -> float:
         """The newest time in any head, in seconds since 1970; 0 where there is none."""
-        times = (s.head.finished_at or s.head.started_at or s.head.created_at for s in self)
-        return max(times, default=0) / 1000
+        return max((kept.newest_time for kept in self), default=0) / 1000
 
-    def __iter__(self) -> Iterator[StoredHead]:
+    def count(self, status: TaskStatus) -> int:
+        """How many tasks have a status."""
+        return self._heads.count(status)
+
+    def __iter__(self) -> Iterator[KeptHead]:
         return iter(self._heads)
 
     def __len__(self) -> int:
@@ -185,17 +189,16 @@ class TaskTable:
         self,
         stored: StoredHead,
         *,
-        named: Sequence[str] | None = None,
         nodes: Sequence[str] | None = None,
     ) -> None:
-        """Take a stored head in, with its lists where they are at hand."""
+        """Take a stored head in, with the nodes of a started task where they are at hand."""
         before = self._heads.get(stored.head.id)
         if not self._heads.apply(stored):
             return
         if stored.head.status.is_final:
             self.damaged.pop(stored.head.id, None)
-        if before is None or before.head.status is not stored.head.status:
-            self._tell_core(stored, named, nodes)
+        if before is None or before.status is not stored.head.status:
+            self._tell_core(stored, nodes)
         for listener in self._listeners:
             listener(stored.head)
 
@@ -203,45 +206,40 @@ class TaskTable:
         """Take in a head that was there at the start; the core is told by ``begin``."""
         self._heads.apply(stored)
 
-    def begin(self, stored: StoredHead, nodes: Sequence[str] | None, *, found: bool) -> None:
-        """Let the core know of an unfinished task and its list; ``found``: there at the start."""
-        known = None if nodes is None else tuple(nodes)
-        if stored.head.status is TaskStatus.RUNNING:
-            self._feed(TaskStarted(stored.head, stored.order, known or ()))
-        else:
-            self._feed(TaskCreated(stored.head, stored.order, known, found))
+    def queue(self, stored: StoredHead, *, found: bool) -> None:
+        """Let the core know of a pending task; ``found``: it was there at the start."""
+        self._feed(TaskCreated(stored.head, stored.order, found))
 
-    def _tell_core(
-        self, stored: StoredHead, named: Sequence[str] | None, nodes: Sequence[str] | None
-    ) -> None:
+    def begin(self, stored: StoredHead, nodes: Sequence[str]) -> None:
+        """Let the core know of a running task and its nodes."""
+        self._feed(TaskStarted(stored.head, stored.order, tuple(nodes)))
+
+    def _tell_core(self, stored: StoredHead, nodes: Sequence[str] | None) -> None:
         head = stored.head
         if head.status.is_final:
             self._feed(TaskEnded(head))
+        elif head.status is TaskStatus.PENDING:
+            self.queue(stored, found=False)
         elif nodes is not None:
             self._start(stored, nodes)
-        elif head.status is TaskStatus.PENDING and (named is not None or not head.spec.names_nodes):
-            self.begin(stored, named, found=False)
         else:
-            self._spawn(self.introduce(stored, found=False))
+            self._spawn(self._introduce(stored))
 
-    async def introduce(self, stored: StoredHead, *, found: bool) -> None:
-        """A head that somebody else wrote, or that landed without an answer: load its list."""
+    async def _introduce(self, stored: StoredHead) -> None:
+        """A start that somebody else stored, or that landed without an answer: load its nodes."""
+        head = stored.head
         try:
-            nodes = await self._persistently(lambda: self.list_of(stored.head))
+            nodes = await self._persistently(lambda: self.nodes_of(head))
         except TaskDamaged as damage:
-            self.note_damage(stored.head.id, damage.text)
+            self.note_damage(head.id, damage.text)
             return
-        current = self.head(stored.head.id)
-        if current is None or current.status is not stored.head.status:
-            return
-        if current.status is TaskStatus.RUNNING:
-            self._start(stored, nodes or ())
-        else:
-            self.begin(stored, nodes, found=found)
+        current = self.head(head.id)
+        if current is not None and current.status is TaskStatus.RUNNING:
+            self._start(stored, nodes)
 
     def _start(self, stored: StoredHead, nodes: Sequence[str]) -> None:
         """A task has just started; what was stored of it before, whoever did that, counts too."""
-        self.begin(stored, nodes, found=False)
+        self.begin(stored, nodes)
         self._spawn(self._take_earlier(stored.head.id, self.outcomes_seen))
 
     async def _take_earlier(self, task: str, upto: int) -> None:
@@ -263,14 +261,9 @@ class TaskTable:
         for listener in self._damage_listeners:
             listener(task, text)
 
-    async def list_of(self, head: TaskHead) -> list[str] | None:
-        """The nodes of a started task, or those that one was created with; None for neither.
-
-        Raises BusError, TaskDamaged.
-        """
-        if head.status is TaskStatus.RUNNING:
-            return await self._store.load_nodes(head)
-        return await self._store.load_named(head.id) if head.spec.names_nodes else None
+    async def nodes_of(self, head: TaskHead) -> list[str]:
+        """The nodes of a started task. Raises BusError, TaskDamaged."""
+        return await self._store.load_nodes(head)
 
     async def read_anew(self, task: str) -> None:
         """Learn what became of a swap that was not answered, as soon as the store says so."""
@@ -280,10 +273,10 @@ class TaskTable:
 
     def forget(self, task: str) -> None:
         """A task's head was deleted: after its retention, or by hand, and then nothing goes on."""
-        stored = self._heads.get(task)
+        kept = self._heads.get(task)
         self.damaged.pop(task, None)
-        if stored is not None and self._heads.remove(task) and not stored.head.status.is_final:
-            self._feed(TaskEnded(stored.head))
+        if kept is not None and self._heads.remove(task) and not kept.status.is_final:
+            self._feed(TaskEnded(kept.head))
 
     # ── outcomes ──
 

@@ -18,11 +18,12 @@ from common.logs import Log
 from common.messages import Outcome
 from common.subjects import AttemptKey
 from common.texts import Text
-from coordinator.core.commands import FinishTask, StartTask, StoreVerdict
-from coordinator.core.events import Event, FinishFailed, StartFailed, VerdictFailed
+from coordinator.core.commands import FinishTask, LoadNames, StartTask, StoreVerdict
+from coordinator.core.events import Event, FinishFailed, NamesLoaded, StartFailed, VerdictFailed
 from coordinator.core.run import Ending
 from coordinator.core.task import PendingNotification, TaskCounts, TaskHead, TaskStatus
 from coordinator.engine.ending import ended
+from coordinator.port import TaskDamaged
 from coordinator.store import StoredHead
 
 log = Log(__name__)
@@ -36,6 +37,9 @@ class Writes(Protocol):
 
     async def save_list(self, task: str, name: str, nodes: Sequence[str]) -> None:
         """Store a list of node names."""
+
+    async def load_named(self, task: str) -> list[str]:
+        """The ``nodeNames`` of a task. Raises TaskDamaged."""
 
     async def swap_head(self, old: StoredHead, new: TaskHead) -> StoredHead:
         """Replace exactly this head. Raises Conflict where it has changed since."""
@@ -55,6 +59,9 @@ class Heads(Protocol):
 
     def learn(self, stored: StoredHead, *, nodes: Sequence[str] | None = None) -> None:
         """Take in a head that is stored, with its node list where that is at hand."""
+
+    def note_damage(self, task: str, text: Text) -> None:
+        """Something of a task cannot be read: it is to fail."""
 
 
 class Transitions:
@@ -82,6 +89,20 @@ class Transitions:
 
     def _now_ms(self) -> int:
         return int(self._clock() * 1000)
+
+    async def load_names(self, command: LoadNames) -> None:
+        """Read the names of the nodes that a task was created for."""
+        try:
+            names = await self._store.load_named(command.task)
+        except TaskDamaged as damage:
+            self._tasks.note_damage(
+                command.task, damage.text
+            )  # it is over as soon as that is stored
+        except BusError as why:
+            log.warning("the names of a task's nodes cannot be read", task=command.task, why=why)
+            self._feed(StartFailed(command.task))
+        else:
+            self._feed(NamesLoaded(command.task, tuple(names)))
 
     async def start(self, command: StartTask) -> None:
         """Store the node list, then bring the head to ``running``."""

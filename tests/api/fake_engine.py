@@ -24,6 +24,7 @@ from coordinator.port import (
     Live,
     NoSuchTask,
     StoreAway,
+    TooManyPending,
     Wake,
 )
 from coordinator.snapshots import (
@@ -86,6 +87,7 @@ class FakeEngine:
         self.blind: str | None = None
         self.warns: Text | None = None
         self.waits: str | Text | None = None
+        self.most_pending = 1000
         self.all_heads: dict[str, TaskHead] = {}
         self.runs: dict[str, TaskRun] = {}
         self.names: dict[str, Sequence[str]] = {}
@@ -162,6 +164,8 @@ class FakeEngine:
             if body != key.body_hash:
                 raise KeyReused(task)
             return Created(self.all_heads[task], is_new=False)
+        if len(self.ids(TaskStatus.PENDING)) >= self.most_pending:
+            raise TooManyPending(self.most_pending)
         head = TaskHead(
             id=f"task-20260116-151234-{len(self.all_heads):08x}",
             spec=spec,
@@ -199,9 +203,9 @@ class FakeEngine:
     def head(self, task_id: str) -> TaskHead | None:
         return self.all_heads.get(task_id)
 
-    def heads(self, status: TaskStatus | None = None) -> Sequence[TaskHead]:
+    def ids(self, status: TaskStatus | None = None) -> Sequence[str]:
         newest_first = reversed(self.all_heads.values())
-        return [head for head in newest_first if status in {None, head.status}]
+        return [head.id for head in newest_first if status in {None, head.status}]
 
     def snapshot(self, task_id: str) -> Snapshot | None:
         head = self.all_heads.get(task_id)

@@ -166,7 +166,7 @@ async def test_an_internal_fault_leaks_nothing(
     def explode(_status: object) -> None:
         raise RuntimeError("secret")
 
-    monkeypatch.setattr(engine, "heads", explode)
+    monkeypatch.setattr(engine, "ids", explode)
     document = await problem(await client.get(TASKS), 500)
     assert "secret" not in str(document)
 

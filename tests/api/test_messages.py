@@ -133,7 +133,7 @@ async def test_refused_orders_have_codes(
     ]
     assert check(await (await client.delete(f"{TASKS}/{task}")).json()) == 1
     refused += [await client.delete(f"{TASKS}/{task}"), await client.post(f"{TASKS}/{task}/retry")]
-    monkeypatch.delattr(FakeEngine, "heads")
+    monkeypatch.delattr(FakeEngine, "ids")
     refused.append(await client.get(TASKS))
     assert [answer.status for answer in refused] == [409, 400, 409, 413, 415, 405, 409, 409, 500]
     for answer in refused:

@@ -5,6 +5,8 @@ import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -313,7 +315,8 @@ async def test_what_comes_while_a_write_waits_is_sent_before_the_end(
     await event_log.publish("task.created", TASK)
     wake = asyncio.Event()
     reading = await feed.open(None, 0, wake.set)
-    connection = streams._Connection(None, Slow(), Pace())  # type: ignore[arg-type]
+    request = SimpleNamespace(writer=SimpleNamespace(drain=partial(asyncio.sleep, 0)))
+    connection = streams._Connection(request, Slow(), Pace())  # type: ignore[arg-type]
     await connection._send_kept(reading, wake)
     blocks = b"".join(sent).removesuffix(b"\n\n").split(b"\n\n")
     assert [block.split(b"\n")[0] for block in blocks] == [

@@ -19,6 +19,23 @@ TASKS = "/api/v1/tasks"
 # ── create ───────────────────────────────────────────────────────────────────────────────────
 
 
+async def test_more_pending_tasks_than_may_be_are_refused_for_now(
+    client: Client, engine: FakeEngine
+) -> None:
+    """429 with a code and when to come back; a repetition of a known create is answered still."""
+    engine.most_pending = 1
+    headers, body = {"Idempotency-Key": "key"}, {"images": ["a"]}
+    assert (await client.post(TASKS, json=body, headers=headers)).status == 201
+    answer = await client.post(TASKS, json=body)
+    assert answer.status == 429
+    assert answer.content_type == "application/problem+json"
+    assert int(answer.headers["Retry-After"]) > 0
+    problem = await answer.json()
+    assert problem["messageCode"] == "task.tooManyPending"
+    assert problem["messageParams"] == {"most": 1}
+    assert (await client.post(TASKS, json=body, headers=headers)).status == 200
+
+
 async def test_create_answers_as_the_contract_shows(client: Client) -> None:
     """201, Location, the fields as given, defaults filled in, no null, no secret."""
     body = {

@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import json
 import math
+import resource
 import shutil
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from common.lifecycle import JobEndedError, Jobs, Stop
+from common.lifecycle import JobEndedError, Jobs, Stop, raise_file_limit
 from tests.fixtures.parts import lacking
 
 ROOT = Path(__file__).parents[2]
@@ -398,3 +399,14 @@ async def test_death_wakes_the_block() -> None:
     assert stop.requested
     assert caught.group_contains(LookupError)
     assert inspect.getcoroutinestate(other) == inspect.CORO_CLOSED
+
+
+def test_the_soft_limit_of_files_is_raised_to_the_hard_one() -> None:
+    """A thousand connections are no reason to end where the system allows more."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(before[0], 256), before[1]))
+    try:
+        raise_file_limit()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (before[1], before[1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)

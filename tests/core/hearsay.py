@@ -123,7 +123,7 @@ class Hearsay:
     def take_in(self, event: Event, now: float) -> None:
         """One event that the core is told."""
         match event:
-            case TaskCreated(head, order, _, found):
+            case TaskCreated(head, order, found):
                 if head.id not in self.running and head.id not in self.over:
                     if found and head.id not in self.pending:
                         self.found.add(head.id)

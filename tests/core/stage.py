@@ -18,6 +18,7 @@ from coordinator.core.commands import (
     Assign,
     CancelWork,
     Command,
+    LoadNames,
     StoreVerdict,
     WakeAt,
 )
@@ -25,6 +26,7 @@ from coordinator.core.events import (
     AgentHeard,
     AssignmentAccepted,
     Event,
+    NamesLoaded,
     NodeSeen,
     OutcomeStored,
     Settled,
@@ -111,6 +113,8 @@ class Stage:
         self.core = Core(Limits(**limits), self.now)
         self.changes: list[Change] = []
         """All that the core has ever told."""
+        self._names: dict[str, tuple[str, ...]] = {}
+        """The ``nodeNames`` in the store, which are read as soon as that is asked for."""
         self._order = 0
         self._seq = 0
         for node in nodes:
@@ -129,7 +133,12 @@ class Stage:
             if isinstance(command, WakeAt):
                 self.wake = command.when
         said: list[Said] = [c for c in commands if not isinstance(c, WakeAt)]
-        return said + [news for change in changes if (news := news_of(change))]
+        said += [news for change in changes if (news := news_of(change))]
+        for command in commands:
+            if isinstance(command, LoadNames) and command.task in self._names:
+                said.remove(command)
+                said += self.tell(NamesLoaded(command.task, self._names[command.task]))
+        return said
 
     def wait(self, seconds: float) -> list[Said]:
         """Let time pass; the core is woken whenever it asked for it.
@@ -160,7 +169,9 @@ class Stage:
     ) -> list[Said]:
         """A pending task is stored."""
         self._order += 1
-        return self.tell(TaskCreated(head(task, wanted), self._order, named))
+        if named is not None:
+            self._names[task] = named
+        return self.tell(TaskCreated(head(task, wanted), self._order))
 
     def start(self, task: str, nodes: str, wanted: TaskSpec | None = None) -> list[Said]:
         """A running task is stored, with its nodes in one string."""

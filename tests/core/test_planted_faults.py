@@ -12,7 +12,7 @@ from common.subjects import AttemptKey
 from coordinator.core import places, queue, run, scheduler
 from coordinator.core.attempts import Attempt, Attempts
 from coordinator.core.changes import TaskOver
-from coordinator.core.commands import StartTask
+from coordinator.core.commands import LoadNames, StartTask
 from coordinator.core.events import TaskEnded
 from coordinator.core.fleet import Presence, SilenceClock
 from coordinator.core.in_flight import InFlight
@@ -243,7 +243,9 @@ def who_rested_is_first(patch: pytest.MonkeyPatch) -> None:
     """Going on is more urgent than any start."""
     start_next = Queue.start_next
 
-    def polite(self: Queue, now: float, before: Urgency | None = None) -> StartTask | None:
+    def polite(
+        self: Queue, now: float, before: Urgency | None = None
+    ) -> StartTask | LoadNames | None:
         return start_next(self, now) if before is None else None
 
     patch.setattr(Queue, "start_next", polite)

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from coordinator.core.commands import FinishTask, StartTask
+from coordinator.core.commands import FinishTask, LoadNames, StartTask
 from coordinator.core.events import (
+    NamesLoaded,
     NodeSeen,
     NodeVanished,
     Settled,
@@ -213,6 +214,47 @@ def test_whether_a_named_node_matches_is_known_after_the_first_look() -> None:
     assert stage.tell(NodeSeen("n1", {"zone": "a"})) == []
     assert stage.tell(NodeSeen("n2", {"zone": "b"})) == []
     assert stage.wait(10) == [StartTask("t1", ("n1", "n9"))]
+
+
+def test_names_are_read_when_a_tasks_turn_comes() -> None:
+    """Not before: those of a task that waits for a place stay in the store."""
+    stage, wanted = Stage("n1", max_concurrent_tasks=1), spec(names_nodes=True)
+    assert stage.create("t1", wanted) == [LoadNames("t1")]
+    assert stage.create("t2", wanted) == []
+    assert stage.create("t3", spec(priority=10)) == []
+    assert stage.tell(NamesLoaded("t2", ("n1",))) == []
+    assert stage.tell(NamesLoaded("t1", ("n1",))) == [StartTask("t1", ("n1",))]
+    assert stage.tell(NamesLoaded("t1", ("n1",))) == []
+    stage.start("t1", "n1", wanted)
+    assert of_kind(stage.end("t1"), StartTask) == [StartTask("t3", ("n1",))]
+    assert stage.end("t3") == [LoadNames("t2")]
+
+
+def test_names_that_cannot_be_read_are_asked_for_again() -> None:
+    """The task keeps its place; a store that is closed meanwhile is a refusal too."""
+    stage = Stage("n1", max_concurrent_tasks=1)
+    stage.create("t1", spec(names_nodes=True))
+    stage.create("t2")
+    assert stage.tell(StartFailed("t1")) == []
+    assert stage.wait(2) == [LoadNames("t1")]
+    stage.tell(StoreClosed())
+    assert stage.tell(NamesLoaded("t1", ("n1",))) == []
+    stage.tell(StoreOpened())
+    assert stage.wait(2) == [LoadNames("t1")]
+    assert stage.end("t1") == [StartTask("t2", ("n1",))]
+    assert stage.tell(NamesLoaded("t1", ("n1",))) == []
+
+
+def test_who_is_put_aside_gives_the_place_back() -> None:
+    """Names are read again when the first look is over."""
+    stage = Stage(max_concurrent_tasks=1)
+    wanted = spec(names_nodes=True, node_selector={"zone": "a"})
+    assert stage.create("t1", wanted) == [LoadNames("t1")]
+    stage.create("t2", spec(names_nodes=True))
+    assert stage.tell(NamesLoaded("t1", ("n9",))) == [LoadNames("t2")]
+    assert stage.tell(NamesLoaded("t2", ("n9",))) == [StartTask("t2", ("n9",))]
+    stage.wait(10)
+    assert stage.end("t2") == [LoadNames("t1")]
 
 
 def test_a_node_that_vanishes_while_the_start_is_stored_leaves_the_task() -> None:

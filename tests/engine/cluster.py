@@ -81,6 +81,7 @@ class Coordinator:
             new_source=AnnouncedNodes,
             on_poison=self.poison.append,
             limits=limits,
+            max_pending=cluster.max_pending,
             forget_seconds=600.0,
         )
         self._settings = LeaderSettings(source="/ips/test", retention_seconds=3600.0)
@@ -163,8 +164,9 @@ class Node:
 class Cluster:
     """A bus, coordinators and nodes. Close it at the end of the test."""
 
-    def __init__(self, *, seed: int = 1) -> None:
+    def __init__(self, *, seed: int = 1, max_pending: int = 1000) -> None:
         self.seed = seed
+        self.max_pending = max_pending
         self.server = VirtualServer(epoch=EPOCH)
         self.server.start()
         self.webhooks = Delivered()

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from common import subjects
 from common.subjects import AttemptKey
+from common.texts import Text
 from coordinator.core.task import TaskCounts, TaskHead, TaskStatus
 from coordinator.engine.heads import Heads
 from coordinator.store import Store, StoredHead
@@ -48,7 +49,8 @@ class Table(Heads):
 
     def stored(self, task_id: str) -> StoredHead | None:
         """The newest known head with its revision."""
-        return self.get(task_id)
+        kept = self.get(task_id)
+        return None if kept is None else kept.stored
 
     def head(self, task_id: str) -> TaskHead | None:
         """The newest known head."""
@@ -58,6 +60,10 @@ class Table(Heads):
     def learn(self, stored: StoredHead, *, nodes: Sequence[str] | None = None) -> None:  # noqa: ARG002
         """Take a head in."""
         self.apply(stored)
+
+    def note_damage(self, task: str, text: Text) -> None:
+        """Nothing is damaged here."""
+        raise AssertionError(task, text)
 
     def forget(self, task: str) -> None:
         """A head was deleted."""

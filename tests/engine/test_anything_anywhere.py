@@ -69,13 +69,13 @@ async def _attack(cluster: Cluster, victim: str, attack: Attack) -> None:
 async def _look_at_everything(coordinator: Coordinator) -> None:
     """All that the API would show."""
     service = coordinator.service
-    for head in service.tasks.heads():
-        shot = service.tasks.snapshot(head.id)
+    for task in service.tasks.ids():
+        shot = service.tasks.snapshot(task)
         assert shot is not None
         encode(views.summary(shot))
         encode(views.task(shot))
         try:
-            shot = await service.tasks.snapshot_with_nodes(head.id)
+            shot = await service.tasks.snapshot_with_nodes(task)
         except TaskDamaged:
             continue
         for node in shot.run.nodes if shot.run is not None else ():

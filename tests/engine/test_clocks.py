@@ -103,7 +103,7 @@ async def test_both_clocks_may_jump_between_two_runs() -> None:
         await cluster.until(lambda: third.service.not_ready() is None)
         assert await kept(third, task)
         await asyncio.sleep(RETENTION)
-        await cluster.until(lambda: not third.service.tasks.heads(), within=300.0)
+        await cluster.until(lambda: not third.service.tasks.ids(), within=300.0)
 
 
 @virtual

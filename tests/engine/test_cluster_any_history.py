@@ -182,14 +182,14 @@ async def live_through(seed: int) -> None:
         await fate.rage()
         await asyncio.sleep(60.0)
         leader = await fate.leader()
-        heads = leader.service.tasks.heads()
-        assert {head.id for head in heads} >= set(fate.tasks)
-        for head in heads:
-            over = await cluster.over(leader, head.id)
-            await cluster.told(leader, head.id)
+        tasks = leader.service.tasks.ids()
+        assert set(tasks) >= set(fate.tasks)
+        for task in tasks:
+            over = await cluster.over(leader, task)
+            await cluster.told(leader, task)
             await asyncio.sleep(3.0)
             await is_told_as_it_is(cluster, leader, over)
-            delivered = {status for task, status in cluster.webhooks.bodies if task == head.id}
+            delivered = {status for told, status in cluster.webhooks.bodies if told == task}
             assert delivered == {over.status}
         assert [one.died for one in cluster.coordinators if one.died is not None] == []
     await keeping

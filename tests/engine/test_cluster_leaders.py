@@ -62,8 +62,8 @@ async def test_a_leader_killed_at_a_phase_is_followed_without_loss(phase: str) -
         creating.cancel()
         await asyncio.wait([creating])
         await cluster.until(lambda: second.service.not_ready() is None)
-        (head,) = second.service.tasks.heads()
-        await is_whole(cluster, second, head.id)
+        (task,) = second.service.tasks.ids()
+        await is_whole(cluster, second, task)
         assert {status for _, status in cluster.webhooks.bodies} == {TaskStatus.COMPLETED}
 
 
@@ -83,8 +83,8 @@ async def test_a_leader_cut_off_at_a_phase_comes_back_as_a_standby(phase: str) -
         await asyncio.wait([creating])
         if not creating.cancelled():
             creating.exception()
-        (head,) = second.service.tasks.heads()
-        await is_whole(cluster, second, head.id)
+        (task,) = second.service.tasks.ids()
+        await is_whole(cluster, second, task)
         assert first.service.not_ready() is not None
 
 

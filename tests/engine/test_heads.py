@@ -14,7 +14,9 @@ def test_only_a_higher_revision_is_news() -> None:
     assert heads.apply(newer)
     assert not heads.apply(stored(revision=4))
     assert not heads.apply(stored(status=TaskStatus.CANCELLED, revision=5))
-    assert heads.get(TASK) is newer
+    kept = heads.get(TASK)
+    assert kept is not None
+    assert kept.stored == newer
 
 
 def test_a_head_is_removed_once() -> None:
@@ -35,8 +37,8 @@ def test_lists_follow_every_change() -> None:
     before = heads.newest_first(None)
     assert heads.newest_first(None) is before
     heads.apply(stored(OTHER, TaskStatus.RUNNING, 2))
-    assert [head.id for head in heads.newest_first(None)] == [OTHER, TASK]
-    assert [head.id for head in heads.newest_first(TaskStatus.RUNNING)] == [OTHER]
+    assert list(heads.newest_first(None)) == [OTHER, TASK]
+    assert list(heads.newest_first(TaskStatus.RUNNING)) == [OTHER]
     assert heads.newest_first(TaskStatus.FAILED) == []
     assert len(heads) == 2
 

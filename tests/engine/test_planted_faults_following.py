@@ -14,7 +14,7 @@ from coordinator.core.events import OutcomeStored
 from coordinator.core.run import TaskRun
 from coordinator.core.task import TaskHead
 from coordinator.engine import finished_folds
-from coordinator.engine.heads import Heads
+from coordinator.engine.heads import Heads, KeptHead
 from coordinator.engine.persistence import Persistently
 from coordinator.engine.tasks import TaskTable
 from coordinator.store import Gone, Store, StoredHead
@@ -72,7 +72,7 @@ def revisions_are_not_looked_at(patch: pytest.MonkeyPatch) -> None:
     """Whatever comes last counts."""
 
     def apply(self: Heads, stored: StoredHead) -> bool:
-        self._by_id[stored.head.id] = stored
+        self._by_id[stored.head.id] = KeptHead(stored)
         self._sorted.clear()
         return True
 
@@ -126,23 +126,23 @@ def earlier_outcomes_do_not_count(patch: pytest.MonkeyPatch) -> None:
 def what_was_read_is_not_looked_at_again(patch: pytest.MonkeyPatch) -> None:
     """The task has ended meanwhile."""
 
-    async def introduce(self: TaskTable, stored: StoredHead, *, found: bool) -> None:
-        nodes = await self._persistently(lambda: self.list_of(stored.head))
-        self.begin(stored, nodes, found=found)
+    async def introduce(self: TaskTable, stored: StoredHead) -> None:
+        nodes = await self._persistently(lambda: self.nodes_of(stored.head))
+        self.begin(stored, nodes)
 
-    patch.setattr(TaskTable, "introduce", introduce)
+    patch.setattr(TaskTable, "_introduce", introduce)
 
 
 @FAULTS.found_by(test_intake)
 def it_is_not_said_that_a_task_was_found(patch: pytest.MonkeyPatch) -> None:
     """A lost argument."""
-    begin = TaskTable.begin
+    queue = TaskTable.queue
 
-    def forgetful(self: TaskTable, stored: StoredHead, nodes: Any, *, found: bool) -> None:
+    def forgetful(self: TaskTable, stored: StoredHead, *, found: bool) -> None:
         del found
-        begin(self, stored, nodes, found=False)
+        queue(self, stored, found=False)
 
-    patch.setattr(TaskTable, "begin", forgetful)
+    patch.setattr(TaskTable, "queue", forgetful)
 
 
 # ── what comes in ──
@@ -151,13 +151,13 @@ def it_is_not_said_that_a_task_was_found(patch: pytest.MonkeyPatch) -> None:
 @FAULTS.found_by(test_intake)
 def a_load_skips_pending_tasks(patch: pytest.MonkeyPatch) -> None:
     """They wait for somebody to rewrite them."""
-    introduce = TaskTable.introduce
+    queue = TaskTable.queue
 
-    async def skipping(self: TaskTable, stored: StoredHead, *, found: bool) -> None:
+    def skipping(self: TaskTable, stored: StoredHead, *, found: bool) -> None:
         if not found:
-            await introduce(self, stored, found=found)
+            queue(self, stored, found=found)
 
-    patch.setattr(TaskTable, "introduce", skipping)
+    patch.setattr(TaskTable, "queue", skipping)
 
 
 @FAULTS.found_by(test_intake)

@@ -333,8 +333,8 @@ def the_janitor_forgets_before_it_deletes(patch: pytest.MonkeyPatch) -> None:
         for stored in self._tasks:
             if self._expires(stored) <= self._time.now():
                 self._tasks.forget(stored.head.id)
-                await self._store.delete_head(stored)
-                await self._store.purge_task(stored.head.id, stored.head.key)
+                await self._store.delete_head(stored.stored)
+                await self._store.purge_task(stored.id, stored.head.key)
 
     patch.setattr(Janitor, "_remove_expired", hasty)
 
@@ -347,7 +347,7 @@ def the_rest_goes_before_the_head(patch: pytest.MonkeyPatch) -> None:
     async def backwards(self: Janitor) -> None:
         for stored in self._tasks:
             if self._expires(stored) <= self._time.now():
-                await self._store.purge_task(stored.head.id, stored.head.key)
+                await self._store.purge_task(stored.id, stored.head.key)
         await remove(self)
 
     patch.setattr(Janitor, "_remove_expired", backwards)

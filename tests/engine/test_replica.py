@@ -84,6 +84,7 @@ class Followed:
             new_source=AnnouncedNodes,
             on_poison=self.poison.append,
             limits=Limits(first_look=1.0, agent_wait=30.0),
+            max_pending=1000,
             forget_seconds=600.0,
         )
         self.replica = Replica(context, (self._observe, *observers))
@@ -311,7 +312,7 @@ async def test_one_that_comes_later_knows_the_same() -> None:
         for here in (first, second):
             run = here.replica.core.runs[TASK]
             assert [node.phase.value for node in run.nodes] == ["succeeded", "waiting"]
-            assert [one.id for one in here.replica.tasks.heads()] == [OTHER, TASK]
+            assert list(here.replica.tasks.ids()) == [OTHER, TASK]
             assert here.replica.tasks.outcomes_seen == 1
             started = [event for event in here.events if isinstance(event, TaskStarted)]
             assert len(started) == 1

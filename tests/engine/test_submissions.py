@@ -66,6 +66,7 @@ class Desk:
             core=self.core,
             clock=now,
             draw=lambda _: next(self.ids),
+            max_pending=1000,
             spawn=self.spawn,
             failed=self.failures.append,
         )

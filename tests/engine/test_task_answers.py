@@ -105,7 +105,7 @@ async def test_the_names_of_a_task_are_answered_as_they_are_stored() -> None:
     """None where it names none; StoreAway where they cannot be read."""
     following = Following()
     following.fake.lists[TASK, NAMED] = ["n2", "n1"]
-    following.tasks.learn(stored(wanted=NAMING), named=["n2", "n1"])
+    following.tasks.learn(stored(wanted=NAMING))
     following.tasks.learn(stored(OTHER, revision=2))
     assert await following.tasks.named_nodes(TASK) == ["n2", "n1"]
     assert await following.tasks.named_nodes(OTHER) is None
@@ -119,8 +119,8 @@ async def test_lists_of_heads_are_newest_first() -> None:
     following = Following()
     for number in (2, 3, 1):
         following.tasks.learn(stored(numbered(number), revision=number))
-    assert [head.id for head in following.tasks.heads()] == [numbered(n) for n in (3, 2, 1)]
-    assert following.tasks.heads() is following.tasks.heads()
+    assert list(following.tasks.ids()) == [numbered(n) for n in (3, 2, 1)]
+    assert following.tasks.ids() is following.tasks.ids()
     following.tasks.learn(stored(numbered(2), CANCELLED, 4, order=2))
-    assert [head.id for head in following.tasks.heads(PENDING)] == [numbered(3), numbered(1)]
-    assert [head.id for head in following.tasks.heads(CANCELLED)] == [numbered(2)]
+    assert list(following.tasks.ids(PENDING)) == [numbered(3), numbered(1)]
+    assert list(following.tasks.ids(CANCELLED)) == [numbered(2)]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import socket
 import sys
@@ -316,3 +317,42 @@ async def fill(bus: Bus, count: int = 1000) -> int:
         except StoreUnavailable:
             return n
     return count
+
+
+async def test_too_many_open_files_are_survived(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is looked at now and then cannot be looked at; the server is, and is looked at, again.
+
+    It dies meanwhile, too: it is started again as soon as there are files for that.
+    """
+    monkeypatch.setattr(embedded_nats, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(embedded_nats, "RESTART_CEILING", 0.01)
+    async with embedded(tmp_path) as server:
+        first = pid_of(server)
+        looks, launches = _counted(monkeypatch, "_news"), _counted(monkeypatch, "_launch")
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+        try:
+            with pytest.raises(OSError, match="Too many open files"):
+                (tmp_path / "nats" / "nats-server.log").open()
+            await eventually(lambda: len(looks) > 3)
+            assert not server._learn_port(first)
+            os.kill(first, signal.SIGKILL)
+            await eventually(lambda: len(launches) > 1)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        await eventually(lambda: pid_of(server) != first)
+
+
+def _counted(monkeypatch: pytest.MonkeyPatch, name: str) -> list[None]:
+    """One entry for each call of a method from now on."""
+    calls: list[None] = []
+    method = getattr(EmbeddedNats, name)
+
+    def called(self: EmbeddedNats) -> object:
+        calls.append(None)
+        return method(self)
+
+    monkeypatch.setattr(EmbeddedNats, name, called)
+    return calls

@@ -23,8 +23,8 @@ from ips_client.errors import (
 )
 
 EVENT_STREAM: Final = "text/event-stream"
-PASSING: Final = frozenset({502, 503, 504})
-"""What the service, or a proxy before it, answers while it is away for a moment."""
+PASSING: Final = frozenset({429, 502, 503, 504})
+"""What the service, or a proxy before it, answers while it is away or full for a moment."""
 
 _JSON: Final = "application/json"
 _PROBLEM: Final = "application/problem+json"

@@ -108,7 +108,7 @@ class ServerFault(Refused):
 
 
 class Unavailable(ServerFault):
-    """502, 503, 504 for longer than one was willing to wait."""
+    """429, 502, 503, 504 for longer than one was willing to wait."""
 
     meaning = "The service is not available"
 

@@ -1,0 +1,150 @@
+"""Limits that no client can exceed: pending tasks, their names, and what finished ones leave."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterable
+
+import pytest
+
+from coordinator.core.task import TaskHead, TaskStatus
+from coordinator.engine.heads import Heads, KeptHead, pack, unpack
+from coordinator.port import IdempotencyKey, TooManyPending
+from coordinator.store import StoredHead
+from sandbox.virtual.time import virtual
+from tests.core.stage import head, spec
+from tests.engine.cluster import Cluster
+
+ENDING = "." + "x" * 200
+MANY = tuple(f"node-{number:05}{ENDING}" for number in range(2_000))
+
+
+def names_in_memory() -> int:
+    """How many of the names of ``MANY`` are alive, beside those that this module holds."""
+    ours = {id(name) for name in MANY}
+    held: set[int] = set()
+    for container in gc.get_objects():
+        if isinstance(container, list | tuple) and container is not MANY:
+            names = (x for x in container if isinstance(x, str) and x.endswith(ENDING))
+            held.update(map(id, names))
+    return len(held - ours)
+
+
+@virtual
+async def test_as_many_tasks_wait_as_may() -> None:
+    """One more is refused, also while others are being stored; a place that comes free is given."""
+    async with Cluster(max_pending=2) as cluster:
+        leader = await cluster.leader(max_concurrent_tasks=1)
+        await cluster.node("n1", seconds=1000.0)
+        running = await cluster.create(leader)
+        await cluster.until(lambda: leader.service.active_tasks() == 1)
+        waiting = [await cluster.create(leader) for _ in range(2)]
+        with pytest.raises(TooManyPending):
+            await cluster.create(leader)
+        await leader.service.cancel(waiting[0])
+        await cluster.create(leader)
+        with pytest.raises(TooManyPending):
+            await cluster.create(leader)
+        await leader.service.cancel(running)
+        await cluster.until(lambda: len(leader.service.tasks.ids(TaskStatus.PENDING)) == 1)
+        await cluster.create(leader)
+
+
+@virtual
+async def test_a_known_key_is_answered_although_nothing_more_is_taken() -> None:
+    """A new one is refused and claims nothing, so that it can be used later."""
+    async with Cluster(max_pending=1) as cluster:
+        leader = await cluster.leader(max_concurrent_tasks=1, first_look=1e6)
+        known, new = IdempotencyKey("a" * 64, "b" * 64), IdempotencyKey("c" * 64, "d" * 64)
+        first = await leader.service.create(spec("a"), None, key=known)
+        again = await leader.service.create(spec("a"), None, key=known)
+        assert (again.is_new, again.head.id) == (False, first.head.id)
+        with pytest.raises(TooManyPending):
+            await leader.service.create(spec("a"), None, key=new)
+        await leader.service.cancel(first.head.id)
+        later = await leader.service.create(spec("a"), None, key=new)
+        assert later.is_new
+
+
+@virtual
+async def test_names_of_pending_tasks_stay_in_the_store() -> None:
+    """Also over a restart; they are read when the task's turn comes, and pulled on those nodes."""
+    async with Cluster() as cluster:
+        leader = await cluster.leader(max_concurrent_tasks=1)
+        await cluster.node("n1", seconds=5.0)
+        await cluster.create(leader)
+        for _ in range(5):
+            await cluster.create(leader, names=[name[:1] + name[1:] for name in MANY])
+        last = await cluster.create(leader, spec("a", priority=10), names=["n1"])
+        # The bus in memory keeps bytes, not names.
+        assert names_in_memory() == 0
+        await leader.kill()
+        second = await cluster.coordinator("c2", max_concurrent_tasks=1)
+        await cluster.until(lambda: second.service.not_ready() is None)
+        assert names_in_memory() == 0
+        over = await cluster.over(second, last)
+        assert over.counts is not None
+        assert (over.status, over.counts.total) == (TaskStatus.COMPLETED, 1)
+
+
+def stored(number: int, status: TaskStatus, labels: int = 0) -> StoredHead:
+    """A head with so many labels."""
+    wanted = spec("a", node_selector={f"key-{n}": f"value-{n}" for n in range(labels)})
+    return StoredHead(head(f"task-{number}", wanted, status), number)
+
+
+def reachable(roots: Iterable[object]) -> int:
+    """Bytes of everything that Python objects hold, each once."""
+    seen: set[int] = set()
+    pending, size = list(roots), 0
+    while pending:
+        found = pending.pop()
+        if id(found) in seen or isinstance(found, type | TaskStatus):
+            continue
+        seen.add(id(found))
+        size += found.__sizeof__()
+        pending += gc.get_referents(found)
+    return size
+
+
+@pytest.mark.pure
+def test_a_finished_head_is_kept_packed() -> None:
+    """It takes less memory than its own JSON; nothing of it is lost."""
+    over = stored(1, TaskStatus.COMPLETED, labels=2_000)
+    packed = pack(over.head)
+    assert unpack(packed) == over.head
+    kept = KeptHead(over)
+    assert kept.head == over.head
+    assert kept.stored == over
+    assert len(packed) * 10 < reachable([over.head.spec.node_selector])
+
+
+@pytest.mark.pure
+@pytest.mark.parametrize("labels", [0, 3, 500])
+def test_heads_large_and_small_come_back_as_they_were(labels: int) -> None:
+    """Whatever became of the task."""
+    for status in TaskStatus:
+        given = stored(7, status, labels)
+        heads = Heads()
+        assert heads.apply(given)
+        found = heads.get("task-7")
+        assert found is not None
+        assert found.head == given.head
+        assert isinstance(found._head, TaskHead) is (not status.is_final)
+
+
+@pytest.mark.pure
+def test_heads_are_counted_by_status() -> None:
+    """Each once, by its newest revision; what is removed is not."""
+    heads = Heads()
+    for number in range(1, 4):
+        heads.apply(stored(number, TaskStatus.PENDING))
+    changed = StoredHead(head("task-2", spec("a"), TaskStatus.RUNNING), 9)
+    assert heads.apply(changed)
+    assert not heads.apply(stored(2, TaskStatus.PENDING))
+    assert (heads.count(TaskStatus.PENDING), heads.count(TaskStatus.RUNNING)) == (2, 1)
+    assert heads.newest_first(TaskStatus.PENDING) == ["task-3", "task-1"]
+    assert heads.remove("task-3")
+    assert not heads.remove("task-3")
+    assert heads.count(TaskStatus.PENDING) == 1
+    assert heads.newest_first(None) == ["task-2", "task-1"]

@@ -69,6 +69,7 @@ def test_coordinator_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         kube_context=None,
         kubernetes_events=False,
         max_concurrent_tasks=3,
+        max_pending_tasks=1000,
         events_max_bytes=1024**3,
         max_nodes_in_flight=0,
         agent_wait_seconds=60,

@@ -90,7 +90,7 @@ async def test_names_of_pending_tasks_stay_in_the_store() -> None:
 def stored(number: int, status: TaskStatus, labels: int = 0) -> StoredHead:
     """A head with so many labels."""
     wanted = spec("a", node_selector={f"key-{n}": f"value-{n}" for n in range(labels)})
-    return StoredHead(head(f"task-{number}", wanted, status), number)
+    return StoredHead(head(f"task-20260101-000000-{number:08x}", wanted, status), number)
 
 
 def reachable(roots: Iterable[object]) -> int:
@@ -127,7 +127,7 @@ def test_heads_large_and_small_come_back_as_they_were(labels: int) -> None:
         given = stored(7, status, labels)
         heads = Heads()
         assert heads.apply(given)
-        found = heads.get("task-7")
+        found = heads.get("task-20260101-000000-00000007")
         assert found is not None
         assert found.head == given.head
         assert isinstance(found._head, TaskHead) is (not status.is_final)
@@ -139,12 +139,18 @@ def test_heads_are_counted_by_status() -> None:
     heads = Heads()
     for number in range(1, 4):
         heads.apply(stored(number, TaskStatus.PENDING))
-    changed = StoredHead(head("task-2", spec("a"), TaskStatus.RUNNING), 9)
+    changed = StoredHead(head("task-20260101-000000-00000002", spec("a"), TaskStatus.RUNNING), 9)
     assert heads.apply(changed)
     assert not heads.apply(stored(2, TaskStatus.PENDING))
     assert (heads.count(TaskStatus.PENDING), heads.count(TaskStatus.RUNNING)) == (2, 1)
-    assert heads.newest_first(TaskStatus.PENDING) == ["task-3", "task-1"]
-    assert heads.remove("task-3")
-    assert not heads.remove("task-3")
+    assert heads.newest_first(TaskStatus.PENDING) == [
+        "task-20260101-000000-00000003",
+        "task-20260101-000000-00000001",
+    ]
+    assert heads.remove("task-20260101-000000-00000003")
+    assert not heads.remove("task-20260101-000000-00000003")
     assert heads.count(TaskStatus.PENDING) == 1
-    assert heads.newest_first(None) == ["task-2", "task-1"]
+    assert heads.newest_first(None) == [
+        "task-20260101-000000-00000002",
+        "task-20260101-000000-00000001",
+    ]

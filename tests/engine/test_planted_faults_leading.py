@@ -166,7 +166,7 @@ def a_cancel_without_an_answer_lets_outcomes_go(patch: pytest.MonkeyPatch) -> No
 def a_lost_key_is_used_all_the_same(patch: pytest.MonkeyPatch) -> None:
     """Each of them creates its own task."""
 
-    async def claim(self: Submissions, key: Any, new_id: str) -> str:
+    async def claim(self: Submissions, key: Any, _claim: Any, new_id: str) -> str:
         name = f"idem.{key.key_hash}"
         with suppress(Conflict):
             await self._store.claim_key(name, KeyRecord(new_id, key.body_hash), None)

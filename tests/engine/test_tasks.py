@@ -28,7 +28,7 @@ async def test_a_task_that_names_no_nodes_is_known_at_once() -> None:
     following.tasks.learn(created)
     assert following.fed == [TaskCreated(created.head, 1, found=False)]
     assert following.tasks.head(TASK) is created.head
-    assert following.tasks.stored(TASK) is created
+    assert following.tasks.stored(TASK) == created
     assert following.fake.reads == []
 
 
@@ -91,7 +91,7 @@ async def test_an_older_or_doubled_head_changes_nothing() -> None:
         following.tasks.learn(late)
     await following.settle()
     assert (following.fed, following.learned) == (told, learned)
-    assert following.tasks.stored(TASK) is over
+    assert following.tasks.stored(TASK) == over
 
 
 @virtual
@@ -132,16 +132,16 @@ async def test_a_task_that_ended_while_its_list_was_read_does_not_start() -> Non
 
 @virtual
 async def test_a_task_that_was_deleted_while_its_list_was_read_is_not_known() -> None:
-    """Neither to the table nor to the core's queue."""
+    """Neither to the table nor to the core."""
     following = Following()
     following.fake.answers.clear()
-    following.tasks.learn(stored(wanted=NAMING))
+    following.tasks.learn(stored(status=RUNNING))
     await asyncio.sleep(1.0)
     following.tasks.forget(TASK)
     following.fake.answers.set()
     await following.settle()
-    assert not following.core.waiting
-    assert not any(isinstance(event, TaskCreated) for event in following.fed)
+    assert not following.core.runs
+    assert not any(isinstance(event, TaskStarted) for event in following.fed)
 
 
 @virtual

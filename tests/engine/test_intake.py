@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from common import subjects
 from common.bus import StoreUnavailable
 from common.subjects import AttemptKey
+from common.texts import LIST_DAMAGED
 from coordinator.core.events import OutcomeStored, TaskCreated, TaskEnded, TaskStarted
 from coordinator.core.task import TaskHead, TaskSpec, TaskStatus
 from coordinator.engine.intake import Intake, Loaded
@@ -39,8 +40,9 @@ class Written:
 
     async def start(self, task: str = TASK, *nodes: str) -> StoredHead:
         """Somebody starts it."""
-        await self.store.save_list(task, "nodes", nodes or ("n1",))
-        return await self.swap(task, status=RUNNING, node_list="nodes")
+        names = nodes or ("n1",)
+        await self.store.save_list(task, "nodes", names)
+        return await self.swap(task, status=RUNNING, nodes=len(names), node_list="nodes")
 
     async def swap(self, task: str, **fields: object) -> StoredHead:
         """Somebody rewrites its head."""
@@ -150,6 +152,35 @@ async def test_a_store_that_goes_away_during_the_load_is_waited_for() -> None:
         await loading
         assert set(following.core.runs[TASK].by_name) == {"n1", "n2"}
         assert OTHER in following.core.waiting
+
+
+@virtual
+async def test_a_damaged_list_is_its_own_task_s_fault() -> None:
+    """Found at the load or on the way: its task waits to be failed, the others go on."""
+    async with intake() as (written, following, taking):
+        noted: list[tuple[str, str]] = []
+        following.tasks.listen_damage(lambda task, text: noted.append((task, text.code)))
+        for number in range(1, 5):
+            await written.create(numbered(number), NAMING if number == 3 else None)
+        await written.start(numbered(1), "n1", "n2")
+        await written.swap(numbered(1), nodes=3)
+        await written.start(numbered(2), "n1", "n2")
+        loaded = await taking.load()
+        assert noted == [(numbered(1), LIST_DAMAGED.code), (numbered(3), LIST_DAMAGED.code)]
+        taking.follow(loaded)
+        await written.start(numbered(4), "n1")
+        await written.create(numbered(5))
+        await written.swap(numbered(5), status=RUNNING, nodes=1, node_list="nowhere")
+        await asyncio.sleep(1.0)
+        assert noted[2:] == [(numbered(5), LIST_DAMAGED.code)]
+        assert set(following.tasks.damaged) == {numbered(number) for number in (1, 3, 5)}
+        assert set(following.core.runs) == {numbered(2), numbered(4)}
+        for number in (1, 3, 5):
+            await written.swap(numbered(number), status=TaskStatus.FAILED)
+        await asyncio.sleep(1.0)
+        assert not following.tasks.damaged
+        assert not following.core.waiting
+        assert set(following.core.runs) == {numbered(2), numbered(4)}
 
 
 @virtual

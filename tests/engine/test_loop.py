@@ -11,6 +11,7 @@ from coordinator.core.commands import AskAgent, CancelWork, Command, WakeAt
 from coordinator.core.events import BusHeard, Event, Settled, StoreClosed, StoreOpened, Woken
 from coordinator.core.scheduler import Decision
 from coordinator.engine.loop import Clock, Loop
+from coordinator.faults import Faults
 from sandbox.virtual.time import virtual
 
 ASK = AskAgent("n1", "i")
@@ -98,23 +99,24 @@ async def test_the_newest_alarm_replaces_the_one_before() -> None:
     assert woken == [9.0, 20.0]
 
 
+def broken(*_: object) -> None:
+    """Whoever does this fails."""
+    raise RuntimeError("planted")
+
+
 def broken_core(loop: Loop, core: ScriptedCore) -> None:
     """The core itself fails."""
     del loop
     core.fault = RuntimeError("planted")
 
 
-def broken_observer(loop: Loop, core: ScriptedCore) -> None:
-    """Whoever looks fails."""
-    del core
-
-    def observe(_event: Event, _decision: Decision) -> None:
-        raise RuntimeError("planted")
-
-    loop.observe(observe)
+def broken_performer(loop: Loop, core: ScriptedCore) -> None:
+    """Whoever carries out fails: what the core believes to be done is not."""
+    core.script[Settled()] = [ASK]
+    loop.attach(broken)
 
 
-@pytest.mark.parametrize("fault", [broken_core, broken_observer])
+@pytest.mark.parametrize("fault", [broken_core, broken_performer])
 def test_a_fault_ends_the_loop_and_no_handler(fault: Callable[[Loop, ScriptedCore], None]) -> None:
     """Whoever fed the event goes on; ``run`` raises, and nothing is fed any more."""
 
@@ -131,6 +133,28 @@ def test_a_fault_ends_the_loop_and_no_handler(fault: Callable[[Loop, ScriptedCor
         assert len(core.seen) == seen
 
     run()
+
+
+@virtual
+async def test_a_broken_observer_is_counted_and_is_alone_in_it() -> None:
+    """The others see the event, its commands are carried out, and the loop goes on."""
+    counted: list[str] = []
+    core = ScriptedCore({Settled(): [ASK], StoreClosed(): [STOP]})
+    loop = Loop(core, asyncio.get_running_loop().time, Faults(counted.append))
+    seen: list[Event] = []
+    done: list[Command] = []
+    loop.attach(done.append)
+    loop.observe(broken, lambda event, _: seen.append(event))
+    running = asyncio.create_task(loop.run())
+    loop.feed(Settled())
+    loop.feed(StoreClosed())
+    await asyncio.sleep(1.0)
+    assert counted == ["observer", "observer"]
+    assert seen == [Settled(), StoreClosed()]
+    assert done == [ASK, STOP]
+    assert not running.done()
+    running.cancel()
+    await asyncio.wait([running])
 
 
 @virtual

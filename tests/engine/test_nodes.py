@@ -168,7 +168,7 @@ def test_whoever_watches_is_told_what_is_new(news: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     ("said", "believed"),
-    [(0.0, SHORTEST_INTERVAL), (-5.0, SHORTEST_INTERVAL), (1e300, LONGEST_INTERVAL), (7.0, 7.0)],
+    [(0.0, SHORTEST_INTERVAL), (0.05, SHORTEST_INTERVAL), (1e9, LONGEST_INTERVAL), (7.0, 7.0)],
 )
 def test_an_interval_is_believed_within_bounds(said: float, believed: float) -> None:
     """An agent that never had to speak again would never be silent."""
@@ -190,6 +190,8 @@ POISON = [
     b'{"agentVersion":1,"driver":"d"}',
     b'{"agentVersion":"\xff","driver":"d"}',
     b'{"agentVersion":"1","driver":"d","interval":1e999}',
+    b'{"agentVersion":"1","driver":"d","interval":1e300}',
+    b'{"agentVersion":"1","driver":"d","interval":-5}',
     b'{"agentVersion":"1","driver":"d","imageDisk":{"freeBytes":-1,"totalBytes":1}}',
     b'{"agentVersion":"1","driver":"d","holds":[{"task":"x","attempt":1}]}',
     b'{"agentVersion":"1","driver":"d","new":' + b"[" * 100_000 + b"]" * 100_000 + b"}",

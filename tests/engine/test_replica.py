@@ -30,6 +30,7 @@ from coordinator.engine.live import LiveChanges
 from coordinator.engine.loop import Clock, Observer
 from coordinator.engine.replica import Context, Replica
 from coordinator.engine.store_clock import StoreClock
+from coordinator.faults import Faults
 from coordinator.nodes.announced import AnnouncedNodes
 from coordinator.snapshots import Transfer
 from coordinator.store import Store
@@ -72,6 +73,8 @@ class Followed:
         loop = asyncio.get_running_loop()
         self.bus, self.world = bus, world
         self.poison: list[str] = []
+        self.faults: list[str] = []
+        """The part of each fault that ended nothing."""
         self.live = LiveChanges()
         self.events: list[Event] = []
         clock = Clock(world.server.now, loop.time)
@@ -86,6 +89,7 @@ class Followed:
             limits=Limits(first_look=1.0, agent_wait=30.0),
             max_pending=1000,
             forget_seconds=600.0,
+            faults=Faults(self.faults.append),
         )
         self.replica = Replica(context, (self._observe, *observers))
         self.connecting = asyncio.create_task(bus.run())
@@ -106,7 +110,7 @@ class Followed:
         created = await store.create_head(head(TASK, spec(max_retries=1)))
         await store.save_list(TASK, "nodes", nodes)
         running = msgspec.structs.replace(
-            created.head, status=TaskStatus.RUNNING, node_list="nodes"
+            created.head, status=TaskStatus.RUNNING, nodes=len(nodes), node_list="nodes"
         )
         await store.swap_head(created, running)
 
@@ -259,21 +263,26 @@ async def test_a_store_that_went_back_ends_it() -> None:
 
 
 @virtual
-async def test_a_fault_of_an_observer_ends_it() -> None:
-    """No half of it goes on."""
+async def test_a_fault_of_an_observer_is_counted_and_ends_nothing() -> None:
+    """Whoever looks behind it sees the event, and the core goes on."""
     heard = AgentHeard("n1", INSTANCE)
 
     def observe(event: Event, _: Decision) -> None:
         if event == heard:
             raise RuntimeError("planted")
 
-    async with followed(observe) as here:
+    behind: list[Event] = []
+    async with followed(observe, lambda event, _: behind.append(event)) as here:
         await here.replica.loaded.wait()
         here.beat()
-        await asyncio.wait([here.running], timeout=5.0)
-        error = here.running.exception()
-        assert isinstance(error, BaseExceptionGroup)
-        assert [str(leaf) for leaf in leaves(error)] == ["planted"]
+        await asyncio.sleep(5.0)
+        assert here.faults == ["observer"]
+        assert heard in behind
+        assert behind == here.events
+        await here.start("n1")
+        await asyncio.sleep(1.0)
+        assert TASK in here.replica.core.runs
+        assert not here.running.done()
 
 
 @virtual

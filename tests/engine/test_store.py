@@ -10,11 +10,13 @@ import pytest
 from msgspec.structs import replace
 
 from common import subjects
-from common.bus import Conflict, StoreRefused, StoreUnavailable
+from common.bus import Conflict, KeyValue, StoreRefused, StoreUnavailable
 from common.messages import Outcome
 from common.subjects import AttemptKey
+from common.texts import LIST_DAMAGED
 from coordinator.core.run import UNDECODABLE
 from coordinator.core.task import TaskStatus
+from coordinator.port import TaskDamaged
 from coordinator.store import (
     KEY_UNUSED_SECONDS,
     LIST_CHUNK_BYTES,
@@ -146,16 +148,73 @@ async def test_a_list_of_any_length_comes_back_in_its_order() -> None:
 
 
 @virtual
-async def test_a_chunk_that_nobody_can_read_is_left_out() -> None:
-    """It must not end whoever reads all tasks."""
+async def test_what_is_no_chunk_of_a_list_is_left_out() -> None:
+    """Its name says so, whatever is in it; it is counted."""
+    async with connected() as bus:
+        faults: list[str] = []
+        store = Store(bus, faults.append)
+        await store.save_list(TASK, NAMED, ["n1"])
+        for key, value in (("1", b'["n2"]'), ("x", DEEP), ("y", b'["n3"]'), ("01", b'["n4"]')):
+            await put(bus, subjects.LISTS_BUCKET, f"{TASK}.{NAMED}.{key}", value)
+        assert await store.load_named(TASK) == ["n1", "n2"]
+        assert faults == ["list"] * 3
+
+
+@pytest.mark.parametrize(
+    ("chunks", "why"),
+    [
+        ({"0": b'["n1"]', "1": DEEP}, "part 1 is no list of node names"),
+        ({"0": b'["n1"]', "1": b'["*"]'}, "part 1 is no list of node names"),
+        ({"0": b'["n1"]', "1": b""}, "part 1 is no list of node names"),
+        ({"0": b'["n1"]', "2": b'["n2"]'}, "a part of it is missing"),
+        ({"0": b'["n1"]', "1": b'["n1"]'}, "it names a node twice"),
+        ({}, "it is not there"),
+    ],
+)
+def test_a_list_that_is_not_as_it_was_stored_is_damaged(chunks: dict[str, bytes], why: str) -> None:
+    """It must not be taken for a shorter one; another task's list is not touched by it."""
+
+    @virtual
+    async def run() -> None:
+        async with connected() as bus:
+            faults: list[str] = []
+            store = Store(bus, faults.append)
+            await store.save_list(OTHER, NAMED, ["n1"])
+            for key, value in chunks.items():
+                await put(bus, subjects.LISTS_BUCKET, f"{TASK}.{NAMED}.{key}", value)
+            with pytest.raises(TaskDamaged) as damage:
+                await store.load_named(TASK)
+            assert damage.value.text == LIST_DAMAGED(why=why)
+            assert faults == ["list"]
+            assert await store.load_named(OTHER) == ["n1"]
+
+    run()
+
+
+@virtual
+async def test_a_list_whose_part_was_deleted_is_damaged() -> None:
+    """A tombstone is no chunk."""
     async with connected() as bus:
         store = Store(bus)
         await store.save_list(TASK, NAMED, ["n1"])
-        for key in ("1", "x", "2"):
-            value = b'["n2"]' if key == "2" else DEEP
-            await put(bus, subjects.LISTS_BUCKET, f"{TASK}.{NAMED}.{key}", value)
-        await put(bus, subjects.LISTS_BUCKET, f"{TASK}.{NAMED}.y", b'["n3"]')
-        assert await store.load_list(TASK, NAMED) == ["n1", "n2"]
+        await KeyValue(bus, subjects.LISTS_BUCKET).delete(f"{TASK}.{NAMED}.0")
+        with pytest.raises(TaskDamaged) as damage:
+            await store.load_named(TASK)
+        assert damage.value.text == LIST_DAMAGED(why="a part of it was deleted")
+
+
+@virtual
+async def test_a_started_task_s_list_has_as_many_names_as_its_head_says() -> None:
+    """One that lost its last chunk would run on fewer."""
+    async with connected() as bus:
+        store = Store(bus)
+        await store.save_list(TASK, "nodes", ["n1", "n2"])
+        running = replace(head(TASK, status=TaskStatus.RUNNING), nodes=2, node_list="nodes")
+        assert await store.load_nodes(running) == ["n1", "n2"]
+        assert await store.load_nodes(head(OTHER, status=TaskStatus.RUNNING)) == []
+        for wrong in (replace(running, nodes=3), replace(running, node_list="elsewhere")):
+            with pytest.raises(TaskDamaged):
+                await store.load_nodes(wrong)
 
 
 # ── outcomes ──

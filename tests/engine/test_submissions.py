@@ -29,7 +29,7 @@ from coordinator.port import AlreadyOver, IdempotencyKey, KeyReused, NoSuchTask,
 from coordinator.store import NAMED, KeyRecord
 from sandbox.virtual.time import virtual
 from tests.core.stage import pulled, spec
-from tests.engine.stored import HEADS_STREAM, Contended, bus_in_memory, now
+from tests.engine.stored import HEADS_STREAM, OTHER, Contended, bus_in_memory, now
 
 KEY = IdempotencyKey("k" * 64, "body")
 KEY_NAME = f"idem.{KEY.key_hash}"
@@ -127,13 +127,13 @@ async def desk() -> AsyncIterator[Desk]:
 async def test_what_is_created_is_stored_and_known() -> None:
     """Its id says when; its names are stored with it."""
     async with desk() as it:
-        created = await it.submissions.create(spec(names_nodes=True), ["n1", "n2"], None, "before")
+        created = await it.submissions.create(spec(names_nodes=True), ["n1", "n2"], None, OTHER)
         assert created.is_new
         assert created.head.id == "task-20260101-000000-00000001"
         assert await it.store.truth(created.head.id) == created.head
         assert it.tasks.head(created.head.id) == created.head
         assert await it.store.load_list(created.head.id, NAMED) == ["n1", "n2"]
-        assert created.head.retry_of == "before"
+        assert created.head.retry_of == OTHER
 
 
 @virtual

@@ -20,7 +20,7 @@ from agent.notices import DiskMeasured, Notice, RuntimeConnected, RuntimeDisconn
 from agent.runtime.protocol import Runtime, RuntimeAway, RuntimeFacts
 from common import subjects
 from common.bus import NotConnected
-from common.messages import Heartbeat
+from common.messages import WHY_LENGTH, Heartbeat
 from common.subjects import AgentAddress
 from common.version import VERSION
 
@@ -141,6 +141,7 @@ class Heartbeats:
             labels=self._labels,
             agent_version=VERSION,
             runtime=facts.runtime,
+            why_no_runtime=self.why_no_runtime[:WHY_LENGTH],
             driver=self._runtime.driver,
             platform=facts.platform,
             image_disk=facts.image_disk,

@@ -8,7 +8,7 @@ one another. Times are absent on purpose: no agent's clock is ever used, only me
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
@@ -57,6 +57,10 @@ class PullPhase(StrEnum):
 # ── agent → coordinator ──────────────────────────────────────────────────────────────────────
 
 
+WHY_LENGTH: Final = 300
+"""Characters of a reason that an agent gives."""
+
+
 class Hold(Message, frozen=True, kw_only=True):
     """One attempt that an agent instance has accepted and whose outcome is not stored yet."""
 
@@ -84,6 +88,8 @@ class Heartbeat(Message, frozen=True, kw_only=True):
     labels: dict[str, str] = {}
     runtime: str = ""
     """Name and version, for example ``containerd 2.1.9``; empty while the runtime is away."""
+    why_no_runtime: Annotated[str, Meta(max_length=WHY_LENGTH)] = ""
+    """While the runtime is away: why, in one sentence without its end."""
     platform: str = ""
     """``os/arch`` in OCI terms, for example ``linux/amd64``."""
     image_disk: ImageDisk | None = None

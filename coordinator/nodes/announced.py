@@ -14,6 +14,7 @@ class AnnouncedNodes:
     """Every agent is its node."""
 
     trouble: Final = None
+    left_out: Final = 0
 
     def __init__(self, sink: NodeSink) -> None:
         self._sink = sink

@@ -43,6 +43,10 @@ class NodeSource(Protocol):
     def trouble(self) -> Text | None:
         """Why the nodes may be out of date or are not known yet; None where all is well."""
 
+    @property
+    def left_out(self) -> int:
+        """How many nodes there are that take no part, because no agent is to run there."""
+
     def announced(self, name: str, labels: Mapping[str, str]) -> None:
         """An agent serves a node and says how it is labelled; told when that is new or changed."""
 

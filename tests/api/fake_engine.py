@@ -23,6 +23,7 @@ from coordinator.port import (
     KeyReused,
     Live,
     NoSuchTask,
+    Standing,
     StoreAway,
     Wake,
 )
@@ -142,6 +143,11 @@ class FakeEngine:
     def unreadable(self) -> Text | None:
         return _said(self.blind)
 
+    def standing(self) -> Standing:
+        return Standing(
+            leads=True, leader=None, nats_connected=self.away is None, no_writes=self.not_ready()
+        )
+
     def not_ready(self) -> Text | None:
         return _said(self.blind or self.away)
 
@@ -239,6 +245,10 @@ class FakeNodes:
 
     def get(self, name: str) -> KnownNode | None:
         return self._known.get(name)
+
+    @property
+    def left_out(self) -> int:
+        return 3
 
 
 def _said(text: str | Text | None) -> Text | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from prometheus_client import CollectorRegistry
 
+from common.messages import ImageOutcome, ImageState, Outcome
+from common.reasons import Reason
 from common.subjects import AttemptKey
 from coordinator.core.events import Event, OutcomeStored, Settled, TaskEnded
 from coordinator.core.scheduler import Decision
@@ -70,3 +72,15 @@ def test_only_ends_count_as_ends(counted: Counted) -> None:
     counted.stage.start(OTHER, "n1")
     counted.tell(TaskEnded(head(OTHER, status=TaskStatus.CANCELLED)))
     assert counted.value("ips_tasks_total", status="cancelled") == 1
+
+
+def test_failed_attempts_count_by_reason(counted: Counted) -> None:
+    """Each reason of an attempt once, however many images have it."""
+    images = [
+        ImageOutcome(image=name, state=ImageState.FAILED, reason=Reason.IMAGE_NOT_FOUND)
+        for name in ("a", "b")
+    ]
+    event = OutcomeStored(AttemptKey(TASK, "n1", 1), Outcome(images=images), 1, START, live=True)
+    counted.tell(event)
+    assert counted.value("ips_failed_attempts_total", reason="ImageNotFound") == 1
+    assert counted.value("ips_failed_attempts_total", reason="TLSError") == 0

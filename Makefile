@@ -103,6 +103,10 @@ KUBECTL ?= kubectl
 TAG ?= 1.0.0
 # What is applied: deploy, or deploy/overlays/single, …/k3s, …/microk8s, …/crio.
 OVERLAY ?= deploy
+# The namespace and the namePrefix that the overlay says.
+NAMESPACE ?= ips-system
+PREFIX ?=
+OURS := --selector image-prewarm-service/installation=$(PREFIX)ips-coordinator
 
 .PHONY: docker-build
 docker-build: ## Build the images ips-coordinator and ips-agent (TAG=1.0.0)
@@ -131,27 +135,32 @@ docker-compose-down: .env ## End them; volumes stay
 
 .PHONY: k8s-deploy
 k8s-deploy: ## Apply the service to the current cluster (OVERLAY=deploy/overlays/single) and wait for it
+	@$(KUBECTL) get namespace $(NAMESPACE) >/dev/null 2>&1 || \
+	  if [ $(NAMESPACE) = ips-system ]; then $(KUBECTL) apply -k deploy/namespace; \
+	  else $(KUBECTL) create namespace $(NAMESPACE); fi
 	@$(KUBECTL) apply -k $(OVERLAY)
-	@$(KUBECTL) -n ips-system rollout status deployment/ips-coordinator --timeout=300s
-	@$(KUBECTL) -n ips-system rollout status daemonset/ips-agent --timeout=300s
+	@$(KUBECTL) -n $(NAMESPACE) rollout status deployment $(OURS) --timeout=300s
+	@$(KUBECTL) -n $(NAMESPACE) rollout status daemonset $(OURS) --timeout=300s
 
 .PHONY: k8s-status
 k8s-status: ## Show what runs of it, where, and why not
-	@$(KUBECTL) -n ips-system get pods,pvc -o wide
-	@$(KUBECTL) -n ips-system get events --field-selector type=Warning
+	@$(KUBECTL) -n $(NAMESPACE) get pods,pvc -o wide
+	@$(KUBECTL) -n $(NAMESPACE) get events --field-selector type=Warning
 
 .PHONY: k8s-logs
 k8s-logs: ## Follow the logs of the coordinator and of all agents
-	@$(KUBECTL) -n ips-system logs --follow --prefix --max-log-requests=1000 --tail=20 \
+	@$(KUBECTL) -n $(NAMESPACE) logs --follow --prefix --max-log-requests=1000 --tail=20 \
 	  --selector 'app.kubernetes.io/name in (ips-coordinator,ips-agent)'
 
 .PHONY: k8s-port-forward
 k8s-port-forward: ## The API and the page on http://localhost:8080 (PORT=8080)
-	@$(KUBECTL) -n ips-system port-forward service/ips-coordinator $(or $(PORT),8080):80
+	@$(KUBECTL) -n $(NAMESPACE) port-forward service/$(PREFIX)ips-coordinator $(or $(PORT),8080):80
 
 .PHONY: k8s-delete
-k8s-delete: ## Remove everything of it from the cluster, stored tasks included
+k8s-delete: ## Remove everything of it from the cluster, stored tasks included; the namespace stays
 	@$(KUBECTL) delete -k $(OVERLAY) --ignore-not-found
+	@$(KUBECTL) -n $(NAMESPACE) delete pvc $(OURS)
+	@$(KUBECTL) -n $(NAMESPACE) delete secret $(PREFIX)ips-nats --ignore-not-found
 
 .PHONY: clean
 clean: ## Remove everything that was made here

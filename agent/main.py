@@ -14,7 +14,7 @@ from agent.agent import Agent
 from agent.credentials import Keyring
 from agent.health import HealthServer
 from agent.journal import Journal
-from agent.metrics import Metrics, MetricsObserver
+from agent.metrics import Metrics, MetricsObserver, StateCollector
 from agent.readiness import Readiness
 from agent.runtime.cri import CriRuntime
 from agent.runtime.crictl import CrictlRuntime
@@ -44,6 +44,7 @@ async def serve(stop: Stop) -> None:
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     readiness = Readiness(stop)
+    registry.register(StateCollector(readiness.bus_away, readiness.runtime_away))
     async with AsyncExitStack() as stack:
         spool = stack.enter_context(Spool(settings.state_dir / "outcomes", settings.node_name))
         stack.enter_context(HealthServer(settings.metrics_port, registry, readiness.why_not))

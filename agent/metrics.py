@@ -6,9 +6,12 @@ except what belongs to the machine.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 from agent.events import Event, OutcomeFound, OutcomeSettled, PullEnded
 from agent.instructions import Deliver, Discard, Instruction, StartPull, StopPull
@@ -25,6 +28,7 @@ from agent.notices import (
 from common.messages import ImageOutcome, ImageState
 from common.reasons import Reason
 from common.subjects import AttemptKey
+from common.version import VERSION
 
 SECONDS = (0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 MEBIBYTE = 1024.0**2
@@ -85,6 +89,27 @@ class Metrics:
             "Size of the file system that holds the images.",
             registry=registry,
         )
+
+
+class StateCollector(Collector):
+    """What the agent is connected to at the moment of a scrape.
+
+    ``bus`` and ``runtime`` say why it is not connected to NATS and to the container runtime; empty
+    where it is.
+    """
+
+    def __init__(self, bus: Callable[[], str], runtime: Callable[[], str]) -> None:
+        self._bus = bus
+        self._runtime = runtime
+
+    def collect(self) -> Iterator[Metric]:
+        """Both, and what runs here."""
+        for name, what, why in (
+            ("bus_up", "1: a NATS server has this agent", self._bus()),
+            ("runtime_up", "1: the container runtime answers", self._runtime()),
+        ):
+            yield GaugeMetricFamily(f"ips_agent_{name}", what, value=float(not why))
+        yield InfoMetricFamily("ips_agent_build", "What runs here", value={"version": VERSION})
 
 
 class MetricsObserver:

@@ -20,6 +20,14 @@ class Readiness:
         if connected and self._agent is not None:
             self._agent.reconnected()
 
+    def bus_away(self) -> str:
+        """Why there is no connection to NATS; empty where there is one."""
+        return self._bus
+
+    def runtime_away(self) -> str:
+        """Why the container runtime cannot be used; empty where it answers."""
+        return "the agent is starting" if self._agent is None else self._agent.why_no_runtime
+
     def agent_started(self, agent: Agent) -> None:
         """Ask this agent from now on, and tell it of reconnections."""
         self._agent = agent
@@ -28,6 +36,4 @@ class Readiness:
         """What is missing; empty when ready."""
         if self._stop.requested:
             return "the agent is stopping"
-        if self._bus:
-            return self._bus
-        return "the agent is starting" if self._agent is None else self._agent.why_no_runtime
+        return self._bus or self.runtime_away()

@@ -51,7 +51,11 @@ async def run() -> None:
 
 async def _resident_with(plane: ControlPlane, folder: Path, nodes: int) -> float:
     """Resident MiB of a coordinator that has just learnt of all nodes."""
-    settings = {"IPS_NODE_SOURCE": "kubernetes", "KUBECONFIG": str(plane.admin_config)}
+    settings = {
+        "IPS_NODE_SOURCE": "kubernetes",
+        "IPS_NODE_SELECTOR": "*",
+        "KUBECONFIG": str(plane.admin_config),
+    }
     coordinator = Coordinator(folder, settings, name=f"coordinator-{nodes}")
     coordinator.start()
     try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
@@ -90,6 +90,10 @@ class PullPhase(StrEnum):
 # ── agent → coordinator ──────────────────────────────────────────────────────────────────────
 
 
+WHY_LENGTH: Final = 300
+"""Characters of a reason that an agent gives."""
+
+
 class Hold(Message, frozen=True, kw_only=True):
     """One attempt that an agent instance has accepted and whose outcome is not stored yet."""
 
@@ -117,6 +121,8 @@ class Heartbeat(Message, frozen=True, kw_only=True):
     labels: Annotated[dict[LabelText, LabelText], Meta(max_length=MOST_LABELS)] = {}
     runtime: Name = ""
     """Name and version, for example ``containerd 2.1.9``; empty while the runtime is away."""
+    why_no_runtime: Annotated[str, Meta(max_length=WHY_LENGTH)] = ""
+    """While the runtime is away: why, in one sentence without its end."""
     platform: Name = ""
     """``os/arch`` in OCI terms, for example ``linux/amd64``."""
     image_disk: ImageDisk | None = None

@@ -161,6 +161,8 @@ LABELS: Final = Kind("key=value,… in Kubernetes' syntax for labels, each key o
 NODE_NAME: Final = text(
     "an RFC 1123 subdomain (lower-case letters, digits, '-' and '.')", is_node_name
 )
+SECRET_NAME: Final = NODE_NAME
+"""A Secret's name follows the same rule."""
 NAMESPACE: Final = text(
     f"an RFC 1123 label (at most {_NAMESPACE_LIMIT} lower-case letters, digits and '-')",
     _is_namespace,

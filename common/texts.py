@@ -125,6 +125,12 @@ NODE_UNSCHEDULABLE = Template(
     "node.unschedulable", "Node {node} is not ready or takes no new work."
 )
 NODE_NO_AGENT = Template("node.noAgent", "No agent of node {node} takes the work.")
+NODE_NO_RUNTIME = Template(
+    "node.noRuntime", "The agent of node {node} has no container runtime: {why}."
+)
+NODE_NO_RUNTIME_WAITED = Template(
+    "node.noRuntime.waited", f"{NODE_NO_RUNTIME.english} Waited for {{seconds:g}} s."
+)
 NODE_UNKNOWN_WAITED = Template(
     "node.unknown.waited", f"{NODE_UNKNOWN.english} Waited for {{seconds:g}} s."
 )
@@ -197,6 +203,7 @@ NODE_READY_UNKNOWN = Template(
 NODE_NOT_IN_KUBERNETES = Template(
     "node.notInKubernetes", "Kubernetes knows no node of the name {node}."
 )
+NODE_LEFT_OUT = Template("node.leftOut", "Node {node} is left out by IPS_NODE_SELECTOR.")
 KUBERNETES_AWAY = Template("kubernetes.away", "Kubernetes cannot be asked for its nodes: {why}.")
 KUBERNETES_NOT_LISTED = Template("kubernetes.notListed", "Kubernetes has not listed its nodes yet.")
 
@@ -209,6 +216,10 @@ NATS_SERVER_LOADING = Template(
     "nats.serverLoading", "The coordinator's nats-server is loading its store."
 )
 NATS_AWAY = Template("nats.away", "NATS cannot be reached: {why}.")
+TOKEN_SECRET_AWAITED = Template(
+    "nats.tokenAwaited",
+    "The Secret {secret} with the token of NATS can be neither read nor made yet: {why}.",
+)
 LEASE_NOT_RENEWED = Template(
     "lease.notRenewed", "The lease could not be renewed: the store is away or refuses writes."
 )

@@ -286,6 +286,8 @@ class NodeList(Document, frozen=True, kw_only=True):
     total: Total
     limit: int
     offset: int
+    left_out: int = 0
+    """Nodes that Kubernetes has and ``IPS_NODE_SELECTOR`` leaves out; they are in no list."""
 
 
 # ── events ───────────────────────────────────────────────────────────────────────────────────
@@ -402,6 +404,21 @@ class Health(Document, frozen=True, kw_only=True):
     message: Message | UnsetType = UNSET
     """What an operator should see to although all requests are answered."""
     message_code: MessageCode | UnsetType = UNSET
+    message_params: MessageParams | UnsetType = UNSET
+
+
+class Readiness(Document, frozen=True, kw_only=True):
+    """What ``/readyz`` says of a coordinator that can answer reads."""
+
+    status: Annotated[str, Meta(examples=["ok"])] = "ok"
+    leads: bool
+    leader: str | UnsetType = UNSET
+    """Who leads, where it is known and somebody else."""
+    nats_connected: bool
+    takes_writes: bool
+    message: str | UnsetType = UNSET
+    """Why it takes no writes."""
+    message_code: str | UnsetType = UNSET
     message_params: MessageParams | UnsetType = UNSET
 
 

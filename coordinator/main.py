@@ -42,7 +42,7 @@ from coordinator.engine.webhooks import Webhooks, new_http_session
 from coordinator.event_feed import EventFeed
 from coordinator.faults import Faults
 from coordinator.lease import Lease
-from coordinator.metrics import Metrics
+from coordinator.metrics import Metrics, StateCollector
 from coordinator.nodes.announced import AnnouncedNodes
 from coordinator.nodes.source import FailureSink, NewSource, NodeSource
 from coordinator.settings import CoordinatorSettings
@@ -66,6 +66,7 @@ async def main(stop: Stop) -> None:
     async with await DataDir.claim(settings.state_dir) as folder:
         service, registry = Service(LiveChanges()), CollectorRegistry()
         ProcessCollector(registry=registry)
+        registry.register(StateCollector(service.state, time.time))
         metrics = Metrics(registry, service.active_tasks)
         feed = EventFeed(metrics.poison)
         faults = Faults(metrics.fault)
@@ -92,11 +93,8 @@ def _new_source(settings: CoordinatorSettings) -> NewSource:
         # Not at the top: who has no Kubernetes does not need the client, nor its 20 MiB.
         from coordinator.nodes.watched import WatchedNodes  # noqa: PLC0415
     except ModuleNotFoundError as error:
-        raise StartupError(
-            f"IPS_NODE_SOURCE=kubernetes needs the package {error.name}: "
-            "pip install 'image-prewarm-service[coordinator,kubernetes]'"
-        ) from error
-    return partial(WatchedNodes, context=settings.kube_context)
+        raise StartupError(_package_missing("IPS_NODE_SOURCE=kubernetes", error)) from error
+    return partial(WatchedNodes, context=settings.kube_context, selector=settings.node_selector)
 
 
 def _new_failure_sink(
@@ -111,6 +109,26 @@ def _new_failure_sink(
         return FailureEvents(source.uid, settings.kube_context)
 
     return new
+
+
+async def _nats_token(settings: CoordinatorSettings, say: Callable[[Text], None]) -> str | None:
+    """The token for NATS, where it is not in a file. Raises StartupError as ``_new_source``."""
+    if settings.nats_token or settings.nats_token_file or settings.nats_token_secret is None:
+        return settings.nats_token
+    try:
+        from coordinator.nats_token import token_of  # noqa: PLC0415 - as above
+    except ModuleNotFoundError as error:
+        raise StartupError(_package_missing("IPS_NATS_TOKEN_SECRET", error)) from error
+    return await token_of(
+        settings.nats_token_secret, settings.namespace, settings.kube_context, say
+    )
+
+
+def _package_missing(setting: str, error: ModuleNotFoundError) -> str:
+    return (
+        f"{setting} needs the package {error.name}: "
+        "pip install 'image-prewarm-service[coordinator,kubernetes]'"
+    )
 
 
 def _first_look(source: NodeSourceName) -> float:
@@ -184,7 +202,9 @@ class Program:
         context = await self._context(bus)
         settings = self._leader_settings()
         count = [self._metrics.observe]
-        webhooks = Webhooks(http, context.clock, context.rng, self._faults)
+        webhooks = Webhooks(
+            http, context.clock, context.rng, self._faults, self._metrics.webhook_given_up
+        )
 
         # What is stored between two times of leading in one process, nobody else counts.
         def new_replica(has_led: bool) -> Replica:
@@ -238,11 +258,12 @@ class Program:
     async def _bus_settings(self) -> AsyncIterator[BusSettings]:
         """Where NATS is: the one that the settings name, or one of our own for as long as this."""
         settings = self._settings
+        token = await _nats_token(settings, self._service.say_starting)
         if settings.nats_servers is not None:
             yield BusSettings(
                 servers=settings.nats_servers,
                 name="ips-coordinator",
-                token=settings.nats_token,
+                token=token,
                 token_file=settings.nats_token_file,
                 creds=settings.nats_creds,
                 ca=settings.nats_ca,
@@ -252,7 +273,7 @@ class Program:
         embedded = EmbeddedSettings(
             listen=settings.nats_listen,
             program=settings.nats_server,
-            token=settings.nats_token,
+            token=token,
             token_file=settings.nats_token_file,
         )
         server = await EmbeddedNats.start(embedded, self._folder)

@@ -7,11 +7,16 @@ leadership replays what is stored: outcomes count by their place in the store.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 from common.messages import ImageState
+from common.reasons import Reason
+from common.version import VERSION
 from coordinator.core.changes import AttemptDecided, BatchSettled, TaskOver
 from coordinator.core.events import (
     AssignmentAccepted,
@@ -24,6 +29,7 @@ from coordinator.core.events import (
 from coordinator.core.run import Step
 from coordinator.core.scheduler import Decision
 from coordinator.core.task import TaskHead, TaskStatus
+from coordinator.port import State
 
 MINUTES = (1, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600)
 """Histogram buckets in seconds: from a small warm-up to a roll-out over a night."""
@@ -35,6 +41,40 @@ _ANSWERS = {
 }
 _PROCESSED = {Step.SUCCEEDED: "succeeded", Step.FAILED: "failed"}
 _FINAL = [status for status in TaskStatus if status.is_final]
+
+
+class StateCollector(Collector):
+    """What holds at the moment of a scrape: asked for once, so that all of it fits together.
+
+    ``clock``: seconds since 1970.
+    """
+
+    def __init__(self, look: Callable[[], State], clock: Callable[[], float]) -> None:
+        self._look = look
+        self._clock = clock
+
+    def collect(self) -> Iterator[Metric]:
+        """All gauges of one moment."""
+        state = self._look()
+        queued_at, standing = state.oldest_queued_at, state.standing
+        age = 0.0 if queued_at is None else max(0.0, self._clock() - queued_at / 1000)
+        for name, what, value in (
+            ("live", "1: the process works; scraped at all, it does", 1),
+            ("ready", "1: reads are answered", state.ready),
+            ("takes_writes", "1: tasks can be created and cancelled", standing.no_writes is None),
+            ("leader", "1: this coordinator leads", standing.leads),
+            ("nats_connected", "1: a NATS server has this coordinator", standing.nats_connected),
+            ("store_writable", "1: the last write was stored", state.store_writable),
+            ("node_source_up", "1: the nodes are known and up to date", state.node_source_up),
+            ("queued_tasks", "Tasks that wait for their start", state.queued),
+            ("oldest_queued_task_seconds", "How long the oldest of them has waited", age),
+        ):
+            yield GaugeMetricFamily(f"ips_{name}", what, value=float(value))
+        nodes = GaugeMetricFamily("ips_nodes", "Nodes by their state", labels=["state"])
+        for node_state, count in state.nodes.items():
+            nodes.add_metric([node_state], count)
+        yield nodes
+        yield InfoMetricFamily("ips_build", "What runs here", value={"version": VERSION})
 
 
 class Metrics:
@@ -78,6 +118,15 @@ class Metrics:
             ["part"],
             registry=registry,
         )
+        self._failures = Counter(
+            "ips_failed_attempts",
+            "Failed attempts of a node by reason; one counts once for each of its reasons",
+            ["reason"],
+            registry=registry,
+        )
+        self._webhooks_given_up = Counter(
+            "ips_webhooks_given_up", "Webhooks that nobody took within a day", registry=registry
+        )
         active = Gauge("ips_active_tasks", "Tasks that are running", registry=registry)
         active.set_function(active_tasks)
         self._counted: dict[str, int] = {}
@@ -93,6 +142,12 @@ class Metrics:
             self._assignments.labels(answer)
         for processed in _PROCESSED.values():
             self._nodes.labels(processed)
+        for reason in Reason:
+            self._failures.labels(reason)
+
+    def webhook_given_up(self) -> None:
+        """A webhook was not taken within its time."""
+        self._webhooks_given_up.inc()
 
     def poison(self, kind: str) -> None:
         """A message could not be understood."""
@@ -142,7 +197,13 @@ class Metrics:
     def _attempt(self, change: AttemptDecided) -> None:
         if change.step in _PROCESSED:
             self._nodes.labels(_PROCESSED[change.step]).inc()
-        pulled = [i for i in change.event.outcome.images if i.state is ImageState.PULLED]
+        outcome = change.event.outcome
+        failed = {
+            i.reason or Reason.UNKNOWN for i in outcome.images if i.state is ImageState.FAILED
+        }
+        for reason in {outcome.reason} if outcome.reason is not None else failed:
+            self._failures.labels(reason).inc()
+        pulled = [i for i in outcome.images if i.state is ImageState.PULLED]
         self._images.inc(len(pulled))
 
     def _ended(self, head: TaskHead) -> None:

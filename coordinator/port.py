@@ -13,7 +13,7 @@ from typing import Protocol
 
 from common.texts import Text
 from coordinator.core.task import TaskHead, TaskSpec, TaskStatus
-from coordinator.snapshots import KnownNode, Snapshot
+from coordinator.snapshots import KnownNode, NodeState, Snapshot
 
 Wake = Callable[[], None]
 """Called on the event loop when there is something to take; ``asyncio.Event().set`` is one."""
@@ -82,6 +82,33 @@ class Created:
     is_new: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What holds of a coordinator at one moment, beside that it works."""
+
+    leads: bool
+    leader: str | None
+    """Who leads, where that is known and somebody else."""
+    nats_connected: bool
+    no_writes: Text | None
+    """Why nothing is created or cancelled; None where it takes writes."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What metrics show of one moment."""
+
+    ready: bool
+    standing: Standing
+    store_writable: bool
+    node_source_up: bool
+    queued: int
+    """Pending tasks."""
+    oldest_queued_at: int | None
+    """When the oldest of them was created, in milliseconds since 1970."""
+    nodes: Mapping[NodeState, int]
+
+
 class Changes(Protocol):
     """Names of nodes that have changed since they were last taken: a set, so it never grows long.
 
@@ -142,6 +169,10 @@ class Nodes(Protocol):
     def get(self, name: str) -> KnownNode | None:
         """One node; None for an unknown one."""
 
+    @property
+    def left_out(self) -> int:
+        """How many nodes the source leaves out, since no agent is to run there."""
+
 
 class Engine(Protocol):
     """The engine as the API sees it."""
@@ -161,11 +192,14 @@ class Engine(Protocol):
     def unreadable(self) -> Text | None:
         """Why nothing can be answered at all (state not loaded, another one leads); None if it can.
 
-        For the 503 of every API route.
+        For the 503 of every API route, and of ``/readyz``.
         """
 
+    def standing(self) -> Standing:
+        """What ``/readyz`` tells beside that it is ready."""
+
     def not_ready(self) -> Text | None:
-        """Why ``/readyz`` is 503 and nothing is created or cancelled; None when all is well.
+        """Why nothing is created or cancelled; None when all is well.
 
         Whatever ``unreadable`` says, and also a store that refuses writes or is away.
         """

@@ -13,6 +13,8 @@ from common.setting_kinds import (
     NATS_SERVERS,
     PATH,
     PORT,
+    SECRET_NAME,
+    Kind,
     Listen,
     choice,
     integer,
@@ -20,6 +22,12 @@ from common.setting_kinds import (
     text,
 )
 from common.settings import ProgramSettings, optional, setting
+from coordinator.core.task import Requirement
+from coordinator.label_selector import parse_selector
+
+
+def _parse_selector(value: str) -> tuple[Requirement, ...]:
+    return () if value == "*" else parse_selector(value)
 
 
 class NodeSource(StrEnum):
@@ -53,6 +61,12 @@ class CoordinatorSettings(ProgramSettings):
         NATS_SERVERS,
         "The NATS to use; without it the coordinator starts one of its own",
     )
+    nats_token_secret: str | None = optional(
+        "IPS_NATS_TOKEN_SECRET",
+        SECRET_NAME,
+        "Kubernetes Secret (in `K8S_NAMESPACE`) whose key `token` holds the token, instead of "
+        "`IPS_NATS_TOKEN`; it is made where it is missing",
+    )
     nats_listen: Listen = setting(
         "IPS_NATS_LISTEN",
         LISTEN,
@@ -84,6 +98,13 @@ class CoordinatorSettings(ProgramSettings):
         choice({member.value: member for member in NodeSource}),
         "Where nodes are learnt from: the agents' own announcements, or Kubernetes",
         default="agents",
+    )
+    node_selector: tuple[Requirement, ...] = setting(
+        "IPS_NODE_SELECTOR",
+        Kind("a label selector as kubectl's `-l` takes it; `*` for every node", _parse_selector),
+        "Nodes that agents run on, by their labels; the others are left out and counted (node "
+        "source `kubernetes`)",
+        default="kubernetes.io/os=linux",
     )
     kube_context: str | None = optional(
         "IPS_KUBE_CONTEXT",

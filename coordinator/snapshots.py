@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Final
 
 from common.messages import ImageDisk, ImageProgress
@@ -58,6 +59,18 @@ class Snapshot:
     """Why it does not go on."""
     pulls: Callable[[NodeRun], Pulls] = nothing_known
     """What is known of the attempt in flight on one of its nodes."""
+
+
+class NodeState(StrEnum):
+    """Each node of the fleet is in exactly one of these."""
+
+    READY = "ready"
+    OFFLINE = "offline"
+    """No agent is heard there."""
+    UNSCHEDULABLE = "unschedulable"
+    """It takes no new work: cordoned, not Ready, without a container runtime, in conflict."""
+    LEFT_OUT = "left_out"
+    """By ``IPS_NODE_SELECTOR``."""
 
 
 @dataclass(frozen=True, slots=True)

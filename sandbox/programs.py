@@ -48,11 +48,13 @@ class Program(Child):
         env = {**inherited, "PYTHONPATH": str(PROJECT), "PYTHONUNBUFFERED": "1", **settings}
         super().__init__([sys.executable, "-m", module], folder / f"{name}.log", env=env)
 
-    async def answers(self, url: str, *, within: float = START_SECONDS) -> None:
-        """Wait until a URL of the program answers 200. Raises ProgramError."""
+    async def answers(
+        self, url: str, *, within: float = START_SECONDS, saying: bytes = b""
+    ) -> None:
+        """Wait until a URL of the program answers 200, ``saying`` in it. Raises ProgramError."""
         try:
             async with asyncio.timeout(within), aiohttp.ClientSession() as http:
-                while not await _is_ok(http, url):
+                while not await _is_ok(http, url, saying):
                     if self.pid is None:
                         raise ProgramError(
                             f"{self.name} ended ({self.exit_code}): {self.last_words}"
@@ -67,10 +69,10 @@ class Program(Child):
         return self.log[-2000:].strip()
 
 
-async def _is_ok(http: aiohttp.ClientSession, url: str) -> bool:
+async def _is_ok(http: aiohttp.ClientSession, url: str, saying: bytes) -> bool:
     try:
         async with http.get(url) as answer:
-            return answer.status == HTTPStatus.OK
+            return answer.status == HTTPStatus.OK and saying in await answer.read()
     except aiohttp.ClientError:
         return False
 
@@ -109,8 +111,8 @@ class Coordinator(Program):
         return f"http://{self.host}:{self.port}"
 
     async def ready(self, *, within: float = START_SECONDS) -> None:
-        """Wait until it takes requests. Raises ProgramError."""
-        await self.answers(f"{self.url}/readyz", within=within)
+        """Wait until it takes requests, writes too. Raises ProgramError."""
+        await self.answers(f"{self.url}/readyz", within=within, saying=b'"takesWrites":true')
 
     def agent_settings(self) -> dict[str, str]:
         """What an agent must be told to reach this coordinator's NATS."""

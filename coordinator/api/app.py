@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from aiohttp import hdrs, web
+from msgspec import UNSET
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
@@ -22,10 +23,11 @@ from coordinator.api.problems import LIMIT_BYTES, Handler, answer_problems, unav
 from coordinator.api.streams import DEFAULT_PACE, MOST_STREAMS, Pace, Streams
 from coordinator.api.tasks import Tasks
 from coordinator.api.web_files import FOLDER, HEADERS, WebFiles
-from coordinator.documents import Health
+from coordinator.documents import Health, Readiness
 from coordinator.event_feed import EventFeed
 from coordinator.faults import Faults
 from coordinator.port import Engine
+from coordinator.views.texts import shown
 
 API: Final = "/api/v1"
 _READS: Final = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
@@ -113,11 +115,23 @@ class Gate:
         return await handler(request)
 
     async def readyz(self, _: web.Request) -> web.Response:
-        """``GET /readyz``."""
-        why = self._engine.not_ready()
+        """``GET /readyz``: whether reads are answered. Writes answer 503 by themselves."""
+        why = self._engine.unreadable()
         if why is not None:
             raise unavailable(why)
-        return json_answer(_warned(self._engine.warning()))
+        standing = self._engine.standing()
+        said = shown(standing.no_writes or self._engine.warning())
+        return json_answer(
+            Readiness(
+                leads=standing.leads,
+                leader=standing.leader or UNSET,
+                nats_connected=standing.nats_connected,
+                takes_writes=standing.no_writes is None,
+                message=said.message,
+                message_code=said.code,
+                message_params=said.params,
+            )
+        )
 
 
 class Exposition:

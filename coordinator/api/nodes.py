@@ -46,6 +46,7 @@ class Nodes:
                 total=len(names),
                 limit=page.limit,
                 offset=page.offset,
+                left_out=self._engine.nodes.left_out,
             )
         )
 

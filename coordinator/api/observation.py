@@ -15,8 +15,8 @@ from coordinator.api.problems import Handler
 
 UNMATCHED: Final = "unmatched"
 OTHER_METHOD: Final = "other"
-PROBES: Final = frozenset({"/health", "/healthz", "/readyz", "/metrics"})
-"""Asked every few seconds by machines: logged only for who debugs."""
+LOOKS: Final = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
+"""Probes and pages ask every few seconds: logged only for who debugs."""
 
 _BEGAN: Final = web.RequestKey("began", float)
 
@@ -67,11 +67,11 @@ class AccessLog(AbstractAccessLogger):
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
         """Write the line."""
-        write = log.debug if request.path in PROBES else log.info
+        write = log.debug if request.method in LOOKS else log.info
         write(
             "request",
             method=request.method,
-            path=request.path,
+            path=request.path_qs,
             status=response.status,
             bytes=response.body_length,
             seconds=round(time, 4),

@@ -237,7 +237,14 @@ OPERATIONS: Final = (
     ),
     Operation("get", "/health", "health", "Liveness", _ok("It works.", documents.Health)),
     Operation("get", "/healthz", "healthz", "Liveness", _ok("It works.", documents.Health)),
-    Operation("get", "/readyz", "readyz", "Readiness", _ok("Ready.", documents.Health), (_AWAY,)),
+    Operation(
+        "get",
+        "/readyz",
+        "readyz",
+        "Readiness: whether reads are answered, and what else holds",
+        _ok("Reads are answered.", documents.Readiness),
+        (_AWAY,),
+    ),
     Operation(
         "get",
         "/metrics",

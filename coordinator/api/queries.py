@@ -10,10 +10,10 @@ from multidict import MultiMapping
 from common import texts
 from common.texts import Text
 from coordinator.api.faults import fault, quoted
-from coordinator.api.label_selector import InvalidSelector, parse_selector
 from coordinator.api.problems import bad_request
 from coordinator.core.task import Requirement, TaskStatus
 from coordinator.documents import NODE_STATES, TASK_STATUSES, Fault
+from coordinator.label_selector import InvalidSelector, parse_selector
 
 Query = MultiMapping[str]
 

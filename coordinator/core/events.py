@@ -113,6 +113,8 @@ class AgentHeard:
     holds: tuple[Hold, ...] = ()
     interval: float = 10.0
     leaving: bool = False
+    runtime_away: str = ""
+    """Why the agent has no container runtime; empty where it has one."""
 
 
 @dataclass(frozen=True, slots=True)

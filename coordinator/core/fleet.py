@@ -19,6 +19,8 @@ from common.texts import (
     NODE_CORDONED_WAITED,
     NODE_NO_AGENT,
     NODE_NO_AGENT_WAITED,
+    NODE_NO_RUNTIME,
+    NODE_NO_RUNTIME_WAITED,
     NODE_NOT_READY,
     NODE_NOT_READY_WAITED,
     NODE_READY_UNKNOWN,
@@ -40,6 +42,7 @@ _WAITED: Final[Mapping[str, Template]] = {
     NODE_CONFLICT.code: NODE_CONFLICT_WAITED,
     NODE_UNSCHEDULABLE.code: NODE_UNSCHEDULABLE_WAITED,
     NODE_NO_AGENT.code: NODE_NO_AGENT_WAITED,
+    NODE_NO_RUNTIME.code: NODE_NO_RUNTIME_WAITED,
     NODE_CORDONED.code: NODE_CORDONED_WAITED,
     NODE_NOT_READY.code: NODE_NOT_READY_WAITED,
     NODE_READY_UNKNOWN.code: NODE_READY_UNKNOWN_WAITED,
@@ -77,6 +80,9 @@ class FleetView(Protocol):
 
     def has_conflict(self, name: str) -> bool:
         """Whether two agents run under a node's name."""
+
+    def lacks_runtime(self, name: str) -> bool:
+        """Whether the agent of a node says that its container runtime is away."""
 
     def why_unavailable(self, name: str) -> Text:
         """What keeps a node from taking work."""
@@ -142,6 +148,8 @@ class Presence:
     """The instance that takes work; None while there is none or a conflict."""
     sightings: dict[str, _Sighting] = field(default_factory=dict)
     conflict: bool = False
+    runtime_away: str = ""
+    """Why the current instance has no container runtime; empty where it has one."""
     left: str | None = None
     """The last instance that said good-bye: what still comes in from it is late."""
 
@@ -176,7 +184,9 @@ class Presence:
             # A former instance that spoke again, later than its successor began, is no restart.
             self.conflict |= last > seen.first + RESTART_GRACE
             last = max(last, seen.last)
-        self.instance = ranked[-1][0] if ranked and not self.conflict else None
+        instance = ranked[-1][0] if ranked and not self.conflict else None
+        if instance != self.instance:
+            self.instance, self.runtime_away = instance, ""
 
     def hears(self, instance: str, time: float) -> bool:
         """Whether an instance is being heard."""
@@ -220,7 +230,7 @@ class Fleet:
         node, presence = self._nodes.get(name), self._presence.get(name)
         if presence is None or presence.instance is None:
             return None
-        if node is not None and not node.schedulable:
+        if presence.runtime_away or (node is not None and not node.schedulable):
             return None
         heard = presence.hears(presence.instance, self.clock.at(now))
         return presence.instance if heard else None
@@ -229,6 +239,11 @@ class Fleet:
         """Whether two agents run under a node's name."""
         presence = self._presence.get(name)
         return presence is not None and presence.conflict
+
+    def lacks_runtime(self, name: str) -> bool:
+        """Whether the agent of a node says that its container runtime is away."""
+        presence = self._presence.get(name)
+        return presence is not None and presence.runtime_away != ""
 
     def has_sighted(self, name: str, instance: str) -> bool:
         """Whether an instance was heard and is neither replaced nor gone."""
@@ -249,6 +264,8 @@ class Fleet:
             return NODE_UNKNOWN(node=name)
         if node is not None and not node.schedulable:
             return node.problem or NODE_UNSCHEDULABLE(node=name)
+        if presence is not None and presence.instance is not None and presence.runtime_away:
+            return NODE_NO_RUNTIME(node=name, why=presence.runtime_away)
         return NODE_NO_AGENT(node=name)
 
     def why_given_up(self, name: str, seconds: float) -> Text:
@@ -272,6 +289,12 @@ class Fleet:
         """A heartbeat of an instance."""
         presence = self._presence.setdefault(name, Presence())
         presence.heard(instance, interval, self.clock.at(now))
+
+    def runtime_is(self, name: str, instance: str, away: str) -> None:
+        """An instance that was heard has a container runtime, or says why it has none."""
+        presence = self._presence.get(name)
+        if presence is not None and presence.instance == instance:
+            presence.runtime_away = away
 
     def said_goodbye(self, name: str, instance: str) -> None:
         """An instance has stopped in order."""

@@ -225,6 +225,7 @@ class InFlight:
             self._hand_back(event, now)
             return
         self._fleet.heard(event.node, event.instance, event.interval, now)
+        self._fleet.runtime_is(event.node, event.instance, event.runtime_away)
         held = {(hold.task, hold.attempt): hold for hold in event.holds}
         attempts = [
             (attempt, held.pop((attempt.key.task, attempt.key.attempt), None))

@@ -22,7 +22,7 @@ from common.texts import Text
 from coordinator.core.events import AgentHeard, Event, NodeSeen, NodesListed, NodeVanished
 from coordinator.core.fleet import FleetView, Node
 from coordinator.nodes.source import NewSource
-from coordinator.snapshots import KnownNode
+from coordinator.snapshots import KnownNode, NodeState
 
 LONGEST_INTERVAL = 60.0
 SHORTEST_INTERVAL = 0.1
@@ -111,7 +111,8 @@ class NodeTable:
         if before is None or before.heartbeat.labels != said.labels:
             self.source.announced(name, said.labels)
         interval = min(max(said.interval, SHORTEST_INTERVAL), LONGEST_INTERVAL)
-        self._feed(AgentHeard(*address, tuple(said.holds), interval, said.leaving))
+        away = "" if said.runtime else said.why_no_runtime or "it does not say why"
+        self._feed(AgentHeard(*address, tuple(said.holds), interval, said.leaving, away))
         if self._connection_changed(name) or before is None or _differ(before.heartbeat, said):
             self._on_change([name])
 
@@ -152,6 +153,24 @@ class NodeTable:
     def _labels(node: Node | None) -> Mapping[str, str]:
         return {} if node is None else node.labels
 
+    @property
+    def left_out(self) -> int:
+        """How many nodes the source leaves out."""
+        return self.source.left_out
+
+    def counts(self) -> dict[NodeState, int]:
+        """How many nodes are in each state."""
+        now = self._clock()
+        counts = dict.fromkeys(NodeState, 0)
+        for name in self._fleet.nodes.keys() | self._heard.keys():
+            if self._problem(name, self._fleet.nodes.get(name)) is not None:
+                counts[NodeState.UNSCHEDULABLE] += 1
+            elif self._fleet.connected(name, now):
+                counts[NodeState.READY] += 1
+            else:
+                counts[NodeState.OFFLINE] += 1
+        return {**counts, NodeState.LEFT_OUT: self.left_out}
+
     def get(self, name: str) -> KnownNode | None:
         """One node; None for an unknown one."""
         node, heard = self._fleet.nodes.get(name), self._heard.get(name)
@@ -187,7 +206,9 @@ class NodeTable:
             return self._fleet.why_unavailable(name)
         if node is None:
             return self.source.unknown(name)
-        return None if node.schedulable else self._fleet.why_unavailable(name)
+        if node.schedulable and not self._fleet.lacks_runtime(name):
+            return None
+        return self._fleet.why_unavailable(name)
 
 
 def _differ(was: Heartbeat, now: Heartbeat) -> bool:

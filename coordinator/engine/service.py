@@ -16,7 +16,7 @@ from coordinator.engine.leader import DeposedError, Leader
 from coordinator.engine.live import LiveChanges
 from coordinator.engine.replica import Replica
 from coordinator.engine.submissions import Submissions
-from coordinator.port import Created, IdempotencyKey, Nodes, StoreAway, Tasks
+from coordinator.port import Created, IdempotencyKey, Nodes, Standing, State, StoreAway, Tasks
 
 log = Log(__name__)
 
@@ -120,7 +120,27 @@ class Service:
         """Tasks that are running."""
         return len(self._replica.core.runs) if self._replica is not None and self._leads else 0
 
-    # ── readiness ──
+    # ── what holds ──
+
+    def standing(self) -> Standing:
+        """Who leads, and whether writes are taken."""
+        holder = None if self._lease is None or self._leads else self._lease.holder
+        connected = self._bus is not None and self._bus.connected
+        return Standing(self._leads, holder, connected, self.not_ready())
+
+    def state(self) -> State:
+        """What metrics show of this moment."""
+        known = None if self.unreadable() is not None else self._replica
+        waiting = [] if known is None else [p.head.created_at for p in known.core.waiting.values()]
+        return State(
+            ready=self.unreadable() is None,
+            standing=self.standing(),
+            store_writable=known is not None and known.health.trouble is None,
+            node_source_up=known is not None and known.nodes.source.trouble is None,
+            queued=len(waiting),
+            oldest_queued_at=min(waiting, default=None),
+            nodes={} if known is None else known.nodes.counts(),
+        )
 
     def unreadable(self) -> Text | None:
         """Why nothing can be answered at all; None if it can."""

@@ -72,8 +72,10 @@ class Webhooks:
         clock: Callable[[], float],
         rng: random.Random,
         faults: Faults | None = None,
+        on_given_up: Callable[[], None] = lambda: None,
     ) -> None:
         """``rng`` draws the jitter of the pauses between two tries."""
+        self._on_given_up = on_given_up
         self._http = http
         self._clock = clock
         self._rng = rng
@@ -98,6 +100,7 @@ class Webhooks:
             await asyncio.sleep(pause)
         else:
             log.warning("webhook given up", task=head.id)
+            self._on_given_up()
 
     async def _try(self, head: TaskHead, look: Look) -> str | None:
         receiver = views.scheme_and_host(head.spec.webhook_url or "")

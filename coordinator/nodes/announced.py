@@ -15,6 +15,7 @@ class AnnouncedNodes:
 
     trouble: Final = None
     relies_on_agents: Final = True
+    left_out: Final = 0
 
     def __init__(self, sink: NodeSink) -> None:
         self._sink = sink

@@ -35,6 +35,10 @@ class ExpiredError(ApiServerError):
     """The version asked for is no longer kept (410): list anew."""
 
 
+class NotFoundError(ApiServerError):
+    """Nothing of that name is there (404)."""
+
+
 class ExistsError(ApiServerError):
     """Something of that name is there already (409)."""
 
@@ -64,7 +68,7 @@ class ApiServer:
             yield cls(client)
 
     async def get(self, path: str, **query: str) -> bytes:
-        """The whole body of an answer. Raises ApiServerError, ExpiredError."""
+        """The whole body of an answer. Raises ApiServerError, ExpiredError, NotFoundError."""
         async with self._answer("GET", path, query, silence=ANSWER_SECONDS) as answer:
             return await answer.read()
 
@@ -145,6 +149,7 @@ def _refusal(status: int, body: bytes) -> ApiServerError:
 _BY_STATUS: Final[Mapping[int, type[ApiServerError]]] = {
     HTTPStatus.GONE: ExpiredError,
     HTTPStatus.CONFLICT: ExistsError,
+    HTTPStatus.NOT_FOUND: NotFoundError,
 }
 
 

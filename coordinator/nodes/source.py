@@ -47,6 +47,10 @@ class NodeSource(Protocol):
     def relies_on_agents(self) -> bool:
         """Whether it knows nodes by their agents' word alone, which is then kept for it."""
 
+    @property
+    def left_out(self) -> int:
+        """How many nodes there are that take no part, because no agent is to run there."""
+
     def announced(self, name: str, labels: Mapping[str, str]) -> None:
         """An agent serves a node and says how it is labelled; told when that is new or changed."""
 

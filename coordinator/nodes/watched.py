@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Final, NamedTuple, NoReturn
 
@@ -21,6 +21,8 @@ from common.messages import NOT_DECODABLE
 from common.reasons import clip
 from common.texts import Text
 from coordinator.core.fleet import Node
+from coordinator.core.selection import satisfies
+from coordinator.core.task import Requirement
 from coordinator.nodes.api_server import ApiServer, ApiServerError, ExpiredError, failure
 from coordinator.nodes.node_object import (
     NodeObject,
@@ -57,9 +59,17 @@ class WatchedNodes:
 
     relies_on_agents: Final = False
 
-    def __init__(self, sink: NodeSink, context: str | None = None) -> None:
+    def __init__(
+        self,
+        sink: NodeSink,
+        context: str | None = None,
+        selector: Sequence[Requirement] = (),
+    ) -> None:
+        """``selector``: only nodes with such labels are told of, the others are counted."""
         self._sink = sink
         self._context = context
+        self._selector = selector
+        self._left_out: set[str] = set()
         self._known: dict[str, _Known] = {}
         self._version: str | None = None
         """Up to which everything has been told; None: list first."""
@@ -74,6 +84,11 @@ class WatchedNodes:
             return texts.KUBERNETES_AWAY(why=self._why_not)
         return None if self._listed else texts.KUBERNETES_NOT_LISTED()
 
+    @property
+    def left_out(self) -> int:
+        """How many nodes do not match the selector."""
+        return len(self._left_out)
+
     def announced(self, name: str, labels: Mapping[str, str]) -> None:
         """Kubernetes decides which nodes there are, and how they are labelled."""
 
@@ -84,6 +99,8 @@ class WatchedNodes:
 
     def unknown(self, name: str) -> Text:
         """Why a node for which an agent speaks is no node."""
+        if name in self._left_out:
+            return texts.NODE_LEFT_OUT(node=name)
         return self.trouble or texts.NODE_NOT_IN_KUBERNETES(node=name)
 
     def uid(self, name: str) -> str | None:
@@ -133,7 +150,7 @@ class WatchedNodes:
 
     async def _list(self, api: ApiServer) -> str:
         """Take in every node, and drop those that are no more; the version of the list."""
-        gone = set(self._known)
+        gone = {*self._known, *self._left_out}
         page = read_page(await api.get(NODES, limit=str(PAGE)))
         while True:
             for number, item in enumerate(page.items, start=1):
@@ -149,7 +166,7 @@ class WatchedNodes:
             page = read_page(await api.get(NODES, **query))
         for name in gone:
             self._vanished(name)
-        log.info("nodes listed", nodes=len(self._known), gone=len(gone))
+        log.info("nodes listed", nodes=len(self._known), left_out=self.left_out)
         return page.metadata.resource_version
 
     # ── the watch ──
@@ -184,6 +201,11 @@ class WatchedNodes:
 
     def _seen(self, found: NodeObject) -> None:
         name = found.metadata.name
+        if not all(satisfies(one, found.metadata.labels) for one in self._selector):
+            self._vanished(name)
+            self._left_out.add(name)
+            return
+        self._left_out.discard(name)
         known, new = self._known.get(name), _Known(found.metadata.uid, found.as_node())
         if known == new:
             return  # heartbeats and image lists change a Node all day
@@ -193,5 +215,6 @@ class WatchedNodes:
         self._sink.seen(name, new.node)
 
     def _vanished(self, name: str) -> None:
+        self._left_out.discard(name)
         if self._known.pop(name, None) is not None:
             self._sink.vanished(name)

@@ -193,6 +193,7 @@ def test_runtime_away() -> None:
     bench.run(script)
     assert [heartbeat.runtime for _, heartbeat in bench.heard] == ["", "containerd 2.1.9"]
     assert bench.heard[0][1].image_disk is None
+    assert [heartbeat.why_no_runtime for _, heartbeat in bench.heard] == ["no socket", ""]
 
 
 def test_runtime_hangs() -> None:

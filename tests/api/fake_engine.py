@@ -23,6 +23,7 @@ from coordinator.port import (
     KeyReused,
     Live,
     NoSuchTask,
+    Standing,
     StoreAway,
     TooManyPending,
     Wake,
@@ -148,6 +149,11 @@ class FakeEngine:
     def warning(self) -> Text | None:
         return self.warns
 
+    def standing(self) -> Standing:
+        return Standing(
+            leads=True, leader=None, nats_connected=self.away is None, no_writes=self.not_ready()
+        )
+
     def not_ready(self) -> Text | None:
         return _said(self.blind or self.away)
 
@@ -247,6 +253,10 @@ class FakeNodes:
 
     def get(self, name: str) -> KnownNode | None:
         return self._known.get(name)
+
+    @property
+    def left_out(self) -> int:
+        return 3
 
 
 def _said(text: str | Text | None) -> Text | None:

@@ -183,16 +183,32 @@ async def test_health(client: Client, engine: FakeEngine) -> None:
 
 
 async def test_readiness(client: Client, engine: FakeEngine) -> None:
-    """503 gives the reason."""
-    assert (await client.get("/readyz")).status == 200
+    """It is about reads: 503 gives the reason why there are none."""
+    assert await (await client.get("/readyz")).json() == {
+        "status": "ok",
+        "leads": True,
+        "natsConnected": True,
+        "takesWrites": True,
+    }
     engine.warns = texts.CLOCK_DIFFERS(seconds=864_000)
     warned = await (await client.get("/readyz")).json()
     assert (warned["status"], warned["messageCode"]) == ("ok", "clock.differs")
     assert warned["messageParams"] == {"seconds": 864_000}
+    engine.blind = "The state is being loaded."
+    answer = await client.get("/readyz")
+    assert (await problem(answer, 503))["detail"] == "The state is being loaded."
+    assert int(answer.headers["Retry-After"]) > 0
+
+
+async def test_a_coordinator_that_takes_no_writes_is_ready_and_says_why(
+    client: Client, engine: FakeEngine
+) -> None:
+    """Taken out of its Service it would answer no reads either."""
     engine.away = "The store is full."
     answer = await client.get("/readyz")
-    assert (await problem(answer, 503))["detail"] == "The store is full."
-    assert int(answer.headers["Retry-After"]) > 0
+    said = await answer.json()
+    assert (answer.status, said["takesWrites"], said["natsConnected"]) == (200, False, False)
+    assert said["message"] == "The store is full."
 
 
 async def test_a_store_that_refuses_stops_writes_only(

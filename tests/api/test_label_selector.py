@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coordinator.api.label_selector import parse_selector
 from coordinator.core.selection import satisfies
+from coordinator.label_selector import parse_selector
 
 pytestmark = pytest.mark.pure
 

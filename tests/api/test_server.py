@@ -67,14 +67,22 @@ async def test_nonsense_is_the_clients_fault(
 async def test_each_request_has_a_line(
     send: Callable[[bytes], Awaitable[bytes]], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With fields, when its answer has ended; probes only for who debugs."""
+    """With fields, when its answer has ended; looks only for who debugs, and once."""
     with caplog.at_level(logging.DEBUG):
-        for path in (b"/api/v1/tasks", b"/health"):
-            await send(b"GET " + path + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        for request in (b"POST /api/v1/tasks", b"GET /api/v1/tasks?limit=1", b"GET /health"):
+            await send(request + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     lines: list[Any] = [record for record in caplog.records if record.message == "request"]
-    assert [line.levelno for line in lines] == [logging.INFO, logging.DEBUG]
-    fields = lines[0].fields
+    assert [line.levelno for line in lines] == [
+        logging.INFO,
+        logging.DEBUG,
+        logging.DEBUG,
+    ]
+    fields = lines[1].fields
     assert fields["seconds"] >= 0
     assert fields["client"] == "127.0.0.1"
-    assert (fields["method"], fields["path"], fields["status"]) == ("GET", "/api/v1/tasks", 200)
+    assert (fields["method"], fields["path"], fields["status"]) == (
+        "GET",
+        "/api/v1/tasks?limit=1",
+        200,
+    )
     assert fields["bytes"] > 0

@@ -18,6 +18,7 @@ from agent.settings import AgentSettings, DriverName
 from common.logs import LogFormat
 from common.setting_kinds import Listen
 from common.settings import NAMES, ProgramSettings, SettingsError
+from coordinator.core.task import Operator, Requirement
 from coordinator.settings import CoordinatorSettings, NodeSource
 
 ROOT = Path(__file__).parents[2]
@@ -62,10 +63,14 @@ def test_coordinator_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         namespace="default",
         worker_image=None,
         nats_servers=None,
+        nats_token_secret=None,
         nats_listen=Listen("127.0.0.1", 4222),
         nats_server=None,
         replicas=1,
         node_source=NodeSource.AGENTS,
+        node_selector=(
+            Requirement(key="kubernetes.io/os", operator=Operator.IN, values=("linux",)),
+        ),
         kube_context=None,
         kubernetes_events=False,
         max_concurrent_tasks=3,

@@ -6,7 +6,7 @@ from agent.settings import AgentSettings
 from common.settings import Computed, ProgramSettings, Setting
 from coordinator.settings import CoordinatorSettings
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs/settings.md"
 BEGIN, END = "<!-- settings -->", "<!-- /settings -->"
 
 
@@ -27,7 +27,7 @@ def default(setting: Setting[object]) -> str:
 
 
 def rows() -> list[str]:
-    """The rows of the README's table: what both programs know first, then each one's own."""
+    """The rows of the table: what both programs know first, then each one's own."""
     common = ProgramSettings.declarations().keys()
     programs: dict[str, type[ProgramSettings]] = {
         "coordinator": CoordinatorSettings,
@@ -47,14 +47,14 @@ def rows() -> list[str]:
 
 
 def table() -> str:
-    """The README's table of settings."""
+    """The table of settings."""
     head = ["| variable | program | what it is | default | accepted |", "|---|---|---|---|---|"]
     return "\n".join([*head, *rows()])
 
 
-def test_readme() -> None:
-    """The README's table is made of the declarations; the failure shows what to put there."""
-    _, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
+def test_page() -> None:
+    """The table is made of the declarations; the failure shows what to put there."""
+    _, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     written, _, _ = rest.partition(END)
     assert written.strip() == table(), f"between {BEGIN} and {END} goes:\n{table()}"
 

@@ -93,6 +93,7 @@ def reads_of_fleet(fleet: FleetView) -> Iterator[Callable[[], object]]:
         yield lambda name=name: fleet.connected(name, 2000.0)  # type: ignore[misc]
         yield lambda name=name: fleet.agent_for(name, 2000.0)  # type: ignore[misc]
         yield lambda name=name: fleet.has_conflict(name)  # type: ignore[misc]
+        yield lambda name=name: fleet.lacks_runtime(name)  # type: ignore[misc]
         yield lambda name=name: fleet.why_unavailable(name)  # type: ignore[misc]
 
 
@@ -135,7 +136,8 @@ def test_every_public_name_of_the_core_is_read_or_known_to_write(core: Core) -> 
     }
     views = {name for name in vars(FleetView) if not name.startswith("_")}
     assert views == {
-        *("nodes", "clock", "connected", "agent_for", "has_conflict", "why_unavailable"),
+        *("nodes", "clock", "connected", "agent_for", "has_conflict", "lacks_runtime"),
+        "why_unavailable",
     }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.kubernetes.cluster import Cluster, KubectlError, running_cluster
+from sandbox.kubernetes.cluster import Cluster, running_cluster
 from sandbox.kubernetes.node import Node
 from sandbox.kubernetes.node_images import put_busybox, put_nats, put_pause
 from sandbox.kubernetes.our_images import put_our_images
@@ -76,7 +76,7 @@ def pytest_runtest_makereport(
         ):
             try:
                 said = cluster.kubectl(*question)
-            except KubectlError as error:
-                said = str(error)
+            except Exception as error:  # noqa: BLE001 - the failure that it is about counts more
+                said = repr(error)
             report.sections.append((f"kubectl {' '.join(question)}", said[-8000:]))
     return report

@@ -198,11 +198,13 @@ def installed(cluster: Cluster, overlay: Path, *, servers: int) -> Iterator[Inst
     """Apply an overlay as it is, and delete it in the end. ``servers`` of NATS are its own."""
     cluster.add_volumes(servers or 1)
     workloads = ["statefulset/ips-nats"] if servers else []
+    cluster.kubectl("apply", "-k", DEPLOY / "namespace")
     cluster.kubectl("apply", "-k", overlay)
     try:
         yield Installation(cluster, [*workloads, _COORDINATOR, _AGENTS])
     finally:
         cluster.kubectl("delete", "-k", overlay, "--ignore-not-found")
+        cluster.kubectl("delete", "-k", DEPLOY / "namespace", "--ignore-not-found")
 
 
 def _is_ready(pod: Json) -> bool:

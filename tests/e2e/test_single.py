@@ -43,9 +43,14 @@ async def test_a_coordinator_that_is_killed_in_the_middle_of_a_task_finds_all_on
 
 
 async def test_deleted_nothing_of_it_is_left(service: Installation) -> None:
-    """Neither in its namespace nor beside it."""
+    """Neither in its namespace nor beside it; the namespace is for the admin to delete."""
     cluster = service.cluster
-    cluster.kubectl("delete", "-k", OVERLAY, "--ignore-not-found")  # as make k8s-delete does
+    # As make k8s-delete does.
+    cluster.kubectl("delete", "-k", OVERLAY, "--ignore-not-found")
+    service.kubectl("delete", "secret", "ips-nats", "--ignore-not-found")
+    left = service.kubectl("get", "all,pvc,secret,networkpolicy,ingress,pdb,role", "-o", "name")
+    assert left == ""
+    cluster.kubectl("delete", "-k", DEPLOY / "namespace")
     with pytest.raises(KubectlError, match="not found"):
         cluster.kubectl("get", "namespace", NAMESPACE)
     kinds = "clusterroles,clusterrolebindings,priorityclasses,roles,rolebindings"

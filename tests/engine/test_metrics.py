@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
-from common.messages import Outcome
+from common.messages import ImageOutcome, ImageState, Outcome
 from common.reasons import Reason
 from common.subjects import AttemptKey
 from coordinator.core.events import (
@@ -172,3 +172,15 @@ def test_poison_and_running_tasks_are_told(counted: Counted) -> None:
     counted.metrics.poison("heartbeat")
     assert counted.value("ips_undecodable_messages_total", kind="heartbeat") == 2
     assert counted.value("ips_active_tasks") == 3
+
+
+def test_failed_attempts_count_by_reason(counted: Counted) -> None:
+    """Each reason of an attempt once, however many images have it."""
+    images = [
+        ImageOutcome(image=name, state=ImageState.FAILED, reason=Reason.IMAGE_NOT_FOUND)
+        for name in ("a", "b")
+    ]
+    event = OutcomeStored(AttemptKey(TASK, "n1", 1), Outcome(images=images), 1, START, live=True)
+    counted.tell(event)
+    assert counted.value("ips_failed_attempts_total", reason="ImageNotFound") == 1
+    assert counted.value("ips_failed_attempts_total", reason="TLSError") == 0

@@ -22,7 +22,7 @@ def test_an_overlay_is_applied_without_a_warning_and_says_all_that_is_so(
     """As it is, with strict validation; afterwards nothing differs, and it can be deleted."""
     folder = DEPLOY / overlay
     strict = ("--validate=strict", "--server-side", "--field-manager=admin")
-    kube.kubectl("apply", "-f", DEPLOY / "base/namespace.yaml")
+    kube.kubectl("apply", "-k", DEPLOY / "namespace")
     kube.kubectl("apply", "-k", folder, *strict, "--dry-run=server")
     applied = kube.kubectl("apply", "-k", folder, "--validate=strict")
     assert len(applied.splitlines()) == len(build(overlay))
@@ -46,7 +46,9 @@ def test_every_setting_of_an_overlay_is_one_that_its_program_knows(overlay: str)
             environ |= one(objects, "ConfigMap", name)["data"]
         for variable in container["env"]:
             environ[variable["name"]] = variable.get("value", "some-name")
-        program.load(environ)
+        # As the kubelet puts it together of variables that were named before.
+        whole = {k: v.replace("$(NATS)", environ["NATS"]) for k, v in environ.items()}
+        program.load(whole)
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -113,7 +115,7 @@ def test_the_monitoring_component_is_yaml_that_names_ports_that_exist() -> None:
         for port in container.get("ports", [])
     }
     services = {p["name"] for o in objects if o["kind"] == "Service" for p in o["spec"]["ports"]}
-    wanted: list[Json] = [monitor["spec"] for monitor in monitors]
+    wanted: list[Json] = [m["spec"] for m in monitors if m["kind"].endswith("Monitor")]
     assert [end["port"] for end in wanted[0]["endpoints"]] == ["http"]
     assert "http" in services
     assert [end["port"] for end in wanted[1]["podMetricsEndpoints"]] == ["metrics"]

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import base64
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from sandbox.programs import Program
+from coordinator.nats_token import token_of
 from tests.fixtures.fleet import Fleet
 from tests.fixtures.kubernetes import Kube
-from tests.fixtures.patience import PATIENCE
+from tests.kubernetes.conftest import UseConfig
 from tests.kubernetes.manifests import build
 from tests.kubernetes.roles import account, roles, token
 
@@ -38,6 +39,7 @@ async def test_a_coordinator_takes_the_service_account_and_reads_a_new_token(
         host, _, port = kube.plane.access.url.removeprefix("https://").partition(":")
         settings = {
             "IPS_NODE_SOURCE": "kubernetes",
+            "IPS_NODE_SELECTOR": "*",
             "KUBERNETES_SERVICE_HOST": host,
             "KUBERNETES_SERVICE_PORT": port,
             "HOME": str(tmp_path),
@@ -56,22 +58,57 @@ async def test_a_coordinator_takes_the_service_account_and_reads_a_new_token(
         assert (await fleet.over(task))["status"] == "completed"
 
 
-async def test_the_token_of_nats_is_made_once(kube: Kube, namespace: None, tmp_path: Path) -> None:
-    """By the Job's ServiceAccount; where there is a Secret, it stays as it is."""
+SECRET = "/api/v1/namespaces/ips-system/secrets/ips-nats"
+
+
+async def token_as(kube: Kube, use: UseConfig, folder: Path, said: list[str]) -> str:
+    """What a coordinator finds as the token, with the rights of its ServiceAccount."""
+    use(await account(kube, "ips-coordinator", folder))
+    return await token_of("ips-nats", "ips-system", None, lambda text: said.append(text.message))
+
+
+async def test_the_token_of_nats_is_made_once(
+    kube: Kube, namespace: None, use_config: UseConfig, tmp_path: Path
+) -> None:
+    """By the coordinator's ServiceAccount; where there is a Secret, it stays as it is."""
     del namespace
-    secret = "/api/v1/namespaces/ips-system/secrets/ips-nats"
+    said: list[str] = []
     async with roles(kube, build(".")):
-        config = await account(kube, "ips-nats-token", tmp_path)
-        settings = {"K8S_NAMESPACE": "ips-system", "KUBECONFIG": str(config)}
-        job = Program("coordinator.nats_secret", "job", tmp_path, settings)
-        found = []
-        for _ in range(2):
-            job.start()
-            await asyncio.wait_for(job.exited(), PATIENCE)
-            assert job.exit_code == 0, job.log
-            found.append((await kube.call("GET", secret))["data"]["token"])
-    assert found[0] == found[1]
-    made = base64.b64decode(found[0]).decode()
-    assert made[0] == "t"
-    assert len(made) == 49
-    assert made not in job.log
+        found = [await token_as(kube, use_config, tmp_path, said) for _ in range(2)]
+        stored = (await kube.call("GET", SECRET))["data"]["token"]
+    assert found[0] == found[1] == base64.b64decode(stored).decode()
+    assert found[0][0] == "t"
+    assert len(found[0]) == 49
+    assert said == []
+
+
+async def test_where_the_token_may_not_be_made_it_is_waited_for(
+    kube: Kube,
+    namespace: None,
+    use_config: UseConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The probe is told which Secret, and who refused what; one without a token is no token."""
+    del namespace
+    monkeypatch.setattr("coordinator.nats_token.AGAIN_SECONDS", 0.05)
+    said: list[str] = []
+    objects = build(".")
+    [role] = [item for item in objects if item["kind"] == "Role"]
+    role["rules"] = [rule for rule in role["rules"] if rule["verbs"] == ["get"]]
+    async with roles(kube, objects):
+        waiting = asyncio.create_task(token_as(kube, use_config, tmp_path, said))
+        await _until(lambda: bool(said))
+        assert "ips-system/ips-nats" in said[0]
+        assert 'cannot create resource "secrets"' in said[0]
+        empty = {"metadata": {"name": "ips-nats"}, "data": {"other": "eA=="}}
+        await kube.call("POST", SECRET.rpartition("/")[0], empty)
+        await _until(lambda: "it has no key 'token'" in said[-1])
+        await kube.call("PATCH", SECRET, {"data": {"token": "bXktb3du"}})
+        assert await asyncio.wait_for(waiting, 20) == "my-own"
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not holds():
+            await asyncio.sleep(0.02)

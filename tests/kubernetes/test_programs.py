@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from coordinator.api.label_selector import parse_selector
 from coordinator.core.selection import satisfies
+from coordinator.label_selector import parse_selector
 from coordinator.nodes import failure_events
 from tests.fixtures.fleet import Fleet
 from tests.fixtures.kubernetes import Json, Kube
@@ -21,7 +21,8 @@ SLOW = {"IPS_SIMULATED_SECONDS": "3"}
 
 def settings(kube: Kube, **more: str) -> dict[str, str]:
     """Those of a coordinator that takes its nodes from the API server."""
-    return {"IPS_NODE_SOURCE": "kubernetes", "KUBECONFIG": str(kube.config), **more}
+    whole = {"IPS_NODE_SOURCE": "kubernetes", "IPS_NODE_SELECTOR": "*"}
+    return {**whole, "KUBECONFIG": str(kube.config), **more}
 
 
 async def shown(fleet: Fleet, name: str, condition: Callable[[Json], bool]) -> Json:
@@ -71,6 +72,29 @@ async def test_both_halves_of_a_node_are_shown(kube: Kube, fleet: Fleet) -> None
     assert [node["name"] for node in (await fleet.get("/nodes?selector=zone=a"))["nodes"]] == [
         "node-1"
     ]
+
+
+async def test_nodes_on_which_no_agent_can_run_take_no_part_and_are_counted(
+    kube: Kube, fleet: Fleet
+) -> None:
+    """Windows, and what is virtual. A label that changes brings a node in, or takes it out."""
+    await kube.create_node("node-1", {"kubernetes.io/os": "linux"})
+    await kube.create_node("node-2", {"kubernetes.io/os": "windows"})
+    selector = "kubernetes.io/os=linux,type!=virtual-kubelet"
+    await fleet.add_coordinator(settings(kube, IPS_NODE_SELECTOR=selector))
+    await fleet.add_agents(2)
+    stray = await shown(fleet, "node-2", lambda node: "left out" in node.get("message", ""))
+    assert stray["schedulable"] is False
+    await fleet.known_nodes(2)
+    assert (await fleet.get("/nodes"))["leftOut"] == 1
+    task = await fleet.post(["nginx"])
+    assert (await fleet.over(task))["status"] == "completed"
+    assert [node["nodeName"] for node in await fleet.nodes(task)] == ["node-1"]
+    await kube.label("node-2", **{"kubernetes.io/os": "linux"})
+    await shown(fleet, "node-2", lambda node: node["schedulable"])
+    await kube.label("node-2", type="virtual-kubelet")
+    await shown(fleet, "node-2", lambda node: not node["schedulable"])
+    assert (await fleet.get("/nodes"))["leftOut"] == 1
 
 
 async def test_a_node_that_is_cordoned_before_its_turn_fails_and_a_deleted_one_leaves(

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from common.reasons import Reason
-from coordinator.nats_secret import secret
+from coordinator.nats_token import secret
 from coordinator.nodes import failure_events
-from coordinator.nodes.api_server import ApiServer, ApiServerError
+from coordinator.nodes.api_server import ApiServer, ApiServerError, NotFoundError
 from coordinator.nodes.failure_events import FailureEvents
 from coordinator.nodes.source import FailedPull
 from coordinator.nodes.watched import NODES
@@ -25,10 +25,11 @@ from tests.kubernetes.roles import account, roles
 pytestmark = pytest.mark.kubernetes
 
 VERBS = [
-    ("ips-coordinator", "nodes", "list"),
-    ("ips-coordinator", "nodes", "watch"),
-    ("ips-coordinator-events", "events", "create"),
-    ("ips-nats-token", "secrets", "create"),
+    ("ips-coordinator", "secrets", "create"),
+    ("ips-coordinator", "secrets", "get"),
+    ("ips-system", "events", "create"),
+    ("ips-system", "nodes", "list"),
+    ("ips-system", "nodes", "watch"),
 ]
 """Every verb of every role: the role, the resource, the verb."""
 
@@ -73,10 +74,16 @@ async def everything_works(kube: Kube, use: UseConfig, folder: Path) -> list[str
             await anext(aiter(lines))
     async with attempt("create events"):
         await _tell_of_a_failed_pull(kube)
-    use(await account(kube, "ips-nats-token", folder))
-    async with attempt("create secrets"), ApiServer.connected() as api:
-        await api.post("/api/v1/namespaces/ips-system/secrets", secret("made-by-test"))
-        await kube.call("DELETE", "/api/v1/namespaces/ips-system/secrets/made-by-test")
+    secrets = "/api/v1/namespaces/ips-system/secrets"
+    async with ApiServer.connected() as api:
+        async with attempt("create secrets"):
+            await api.post(secrets, secret("made-by-test"))
+            await kube.call("DELETE", f"{secrets}/made-by-test")
+        async with attempt("get secrets"):
+            with suppress(NotFoundError):
+                await api.get(f"{secrets}/ips-nats")
+        with pytest.raises(ApiServerError, match="403"):
+            await api.get(f"{secrets}/ips-registry")
     return refused
 
 

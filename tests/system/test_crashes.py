@@ -219,7 +219,8 @@ async def refusal(fleet: Fleet, coordinator: Coordinator, word: str) -> str:
         while True:
             with suppress(aiohttp.ClientError):
                 async with fleet.http.get(f"{coordinator.url}/readyz") as answer:
-                    detail = str((await answer.json()).get("detail", ""))
+                    said = await answer.json()
+                    detail = str(said.get("detail") or said.get("message", ""))
                     if word in detail:
                         return detail
             await asyncio.sleep(0.05)

@@ -314,7 +314,7 @@ async def test_a_store_that_is_full_is_said_and_survived(
     async with asyncio.timeout(PATIENCE):
         while True:
             async with fleet.http.get(f"{coordinator.url}/readyz") as answer:
-                if answer.status == 503:
+                if not (await answer.json())["takesWrites"]:
                     break
             await asyncio.sleep(0.1)
     assert (await fleet.get(f"/tasks/{tasks[0]}"))["taskId"] == tasks[0]
@@ -370,6 +370,6 @@ async def test_a_full_disk_is_noticed_and_healed_without_any_request(
 
 
 async def is_ready(fleet: Fleet, coordinator: Coordinator) -> bool:
-    """Ask as Kubernetes does."""
+    """Whether it takes writes, by what it tells Kubernetes."""
     async with fleet.http.get(f"{coordinator.url}/readyz") as answer:
-        return answer.status == 200
+        return answer.status == 200 and bool((await answer.json())["takesWrites"])

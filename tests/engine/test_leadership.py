@@ -96,7 +96,7 @@ class Agent:
 
     def beat(self) -> None:
         """Say that it is there."""
-        heartbeat = Heartbeat(agent_version="1", driver="cri")
+        heartbeat = Heartbeat(agent_version="1", driver="cri", runtime="containerd")
         self.bus.publish(subjects.heartbeat("n1", INSTANCE), msgspec.json.encode(heartbeat))
 
     def _answer(self, received: Received) -> None:

@@ -81,7 +81,9 @@ class Tabled:
 
     def beat(self, node: str = "n1", instance: str = FIRST, **said: Any) -> None:
         """A heartbeat comes in."""
-        heartbeat = Heartbeat(**{"agent_version": "1", "driver": "cri"} | said)
+        heartbeat = Heartbeat(
+            **{"agent_version": "1", "driver": "cri", "runtime": "containerd"} | said
+        )
         data = msgspec.json.encode(heartbeat)
         self.nodes.on_heartbeat(Received(subjects.heartbeat(node, instance), data, ""))
 

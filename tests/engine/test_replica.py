@@ -101,7 +101,7 @@ class Followed:
     def beat(self, node: str = "n1", *holds: int) -> None:
         """An agent speaks, and says which attempts of the task it holds."""
         held = [Hold(task=TASK, attempt=attempt) for attempt in holds]
-        heartbeat = Heartbeat(agent_version="1", driver="cri", holds=held)
+        heartbeat = Heartbeat(agent_version="1", driver="cri", runtime="containerd", holds=held)
         self.world.publish(subjects.heartbeat(node, INSTANCE), msgspec.json.encode(heartbeat))
 
     async def start(self, *nodes: str) -> None:

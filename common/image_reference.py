@@ -15,7 +15,7 @@ from typing import Final, Self
 
 from common import texts
 from common.redaction import redact
-from common.texts import Text
+from common.text import Text
 
 DOCKER_HUB: Final = "docker.io"
 DEFAULT_TAG: Final = "latest"

@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from common.reasons import Reason
 from common.subjects import ATTEMPTS, TASK_ID
-from common.texts import Code, MessageText, Params, Text, text_of
+from common.text import Code, MessageText, Params, Text, text_of
 
 NOT_DECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What decoding raises: neither a byte that is no UTF-8 inside of a string nor what is nested too

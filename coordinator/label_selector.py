@@ -8,7 +8,7 @@ from typing import Final
 
 from common import texts
 from common.labels import is_label_key, is_label_value
-from common.texts import Text
+from common.text import Text
 from coordinator.core.task import Operator, Requirement
 
 _TERM: Final = re.compile(

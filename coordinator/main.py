@@ -24,7 +24,7 @@ from common.clock import elapsed
 from common.lifecycle import Jobs, StartupError, Stop
 from common.listening import listen_everywhere
 from common.logs import Log, configure
-from common.texts import Text
+from common.text import Text
 from coordinator.api.app import make_app
 from coordinator.api.server import make_runner, most_connections
 from coordinator.api.streams import MOST_STREAMS

@@ -18,7 +18,7 @@ import msgspec
 from common import texts
 from common.logs import Log
 from common.messages import NOT_DECODABLE
-from common.texts import Text
+from common.text import Text
 from coordinator.nodes.api_server import ApiServer, ApiServerError, ExistsError, NotFoundError
 
 AGAIN_SECONDS: Final = 2.0

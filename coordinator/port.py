@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from common.texts import Text
+from common.text import Text
 from coordinator.core.task import TaskHead, TaskSpec, TaskStatus
 from coordinator.snapshots import KnownNode, NodeState, Snapshot
 

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Final
 
 from common.messages import ImageDisk, ImageProgress
-from common.texts import Text
+from common.text import Text
 from coordinator.core.node_run import NodeRun
 from coordinator.core.run import TaskRun
 from coordinator.core.task import TaskHead

@@ -11,7 +11,7 @@ from msgspec import UNSET
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
-from common.texts import Text
+from common.text import Text
 from coordinator.api.answers import JSON, json_answer
 from coordinator.api.asyncapi import asyncapi_document
 from coordinator.api.bodies import ROOM, BodyRoom

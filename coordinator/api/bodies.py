@@ -16,7 +16,7 @@ import msgspec
 from aiohttp import web
 
 from common import texts
-from common.texts import Text
+from common.text import Text
 from coordinator.api.answers import JSON
 from coordinator.api.faults import fault
 from coordinator.api.problems import LIMIT_BYTES, Refusal, bad_request, unavailable

@@ -20,7 +20,7 @@ from common import texts
 from common.image_reference import ImageReference, InvalidReference
 from common.labels import is_label_key, is_label_value
 from common.subjects import is_node_name
-from common.texts import Text
+from common.text import Text
 from coordinator.api.faults import clipped, fault, faults, rule, shown
 from coordinator.api.problems import bad_request
 from coordinator.core.task import (

@@ -14,7 +14,7 @@ from msgspec import UNSET, Meta, inspect
 
 from common import texts
 from common.redaction import redact
-from common.texts import Text
+from common.text import Text
 from coordinator.documents import Fault
 
 Check = Callable[[Any], Iterable[tuple[str, Text]]]

@@ -10,9 +10,10 @@ from typing import Final
 import msgspec
 from msgspec import UNSET
 
-from common.texts import CODE_LENGTH, templates
+from common.text import CODE_LENGTH
+from common.texts import templates
 from common.version import VERSION
-from coordinator import documents
+from coordinator import documents, live_documents
 from coordinator.api.answers import JSON
 from coordinator.api.operations import OPERATIONS, Answer, Operation, Schema
 from coordinator.api.problems import CONTENT_TYPE as PROBLEM
@@ -26,8 +27,8 @@ _REFERENCE: Final = "#/components/schemas/{name}"
 _MORE_SHAPES: Final = (
     documents.Problem,
     documents.NodeEvent,
-    documents.LiveNodes,
-    documents.LiveAgents,
+    live_documents.LiveNodes,
+    live_documents.LiveAgents,
     documents.Webhook,
 )
 

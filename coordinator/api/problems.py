@@ -11,7 +11,7 @@ from msgspec import UNSET
 
 from common import texts
 from common.logs import Log
-from common.texts import Text
+from common.text import Text
 from coordinator import documents
 from coordinator.documents import Fault
 from coordinator.port import StoreAway, TaskDamaged

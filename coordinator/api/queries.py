@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from multidict import MultiMapping
 
 from common import texts
-from common.texts import Text
+from common.text import Text
 from coordinator.api.faults import fault, quoted
 from coordinator.api.problems import bad_request
 from coordinator.core.task import Requirement, TaskStatus

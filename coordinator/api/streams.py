@@ -21,9 +21,10 @@ from coordinator.api.problems import unavailable
 from coordinator.api.queries import Reader
 from coordinator.api.tasks import no_such_task
 from coordinator.core.task import TaskHead
-from coordinator.documents import LiveAgents, LiveNodes, encode
+from coordinator.documents import encode
 from coordinator.event_feed import EventFeed, KeptEvent, NothingLeft, Reading
 from coordinator.faults import Faults
+from coordinator.live_documents import LiveAgents, LiveNodes
 from coordinator.port import Changes, Engine, StoreAway
 from coordinator.views import nodes as views
 

@@ -14,7 +14,7 @@ from aiohttp import web
 from msgspec import inspect
 
 from common import texts
-from common.texts import Text
+from common.text import Text
 from coordinator import documents
 from coordinator.api.answers import json_answer
 from coordinator.api.bodies import read_json, read_json_if_any

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 
 from common.reasons import Reason
+from common.text import Text
 from common.texts import (
     TASK_NO_MATCH,
     TASK_NO_NODES,
     TASK_NODES_GONE,
     TASK_SOME_FAILED,
     TASK_TOO_MANY_FAILED,
-    Text,
 )
 from coordinator.core.commands import FinishTask
 from coordinator.core.node_run import NodePhase

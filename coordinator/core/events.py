@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from common.messages import Hold, Outcome
 from common.subjects import AttemptKey
-from common.texts import Text
+from common.text import Text
 from coordinator.core.task import TaskHead
 
 

@@ -12,6 +12,7 @@ from math import inf
 from types import MappingProxyType
 from typing import Final, Protocol
 
+from common.text import Template, Text
 from common.texts import (
     NODE_CONFLICT,
     NODE_CONFLICT_WAITED,
@@ -29,8 +30,6 @@ from common.texts import (
     NODE_UNKNOWN_WAITED,
     NODE_UNSCHEDULABLE,
     NODE_UNSCHEDULABLE_WAITED,
-    Template,
-    Text,
 )
 
 MISSED_HEARTBEATS = 3

@@ -14,7 +14,8 @@ from collections.abc import Callable, Container, Mapping
 from common.messages import Hold, Outcome
 from common.reasons import Reason
 from common.subjects import AttemptKey
-from common.texts import AGENT_DIED, AGENT_SILENT, Text, fields_of
+from common.text import Text, fields_of
+from common.texts import AGENT_DIED, AGENT_SILENT
 from coordinator.core.attempts import LOST_INSTANCES, Attempt, Attempts
 from coordinator.core.commands import AskAgent, Assign, CancelWork, Command
 from coordinator.core.events import (

@@ -12,7 +12,8 @@ from typing import Final, NamedTuple
 
 from common.messages import ImageOutcome, ImageState, Outcome
 from common.reasons import Reason
-from common.texts import OUTCOME_INCOMPLETE, Text
+from common.text import Text
+from common.texts import OUTCOME_INCOMPLETE
 from coordinator.core.task import TaskImage
 
 

@@ -15,7 +15,8 @@ from typing import NamedTuple
 from common.messages import Outcome, total_bytes
 from common.reasons import Reason
 from common.subjects import AttemptKey
-from common.texts import OUTCOME_UNDECODABLE, fields_of
+from common.text import fields_of
+from common.texts import OUTCOME_UNDECODABLE
 from coordinator.core.node_run import (
     NEXT_PHASES,
     OVER,

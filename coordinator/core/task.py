@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from common.messages import MOST_IMAGES, Count, ImageName, Reference, TaskId
 from common.subjects import NODE_NAME
-from common.texts import Code, MessageText, Params
+from common.text import Code, MessageText, Params
 
 LATEST = 253_402_300_799_999
 """The last millisecond of the year 9999: no time of a task is later."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from common.texts import Text
+from common.text import Text
 from coordinator.core.run import Ending
 from coordinator.core.task import PendingNotification, TaskHead, TaskStatus
 

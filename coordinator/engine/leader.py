@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from common.bus import NotConnected
 from common.logs import Log
-from common.texts import Text
+from common.text import Text
 from coordinator.core.commands import (
     AskAgent,
     Assign,

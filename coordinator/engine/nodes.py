@@ -18,7 +18,7 @@ import msgspec
 from common import subjects
 from common.bus import Received
 from common.messages import Heartbeat
-from common.texts import Text
+from common.text import Text
 from coordinator.core.events import AgentHeard, Event, NodeSeen, NodesListed, NodeVanished
 from coordinator.core.fleet import FleetView, Node
 from coordinator.nodes.source import NewSource

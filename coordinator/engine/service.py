@@ -10,7 +10,7 @@ from common import texts
 from common.bus import BusError
 from common.lifecycle import leaves
 from common.logs import Log
-from common.texts import Text
+from common.text import Text
 from coordinator.core.task import TaskHead, TaskSpec
 from coordinator.engine.leader import DeposedError, Leader
 from coordinator.engine.live import LiveChanges

@@ -19,7 +19,8 @@ from common.bus import Conflict, KeyValue
 from common.bus.protocol import RecordStore
 from common.logs import Log
 from common.messages import NOT_DECODABLE
-from common.texts import CLOCK_DIFFERS, Text
+from common.text import Text
+from common.texts import CLOCK_DIFFERS
 
 log = Log(__name__)
 

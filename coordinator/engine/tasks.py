@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from common.bus import BusError
-from common.texts import STORE_UNUSABLE, Text
+from common.text import Text
+from common.texts import STORE_UNUSABLE
 from coordinator.core.events import Event, OutcomeStored, TaskCreated, TaskEnded, TaskStarted
 from coordinator.core.run import TaskRun
 from coordinator.core.task import TaskHead, TaskStatus

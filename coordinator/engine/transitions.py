@@ -17,7 +17,7 @@ from common.bus import BusError, Conflict
 from common.logs import Log
 from common.messages import Outcome
 from common.subjects import AttemptKey
-from common.texts import Text
+from common.text import Text
 from coordinator.core.commands import FinishTask, LoadNames, StartTask, StoreVerdict
 from coordinator.core.events import Event, FinishFailed, NamesLoaded, StartFailed, VerdictFailed
 from coordinator.core.run import Ending

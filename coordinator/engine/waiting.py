@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from common.texts import TASK_QUEUED, TASK_STARTING, Text
+from common.text import Text
+from common.texts import TASK_QUEUED, TASK_STARTING
 from coordinator.core.fleet import FleetView
 from coordinator.core.node_run import NodePhase
 from coordinator.core.queue import Pending

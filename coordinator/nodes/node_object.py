@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from common import texts
 from common.messages import LabelText
-from common.texts import Text
+from common.text import Text
 from coordinator.core.fleet import Node
 from coordinator.core.task import NodeName
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple, NoReturn, Protocol
 
 from common.reasons import Reason
-from common.texts import Text
+from common.text import Text
 from coordinator.core.fleet import Node
 
 

@@ -19,7 +19,7 @@ from common.backoff import Backoff
 from common.logs import Log, RateLimitedLog
 from common.messages import NOT_DECODABLE
 from common.reasons import clip
-from common.texts import Text
+from common.text import Text
 from coordinator.core.fleet import Node
 from coordinator.core.selection import satisfies
 from coordinator.core.task import Requirement

@@ -10,11 +10,13 @@ from msgspec import UNSET, UnsetType
 from common.image_reference import familiar
 from common.messages import ImageOutcome, ImageProgress, ImageState
 from common.reasons import Reason
-from common.texts import NODE_NOT_SHOWN, Text
+from common.text import Text
+from common.texts import NODE_NOT_SHOWN
 from coordinator import documents
 from coordinator.core.node_run import IN_FLIGHT, OVER, NodePhase, NodeRun
 from coordinator.core.task import TaskHead
-from coordinator.documents import LiveImage, LiveNode, Node, NodeImage, TaskNode
+from coordinator.documents import Node, NodeImage, TaskNode
+from coordinator.live_documents import LiveImage, LiveNode
 from coordinator.snapshots import NOTHING_KNOWN, KnownNode, Pulls
 from coordinator.views.texts import shown
 from coordinator.views.times import milliseconds_if_known

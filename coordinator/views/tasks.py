@@ -11,7 +11,8 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from common.reasons import Reason
-from common.texts import TASK_NOT_SHOWN, Text
+from common.text import Text
+from common.texts import TASK_NOT_SHOWN
 from coordinator.core.node_run import NodePhase, NodeRun
 from coordinator.core.run import TaskRun
 from coordinator.core.task import Requirement, TaskCounts, TaskHead, TaskStatus

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from common.reasons import clip
-from common.texts import Param, Text, text_of
+from common.text import Param, Text, text_of
 from coordinator.core.task import TaskHead
 
 PARAMS_BYTES: Final = 2048

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from common.messages import ImageOutcome, ImageProgress, ImageState, Outcome
 from common.reasons import Reason
 from common.subjects import AttemptKey
-from common.texts import Text
+from common.text import Text
 from coordinator.core.node_run import NodePhase
 from coordinator.core.run import TaskRun
 from coordinator.core.task import PendingNotification, TaskHead, TaskSpec, TaskStatus

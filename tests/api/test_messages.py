@@ -12,7 +12,8 @@ from common import texts
 from common.messages import ImageOutcome, ImageState, Outcome
 from common.reasons import MESSAGE_LIMIT, Reason, clip
 from common.subjects import MAX_MESSAGE_BYTES
-from common.texts import CODE_LENGTH, PARAM_LIMIT, Text, templates
+from common.text import CODE_LENGTH, PARAM_LIMIT, Text
+from common.texts import templates
 from coordinator.api.create_body import read_order
 from coordinator.core.task import TaskHead, TaskStatus
 from coordinator.documents import encode

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from common.texts import Text
+from common.text import Text
 from coordinator.core.task import TaskHead, TaskStatus
 from coordinator.port import StoreAway
 from coordinator.snapshots import KnownNode

@@ -7,6 +7,7 @@ import pytest
 
 from common.messages import Outcome
 from common.reasons import Reason
+from common.text import Template, Text, fields_of, text_of
 from common.texts import (
     NODE_CONFLICT,
     NODE_CONFLICT_WAITED,
@@ -18,11 +19,7 @@ from common.texts import (
     NODE_UNKNOWN_WAITED,
     NODE_UNSCHEDULABLE,
     NODE_UNSCHEDULABLE_WAITED,
-    Template,
-    Text,
-    fields_of,
     templates,
-    text_of,
 )
 
 pytestmark = pytest.mark.pure

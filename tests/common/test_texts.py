@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from common import texts
 from common.redaction import HIDDEN
-from common.texts import PARAM_LIMIT, Param, Template, Text, templates
+from common.text import PARAM_LIMIT, Param, Template, Text
+from common.texts import templates
 
 pytestmark = pytest.mark.pure
 

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from common.messages import Outcome
-from common.texts import Text
+from common.text import Text
 from coordinator.core.commands import StartTask, StoreVerdict
 from coordinator.core.events import NodeSeen, NodesListed
 from tests.core.stage import Stage, of_kind, spec

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from common.texts import Text
+from common.text import Text
 from coordinator.core.events import BusFellSilent, NodeSeen
 from coordinator.core.fleet import FleetView
 from coordinator.core.run import TaskRun

@@ -13,7 +13,8 @@ from msgspec.structs import replace
 from common.bus import BusError, StoreUnavailable
 from common.messages import Outcome
 from common.subjects import AttemptKey
-from common.texts import TASK_STARTING, Text
+from common.text import Text
+from common.texts import TASK_STARTING
 from coordinator.core.events import Event, OutcomeStored
 from coordinator.core.scheduler import Core, Limits
 from coordinator.core.task import TaskHead, TaskSpec, TaskStatus

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from common import subjects
 from common.subjects import AttemptKey
-from common.texts import Text
+from common.text import Text
 from coordinator.core.task import TaskCounts, TaskHead, TaskStatus
 from coordinator.engine.heads import Heads
 from coordinator.store import Store, StoredHead

@@ -12,7 +12,8 @@ import pytest
 from common import subjects
 from common.bus import Received
 from common.messages import NOT_DECODABLE, Heartbeat, Hold, ImageDisk
-from common.texts import NODE_CORDONED, NODE_UNKNOWN, Text
+from common.text import Text
+from common.texts import NODE_CORDONED, NODE_UNKNOWN
 from coordinator.core.events import (
     AgentHeard,
     Event,

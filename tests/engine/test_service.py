@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import pytest
 
 from common import texts
-from common.texts import Text
+from common.text import Text
 from coordinator.engine.leader import DeposedError
 from coordinator.engine.live import LiveChanges
 from coordinator.engine.service import ANEW_SECONDS, Service

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from common.texts import NODE_NO_AGENT, NODE_UNKNOWN, TASK_QUEUED, TASK_STARTING, Text
+from common.text import Text
+from common.texts import NODE_NO_AGENT, NODE_UNKNOWN, TASK_QUEUED, TASK_STARTING
 from coordinator.engine.waiting import WhyWaiting
 from tests.core.stage import Stage, spec
 from tests.engine.following import OTHER, TASK

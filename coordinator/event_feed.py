@@ -86,7 +86,7 @@ class _Envelope(msgspec.Struct):
     type: str
 
 
-class Reading:
+class FeedReading:
     """One reader's place. Read ``kept()`` to its end, then ``take()`` whenever woken."""
 
     def __init__(self, feed: EventFeed, task: str | None, wake: Callable[[], None]) -> None:
@@ -173,7 +173,7 @@ class EventFeed:
         """``on_poison`` is called with the kind, ``event``, of each new record that is no event."""
         self._events: EventLog | None = None
         self._on_poison = on_poison
-        self._readings: defaultdict[str | None, list[Reading]] = defaultdict(list)
+        self._readings: defaultdict[str | None, list[FeedReading]] = defaultdict(list)
         self.running = asyncio.Event()
         """Set while events are being handed out."""
         self._sparing = RateLimitedLog(log)
@@ -219,7 +219,7 @@ class EventFeed:
             self._sparing.warning("slow", "a reader of events is too slow: it is cut off")
             slowest.cut()
 
-    def _all_readings(self) -> Iterator[Reading]:
+    def _all_readings(self) -> Iterator[FeedReading]:
         return (reading for readings in self._readings.values() for reading in readings)
 
     def queued(self, event: KeptEvent) -> None:
@@ -242,15 +242,15 @@ class EventFeed:
 
     async def open(
         self, head: TaskHead | None, after: int | None, wake: Callable[[], None]
-    ) -> Reading:
+    ) -> FeedReading:
         """Begin to read one task's events, or (``head`` None) those of all.
 
         ``after`` is the position after which to go on; None for a reader that begins: at the first
-        kept event of the task, or now. Close the Reading in the end. Raises NothingLeft, StoreAway.
+        kept event of the task, or now. Close it in the end. Raises NothingLeft, StoreAway.
         """
         if self._events is None or not self.running.is_set():
             raise StoreAway(texts.EVENTS_NOT_READ())
-        reading = Reading(self, None if head is None else head.id, wake)
+        reading = FeedReading(self, None if head is None else head.id, wake)
         self._readings[reading.task].append(reading)
         try:
             await self._find_start(self._events, reading, head, after)
@@ -263,7 +263,7 @@ class EventFeed:
         return reading
 
     async def _find_start(
-        self, events: EventLog, reading: Reading, head: TaskHead | None, after: int | None
+        self, events: EventLog, reading: FeedReading, head: TaskHead | None, after: int | None
     ) -> None:
         state = await events.stream_state(subjects.EVENTS)
         if head is not None and head.status.is_final:
@@ -312,7 +312,7 @@ class EventFeed:
                         return part
         return part
 
-    def leave(self, reading: Reading) -> None:
+    def leave(self, reading: FeedReading) -> None:
         """Forget a reading."""
         readings = self._readings.get(reading.task, [])
         if reading in readings:

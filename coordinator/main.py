@@ -45,8 +45,7 @@ from coordinator.lease import Lease
 from coordinator.metrics import Metrics, StateCollector
 from coordinator.nodes.announced import AnnouncedNodes
 from coordinator.nodes.source import FailureSink, NewSource, NodeSource
-from coordinator.settings import CoordinatorSettings
-from coordinator.settings import NodeSource as NodeSourceName
+from coordinator.settings import CoordinatorSettings, NodeSourceName
 from coordinator.streams import definitions
 
 log = Log(__name__)

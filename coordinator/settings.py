@@ -30,7 +30,7 @@ def _parse_selector(value: str) -> tuple[Requirement, ...]:
     return () if value == "*" else parse_selector(value)
 
 
-class NodeSource(StrEnum):
+class NodeSourceName(StrEnum):
     """Where the coordinator learns which nodes there are."""
 
     AGENTS = "agents"
@@ -93,9 +93,9 @@ class CoordinatorSettings(ProgramSettings):
         "have so much room",
         default=str(subjects.EVENTS_MAX_BYTES),
     )
-    node_source: NodeSource = setting(
+    node_source: NodeSourceName = setting(
         "IPS_NODE_SOURCE",
-        choice({member.value: member for member in NodeSource}),
+        choice({member.value: member for member in NodeSourceName}),
         "Where nodes are learnt from: the agents' own announcements, or Kubernetes",
         default="agents",
     )

@@ -15,7 +15,7 @@ from common.texts import templates
 from common.version import VERSION
 from coordinator import documents, live_documents
 from coordinator.api.answers import JSON
-from coordinator.api.operations import OPERATIONS, Answer, Operation, Schema
+from coordinator.api.operations import OPERATIONS, DocumentedAnswer, Operation, Schema
 from coordinator.api.problems import CONTENT_TYPE as PROBLEM
 
 _ABOUT: Final = (
@@ -69,7 +69,7 @@ def _operation(operation: Operation) -> Schema:
     return made
 
 
-def _answer(answer: Answer) -> Schema:
+def _answer(answer: DocumentedAnswer) -> Schema:
     made: Schema = {"description": answer.description}
     if answer.headers:
         made["headers"] = {

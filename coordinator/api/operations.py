@@ -24,7 +24,7 @@ Schema = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class DocumentedAnswer:
     """One way in which an operation ends well; ``shape`` is a Struct where it has a body."""
 
     status: HTTPStatus
@@ -42,7 +42,7 @@ class Operation:
     path: str
     name: str
     summary: str
-    answers: tuple[Answer, ...]
+    answers: tuple[DocumentedAnswer, ...]
     refusals: tuple[HTTPStatus, ...] = ()
     parameters: tuple[Schema, ...] = ()
     body: type[msgspec.Struct] | None = None
@@ -111,18 +111,20 @@ _LARGE, _TYPE = HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDI
 _BUSY, _SLOW = HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.REQUEST_TIMEOUT
 _AWAY: Final = HTTPStatus.SERVICE_UNAVAILABLE
 _CREATED: Final = (
-    Answer(
+    DocumentedAnswer(
         HTTPStatus.CREATED,
         "The task is stored.",
         documents.Task,
         headers={"Location": "The path of the task."},
     ),
-    Answer(HTTPStatus.OK, f"The {IDEMPOTENCY_KEY} was used before: that task.", documents.Task),
+    DocumentedAnswer(
+        HTTPStatus.OK, f"The {IDEMPOTENCY_KEY} was used before: that task.", documents.Task
+    ),
 )
 
 
-def _ok(description: str, shape: type[msgspec.Struct]) -> tuple[Answer, ...]:
-    return (Answer(HTTPStatus.OK, description, shape),)
+def _ok(description: str, shape: type[msgspec.Struct]) -> tuple[DocumentedAnswer, ...]:
+    return (DocumentedAnswer(HTTPStatus.OK, description, shape),)
 
 
 OPERATIONS: Final = (
@@ -189,13 +191,13 @@ OPERATIONS: Final = (
         "watchTask",
         "Watch a task (Server-Sent Events)",
         (
-            Answer(
+            DocumentedAnswer(
                 HTTPStatus.OK,
                 "CloudEvents of the task, ending after its last; with live frames `nodes`.",
                 documents.TaskEvent,
                 _STREAM,
             ),
-            Answer(HTTPStatus.NO_CONTENT, "Nothing follows this position."),
+            DocumentedAnswer(HTTPStatus.NO_CONTENT, "Nothing follows this position."),
         ),
         (_BAD, _MISSING, _AWAY),
         (_TASK_ID, *_RESUME),
@@ -206,7 +208,7 @@ OPERATIONS: Final = (
         "watchAll",
         "Watch all tasks (Server-Sent Events)",
         (
-            Answer(
+            DocumentedAnswer(
                 HTTPStatus.OK,
                 "CloudEvents of all tasks, first an `id` without data: the position where they "
                 "begin; with live frames `agents`.",
@@ -250,13 +252,13 @@ OPERATIONS: Final = (
         "/metrics",
         "metrics",
         "Metrics for Prometheus",
-        (Answer(HTTPStatus.OK, "Prometheus text.", media_type=_TEXT),),
+        (DocumentedAnswer(HTTPStatus.OK, "Prometheus text.", media_type=_TEXT),),
     ),
     Operation(
         "get",
         "/",
         "web",
         "The web UI",
-        (Answer(HTTPStatus.OK, "A page.", media_type=_PAGE),),
+        (DocumentedAnswer(HTTPStatus.OK, "A page.", media_type=_PAGE),),
     ),
 )

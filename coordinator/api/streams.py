@@ -22,7 +22,7 @@ from coordinator.api.queries import Reader
 from coordinator.api.tasks import no_such_task
 from coordinator.core.task import TaskHead
 from coordinator.documents import encode
-from coordinator.event_feed import EventFeed, KeptEvent, NothingLeft, Reading
+from coordinator.event_feed import EventFeed, FeedReading, KeptEvent, NothingLeft
 from coordinator.faults import Faults
 from coordinator.live_documents import LiveAgents, LiveNodes
 from coordinator.port import Changes, Engine, StoreAway
@@ -202,7 +202,7 @@ class _Connection:
         self._response = response
         self._pace = pace
 
-    async def run(self, reading: Reading, wake: asyncio.Event, live: _Live | None) -> None:
+    async def run(self, reading: FeedReading, wake: asyncio.Event, live: _Live | None) -> None:
         """Send until the kept events end or the client goes; a slow client is disconnected."""
         try:
             await self._write(COMMENT)  # a client learns at once that the stream is open
@@ -222,7 +222,7 @@ class _Connection:
             log.failure("a stream failed", failed, path=self._request.path)
             self._abort()
 
-    async def _send_kept(self, reading: Reading, wake: asyncio.Event) -> None:
+    async def _send_kept(self, reading: FeedReading, wake: asyncio.Event) -> None:
         if reading.reset_to is not None:
             await self._write(frame("reset", b"{}", reading.reset_to))
         elif reading.task is None:
@@ -239,7 +239,7 @@ class _Connection:
             await wake.wait()
             wake.clear()
 
-    async def _send(self, reading: Reading, events: Iterable[KeptEvent]) -> bool:
+    async def _send(self, reading: FeedReading, events: Iterable[KeptEvent]) -> bool:
         """Send events; True where the reading's task is over with the last of them."""
         piece, is_over = bytearray(), False
         for event in events:

@@ -29,7 +29,7 @@ NodeName = Annotated[str, Meta(pattern=rf"^(?=.{{1,253}}\Z){NODE_NAME}\Z")]
 """A node name, which becomes a token of a subject."""
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+class StoredRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """A stored value: immutable, named in camelCase, defaults left out."""
 
 
@@ -80,7 +80,7 @@ class Operator(StrEnum):
     LT = "Lt"
 
 
-class Requirement(Record, frozen=True, kw_only=True):
+class Requirement(StoredRecord, frozen=True, kw_only=True):
     """One entry of ``matchExpressions``."""
 
     key: LabelName
@@ -88,14 +88,14 @@ class Requirement(Record, frozen=True, kw_only=True):
     values: Annotated[tuple[LabelName, ...], Meta(max_length=65_536)] = ()
 
 
-class TaskImage(Record, frozen=True, kw_only=True):
+class TaskImage(StoredRecord, frozen=True, kw_only=True):
     """One distinct image: by its first spelling in the task, and as the runtime is asked for it."""
 
     name: ImageName
     reference: Reference
 
 
-class TaskSpec(Record, frozen=True, kw_only=True):
+class TaskSpec(StoredRecord, frozen=True, kw_only=True):
     """What the user asked for, checked, defaults filled in."""
 
     images: Annotated[tuple[ImageName, ...], Meta(max_length=MOST_IMAGES)]
@@ -121,7 +121,7 @@ class TaskSpec(Record, frozen=True, kw_only=True):
     pull_timeout_seconds: Annotated[int, Meta(ge=1, le=10**6)] = 1800
 
 
-class TaskCounts(Record, frozen=True, kw_only=True):
+class TaskCounts(StoredRecord, frozen=True, kw_only=True):
     """A task's nodes by what became of them; kept in the head once the task is over."""
 
     total: Number = 0
@@ -146,7 +146,7 @@ class PendingNotification(StrEnum):
     WEBHOOK = "webhook"
 
 
-class TaskHead(Record, frozen=True, kw_only=True):
+class TaskHead(StoredRecord, frozen=True, kw_only=True):
     """The one stored truth about a task, written only at its transitions, by compare-and-swap."""
 
     id: TaskId

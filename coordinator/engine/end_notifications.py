@@ -27,13 +27,13 @@ T = TypeVar("T")
 log = Log(__name__)
 
 AT_A_TIME = 4
-"""Tasks whose end is read from the store at once, after a start with many untold ones."""
+"""EndedTasks whose end is read from the store at once, after a start with many untold ones."""
 
 MarkNotified = Callable[[str, PendingNotification], Awaitable[None]]
 """Takes a pending notification off a task's head. Raises BusError."""
 
 
-class Tasks(Protocol):
+class EndedTasks(Protocol):
     """What is needed of the table of tasks."""
 
     def head(self, task_id: str) -> TaskHead | None:
@@ -59,7 +59,7 @@ class EndNotifications:
     def __init__(
         self,
         *,
-        tasks: Tasks,
+        tasks: EndedTasks,
         events: TaskEvents,
         webhooks: Deliverer,
         mark_notified: MarkNotified,

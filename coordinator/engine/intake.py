@@ -13,7 +13,7 @@ from coordinator.port import TaskDamaged
 from coordinator.store import Gone, StoredHead
 
 
-class Stored(Protocol):
+class StoreReader(Protocol):
     """What is needed of the store."""
 
     async def outcomes_end(self) -> int:
@@ -45,7 +45,7 @@ class Loaded:
 class Intake:
     """Brings what the store has to the table of tasks."""
 
-    def __init__(self, store: Stored, tasks: TaskTable, spawn: Spawn) -> None:
+    def __init__(self, store: StoreReader, tasks: TaskTable, spawn: Spawn) -> None:
         self._store = store
         self._tasks = tasks
         self._spawn = spawn

@@ -24,7 +24,7 @@ NOTE_SECONDS = 60.0
 BEING_CREATED_SECONDS = 3600.0
 
 
-class Tasks(Protocol):
+class StoredTasks(Protocol):
     """What is needed of the table of tasks."""
 
     def __iter__(self) -> Iterator[KeptHead]:
@@ -63,10 +63,10 @@ class Removes(Protocol):
         """Remove what is left of a task whose head is deleted."""
 
     async def tasks_with_lists(self) -> set[str]:
-        """Tasks of which any list is stored."""
+        """StoredTasks of which any list is stored."""
 
     async def tasks_with_outcomes(self) -> set[str]:
-        """Tasks of which any outcome is stored."""
+        """StoredTasks of which any outcome is stored."""
 
     async def release_keys(self, is_known: Callable[[str], bool], now: float) -> None:
         """Remove key records that stand for no task."""
@@ -79,7 +79,7 @@ class Janitor:
         self,
         *,
         store: Removes,
-        tasks: Tasks,
+        tasks: StoredTasks,
         time: CountedTime,
         retention_seconds: float,
         persistently: Persistently,
@@ -91,7 +91,7 @@ class Janitor:
         self._persistently = persistently
         self._changed = asyncio.Event()
         self._left: dict[str, str | None] = {}
-        """Tasks whose head is deleted, or was about to be, and whose other records are still
+        """StoredTasks whose head is deleted, or was about to be, and whose other records are still
         there; with their keys."""
 
     def on_head(self, head: TaskHead) -> None:

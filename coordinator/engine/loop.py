@@ -61,6 +61,7 @@ class Loop:
         self._events: deque[Event] = deque()
         self._busy = False
         self._alarm: asyncio.TimerHandle | None = None
+        self._ended = False
         self._fault: asyncio.Future[NoReturn] = asyncio.get_running_loop().create_future()
 
     def attach(self, perform: Perform) -> None:
@@ -77,6 +78,8 @@ class Loop:
         Called while the core is at work, the event waits its turn. Never raises: a fault in the
         core ends ``run``, and with it the program, instead of one message's handler.
         """
+        if self._ended:
+            return  # an answer to what was asked before a deposition: nobody may act on it
         self._events.append(event)
         if self._busy or self._fault.done():
             return
@@ -107,10 +110,11 @@ class Loop:
         self._alarm = asyncio.get_running_loop().call_later(delay, self.feed, Woken())
 
     async def run(self) -> NoReturn:
-        """Wait for a fault in the core; raises it."""
+        """Wait for a fault in the core; raises it. When this ends, so does the loop."""
         try:
             await self._fault
         finally:
+            self._ended = True
             if self._alarm is not None:
                 self._alarm.cancel()
         raise AssertionError  # the future only ever fails

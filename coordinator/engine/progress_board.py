@@ -25,7 +25,7 @@ OnProgress = Callable[[str, str], None]
 """Told task and node of each report that says something new."""
 
 
-class InFlight(Protocol):
+class AcceptedAttempts(Protocol):
     """What is needed of the core."""
 
     @property
@@ -39,7 +39,7 @@ class InFlight(Protocol):
 class ProgressBoard:
     """The newest progress of every attempt in flight, by task and node."""
 
-    def __init__(self, core: InFlight) -> None:
+    def __init__(self, core: AcceptedAttempts) -> None:
         self._core = core
         self._listeners: list[OnProgress] = []
         self._pulls: defaultdict[str, dict[str, tuple[int, dict[str, ImageProgress]]]] = (

@@ -43,7 +43,7 @@ log = Log(__name__)
 NODES_AT_A_TIME = 100
 
 
-class Bus(StoreBus, Subscriber, Pinged, Commands, EventStream, Protocol):
+class EngineBus(StoreBus, Subscriber, Pinged, Commands, EventStream, Protocol):
     """All that a coordinator needs of the bus."""
 
 
@@ -51,7 +51,7 @@ class Bus(StoreBus, Subscriber, Pinged, Commands, EventStream, Protocol):
 class Context:
     """What outlives a replica."""
 
-    bus: Bus
+    bus: EngineBus
     clock: Callable[[], float]
     """Seconds since 1970, never falling."""
     store_clock: StoreClock

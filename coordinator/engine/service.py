@@ -24,7 +24,7 @@ ANEW_SECONDS = 1.0
 """After a replica or a leader that could not go on."""
 
 
-class Connection(Protocol):
+class ConnectionState(Protocol):
     """What is needed of the bus."""
 
     @property
@@ -72,7 +72,7 @@ class Service:
 
     def __init__(self, live: LiveChanges) -> None:
         self.live = live
-        self._bus: Connection | None = None
+        self._bus: ConnectionState | None = None
         self._lease: Leadership | None = None
         self._replica: Replica | None = None
         """The last one that led."""
@@ -83,7 +83,11 @@ class Service:
     # ── replicas and leaders ──
 
     async def serve(
-        self, bus: Connection, lease: Leadership, new_replica: NewReplica, new_leader: NewLeader
+        self,
+        bus: ConnectionState,
+        lease: Leadership,
+        new_replica: NewReplica,
+        new_leader: NewLeader,
     ) -> NoReturn:
         """Follow always, and lead whenever the lease is held; without end."""
         self._bus, self._lease = bus, lease

@@ -34,10 +34,10 @@ log = Log(__name__)
 
 PROGRESS_SECONDS = 1.0
 AT_A_TIME = 4
-"""Tasks that are read from the store at once, after a start with many untold ones."""
+"""TaskSnapshots that are read from the store at once, after a start with many untold ones."""
 
 
-class Tasks(Protocol):
+class TaskSnapshots(Protocol):
     """What is needed of the table of tasks."""
 
     def snapshot(self, task_id: str) -> Snapshot | None:
@@ -52,7 +52,7 @@ class TaskEvents:
         *,
         publisher: Publisher,
         outcomes: Outcomes,
-        tasks: Tasks,
+        tasks: TaskSnapshots,
         runs: Mapping[str, TaskRun],
         source: str,
         epoch: int,

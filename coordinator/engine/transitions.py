@@ -51,7 +51,7 @@ class Writes(Protocol):
         """Decide an attempt. Raises Conflict where somebody has decided it already."""
 
 
-class Heads(Protocol):
+class HeadTable(Protocol):
     """What is needed of the table of tasks."""
 
     def stored(self, task_id: str) -> StoredHead | None:
@@ -71,7 +71,7 @@ class Transitions:
         self,
         *,
         store: Writes,
-        tasks: Heads,
+        tasks: HeadTable,
         epoch: int,
         clock: Callable[[], float],
         feed: Callable[[Event], None],

@@ -10,7 +10,7 @@ from common import subjects
 from common.bus import Bus, StoreWentBack
 from coordinator import event_feed
 from coordinator.core.task import PendingNotification, TaskHead, TaskSpec, TaskStatus
-from coordinator.event_feed import EventFeed, KeptEvent, NothingLeft, Reading
+from coordinator.event_feed import EventFeed, FeedReading, KeptEvent, NothingLeft
 from coordinator.port import StoreAway
 from tests.api.fake_event_log import FakeEventLog, away, event, unexpected
 
@@ -92,7 +92,7 @@ class Reader:
         self._feed = feed
         self._wake = asyncio.Event()
         self._kept: list[KeptEvent] = []
-        self.reading: Reading
+        self.reading: FeedReading
 
     async def open(self, head: TaskHead | None, after: int | None = None) -> Reader:
         """Begin."""

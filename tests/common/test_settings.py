@@ -19,7 +19,7 @@ from common.logs import LogFormat
 from common.setting_kinds import Listen
 from common.settings import NAMES, ProgramSettings, SettingsError
 from coordinator.core.task import Operator, Requirement
-from coordinator.settings import CoordinatorSettings, NodeSource
+from coordinator.settings import CoordinatorSettings, NodeSourceName
 
 ROOT = Path(__file__).parents[2]
 AGENT = {"IPS_NATS_URL": "nats://127.0.0.1:4222", "IPS_NODE_NAME": "node-1"}
@@ -67,7 +67,7 @@ def test_coordinator_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         nats_listen=Listen("127.0.0.1", 4222),
         nats_server=None,
         replicas=1,
-        node_source=NodeSource.AGENTS,
+        node_source=NodeSourceName.AGENTS,
         node_selector=(
             Requirement(key="kubernetes.io/os", operator=Operator.IN, values=("linux",)),
         ),
@@ -188,7 +188,7 @@ def test_relative_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ("IPS_NATS_LISTEN", "[fe80::1%eth0]:1", "nats_listen", Listen("[fe80::1%eth0]", 1)),
         ("IPS_NATS_SERVER", "/opt/nats-server", "nats_server", Path("/opt/nats-server")),
         ("IPS_REPLICAS", "3", "replicas", 3),
-        ("IPS_NODE_SOURCE", "Kubernetes", "node_source", NodeSource.KUBERNETES),
+        ("IPS_NODE_SOURCE", "Kubernetes", "node_source", NodeSourceName.KUBERNETES),
         ("IPS_MAX_NODES_IN_FLIGHT", "0", "max_nodes_in_flight", 0),
         ("IPS_AGENT_WAIT_SECONDS", "1.5", "agent_wait_seconds", 1.5),
         ("IPS_TASK_RETENTION_HOURS", "0.25", "task_retention_hours", 0.25),

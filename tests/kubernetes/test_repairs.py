@@ -132,7 +132,7 @@ async def test_a_wrong_image_is_repaired_by_an_apply(installed: Kube, tmp_path: 
 def _prune(kube: Kube, folder: Path, selector: str) -> str:
     """Apply, and delete what was applied with a label before; what kubectl says.
 
-    It warns each time that a later release will look at fewer kinds, and that it looks at Endpoints.
+    It warns each time of what a later release will do, and that it looks at Endpoints.
     """
     where = f"--kubeconfig={kube.config}"
     what = ["apply", "-k", folder, "--prune", f"--selector={selector}"]

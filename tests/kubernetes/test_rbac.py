@@ -49,7 +49,7 @@ def without(objects: list[Json], role: str, resource: str, verb: str) -> list[Js
     for item in changed:
         if item["metadata"]["name"] == role and "rules" in item:
             for rule in item["rules"]:
-                if resource in rule["resources"]:
+                if resource in rule["resources"] and verb in rule["verbs"]:
                     rule["verbs"].remove(verb)
             item["rules"] = [rule for rule in item["rules"] if rule["verbs"]]
     return changed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os.path
+import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 import yaml
 
 from coordinator.nats_token import secret
+from sandbox.kubernetes.parts import find
 from tests.fixtures.kubernetes import Json, Kube
 from tests.kubernetes.conftest import GROUPS, NAMESPACE
 from tests.kubernetes.manifests import DEPLOY, build
@@ -73,7 +75,7 @@ async def test_a_prune_takes_nothing_that_is_needed(installed: Kube) -> None:
     file = installed.plane.folder / "stale.yaml"
     file.write_text(yaml.safe_dump(stale))
     installed.kubectl("apply", "-f", file)
-    pruned = installed.kubectl("apply", "-k", DEPLOY, "--prune", f"--selector={PART_OF}")
+    pruned = _prune(installed, DEPLOY, PART_OF)
     assert [line for line in pruned.splitlines() if "pruned" in line] == ["configmap/old pruned"]
     assert await versions(installed) == before
 
@@ -95,12 +97,12 @@ async def test_a_loop_like_argo_cds_comes_to_rest(installed: Kube, tmp_path: Pat
         "commonAnnotations": {"argocd.argoproj.io/tracking-id": "prewarm"},
     }
     (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(tracked))
-    prune = ("--prune", "--selector=app.kubernetes.io/instance=prewarm")
-    installed.kubectl("apply", "-k", tmp_path, *prune)
+    instance = "app.kubernetes.io/instance=prewarm"
+    _prune(installed, tmp_path, instance)
     before = await versions(installed)
     for _ in range(3):
         assert installed.kubectl("diff", "-k", tmp_path) == ""
-        installed.kubectl("apply", "-k", tmp_path, *prune)
+        _prune(installed, tmp_path, instance)
     assert await versions(installed) == before
 
 
@@ -125,6 +127,19 @@ async def test_a_wrong_image_is_repaired_by_an_apply(installed: Kube, tmp_path: 
     assert installed.kubectl("diff", "-k", DEPLOY) == ""
     token = await installed.call("GET", f"/api/v1/namespaces/{NAMESPACE}/secrets/ips-nats")
     assert base64.b64decode(token["data"]["token"]).startswith(b"t")
+
+
+def _prune(kube: Kube, folder: Path, selector: str) -> str:
+    """Apply, and delete what was applied with a label before; what kubectl says.
+
+    It warns each time of what a later release will do, and that it looks at Endpoints.
+    """
+    where = f"--kubeconfig={kube.config}"
+    what = ["apply", "-k", folder, "--prune", f"--selector={selector}"]
+    done = subprocess.run(
+        [find("kubectl"), where, *what], check=True, capture_output=True, text=True
+    )
+    return done.stdout
 
 
 def _on(folder: Path, here: Path) -> Json:

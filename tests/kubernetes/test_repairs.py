@@ -135,7 +135,7 @@ def _prune(kube: Kube, folder: Path, selector: str) -> str:
     It warns each time of what a later release will do, and that it looks at Endpoints.
     """
     where = f"--kubeconfig={kube.config}"
-    what = ["apply", "-k", folder, "--prune", f"--selector={selector}"]
+    what = ["apply", "-k", str(folder), "--prune", f"--selector={selector}"]
     done = subprocess.run(
         [find("kubectl"), where, *what], check=True, capture_output=True, text=True
     )

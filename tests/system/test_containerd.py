@@ -102,7 +102,8 @@ async def test_a_runtime_killed_in_mid_pull_is_a_failed_attempt_and_the_retry_re
     assert (seen["status"], seen["retryCount"]) == ("completed", 1)
     (retry,) = [e for e in await fleet.events(task) if e["type"] == "node.retrying"]
     assert retry["data"]["reason"] == "RuntimeUnavailable"
-    assert registry.sent() < 40 * MIB, "all of it anew would be 56"
+    # What was in the sockets of the runtime that was killed comes again.
+    assert registry.sent() < 52 * MIB, "all of it anew would be 56"
 
 
 async def test_an_agent_killed_in_mid_pull_resumes_without_a_failed_attempt(

@@ -30,15 +30,15 @@ run: .venv/.ready ## Try it: three local nodes, a registry, a first task, then s
 	@$(BIN)/python -m sandbox $(ARGS)
 
 .PHONY: test
-test: setup ## Run all tests that need nothing built: on nats-server, containerd, Chromium, whole programs (6 minutes)
+test: setup ## Run all tests that need nothing built: on nats-server, containerd, Chromium, whole programs
 	@$(PYTEST) -q -n 3 -m "not ($(BUILT) or $(LONG))" $(ARGS)
 
 # A ring that takes long, or needs what `make setup` does not bring, is a target of its own here.
 .PHONY: test-all
-test-all: test test-long test-crictl test-kubernetes ## Run what `make test` runs, and the rings below (15 minutes; but for e2e)
+test-all: test test-long test-crictl test-kubernetes ## Run what `make test` runs, and the rings below (but for e2e)
 
 .PHONY: test-long
-test-long: setup ## Run long searches and measurements of what decides (3 minutes)
+test-long: setup ## Run long searches and measurements of what decides
 	@$(PYTEST) -q -n 2 -m "$(LONG)" $(ARGS)
 
 .PHONY: test-crictl

@@ -11,7 +11,6 @@ from msgspec import UNSET
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
-from common.text import Text
 from coordinator.api.answers import JSON, json_answer
 from coordinator.api.asyncapi import asyncapi_document
 from coordinator.api.bodies import ROOM, BodyRoom
@@ -144,13 +143,6 @@ class Exposition:
         """All metrics, in the text format that every scraper reads."""
         headers = {hdrs.CONTENT_TYPE: CONTENT_TYPE_PLAIN_0_0_4}
         return web.Response(body=generate_latest(self._registry), headers=headers)
-
-
-def _warned(warning: Text | None) -> Health:
-    """All is well, but for what is said beside it."""
-    if warning is None:
-        return Health()
-    return Health(message=warning.message, message_code=warning.code, message_params=warning.params)
 
 
 async def _health(_: web.Request) -> web.Response:

@@ -30,6 +30,7 @@ from agent.instructions import (
 from agent.ledger import Ledger
 from agent.notices import Notice, Observer, SweepPostponed
 from agent.outbox import LONGEST_PAUSE, Outbox, OutcomeSpool
+from agent.outcome_requests import OutcomeRequests
 from agent.progress import ProgressReporter
 from agent.puller import CredentialLookup, Puller
 from agent.runtime.protocol import Runtime, RuntimeAway
@@ -81,8 +82,9 @@ class Agent:
             stall_seconds=settings.stall_seconds,
         )
         self._puller = Puller(runtime=runtime, keyring=keyring, emit=self.post)
+        self._requests = OutcomeRequests(bus, self.address)
         self._outbox = Outbox(
-            store=bus,
+            store=self._requests,
             spool=spool,
             backoff=Backoff(LONGEST_PAUSE, rng),
             emit=self.post,
@@ -131,6 +133,7 @@ class Agent:
                 jobs.create_task(self._sweep(), name="sweep")
         finally:
             self._inbox.close()
+            self._requests.close()
 
     async def shut_down(self, within: float) -> None:
         """Stop the pulls, send what is done, and say that the agent leaves.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from common.bus import Received, Subscription
+from common.bus import OwnInbox, Received, Subscription
 
 
 class Publisher(Protocol):
@@ -22,19 +22,15 @@ class Subscriber(Protocol):
         """Call ``handler`` for each message on a subject until the subscription is closed."""
 
 
-class OutcomeStore(Protocol):
-    """Keeps one outcome for each attempt; the first one that is written stays."""
+class Calls(Protocol):
+    """Asks others, each answer on an inbox of the agent's own."""
 
     async def wait_connected(self) -> None:
         """Return as soon as there is a connection."""
 
-    async def store(self, subject: str, payload: bytes, *, expect_last: int | None) -> int:
-        """Append a record if the subject's last sequence is the expected one; its sequence.
-
-        Raises Conflict where it is another, and BusError where the store cannot be reached or
-        refuses.
-        """
+    def open_inbox(self, inbox: str) -> OwnInbox:
+        """Have answers to calls come to ``<inbox>.<n>``, until it is closed."""
 
 
-class AgentBus(Publisher, Subscriber, OutcomeStore, Protocol):
+class AgentBus(Publisher, Subscriber, Calls, Protocol):
     """Everything that one agent uses of the bus."""

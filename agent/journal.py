@@ -12,6 +12,7 @@ from agent.notices import (
     MessageRejected,
     Notice,
     OutcomeCut,
+    OutcomeRefused,
     OutcomeSetAside,
     OutcomeUnreadable,
     ReplyDropped,
@@ -69,6 +70,8 @@ def _outcome_notice(notice: Notice) -> None:
             log.warning("an outcome was too large: words of it are cut", task=key.task)
         case OutcomeSetAside(key, why):
             log.error("an outcome cannot be sent and is dropped", task=key.task, why=why)
+        case OutcomeRefused(key, why):
+            log.error("an outcome is refused and is dropped", task=key.task, why=why)
         case SpoolRefused(key, why):
             log.warning("an outcome is kept in memory only", task=key.task, why=why)
         case StoreFailed(key, why):

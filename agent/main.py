@@ -22,7 +22,7 @@ from agent.runtime.protocol import Runtime
 from agent.runtime.simulated import SimulatedRuntime
 from agent.settings import AgentSettings, DriverName
 from agent.spool import Spool, ThreadedSpool
-from common import logs
+from common import logs, subjects
 from common.bus import Bus, BusSettings
 from common.lifecycle import Jobs, Stop, run
 
@@ -96,6 +96,7 @@ def bus_settings(settings: AgentSettings) -> BusSettings:
         token_file=settings.nats_token_file,
         creds=settings.nats_creds,
         ca=settings.nats_ca,
+        inbox=subjects.inboxes_of(settings.node_name),
     )
 
 

@@ -20,6 +20,7 @@ from agent.notices import (
     MessageRejected,
     Notice,
     OutcomeCut,
+    OutcomeRefused,
     OutcomeSetAside,
     OutcomeUnreadable,
     SpoolRefused,
@@ -75,7 +76,7 @@ class Metrics:
         )
         self.unfit = Counter(
             "ips_agent_unfit_results",
-            "Outcomes that are too large for a message, or files that are none.",
+            "Outcomes that are too large for a message or refused, or files that are none.",
             ("result",),
             registry=registry,
         )
@@ -145,6 +146,8 @@ class MetricsObserver:
                 self._metrics.unfit.labels("cut").inc()
             case OutcomeSetAside():
                 self._metrics.unfit.labels("dropped").inc()
+            case OutcomeRefused():
+                self._metrics.unfit.labels("refused").inc()
             case OutcomeUnreadable():
                 self._metrics.unfit.labels("unreadable").inc()
             case DiskMeasured(disk):

@@ -70,6 +70,14 @@ class OutcomeSetAside:
 
 
 @dataclass(frozen=True, slots=True)
+class OutcomeRefused:
+    """A coordinator refuses an outcome for good, and it is dropped."""
+
+    key: AttemptKey
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class OutcomeUnreadable:
     """A file of the spool is no outcome; it is set aside. ``file``: its name."""
 
@@ -79,7 +87,7 @@ class OutcomeUnreadable:
 
 @dataclass(frozen=True, slots=True)
 class AlreadyDecided:
-    """The store has an outcome of this attempt already; ours is dropped."""
+    """The attempt, its node or its task is decided already; ours is dropped."""
 
     key: AttemptKey
 
@@ -120,6 +128,7 @@ Notice = (
     | StoreFailed
     | OutcomeCut
     | OutcomeSetAside
+    | OutcomeRefused
     | OutcomeUnreadable
     | AlreadyDecided
     | RuntimeConnected

@@ -1,7 +1,8 @@
 """Delivers outcomes: to the disk first, then to the store, until each is stored.
 
 Two jobs, so that what comes while the store is away is safe on disk at once. One sender keeps the
-order. An outcome whose attempt the store has decided already is dropped: the first one counts.
+order. An outcome whose attempt is decided already is dropped, for the first one counts; and so is
+one that is refused for good.
 """
 
 from __future__ import annotations
@@ -13,24 +14,29 @@ from typing import Protocol
 import msgspec
 from msgspec.structs import replace
 
-from agent.bus import OutcomeStore
 from agent.events import OutcomeSettled
 from agent.notices import (
     AlreadyDecided,
     Notice,
     OutcomeCut,
+    OutcomeRefused,
     OutcomeSetAside,
     OutcomeUnreadable,
     SpoolRefused,
     SpoolUnreadable,
     StoreFailed,
 )
-from common import subjects
 from common.backoff import Backoff
-from common.bus import BusError, Conflict
-from common.messages import ImageOutcome, Outcome
-from common.reasons import Reason
-from common.subjects import MAX_MESSAGE_BYTES, AttemptKey
+from common.bus import BusError
+from common.messages import (
+    MOST_OUTCOME_BYTES,
+    ImageOutcome,
+    Outcome,
+    OutcomeAnswer,
+    OutcomeResult,
+)
+from common.reasons import Reason, clip
+from common.subjects import AttemptKey
 
 LONGEST_PAUSE = 10.0
 """Seconds, at most, between two tries to store an outcome."""
@@ -39,16 +45,16 @@ SHORT_MESSAGE = 80
 
 
 def fitting(outcome: Outcome) -> tuple[bytes, bool]:
-    """An outcome as a message of the bus can hold it, and whether it was cut for that.
+    """An outcome as a request can hold it, and whether it was cut for that.
 
     What is cut are words, at last sizes and digests too: every image keeps its state and reason.
     """
     payload = msgspec.json.encode(outcome)
-    if len(payload) <= MAX_MESSAGE_BYTES:
+    if len(payload) <= MOST_OUTCOME_BYTES:
         return payload, False
     for cut in (_with_short_messages, _without_messages, _with_states_alone):
         payload = msgspec.json.encode(cut(outcome))
-        if len(payload) <= MAX_MESSAGE_BYTES:
+        if len(payload) <= MOST_OUTCOME_BYTES:
             return payload, True
     # No assignment that came in a message names so much; a retry finds what is there.
     lost = Outcome(seconds=outcome.seconds, instance=outcome.instance, reason=Reason.UNKNOWN)
@@ -81,6 +87,19 @@ def _with_states_alone(outcome: Outcome) -> Outcome:
         for image in outcome.images
     ]
     return replace(outcome, images=images)
+
+
+class OutcomeStore(Protocol):
+    """Keeps one outcome for each attempt; the first one that is written stays."""
+
+    async def wait_connected(self) -> None:
+        """Return as soon as there is a connection."""
+
+    async def store(self, key: AttemptKey, outcome: bytes) -> OutcomeAnswer:
+        """Have an encoded outcome stored: the answer, unless it is to be asked for again.
+
+        Raises BusError where it is, and ValueError for one that is too large for a message.
+        """
 
 
 class OutcomeSpool(Protocol):
@@ -208,16 +227,20 @@ class Outbox:
         while (payload := self._payloads.get(key)) is not None:
             try:
                 await self._store.wait_connected()
-                await self._store.store(subjects.result(*key), payload, expect_last=0)
-            except Conflict:
-                self._notify(AlreadyDecided(key))
-                break
+                answer = await self._store.store(key, payload)
             except BusError as error:
                 self._notify(StoreFailed(key, str(error)))
             except ValueError as error:  # too large for the bus, which no time can change
                 self._notify(OutcomeSetAside(key, str(error)))
                 break
             else:
+                self._note(key, answer)
                 break
             await asyncio.sleep(self._backoff.next())
         self._backoff.reset()
+
+    def _note(self, key: AttemptKey, answer: OutcomeAnswer) -> None:
+        if answer.result is OutcomeResult.DECIDED:
+            self._notify(AlreadyDecided(key))
+        elif answer.result is OutcomeResult.REFUSED:
+            self._notify(OutcomeRefused(key, clip(answer.message)))

@@ -16,8 +16,11 @@ from typing import Final
 
 import msgspec
 
+from agent.outbox import LONGEST_PAUSE
+from agent.outcome_requests import OutcomeRequests
 from common import subjects
-from common.bus import Bus, Conflict, Received
+from common.backoff import Backoff
+from common.bus import Bus, BusError, Received
 from common.messages import (
     Assign,
     AttemptProgress,
@@ -34,6 +37,7 @@ from common.messages import (
     Reply,
 )
 from common.reasons import Reason
+from common.subjects import AgentAddress, AttemptKey
 
 HEARTBEAT_SECONDS: Final = 30.0
 TICK_SECONDS: Final = 0.25
@@ -162,15 +166,23 @@ class Crowd:
             seconds=max(map(lasts, pulls.values())),
             instance=work.node.instance,
         )
-        subject = subjects.result(work.assign.task, work.node.name, work.assign.attempt)
-        storing = asyncio.create_task(self._store(subject, _encode(outcome)))
+        key = AttemptKey(work.assign.task, work.node.name, work.assign.attempt)
+        address = AgentAddress(work.node.name, work.node.instance)
+        storing = asyncio.create_task(self._store(address, key, _encode(outcome)))
         self._storing.add(storing)
         storing.add_done_callback(self._storing.discard)
         self._greet(work.node)
 
-    async def _store(self, subject: str, outcome: bytes) -> None:
-        with suppress(Conflict):  # decided before, when it was assigned a second time
-            await self._bus.store(subject, outcome, expect_last=0)
+    async def _store(self, address: AgentAddress, key: AttemptKey, outcome: bytes) -> None:
+        requests, backoff = OutcomeRequests(self._bus, address), Backoff(LONGEST_PAUSE)
+        try:
+            while True:
+                with suppress(BusError):
+                    await requests.store(key, outcome)
+                    return
+                await asyncio.sleep(backoff.next())
+        finally:
+            requests.close()
 
     # ── what nodes are told ──
 

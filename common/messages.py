@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from common.reasons import Reason
-from common.subjects import ATTEMPTS, TASK_ID
+from common.subjects import ATTEMPTS, MAX_MESSAGE_BYTES, TASK_ID
 from common.text import Code, MessageText, Params, Text, text_of
 
 NOT_DECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -30,6 +30,8 @@ MOST_HOLDS = 1000
 """Attempts that one agent holds: its heartbeat, which names them all, fits into a message."""
 MOST_PULLS = 100
 """Pulls that one agent has under way."""
+MOST_OUTCOME_BYTES: Final = MAX_MESSAGE_BYTES - 1024
+"""An encoded outcome has room in a request."""
 MOST_LABELS = 100
 """Labels that an agent can give its node."""
 
@@ -190,7 +192,7 @@ class ImageOutcome(Message, frozen=True, kw_only=True):
 class Outcome(Message, frozen=True, kw_only=True):
     """How one attempt on one node ended.
 
-    Subject: ``subjects.result(task, node, attempt)``, which alone names these three. ``reason``
+    Stored under ``subjects.result(task, node, attempt)``, which alone names these three. ``reason``
     is set where the fault is the node's rather than an image's (AgentLost, RuntimeUnavailable…).
     """
 
@@ -210,6 +212,17 @@ class Outcome(Message, frozen=True, kw_only=True):
     def text(self) -> Text | None:
         """The message with its code and parameters, where there is one."""
         return text_of(self.message, self.message_code, self.message_params)
+
+
+class OutcomeRequest(Message, frozen=True, kw_only=True):
+    """Store this; answered by an ``OutcomeAnswer``. Repeating it is harmless.
+
+    Subject: ``subjects.outcome(node, instance)``; the node's name is there alone.
+    """
+
+    task: TaskId
+    attempt: AttemptNumber
+    outcome: Outcome
 
 
 # ── coordinator → agent ──────────────────────────────────────────────────────────────────────
@@ -265,3 +278,27 @@ class Reply(Message, frozen=True, kw_only=True):
     """Why not, in words for a log."""
     epoch: Epoch = 0
     """The highest epoch that the agent knows, so that a deposed leader learns of it."""
+
+
+# ── coordinator → agent, who asked ───────────────────────────────────────────────────────────
+
+
+class OutcomeResult(StrEnum):
+    """What became of an outcome."""
+
+    STORED = "stored"
+    DECIDED = "decided"
+    """Another one was first, or the node or the task is over."""
+    REFUSED = "refused"
+
+
+class OutcomeAnswer(Message, frozen=True, kw_only=True):
+    """A coordinator's answer to an ``OutcomeRequest``."""
+
+    result: OutcomeResult
+    again: bool = False
+    """Of a refusal: what is in the way may pass, so that the agent is to ask again."""
+    message: MessageText = ""
+    """Of a refusal: why."""
+    message_code: Code = ""
+    message_params: Params = {}

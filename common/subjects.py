@@ -30,6 +30,7 @@ _ATTEMPT = re.compile(r"[1-9][0-9]{0,8}")
 _HEAD = re.escape(PREFIX)
 _AGENT_SUBJECT = re.compile(rf"{_HEAD}\.([a-z]+)\.([^.]+)\.({_INSTANCE.pattern})")
 _RESULT_SUBJECT = re.compile(rf"{_HEAD}\.result\.({TASK_ID})\.([^.]+)\.({_ATTEMPT.pattern})")
+_AGENT_INBOX = re.compile(rf"_INBOX\.agent\.([^.]+)\.({_INSTANCE.pattern})\.[0-9]{{1,19}}")
 _EVENT_SUBJECT = re.compile(rf"{_HEAD}\.event\.({_EVENT_TYPE.pattern})\.({TASK_ID})")
 
 
@@ -95,6 +96,9 @@ REPORT = f"{PREFIX}.report"
 """A starting leader's broadcast to all agents (``messages.Report``)."""
 ALL_HEARTBEATS = f"{PREFIX}.heartbeat.*.*"
 ALL_PROGRESS = f"{PREFIX}.progress.*.*"
+ALL_OUTCOMES = f"{PREFIX}.outcome.*.*"
+COORDINATORS = "ips-coordinators"
+"""The queue group of all coordinators: one of them gets each outcome."""
 
 
 def command(node: str, instance: str) -> str:
@@ -125,6 +129,38 @@ def progress(node: str, instance: str) -> str:
 def parse_progress(subject: str) -> AgentAddress | None:
     """The agent that a progress report's subject names; None for anything else."""
     return _parse_agent_subject("progress", subject)
+
+
+def outcome(node: str, instance: str) -> str:
+    """Where one agent instance asks for an outcome to be stored (``messages.OutcomeRequest``)."""
+    return _agent_subject("outcome", node, instance)
+
+
+def parse_outcome(subject: str) -> AgentAddress | None:
+    """The agent that asks; None for anything else."""
+    return _parse_agent_subject("outcome", subject)
+
+
+def inboxes_of(node: str) -> str:
+    """What every inbox of a node's agents begins with: a permission can name the node by its place.
+
+    Under ``_INBOX``, so that who was allowed that may go on.
+    """
+    return f"_INBOX.agent.{_encode_node(node)}"
+
+
+def agent_inbox(node: str, instance: str) -> str:
+    """Where the answers to one agent instance come, each on a subject ``<inbox>.<number>``."""
+    if not _INSTANCE.fullmatch(instance):
+        raise ValueError(f"not an instance: {instance!r}")
+    return f"{inboxes_of(node)}.{instance}"
+
+
+def parse_agent_inbox(reply: str) -> AgentAddress | None:
+    """The agent that an answer would go to; None where it would go anywhere else."""
+    found = _AGENT_INBOX.fullmatch(reply)
+    node = _decode_node(found[1]) if found else None
+    return AgentAddress(node, found[2]) if found and node else None
 
 
 # ── JetStream ────────────────────────────────────────────────────────────────────────────────

@@ -69,6 +69,26 @@ NODE_NOT_SHOWN = Template(
 TASK_NOT_SHOWN = Template(
     "task.notShown", "Not all of this task can be shown, because of a fault; the log tells more."
 )
+OUTCOME_NOT_UNDERSTOOD = Template(
+    "outcome.notUnderstood", "The request to store an outcome cannot be understood: {why}."
+)
+OUTCOME_TOO_LARGE = Template(
+    "outcome.tooLarge", "The outcome has {size:,} bytes; at most {limit:,} can be stored."
+)
+OUTCOME_NO_VERDICT = Template(
+    "outcome.noVerdict", "Only the leader takes a node out of a task, or decides for its agent."
+)
+OUTCOME_TOO_EARLY = Template("outcome.tooEarly", "The task has not started.")
+OUTCOME_NOT_ITS_NODE = Template("outcome.notItsNode", "Node {node} is not one of the task's.")
+OUTCOME_NOT_DUE = Template(
+    "outcome.notDue", "Attempt {attempt} has no outcome before that of attempt {due} is stored."
+)
+OUTCOME_TASK_LOADING = Template(
+    "outcome.taskLoading", "The task is being loaded by this coordinator."
+)
+OUTCOME_TOO_MANY = Template(
+    "outcome.tooMany", "Too many outcomes are being stored for one node, or for all, at once."
+)
 OUTCOME_INCOMPLETE = Template("outcome.incomplete", "The outcome does not name every image.")
 
 # ── tasks: why one waits, or ended as it did ─────────────────────────────────────────────────

@@ -238,6 +238,10 @@ class Store:
         """Decide an attempt. Raises Conflict where somebody has decided it already."""
         await self._bus.store(subjects.result(*key), _encode(outcome), expect_last=0)
 
+    async def is_decided(self, key: AttemptKey) -> bool:
+        """Whether an attempt has an outcome, as the leader of the stream knows it now."""
+        return await self._bus.last(subjects.RESULTS, subjects.result(*key)) is not None
+
     async def outcomes_end(self) -> int:
         """The sequence of the newest outcome of all."""
         return (await self._bus.stream_state(subjects.RESULTS)).last_seq

@@ -5,6 +5,7 @@ is ever kept to be sent after a reconnection, and no method waits without a limi
 """
 
 from common.bus.bus import Bus
+from common.bus.calls import OwnInbox
 from common.bus.connection import Handler, OnState, Received, Subscription
 from common.bus.errors import (
     BusError,
@@ -37,6 +38,7 @@ __all__ = [
     "NoResponders",
     "NotConnected",
     "OnState",
+    "OwnInbox",
     "Received",
     "Record",
     "RecordStore",

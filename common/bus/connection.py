@@ -13,8 +13,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from common.backoff import Backoff
-from common.bus.calls import CallResult, OnAnswer, PendingCalls
-from common.bus.errors import BusError, BusRefused, NotConnected, TimedOut
+from common.bus.calls import OnAnswer, OwnInbox, PendingCalls, answer_to
+from common.bus.errors import BusRefused, NotConnected, TimedOut
 from common.bus.session import Delivery, check_subject
 from common.bus.settings import parse_server
 from common.bus.transport import Transport
@@ -94,8 +94,9 @@ class Connection(ABC, Generic[_Session]):
         self._state_text = "not connected yet"
         self._said: tuple[str, float] = ("", 0.0)
         name = secrets.token_hex(11) if source is None else f"{source.getrandbits(88):022x}"
-        self._calls = PendingCalls(f"_INBOX.{name}")
+        self._calls = PendingCalls(f"{settings.inbox}.{name}")
         self._numbers = itertools.count(1)
+        self._inboxes = {next(self._numbers): self._calls}
         self._subscriptions: dict[int, Subscription] = {}
         self._shuffle = random.shuffle if source is None else source.shuffle
         self._backoff = Backoff(settings.backoff_ceiling, source)
@@ -197,7 +198,8 @@ class Connection(ABC, Generic[_Session]):
 
     def _take(self, session: _Session) -> None:
         """Make a fresh session the current one; every subscription is on it before any message."""
-        session.listen(next(self._numbers), f"{self._calls.inbox}.*", self._calls.receive)
+        for number, calls in self._inboxes.items():
+            session.listen(number, f"{calls.inbox}.*", calls.receive)
         for number, subscription in self._subscriptions.items():
             self._listen(session, number, subscription)
         self._session = session
@@ -208,7 +210,8 @@ class Connection(ABC, Generic[_Session]):
     def _lost(self, ended: asyncio.Future[str]) -> None:
         self._up.clear()
         self._tell(connected=False, text=f"the connection to NATS is lost: {ended.result()}")
-        self._calls.fail_all(NotConnected(self._state_text))
+        for calls in self._inboxes.values():
+            calls.fail_all(NotConnected(self._state_text))
 
     def _tell(self, *, connected: bool, text: str) -> None:
         self._state_text = text
@@ -306,9 +309,9 @@ class Connection(ABC, Generic[_Session]):
         Raises NoResponders (nobody listens; at once), TimedOut, or NotConnected (not sent, or the
         connection ended while waiting).
         """
-        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self.ask(subject, payload, within, partial(_settle, answer), headers)
-        return await answer
+        return await answer_to(
+            partial(self._send_call, self._calls), subject, payload, within, headers
+        )
 
     def ask(
         self,
@@ -322,7 +325,23 @@ class Connection(ABC, Generic[_Session]):
 
         Raises NotConnected when it cannot be sent (the callback is then not called).
         """
-        self._send_call(subject, payload, within, on_answer, headers)
+        self._send_call(self._calls, subject, payload, within, on_answer, headers)
+
+    def open_inbox(self, inbox: str) -> OwnInbox:
+        """Have answers to calls come to ``<inbox>.<n>``, until it is closed.
+
+        For programs that speak for several, each with an inbox that only it may hear.
+        """
+        check_subject(inbox)
+        calls, number = PendingCalls(inbox), next(self._numbers)
+        self._inboxes[number] = calls
+        if self._session is not None and self.connected:
+            self._session.listen(number, f"{inbox}.*", calls.receive)
+        return OwnInbox(partial(self._send_call, calls), partial(self._close_inbox, number))
+
+    def _close_inbox(self, number: int) -> None:
+        if self._inboxes.pop(number, None) is not None and self._session is not None:
+            self._session.forget(number)
 
     async def ping(self, within: float) -> float:
         """Hear oneself through the server: the seconds of the round trip.
@@ -331,13 +350,12 @@ class Connection(ABC, Generic[_Session]):
         (decisions: silence counts only while the leader is heard).
         """
         since = _now()
-        heard: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._send_call(None, b"", within, partial(_settle, heard), None)
-        await heard
+        await answer_to(partial(self._send_call, self._calls), None, b"", within)
         return _now() - since
 
     def _send_call(
         self,
+        calls: PendingCalls,
         subject: str | None,
         payload: bytes,
         within: float,
@@ -346,23 +364,14 @@ class Connection(ABC, Generic[_Session]):
     ) -> None:
         """Send to a subject, or to the very address that the answer is expected at (None)."""
         session = self.session
-        reply = self._calls.expect(within, on_answer)
+        reply = calls.expect(within, on_answer)
         try:
             session.send_message(subject or reply, payload, reply, headers)
         except BaseException:
-            self._calls.drop(reply)
+            calls.drop(reply)
             raise
 
 
 def _now() -> float:
     """Seconds by the clock of the running loop, which may be a virtual one."""
     return asyncio.get_running_loop().time()
-
-
-def _settle(future: asyncio.Future[bytes], answer: CallResult) -> None:
-    if future.done():  # whoever called was cancelled
-        return
-    if isinstance(answer, BusError):
-        future.set_exception(answer)
-    else:
-        future.set_result(answer)

@@ -44,6 +44,8 @@ class BusSettings:
     token_file: Path | None = None
     creds: Path | None = None
     ca: Path | None = None
+    inbox: str = "_INBOX"
+    """What the subject begins with to which answers come; what follows is drawn at random."""
     backoff_ceiling: float = 2.0
     """Longest wait in seconds before the next try to connect; each wait is drawn from zero up."""
 

@@ -1,4 +1,4 @@
-"""What agents say reaches this replica: heartbeats, progress, and whether it can hear at all."""
+"""What agents say reaches this replica, and whether it can hear at all."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ PING_ANSWER_SECONDS = 2.0
 class Subscriber(Protocol):
     """What is needed of the bus to hear agents."""
 
-    async def subscribe(self, subject: str, handler: Handler) -> Subscription:
-        """Have each message on a subject handled."""
+    async def subscribe(self, subject: str, handler: Handler, queue: str = "") -> Subscription:
+        """Have each message on a subject handled, by one of all who name the same queue."""
 
 
 class Reception:
@@ -45,6 +45,14 @@ class Reception:
         ):
             subscription = await self._bus.subscribe(subject, self._guarded(kind, handle))
             subscriptions.callback(subscription.close)
+
+    async def serve(self, on_outcome: Handler, subscriptions: ExitStack) -> None:
+        """Be one of those who store outcomes, until ``subscriptions`` is closed."""
+        handle = self._guarded("outcome", on_outcome)
+        subscription = await self._bus.subscribe(
+            subjects.ALL_OUTCOMES, handle, subjects.COORDINATORS
+        )
+        subscriptions.callback(subscription.close)
 
     def _guarded(self, kind: str, handle: Handler) -> Handler:
         def guarded(received: Received) -> None:

@@ -22,9 +22,11 @@ from coordinator.engine.dispatcher import Commands
 from coordinator.engine.finished_folds import FinishedFolds
 from coordinator.engine.intake import Intake
 from coordinator.engine.live import LiveChanges
+from coordinator.engine.lookups import Lookups
 from coordinator.engine.loop import Loop, Observer
 from coordinator.engine.node_records import NodeRecords
 from coordinator.engine.nodes import NodeTable
+from coordinator.engine.outcome_requests import OutcomeRequests
 from coordinator.engine.persistence import Persistently
 from coordinator.engine.progress_board import ProgressBoard
 from coordinator.engine.publisher import EventStream
@@ -116,9 +118,23 @@ class Replica:
             spawn=self.spawn,
             failed=self.health.failed,
         )
+        self.lookups = Lookups(self.store, self.tasks, self.spawn)
+        self.outcome_requests = OutcomeRequests(
+            bus=context.bus,
+            store=self.store,
+            tasks=self.tasks,
+            core=self.core,
+            lookups=self.lookups,
+            spawn=self.spawn,
+            failed=self.health.failed,
+            on_poison=context.on_poison,
+            faults=context.faults,
+        )
         self._intake = Intake(self.store, self.tasks, self.spawn)
         self.board.listen(lambda task, node: context.live.task_changed(task, [node]))
-        self.loop.observe(self.board.observe, self._show_changes, *observers)
+        self.loop.observe(
+            self.board.observe, self._show_changes, self.outcome_requests.observe, *observers
+        )
 
     def _show_changes(self, _event: Event, decision: Decision) -> None:
         for change in decision.changes:
@@ -159,5 +175,6 @@ class Replica:
             with ExitStack() as subscriptions:
                 reception = Reception(self._context.bus, self._context.on_poison)
                 await reception.open(self.nodes.on_heartbeat, self.board.on_progress, subscriptions)
+                await reception.serve(self.outcome_requests.on_request, subscriptions)
                 self.loaded.set()
                 await asyncio.Future()

@@ -14,12 +14,13 @@ from agent.credentials import Keyring
 from agent.runtime.simulated import SimulatedRuntime
 from agent.settings import AgentSettings
 from common import subjects
-from common.bus import Received, StoreUnavailable, Subscription
-from common.messages import Assign, AssignedImage, Report
+from common.bus import OwnInbox, Received, Subscription, TimedOut
+from common.bus.calls import OnAnswer
+from common.messages import Assign, AssignedImage, OutcomeAnswer, OutcomeResult, Report
 from sandbox.virtual.time import in_virtual_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 pytestmark = pytest.mark.pure
 
@@ -30,7 +31,7 @@ REFUSALS = 5
 
 
 class TracingBus:
-    """Remembers what is sent and when; its store refuses five times for each outcome."""
+    """Remembers what is sent and when; nobody stores an outcome before its sixth try."""
 
     def __init__(self) -> None:
         self.trace: list[tuple[float, str, bytes]] = []
@@ -49,14 +50,28 @@ class TracingBus:
     async def wait_connected(self) -> None:
         """It always is."""
 
-    async def store(self, subject: str, payload: bytes, *, expect_last: int | None) -> int:
+    def open_inbox(self, inbox: str) -> OwnInbox:
+        """Answer requests to store outcomes."""
+        assert inbox.startswith("_INBOX.agent.n.")
+        return OwnInbox(self._take_outcome, lambda: None)
+
+    def _take_outcome(
+        self,
+        subject: str | None,
+        payload: bytes,
+        within: float,
+        on_answer: OnAnswer,
+        headers: Mapping[str, str] | None,
+    ) -> None:
         """Take an outcome at the last of its tries."""
-        assert expect_last == 0
+        assert subject is not None
+        assert not headers
         self._tries += 1
         if self._tries % (REFUSALS + 1):
-            raise StoreUnavailable("no leader")
-        self.publish(subject, payload)
-        return 1
+            on_answer(TimedOut(f"no answer within {within:g} s"))
+        else:
+            self.publish(subject, payload)
+            on_answer(msgspec.json.encode(OutcomeAnswer(result=OutcomeResult.STORED)))
 
     def deliver(self, subject: str, command: Assign | Report) -> None:
         """Bring a command."""
@@ -96,7 +111,7 @@ def test_same_seed() -> None:
     first, second = trace_of(1), trace_of(1)
     assert first == second
     kinds = {subject.split(".")[2] for _, subject, _ in first if "." in subject}
-    assert kinds == {"heartbeat", "progress", "result"}
+    assert kinds == {"heartbeat", "progress", "outcome"}
 
 
 def test_another_seed() -> None:

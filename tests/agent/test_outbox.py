@@ -15,59 +15,63 @@ from agent.metrics import Metrics, MetricsObserver
 from agent.notices import (
     AlreadyDecided,
     Notice,
+    OutcomeRefused,
     SpoolRefused,
     SpoolUnreadable,
     StoreFailed,
 )
 from agent.outbox import LONGEST_PAUSE, Outbox, OutcomeSpool
 from agent.spool import Spool, ThreadedSpool
-from common import subjects
 from common.backoff import Backoff
-from common.bus import BusError, Conflict, NotConnected, StoreRefused, StoreUnavailable
-from common.messages import Outcome
+from common.bus import BusError, NoResponders, NotConnected, StoreUnavailable, TimedOut
+from common.messages import Outcome, OutcomeAnswer, OutcomeResult
 from common.subjects import AttemptKey
 from sandbox.virtual.time import in_virtual_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine
     from pathlib import Path
 
 NODE = "node-1"
 KEYS = [AttemptKey(f"task-20260116-151234-0000000{n}", NODE, 1) for n in range(3)]
 OUTCOME = Outcome(seconds=1.0)
+STORED = OutcomeAnswer(result=OutcomeResult.STORED)
+DECIDED = OutcomeAnswer(result=OutcomeResult.DECIDED)
+REFUSED = OutcomeAnswer(result=OutcomeResult.REFUSED, message="Node n is not one of the task's.")
 
 
 class ScriptedStore:
-    """Refuses as the test has written down, then takes everything."""
+    """Answers as the test has written down, then takes everything."""
 
-    def __init__(self, *refusals: BusError) -> None:
-        self._refusals = list(refusals)
-        self.stored: list[str] = []
+    def __init__(self, *answers: BusError | OutcomeAnswer) -> None:
+        self._answers = list(answers)
+        self.stored: list[AttemptKey] = []
         self.tries = 0
         self.connected = asyncio.Event()
         self.connected.set()
 
     def heal(self) -> None:
         """Refuse nothing from now on."""
-        self._refusals.clear()
+        self._answers.clear()
 
     def fail_once(self) -> None:
         """Refuse the next one."""
-        self._refusals.append(StoreUnavailable("no leader"))
+        self._answers.append(StoreUnavailable("no leader"))
 
     async def wait_connected(self) -> None:
         """Wait for the test to connect."""
         await self.connected.wait()
 
-    async def store(self, subject: str, payload: bytes, *, expect_last: int | None) -> int:
-        """Take a record, or refuse it."""
-        assert expect_last == 0
-        assert msgspec.json.decode(payload, type=Outcome) == OUTCOME
+    async def store(self, key: AttemptKey, outcome: bytes) -> OutcomeAnswer:
+        """Take an outcome, or answer otherwise."""
+        assert msgspec.json.decode(outcome, type=Outcome) == OUTCOME
         self.tries += 1
-        if self._refusals:
-            raise self._refusals.pop(0)
-        self.stored.append(subject)
-        return len(self.stored)
+        answer = self._answers.pop(0) if self._answers else STORED
+        if isinstance(answer, BusError):
+            raise answer
+        if answer is STORED:
+            self.stored.append(key)
+        return answer
 
 
 class MemorySpool:
@@ -147,36 +151,40 @@ async def deliver_all(bench: Bench) -> None:
     await bench.outbox.emptied()
 
 
-def in_order(keys: Sequence[AttemptKey]) -> list[str]:
-    """The subjects of these outcomes."""
-    return [subjects.result(*key) for key in keys]
-
-
 def test_in_order() -> None:
     """Outcomes are stored in the order in which they came."""
     bench = Bench(ScriptedStore())
     bench.run(deliver_all)
-    assert bench.store.stored == in_order(KEYS)
+    assert bench.store.stored == KEYS
     assert bench.settled == KEYS
 
 
-@pytest.mark.parametrize(
-    "refusal", [NotConnected("away"), StoreUnavailable("no leader"), StoreRefused("disk full")]
-)
+@pytest.mark.parametrize("refusal", [NotConnected("away"), NoResponders("nobody"), TimedOut("5 s")])
 def test_until_stored(refusal: BusError) -> None:
     """A store that refuses is asked for as long as it takes, and nothing overtakes."""
     bench = Bench(ScriptedStore(*[refusal] * 50))
     bench.run(deliver_all)
-    assert bench.store.stored == in_order(KEYS)
+    assert bench.store.stored == KEYS
     assert bench.settled == KEYS
 
 
 def test_already_decided() -> None:
     """An attempt that is decided already is settled, and its outcome dropped."""
-    bench = Bench(ScriptedStore(Conflict("wrong last sequence")))
+    bench = Bench(ScriptedStore(DECIDED))
     bench.run(deliver_all)
-    assert bench.store.stored == in_order(KEYS[1:])
+    assert bench.store.stored == KEYS[1:]
     assert bench.settled == KEYS
+
+
+def test_refused() -> None:
+    """An outcome that is refused for good is dropped, noticed and counted; the next one is sent."""
+    spool = MemorySpool()
+    bench = Bench(ScriptedStore(REFUSED), spool)
+    bench.run(deliver_all)
+    assert bench.store.stored == KEYS[1:]
+    assert bench.settled == KEYS
+    assert bench.notices == [OutcomeRefused(KEYS[0], REFUSED.message)]
+    assert bench.registry.get_sample_value("ips_agent_unfit_results_total", {"result": "refused"})
 
 
 def test_discarded() -> None:
@@ -192,7 +200,7 @@ def test_discarded() -> None:
 
     bench = Bench(ScriptedStore(*[StoreUnavailable("no leader")] * 50))
     bench.run(script)
-    assert bench.store.stored == in_order(KEYS[1:])
+    assert bench.store.stored == KEYS[1:]
     assert bench.settled == KEYS[1:]
 
 
@@ -247,7 +255,7 @@ def test_recover(tmp_path: Path) -> None:
         bench = Bench(ScriptedStore(), spool)
         assert bench.outbox.recover() == KEYS[:2]
         bench.run(script)
-    assert bench.store.stored == in_order(KEYS)
+    assert bench.store.stored == KEYS
 
 
 def test_disk_refuses(tmp_path: Path) -> None:
@@ -256,7 +264,7 @@ def test_disk_refuses(tmp_path: Path) -> None:
         (tmp_path / f"{KEYS[0].task}.1.json").mkdir()
         bench = Bench(ScriptedStore(), spool)
         bench.run(deliver_all)
-    assert bench.store.stored == in_order(KEYS)
+    assert bench.store.stored == KEYS
     assert bench.registry.get_sample_value("ips_agent_spool_failures_total")
 
 
@@ -292,7 +300,7 @@ def test_spooled_before_it_is_stored() -> None:
 
 def test_notices_of_the_store() -> None:
     """Each try that fails is noticed, and that another has decided."""
-    store = ScriptedStore(StoreUnavailable("no leader"), NotConnected("away"), Conflict("decided"))
+    store = ScriptedStore(StoreUnavailable("no leader"), NotConnected("away"), DECIDED)
     bench = Bench(store)
     bench.run(deliver_all)
     assert bench.notices == [

@@ -13,14 +13,15 @@ from agent.events import CommandReceived
 from agent.runtime.protocol import RuntimeAway
 from agent.runtime.simulated import SimulatedRuntime
 from agent.settings import AgentSettings
-from common.bus import Subscription
+from common.bus import OwnInbox, Subscription
 from common.messages import Assign, AssignedImage
 from sandbox.virtual.time import in_virtual_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from common.bus import Received
+    from common.bus.calls import OnAnswer
 
 pytestmark = pytest.mark.pure
 
@@ -41,9 +42,20 @@ class SilentBus:
     async def wait_connected(self) -> None:
         """It always is."""
 
-    async def store(self, subject: str, payload: bytes, *, expect_last: int | None) -> int:
-        """Take it."""
-        raise NotImplementedError
+    def open_inbox(self, inbox: str) -> OwnInbox:
+        """No call is made here."""
+        assert inbox.startswith("_INBOX.agent.")
+        return OwnInbox(self._call, lambda: None)
+
+    def _call(
+        self,
+        subject: str | None,
+        payload: bytes,
+        within: float,
+        on_answer: OnAnswer,
+        headers: Mapping[str, str] | None,
+    ) -> None:
+        raise NotImplementedError(subject, payload, within, on_answer, headers)
 
 
 class LitteredRuntime(SimulatedRuntime):

@@ -32,6 +32,7 @@ AGENT_PAIRS: list[tuple[Build, Parse]] = [
     (subjects.command, subjects.parse_command),
     (subjects.heartbeat, subjects.parse_heartbeat),
     (subjects.progress, subjects.parse_progress),
+    (subjects.outcome, subjects.parse_outcome),
 ]
 
 
@@ -51,6 +52,17 @@ def test_agent_round_trip(node: str, instance: str) -> None:
         assert parse(subject) == AgentAddress(node, instance)
         others = [other for _, other in AGENT_PAIRS if other is not parse]
         assert all(other(subject) is None for other in others)
+
+
+@given(NODES, INSTANCES, st.integers(1, 10**19 - 1))
+@example("a" * 253, INSTANCE, 1)
+@example("node-1.zone.example", INSTANCE, 1)
+def test_agent_inbox_round_trip(node: str, instance: str, number: int) -> None:
+    """An answer's subject names its agent, and what a permission for the node's own covers."""
+    reply = f"{subjects.agent_inbox(node, instance)}.{number}"
+    assert is_one_subject(reply)
+    assert subjects.parse_agent_inbox(reply) == AgentAddress(node, instance)
+    assert covers(f"{subjects.inboxes_of(node)}.>", reply)
 
 
 @given(TASKS, NODES, st.integers(1, 999_999_999))
@@ -106,6 +118,8 @@ def test_any_subject(subject: str) -> None:
     for build, parse in AGENT_PAIRS:
         agent = parse(subject)
         assert agent is None or build(*agent) == subject
+    asking = subjects.parse_agent_inbox(subject)
+    assert asking is None or subject.startswith(f"{subjects.agent_inbox(*asking)}.")
     attempt = subjects.parse_result(subject)
     assert attempt is None or subjects.result(*attempt) == subject
     event = subjects.parse_event(subject)
@@ -151,8 +165,9 @@ def test_no_attempt(attempt: int) -> None:
 @pytest.mark.parametrize("instance", ["", "0123", INSTANCE.upper(), INSTANCE + "0", "*"])
 def test_no_instance(instance: str) -> None:
     """An instance is 16 hex digits."""
-    with pytest.raises(ValueError, match="not an instance"):
-        subjects.command("a", instance)
+    for build in (subjects.command, subjects.agent_inbox):
+        with pytest.raises(ValueError, match="not an instance"):
+            build("a", instance)
 
 
 @pytest.mark.parametrize("event_type", ["", "task", "task.", "task.a.b", "Task.created", "*.*"])
@@ -177,6 +192,7 @@ def covers(pattern: str, subject: str) -> bool:
     [
         (subjects.ALL_HEARTBEATS, subjects.heartbeat("a.b", INSTANCE)),
         (subjects.ALL_PROGRESS, subjects.progress("a.b", INSTANCE)),
+        (subjects.ALL_OUTCOMES, subjects.outcome("a.b", INSTANCE)),
         (subjects.ALL_RESULTS, subjects.result(TASK, "a.b", 1)),
         (subjects.results_of(TASK), subjects.result(TASK, "a.b", 1)),
         (subjects.ALL_EVENTS, subjects.event("task.created", TASK)),

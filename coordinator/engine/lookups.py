@@ -1,0 +1,77 @@
+"""Heads that a replica has not heard of yet, or not of their newest state, read from the store.
+
+The copy of a replica that follows is behind the store by some milliseconds. Whoever asks for what
+another replica has just written must not be told that it does not exist.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, Protocol
+
+from common.bus import BusError, StoreUnavailable
+from coordinator.store import StoredHead
+
+MOST_READS: Final = 64
+"""Heads that are read at once; who asks for one more waits for its turn."""
+READ_SECONDS: Final = 5.0
+
+
+class HeadReader(Protocol):
+    """What is needed of the store."""
+
+    async def load_head(self, task: str) -> StoredHead | None:
+        """The head as the leader of its stream has it now. Raises BusError."""
+
+
+class Learner(Protocol):
+    """What is needed of the table of tasks."""
+
+    def learn(self, stored: StoredHead) -> None:
+        """Take a stored head in."""
+
+
+class Lookups:
+    """Reads heads on demand; all who ask for one task at once share one reading."""
+
+    def __init__(
+        self,
+        store: HeadReader,
+        tasks: Learner,
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
+    ) -> None:
+        self._store = store
+        self._tasks = tasks
+        self._spawn = spawn
+        self._reading: dict[str, asyncio.Future[BusError | None]] = {}
+        self._turns = asyncio.Semaphore(MOST_READS)
+
+    async def find(self, task: str) -> None:
+        """Bring the table up to date about one task. Raises BusError."""
+        reading = self._reading.get(task)
+        if reading is None:
+            reading = asyncio.get_running_loop().create_future()
+            self._reading[task] = reading
+            self._spawn(self._read(task, reading))
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                error = await asyncio.shield(reading)
+        except TimeoutError:
+            raise StoreUnavailable(f"no answer within {READ_SECONDS:g} s") from None
+        if error is not None:
+            raise error
+
+    async def _read(self, task: str, reading: asyncio.Future[BusError | None]) -> None:
+        error: BusError | None = None
+        try:
+            async with self._turns:
+                stored = await self._store.load_head(task)
+            if stored is not None:
+                self._tasks.learn(stored)
+        except BusError as why:
+            error = why
+        finally:
+            del self._reading[task]
+            if not reading.done():
+                reading.set_result(error)

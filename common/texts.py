@@ -83,9 +83,6 @@ OUTCOME_NOT_ITS_NODE = Template("outcome.notItsNode", "Node {node} is not one of
 OUTCOME_NOT_DUE = Template(
     "outcome.notDue", "Attempt {attempt} has no outcome before that of attempt {due} is stored."
 )
-OUTCOME_TASK_LOADING = Template(
-    "outcome.taskLoading", "The task is being loaded by this coordinator."
-)
 OUTCOME_TOO_MANY = Template(
     "outcome.tooMany", "Too many outcomes are being stored for one node, or for all, at once."
 )
@@ -98,6 +95,11 @@ TASK_QUEUED = Template(
 )
 TASK_STARTING = Template(
     "task.starting", "Waits for its nodes to be known and its start to be stored."
+)
+TASK_LOADING = Template("task.loading", "This coordinator is loading the nodes of the task.")
+TASKS_LOOKED_FOR = Template(
+    "task.tooManyLookedFor",
+    "Too many tasks that this coordinator does not know are being looked for at this moment.",
 )
 TASK_NO_MATCH = Template("task.noMatch", "No node matches {selection}.")
 TASK_NO_NODES = Template("task.noNodes", "There is no node.")
@@ -130,7 +132,6 @@ KUBERNETES_NOT_LISTED = Template("kubernetes.notListed", "Kubernetes has not lis
 
 COORDINATOR_STARTING = Template("coordinator.starting", "The coordinator is starting.")
 COORDINATOR_LOADING = Template("coordinator.loading", "The coordinator is loading its state.")
-COORDINATOR_STANDBY = Template("coordinator.standby", "Coordinator {holder} leads; this one waits.")
 NATS_SERVER_LOADING = Template(
     "nats.serverLoading", "The coordinator's nats-server is loading its store."
 )

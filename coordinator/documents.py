@@ -388,6 +388,17 @@ class Readiness(Document, frozen=True, kw_only=True):
     message_params: MessageParams | UnsetType = UNSET
 
 
+class Leadership(Document, frozen=True, kw_only=True):
+    """Who leads. Any coordinator answers everything; the leader alone hands out work."""
+
+    coordinator: Annotated[str, Meta(examples=["ips-coordinator-0:8080"])]
+    """The one that answers."""
+    leads: bool
+    """Whether it is the one that leads."""
+    leader: Annotated[str, Meta(examples=["ips-coordinator-1:8080"])] | UnsetType = UNSET
+    """Who leads; left out while nobody is known to."""
+
+
 def encode(document: Any) -> bytes:
     """A document as JSON in UTF-8."""
     return msgspec.json.encode(document)

@@ -1,9 +1,8 @@
 """Who leads: one key with a time to live, kept alive by whoever holds it.
 
-Decisions: one leader holds a lease. Its holder renews it every 3 s by compare-and-swap and stops
-believing in it 10 s after it last began a renewal that worked: before the store lets it end (15 s),
-whatever the store, the network or this process's own pauses did. In 31 kills of servers of a
-cluster the longest time without a renewal was 10.5 s (measured). Never trust it alone: its revision
+Decisions: one leader holds a lease. Its holder renews it every second by compare-and-swap and stops
+believing in it 4 s after it last began a renewal that worked: before the store lets it end (6 s),
+whatever the store, the network or this process's own pauses did. Never trust it alone: its revision
 is the epoch of every command, and agents refuse an older one.
 """
 
@@ -49,12 +48,12 @@ class Claim(msgspec.Struct, frozen=True):
 class LeaseTimes:
     """Seconds. ``ttl`` is whole, and longer than ``fence`` by more than one answer takes."""
 
-    ttl: int = 15
-    fence: float = 10.0
-    renew: float = 3.0
-    answer: float = 2.0
+    ttl: int = 6
+    fence: float = 4.0
+    renew: float = 1.0
+    answer: float = 1.5
     retry: float = 0.3
-    ask: float = 2.0
+    ask: float = 0.5
     """How often a standby looks: the store tells nobody when a key expires."""
 
 
@@ -80,6 +79,8 @@ class Lease:
         clock: Callable[[], float] = elapsed,
         rng: random.Random | None = None,
     ) -> None:
+        self.name = name
+        """For people."""
         self.holder: str | None = None
         """The name of who leads; None while it is this one, or while it is not known."""
         self._bucket = KeyValue(bus, subjects.LEASE_BUCKET)

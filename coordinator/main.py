@@ -28,7 +28,8 @@ from common.text import Text
 from coordinator.api.app import make_app
 from coordinator.api.server import make_runner, most_connections
 from coordinator.api.streams import MOST_STREAMS
-from coordinator.core.scheduler import FIRST_LOOK_SECONDS, Limits
+from coordinator.core.events import Event
+from coordinator.core.scheduler import FIRST_LOOK_SECONDS, Decision, Limits
 from coordinator.data_dir import DataDir
 from coordinator.embedded_nats import EmbeddedNats, EmbeddedSettings
 from coordinator.engine.leader import Leader, LeaderSettings
@@ -200,10 +201,18 @@ class Program:
     async def _lead_on(self, bus: Bus, http: aiohttp.ClientSession) -> None:
         context = await self._context(bus)
         settings = self._leader_settings()
-        count = [self._metrics.observe]
         webhooks = Webhooks(
             http, context.clock, context.rng, self._faults, self._metrics.webhook_given_up
         )
+
+        name = f"{socket.gethostname()}:{self._settings.server_port}"
+        lease = Lease(bus, owner=self._folder.owner, name=name)
+
+        def observe(event: Event, decision: Decision) -> None:
+            if lease.holder is None:  # else another one counts
+                self._metrics.observe(event, decision)
+
+        count = [observe]
 
         # What is stored between two times of leading in one process, nobody else counts.
         def new_replica(has_led: bool) -> Replica:
@@ -211,10 +220,10 @@ class Program:
 
         def new_leader(replica: Replica, epoch: int) -> Leader:
             observers = () if replica.observers else count
-            return Leader(context, replica, epoch, webhooks, settings, observers)
+            return Leader(
+                context, replica, epoch, webhooks, settings, lambda: lease.held, observers
+            )
 
-        name = f"{socket.gethostname()}:{self._settings.server_port}"
-        lease = Lease(bus, owner=self._folder.owner, name=name)
         try:
             await self._service.serve(bus, lease, new_replica, new_leader)
         finally:

@@ -70,6 +70,9 @@ class StateCollector(Collector):
             ("oldest_queued_task_seconds", "How long the oldest of them has waited", age),
         ):
             yield GaugeMetricFamily(f"ips_{name}", what, value=float(value))
+        leader = standing.name if standing.leads else standing.leader
+        if leader:
+            yield InfoMetricFamily("ips_leader", "Who leads", value={"leader": leader})
         nodes = GaugeMetricFamily("ips_nodes", "Nodes by their state", labels=["state"])
         for node_state, count in state.nodes.items():
             nodes.add_metric([node_state], count)

@@ -86,6 +86,8 @@ class Created:
 class Standing:
     """What holds of a coordinator at one moment, beside that it works."""
 
+    name: str
+    """How this coordinator is called; empty before it has a bus."""
     leads: bool
     leader: str | None
     """Who leads, where that is known and somebody else."""
@@ -190,9 +192,15 @@ class Engine(Protocol):
         """The nodes. Raises as ``tasks``."""
 
     def unreadable(self) -> Text | None:
-        """Why nothing can be answered at all (state not loaded, another one leads); None if it can.
+        """Why nothing can be answered at all (state not loaded); None if it can.
 
         For the 503 of every API route, and of ``/readyz``.
+        """
+
+    async def find(self, task_id: str) -> TaskHead | None:
+        """The head of a task as the store has it now, which is taken in; None for no task.
+
+        For what another coordinator has just stored. Raises ``StoreAway``.
         """
 
     def standing(self) -> Standing:

@@ -15,6 +15,7 @@ from coordinator.api.answers import JSON, json_answer
 from coordinator.api.asyncapi import asyncapi_document
 from coordinator.api.bodies import ROOM, BodyRoom
 from coordinator.api.docs_page import docs_page
+from coordinator.api.finds import Finds
 from coordinator.api.nodes import Nodes
 from coordinator.api.observation import HttpMetrics, endpoint
 from coordinator.api.openapi import openapi_document
@@ -22,7 +23,7 @@ from coordinator.api.problems import LIMIT_BYTES, Handler, answer_problems, unav
 from coordinator.api.streams import DEFAULT_PACE, MOST_STREAMS, Pace, Streams
 from coordinator.api.tasks import Tasks
 from coordinator.api.web_files import FOLDER, HEADERS, WebFiles
-from coordinator.documents import Health, Readiness
+from coordinator.documents import Health, Leadership, Readiness
 from coordinator.event_feed import EventFeed
 from coordinator.faults import Faults
 from coordinator.port import Engine
@@ -53,13 +54,15 @@ def make_app(
     )
     faults = faults or Faults()
     app[ROOM] = BodyRoom() if body_room is None else body_room
-    streams = Streams(engine, feed, pace, faults, most=most_streams)
-    app.add_routes(_task_routes(Tasks(engine, faults), streams))
+    finds = Finds(engine)
+    streams = Streams(engine, finds, feed, pace, faults, most=most_streams)
+    app.add_routes(_task_routes(Tasks(engine, finds, faults), streams))
     nodes, files = Nodes(engine, faults), WebFiles(web_folder)
     app.add_routes(
         [
             web.get(f"{API}/nodes", nodes.list),
             web.get(f"{API}/nodes/{{name}}", nodes.get),
+            web.get(f"{API}/leader", gate.leader),
             web.get("/health", _health),
             web.get("/healthz", _health),
             web.get("/readyz", gate.readyz),
@@ -130,6 +133,14 @@ class Gate:
                 message_code=said.code,
                 message_params=said.params,
             )
+        )
+
+    async def leader(self, _: web.Request) -> web.Response:
+        """``GET /api/v1/leader``: who leads, as far as this coordinator knows."""
+        standing = self._engine.standing()
+        leader = standing.name if standing.leads else standing.leader
+        return json_answer(
+            Leadership(coordinator=standing.name, leads=standing.leads, leader=leader or UNSET)
         )
 
 

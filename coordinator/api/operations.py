@@ -153,7 +153,7 @@ OPERATIONS: Final = (
         "getTask",
         "Show a task",
         _ok("The task.", documents.Task),
-        (_MISSING, _AWAY),
+        (_MISSING, _BUSY, _AWAY),
         (_TASK_ID,),
     ),
     Operation(
@@ -162,7 +162,7 @@ OPERATIONS: Final = (
         "cancelTask",
         "Cancel a pending or running task",
         _ok("Cancelled: no new pull starts, running ones are stopped.", documents.Cancelled),
-        (_MISSING, _CONFLICT, _AWAY),
+        (_MISSING, _CONFLICT, _BUSY, _AWAY),
         (_TASK_ID,),
     ),
     Operation(
@@ -182,7 +182,7 @@ OPERATIONS: Final = (
         "listTaskNodes",
         "List the nodes of a task, by batch, then name",
         _ok("One page of nodes.", documents.TaskNodeList),
-        (_BAD, _MISSING, _AWAY),
+        (_BAD, _MISSING, _BUSY, _AWAY),
         (_TASK_ID, _STATE, *_page(NODES)),
     ),
     Operation(
@@ -199,7 +199,7 @@ OPERATIONS: Final = (
             ),
             DocumentedAnswer(HTTPStatus.NO_CONTENT, "Nothing follows this position."),
         ),
-        (_BAD, _MISSING, _AWAY),
+        (_BAD, _MISSING, _BUSY, _AWAY),
         (_TASK_ID, *_RESUME),
     ),
     Operation(
@@ -236,6 +236,14 @@ OPERATIONS: Final = (
         _ok("The node.", documents.Node),
         (_MISSING, _AWAY),
         (_path("name", "node-5"),),
+    ),
+    Operation(
+        "get",
+        "/api/v1/leader",
+        "getLeader",
+        "Show which coordinator leads",
+        _ok("As far as this one knows.", documents.Leadership),
+        (_AWAY,),
     ),
     Operation("get", "/health", "health", "Liveness", _ok("It works.", documents.Health)),
     Operation("get", "/healthz", "healthz", "Liveness", _ok("It works.", documents.Health)),

@@ -17,9 +17,9 @@ from aiohttp import hdrs, web
 from common import texts
 from common.bus import BusError
 from common.logs import Log
+from coordinator.api.finds import Finds
 from coordinator.api.problems import unavailable
 from coordinator.api.queries import Reader
-from coordinator.api.tasks import no_such_task
 from coordinator.core.task import TaskHead
 from coordinator.documents import encode
 from coordinator.event_feed import EventFeed, FeedReading, KeptEvent, NothingLeft
@@ -76,6 +76,7 @@ class Streams:
     def __init__(
         self,
         engine: Engine,
+        finds: Finds,
         feed: EventFeed,
         pace: Pace,
         faults: Faults,
@@ -84,6 +85,7 @@ class Streams:
     ) -> None:
         """``most``: streams that are open at the same time."""
         self._engine = engine
+        self._finds = finds
         self._feed = feed
         self._pace = pace
         self._faults = faults
@@ -96,10 +98,7 @@ class Streams:
 
     async def of_task(self, request: web.Request) -> web.StreamResponse:
         """``GET /api/v1/tasks/{id}/events``."""
-        head = self._engine.tasks.head(request.match_info["id"])
-        if head is None:
-            raise no_such_task()
-        return await self._stream(request, head)
+        return await self._stream(request, await self._finds.head(request))
 
     async def _stream(self, request: web.Request, head: TaskHead | None) -> web.StreamResponse:
         query = Reader(request.query)

@@ -20,6 +20,7 @@ from coordinator.api.answers import json_answer
 from coordinator.api.bodies import read_json, read_json_if_any
 from coordinator.api.create_body import read_order
 from coordinator.api.faults import fault, faults, rule
+from coordinator.api.finds import Finds, no_such_task
 from coordinator.api.problems import Refusal, bad_request, busy
 from coordinator.api.queries import NODES, TASKS, Reader
 from coordinator.core.node_run import NodePhase
@@ -67,8 +68,9 @@ _RETRY_SHAPE: Final = inspect.type_info(RetryTask)
 class Tasks:
     """The routes."""
 
-    def __init__(self, engine: Engine, faults: Faults) -> None:
+    def __init__(self, engine: Engine, finds: Finds, faults: Faults) -> None:
         self._engine = engine
+        self._finds = finds
         self._faults = faults
 
     # ── one task ──
@@ -81,7 +83,7 @@ class Tasks:
 
     async def retry(self, request: web.Request) -> web.Response:
         """``POST /api/v1/tasks/{id}/retry``."""
-        head = self._head(request)
+        head = await self._finds.head(request, over=True)
         nodes = await read_json_if_any(request, _read_retry)
         key = _idempotency_key(request, _sha256(f"retry/{head.id}/{nodes}".encode()))
         if not head.status.is_final:
@@ -123,12 +125,13 @@ class Tasks:
 
     async def get(self, request: web.Request) -> web.Response:
         """``GET /api/v1/tasks/{id}``."""
-        return json_answer(await self._full(self._head(request)))
+        return json_answer(await self._full(await self._finds.head(request)))
 
     async def cancel(self, request: web.Request) -> web.Response:
         """``DELETE /api/v1/tasks/{id}``."""
+        known = await self._finds.head(request)
         try:
-            head = await self._engine.cancel(request.match_info["id"])
+            head = await self._engine.cancel(known.id)
         except NoSuchTask:
             raise no_such_task() from None
         except AlreadyOver as over:
@@ -171,7 +174,7 @@ class Tasks:
 
     async def nodes(self, request: web.Request) -> web.Response:
         """``GET /api/v1/tasks/{id}/nodes``."""
-        head = self._head(request)
+        head = await self._finds.head(request)
         query = Reader(request.query)
         page, states = query.page(NODES), query.states()
         query.done()
@@ -194,12 +197,6 @@ class Tasks:
         )
 
     # ── what is known of a task ──
-
-    def _head(self, request: web.Request) -> TaskHead:
-        head = self._engine.tasks.head(request.match_info["id"])
-        if head is None:
-            raise no_such_task()
-        return head
 
     async def _full(self, head: TaskHead) -> documents.Task:
         tasks = self._engine.tasks
@@ -227,11 +224,6 @@ class Tasks:
             return await self._engine.tasks.snapshot_with_nodes(head.id)
         except NoSuchTask:  # its retention has just ended
             raise no_such_task() from None
-
-
-def no_such_task() -> Refusal:
-    """404 for a task."""
-    return Refusal(HTTPStatus.NOT_FOUND, texts.TASK_UNKNOWN())
 
 
 def _conflict(text: Text) -> Refusal:

@@ -70,10 +70,13 @@ class Leader:
         epoch: int,
         webhooks: Deliverer,
         settings: LeaderSettings,
+        held: Callable[[], bool],
         observers: Sequence[Observer] = (),
     ) -> None:
+        """``held``: whether the lease may be believed in at this moment."""
         feed, clock, persistently = replica.loop.feed, context.clock, replica.persistently
         self._replica = replica
+        self._held = held
         self._deposition: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._dispatcher = Dispatcher(
             context.bus, epoch, feed, lambda: replica.core.in_flight, self._deposed
@@ -86,7 +89,7 @@ class Leader:
             feed=feed,
             failed=replica.health.failed,
         )
-        self._publisher = Publisher(context.bus, self._last_event_stored)
+        self._publisher = Publisher(context.bus, self._last_event_stored, held)
         self._events = TaskEvents(
             publisher=self._publisher,
             outcomes=replica.store,
@@ -191,6 +194,8 @@ class Leader:
         self._events.forget(task)
 
     def _perform(self, command: Command) -> None:
+        if not self._held():
+            return  # this process stood still, and its end as a leader is on its way
         match command:
             case Assign():
                 self._dispatcher.assign(command)

@@ -1,4 +1,4 @@
-"""Heads that a replica has not heard of yet, or not of their newest state, read from the store.
+"""What a replica does not know yet: heads, read from the store; runs, waited for until loaded.
 
 The copy of a replica that follows is behind the store by some milliseconds. Whoever asks for what
 another replica has just written must not be told that it does not exist.
@@ -7,15 +7,22 @@ another replica has just written must not be told that it does not exist.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections import defaultdict
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final, Protocol
 
 from common.bus import BusError, StoreUnavailable
+from coordinator.core.changes import TaskBegan, TaskOver
+from coordinator.core.events import Event
+from coordinator.core.run import TaskRun
+from coordinator.core.scheduler import Decision
 from coordinator.store import StoredHead
 
 MOST_READS: Final = 64
 """Heads that are read at once; who asks for one more waits for its turn."""
 READ_SECONDS: Final = 5.0
+LOADING_SECONDS: Final = 5.0
+"""How long whoever needs the nodes of a running task waits for them to be loaded."""
 
 
 class HeadReader(Protocol):
@@ -32,20 +39,34 @@ class Learner(Protocol):
         """Take a stored head in."""
 
 
+class Runs(Protocol):
+    """What is needed of the core."""
+
+    @property
+    def runs(self) -> Mapping[str, TaskRun]:
+        """The running tasks."""
+
+
 class Lookups:
-    """Reads heads on demand; all who ask for one task at once share one reading."""
+    """Reads heads on demand; all who ask for one task at once share one reading.
+
+    ``observe`` is for the loop.
+    """
 
     def __init__(
         self,
         store: HeadReader,
         tasks: Learner,
+        core: Runs,
         spawn: Callable[[Coroutine[Any, Any, None]], None],
     ) -> None:
         self._store = store
         self._tasks = tasks
+        self._core = core
         self._spawn = spawn
         self._reading: dict[str, asyncio.Future[BusError | None]] = {}
         self._turns = asyncio.Semaphore(MOST_READS)
+        self._loading: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
 
     async def find(self, task: str) -> None:
         """Bring the table up to date about one task. Raises BusError."""
@@ -75,3 +96,29 @@ class Lookups:
             del self._reading[task]
             if not reading.done():
                 reading.set_result(error)
+
+    async def run(self, task: str) -> TaskRun | None:
+        """The run of a task whose head says ``running``; None where it has just ended.
+
+        Raises TimeoutError where its nodes could not be loaded yet.
+        """
+        run = self._core.runs.get(task)
+        if run is not None:
+            return run
+        try:
+            async with asyncio.timeout(LOADING_SECONDS):
+                await self._loading[task].wait()
+        except TimeoutError:
+            self._loading.pop(task, None)
+            raise
+        return self._core.runs.get(task)
+
+    def observe(self, _event: Event, decision: Decision) -> None:
+        """Let those go on who wait for a task."""
+        if not self._loading:
+            return
+        for change in decision.changes:
+            if isinstance(change, TaskBegan | TaskOver):
+                waiting = self._loading.pop(change.head.id, None)
+                if waiting is not None:
+                    waiting.set()

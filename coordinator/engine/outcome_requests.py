@@ -7,9 +7,8 @@ core acts upon it when it is read back. Nobody is answered but at the asking age
 
 from __future__ import annotations
 
-import asyncio
-from collections import Counter, defaultdict
-from collections.abc import Callable, Coroutine, Mapping
+from collections import Counter
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -34,18 +33,15 @@ from common.texts import (
     OUTCOME_NOT_DUE,
     OUTCOME_NOT_ITS_NODE,
     OUTCOME_NOT_UNDERSTOOD,
-    OUTCOME_TASK_LOADING,
     OUTCOME_TOO_EARLY,
     OUTCOME_TOO_LARGE,
     OUTCOME_TOO_MANY,
     STORE_UNUSABLE,
+    TASK_LOADING,
     TASK_UNKNOWN,
 )
-from coordinator.core.changes import TaskBegan, TaskOver
-from coordinator.core.events import Event
 from coordinator.core.node_run import OVER
 from coordinator.core.run import UNDECODABLE, TaskRun
-from coordinator.core.scheduler import Decision
 from coordinator.core.task import TaskHead, TaskStatus
 from coordinator.faults import Faults
 
@@ -56,8 +52,6 @@ MOST_OF_A_NODE: Final = 4
 """Requests of one node that are looked at at once; an agent has one on its way, and after a change
 of its instance or an answer that did not come another."""
 MOST_AT_ONCE: Final = 4096
-LOADING_SECONDS: Final = 5.0
-"""How long a request waits for its task to be loaded by this replica."""
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(OutcomeRequest).decode
@@ -100,19 +94,14 @@ class Heads(Protocol):
         """The newest known head of a task."""
 
 
-class Runs(Protocol):
-    """What is needed of the core."""
-
-    @property
-    def runs(self) -> Mapping[str, TaskRun]:
-        """The running tasks."""
-
-
 class Finds(Protocol):
-    """Reads heads that are not known here."""
+    """Looks for what is not known here yet."""
 
     async def find(self, task: str) -> None:
         """Bring the table up to date about one task. Raises BusError."""
+
+    async def run(self, task: str) -> TaskRun | None:
+        """The run of a running task; None where it has just ended. Raises TimeoutError."""
 
 
 class _Refused(Exception):  # noqa: N818 -- an answer, said from wherever it is found
@@ -124,7 +113,7 @@ class _Refused(Exception):  # noqa: N818 -- an answer, said from wherever it is 
 
 
 class OutcomeRequests:
-    """Takes requests in. ``on_request`` is for the bus, ``observe`` for the loop."""
+    """Takes requests in; ``on_request`` is for the bus."""
 
     def __init__(
         self,
@@ -132,7 +121,6 @@ class OutcomeRequests:
         bus: Answers,
         store: Outcomes,
         tasks: Heads,
-        core: Runs,
         lookups: Finds,
         spawn: Callable[[Coroutine[Any, Any, None]], None],
         failed: Callable[[BusError], None],
@@ -143,7 +131,6 @@ class OutcomeRequests:
         self._bus = bus
         self._store = store
         self._tasks = tasks
-        self._core = core
         self._lookups = lookups
         self._spawn = spawn
         self._failed = failed
@@ -151,7 +138,6 @@ class OutcomeRequests:
         self._faults = faults
         self._of_node: Counter[str] = Counter()
         self._in_work = 0
-        self._loading: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
 
     def on_request(self, received: Received) -> None:
         """Take a message in. Raises ValueError for what is not answered at all."""
@@ -254,27 +240,10 @@ class OutcomeRequests:
             raise _Refused(OUTCOME_TOO_EARLY())
         if head.status.is_final:
             return None
-        return self._core.runs.get(task) or await self._loaded(task)
-
-    async def _loaded(self, task: str) -> TaskRun | None:
-        """Wait until this replica has the nodes of a task that runs."""
         try:
-            async with asyncio.timeout(LOADING_SECONDS):
-                await self._loading[task].wait()
+            return await self._lookups.run(task)
         except TimeoutError:
-            self._loading.pop(task, None)
-            raise _Refused(OUTCOME_TASK_LOADING(), again=True) from None
-        return self._core.runs.get(task)
-
-    def observe(self, _event: Event, decision: Decision) -> None:
-        """Let those go on who wait for a task."""
-        if not self._loading:
-            return
-        for change in decision.changes:
-            if isinstance(change, TaskBegan | TaskOver):
-                waiting = self._loading.pop(change.head.id, None)
-                if waiting is not None:
-                    waiting.set()
+            raise _Refused(TASK_LOADING(), again=True) from None
 
     def _answer(self, reply: str, address: AgentAddress, answer: OutcomeAnswer) -> None:
         if answer.result is OutcomeResult.REFUSED and not answer.again:

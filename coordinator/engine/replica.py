@@ -107,23 +107,22 @@ class Replica:
             spawn=self.spawn,
             persistently=self.persistently,
         )
+        self.lookups = Lookups(self.store, self.tasks, self.core, self.spawn)
         self.health = StoreHealth(self.store, feed)
         self.submissions = Submissions(
             store=self.store,
             tasks=self.tasks,
-            core=self.core,
+            lookups=self.lookups,
             max_pending=context.max_pending,
             clock=clock,
             draw=lambda size: context.rng.randbytes(size).hex(),
             spawn=self.spawn,
             failed=self.health.failed,
         )
-        self.lookups = Lookups(self.store, self.tasks, self.spawn)
         self.outcome_requests = OutcomeRequests(
             bus=context.bus,
             store=self.store,
             tasks=self.tasks,
-            core=self.core,
             lookups=self.lookups,
             spawn=self.spawn,
             failed=self.health.failed,
@@ -132,9 +131,7 @@ class Replica:
         )
         self._intake = Intake(self.store, self.tasks, self.spawn)
         self.board.listen(lambda task, node: context.live.task_changed(task, [node]))
-        self.loop.observe(
-            self.board.observe, self._show_changes, self.outcome_requests.observe, *observers
-        )
+        self.loop.observe(self.board.observe, self._show_changes, self.lookups.observe, *observers)
 
     def _show_changes(self, _event: Event, decision: Decision) -> None:
         for change in decision.changes:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import NoReturn, Protocol
 
-from common import texts
+from common import subjects, texts
 from common.bus import BusError
 from common.lifecycle import leaves
 from common.logs import Log
@@ -39,6 +39,8 @@ class ConnectionState(Protocol):
 class Leadership(Protocol):
     """The lease, as far as this module needs it."""
 
+    name: str
+    """How this coordinator is called."""
     holder: str | None
     """Who leads, where it is known and somebody else."""
 
@@ -66,8 +68,8 @@ NewLeader = Callable[[Replica, int], Leader]
 class Service:
     """Readiness, and who answers (``port.Engine``).
 
-    The memory of the last replica that led still answers reads while the store is away; once
-    somebody else is known to lead, they are refused.
+    The replica answers whether this coordinator leads or not. Its memory still answers reads while
+    the store is away, and while the next replica is loading.
     """
 
     def __init__(self, live: LiveChanges) -> None:
@@ -75,8 +77,9 @@ class Service:
         self._bus: ConnectionState | None = None
         self._lease: Leadership | None = None
         self._replica: Replica | None = None
-        """The last one that led."""
+        """The last one that was loaded."""
         self._leads = False
+        self._has_led = False
         self._starting = texts.COORDINATOR_STARTING()
         self._clock: Watched | None = None
 
@@ -92,7 +95,7 @@ class Service:
         """Follow always, and lead whenever the lease is held; without end."""
         self._bus, self._lease = bus, lease
         while True:
-            replica = new_replica(self._replica is not None)
+            replica = new_replica(self._has_led)
             try:
                 await self._follow_and_lead(replica, lease, new_leader)
             except* (DeposedError, BusError) as group:
@@ -108,9 +111,10 @@ class Service:
             async with asyncio.TaskGroup() as group:
                 following = group.create_task(replica.run())
                 await replica.loaded.wait()
+                self._replica = replica
                 epoch = await lease.acquire()
                 leader = new_leader(replica, epoch)
-                self._replica, self._leads = replica, True
+                self._leads = self._has_led = True
                 leading = group.create_task(leader.run())
                 await lease.lost()
                 leader.journal.deposed("the lease is lost")
@@ -130,7 +134,8 @@ class Service:
         """Who leads, and whether writes are taken."""
         holder = None if self._lease is None or self._leads else self._lease.holder
         connected = self._bus is not None and self._bus.connected
-        return Standing(self._leads, holder, connected, self.not_ready())
+        name = "" if self._lease is None else self._lease.name
+        return Standing(name, self._leads, holder, connected, self.not_ready())
 
     def state(self) -> State:
         """What metrics show of this moment."""
@@ -148,8 +153,6 @@ class Service:
 
     def unreadable(self) -> Text | None:
         """Why nothing can be answered at all; None if it can."""
-        if not self._leads and self._lease is not None and self._lease.holder is not None:
-            return texts.COORDINATOR_STANDBY(holder=self._lease.holder)
         if self._replica is not None:
             return None
         if self._bus is None:
@@ -164,7 +167,7 @@ class Service:
             return reason
         if self._bus is not None and not self._bus.connected:
             return texts.NATS_AWAY(why=self._bus.state_text)
-        if not self._leads:
+        if not self._leads and (self._lease is None or self._lease.holder is None):
             return texts.LEASE_NOT_RENEWED()
         if self._replica is not None and self._replica.health.trouble is not None:
             return texts.STORE_REFUSES_WRITES(why=self._replica.health.trouble)
@@ -199,6 +202,16 @@ class Service:
     def nodes(self) -> Nodes:
         """The nodes. Raises StoreAway."""
         return self._readable().nodes
+
+    async def find(self, task_id: str) -> TaskHead | None:
+        """The head of a task as the store has it now; None for no task. Raises StoreAway."""
+        replica = self._readable()
+        if subjects.is_task_id(task_id):
+            try:
+                await replica.lookups.find(task_id)
+            except BusError as why:
+                raise StoreAway(texts.STORE_UNUSABLE(why=why.cause)) from why
+        return replica.tasks.head(task_id)
 
     def _writable(self) -> Submissions:
         if reason := self.not_ready():

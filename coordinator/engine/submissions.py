@@ -16,10 +16,16 @@ from weakref import WeakValueDictionary
 from msgspec.structs import replace
 
 from common.bus import BusError, Conflict
-from common.texts import KEY_TASK_UNREADABLE, KEY_UNREADABLE, STORE_UNUSABLE
+from common.texts import (
+    KEY_TASK_UNREADABLE,
+    KEY_UNREADABLE,
+    STORE_UNUSABLE,
+    TASK_LOADING,
+)
+from coordinator.core.run import Ending, TaskRun
 from coordinator.core.task import TaskHead, TaskSpec, TaskStatus
 from coordinator.engine.ending import ended
-from coordinator.engine.tasks import Runs, Spawn, TaskTable
+from coordinator.engine.tasks import Spawn, TaskTable
 from coordinator.port import (
     AlreadyOver,
     Created,
@@ -60,6 +66,13 @@ class HeadsAndKeys(Protocol):
         """Store what a key stands for, over a revision if given. Raises Conflict."""
 
 
+class Loads(Protocol):
+    """Waits for what is not known here yet."""
+
+    async def run(self, task: str) -> TaskRun | None:
+        """The run of a running task; None where it has just ended. Raises TimeoutError."""
+
+
 class _Claim(NamedTuple):
     """What an idempotency key stands for."""
 
@@ -79,7 +92,7 @@ class Submissions:
         *,
         store: HeadsAndKeys,
         tasks: TaskTable,
-        core: Runs,
+        lookups: Loads,
         max_pending: int,
         clock: Callable[[], float],
         draw: Callable[[int], str],
@@ -89,7 +102,7 @@ class Submissions:
         """``draw`` gives so many random bytes in hex; ``failed`` is told when the store refuses."""
         self._store = store
         self._tasks = tasks
-        self._core = core
+        self._lookups = lookups
         self._max_pending = max_pending
         self._creating = 0
         """Creates that are under way, and may become pending tasks."""
@@ -203,8 +216,7 @@ class Submissions:
         while stored is not None:
             if stored.head.status.is_final:
                 raise AlreadyOver(stored.head.status)
-            run = self._core.runs.get(task)
-            counted = None if run is None else run.ending()
+            counted = await self._counted(stored.head)
             over = ended(stored.head, TaskStatus.CANCELLED, int(self._clock() * 1000), counted)
             try:
                 swapped = await self._store.swap_head(stored, over)
@@ -216,6 +228,16 @@ class Submissions:
                 self._tasks.learn(swapped)
                 return swapped.head
         raise NoSuchTask(task)
+
+    async def _counted(self, head: TaskHead) -> Ending | None:
+        """What counts of a task at this moment; None where it never began. Raises StoreAway."""
+        if head.status is TaskStatus.PENDING or head.id in self._tasks.damaged:
+            return None
+        try:
+            run = await self._lookups.run(head.id)
+        except TimeoutError:
+            raise StoreAway(TASK_LOADING()) from None
+        return None if run is None else run.ending()
 
     async def _read_anew(self, task: str, withheld: ExitStack) -> None:
         with withheld:

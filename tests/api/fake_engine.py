@@ -89,7 +89,12 @@ class FakeEngine:
         self.warns: Text | None = None
         self.waits: str | Text | None = None
         self.most_pending = 1000
+        self.leads = True
+        self.leader: str | None = None
         self.all_heads: dict[str, TaskHead] = {}
+        self.elsewhere: dict[str, TaskHead] = {}
+        """What another coordinator has stored, and this one has not heard of."""
+        self.looked_for: list[str] = []
         self.runs: dict[str, TaskRun] = {}
         self.names: dict[str, Sequence[str]] = {}
         self.keys: dict[str, tuple[str, str]] = {}
@@ -151,7 +156,11 @@ class FakeEngine:
 
     def standing(self) -> Standing:
         return Standing(
-            leads=True, leader=None, nats_connected=self.away is None, no_writes=self.not_ready()
+            name="c1",
+            leads=self.leads,
+            leader=self.leader,
+            nats_connected=self.away is None,
+            no_writes=self.not_ready(),
         )
 
     def not_ready(self) -> Text | None:
@@ -193,6 +202,14 @@ class FakeEngine:
             raise AlreadyOver(head.status)
         self.ended(task_id, TaskStatus.CANCELLED)
         return self.all_heads[task_id]
+
+    async def find(self, task_id: str) -> TaskHead | None:
+        self.looked_for.append(task_id)
+        if self.away is not None:
+            raise StoreAway(Text(self.away))
+        if task_id in self.elsewhere:
+            self.all_heads[task_id] = self.elsewhere.pop(task_id)
+        return self.all_heads.get(task_id)
 
     @property
     def tasks(self) -> FakeEngine:

@@ -100,7 +100,14 @@ class Coordinator:
         await Persistently(self._rng)(self.store_clock.begin)
 
         def new_leader(replica: Replica, epoch: int) -> Leader:
-            return Leader(self._context, replica, epoch, self._webhooks, self._settings)
+            return Leader(
+                self._context,
+                replica,
+                epoch,
+                self._webhooks,
+                self._settings,
+                lambda: self._lease.held,
+            )
 
         await self.service.serve(
             self.bus, self._lease, lambda _: Replica(self._context), new_leader
@@ -121,6 +128,11 @@ class Coordinator:
         self._jobs[0].cancel()
         await asyncio.wait(self._jobs)
         await self.bus.close()
+
+    @property
+    def leads(self) -> bool:
+        """Whether it is the one that assigns."""
+        return self.service.standing().leads
 
     @property
     def died(self) -> BaseException | None:
@@ -205,7 +217,7 @@ class Cluster:
     async def leader(self, **limits: Any) -> Coordinator:
         """Start one and wait until it leads and takes tasks."""
         coordinator = await self.coordinator(**limits)
-        await self.until(lambda: coordinator.service.not_ready() is None)
+        await self.until(lambda: coordinator.leads)
         return coordinator
 
     async def node(self, name: str, **runtime: Any) -> Node:
@@ -270,4 +282,5 @@ class Cluster:
 
     async def outcomes(self) -> int:
         """How many outcomes are stored."""
-        return (await self.observer.stream_state(subjects.RESULTS)).messages
+        stored = await self.observer.subjects(subjects.RESULTS)
+        return sum(subjects.parse_result(subject) is not None for subject in stored)

@@ -99,7 +99,7 @@ class Term:
         self._heads: dict[str, TaskHead] = {}
         self._jobs: list[asyncio.Task[None]] = []
         self._seen = 0
-        self.publisher = Publisher(history.bus, self._last_told)
+        self.publisher = Publisher(history.bus, self._last_told, lambda: True)
         self.events = TaskEvents(
             publisher=self.publisher,
             outcomes=history.store,

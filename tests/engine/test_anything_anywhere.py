@@ -101,7 +101,7 @@ async def _all_is_well_after(attacks: list[Attack]) -> None:
         await _ends_well(cluster, first, task)
         await first.kill()
         second = await cluster.coordinator("c2", max_concurrent_tasks=10)
-        await cluster.until(lambda: second.service.not_ready() is None or bool(second.died))
+        await cluster.until(lambda: second.leads or bool(second.died))
         await _ends_well(cluster, second, await cluster.create(second, spec("b"), ("n1",)))
         await _look_at_everything(second)
         for node in cluster.nodes.values():

@@ -57,7 +57,7 @@ async def test_a_machine_s_clock_that_jumps_at_a_restart_removes_nothing(days: f
         first, task = await one_finished(cluster)
         await first.kill()
         second = await cluster.coordinator("c1", ahead=days)
-        await cluster.until(lambda: second.service.not_ready() is None)
+        await cluster.until(lambda: second.leads)
         assert await kept(second, task)
         warning = second.service.warning()
         assert warning is not None
@@ -78,7 +78,7 @@ async def test_clocks_that_agree_are_not_talked_about() -> None:
     """Neither is a difference of a minute."""
     async with Cluster() as cluster:
         leader = await cluster.coordinator("c1", ahead=60.0)
-        await cluster.until(lambda: leader.service.not_ready() is None)
+        await cluster.until(lambda: leader.leads)
         assert leader.service.warning() is None
 
 
@@ -93,7 +93,7 @@ async def test_both_clocks_may_jump_between_two_runs() -> None:
         await first.kill()
         cluster.server.move_clock(DAYS)
         second = await cluster.coordinator("c1", ahead=DAYS)
-        await cluster.until(lambda: second.service.not_ready() is None)
+        await cluster.until(lambda: second.leads)
         assert second.service.warning() is None
         assert await kept(second, task)
         newer = await cluster.create(second)
@@ -116,7 +116,7 @@ async def test_the_store_s_clock_may_jump_under_a_leader() -> None:
         assert first.service.warning() is not None
         await first.kill()
         second = await cluster.coordinator("c1", ahead=DAYS)
-        await cluster.until(lambda: second.service.not_ready() is None)
+        await cluster.until(lambda: second.leads)
         assert await kept(second, task)
 
 
@@ -128,7 +128,7 @@ async def test_clocks_that_are_set_back_remove_nothing() -> None:
         await first.kill()
         cluster.server.move_clock(-DAYS)
         second = await cluster.coordinator("c1", ahead=-DAYS)
-        await cluster.until(lambda: second.service.not_ready() is None)
+        await cluster.until(lambda: second.leads)
         newer = await cluster.create(second)
         await cluster.over(second, newer)
         assert await kept(second, task)
@@ -147,7 +147,7 @@ async def test_a_lease_whose_time_to_live_the_store_misjudges_is_taken_over() ->
         await asyncio.sleep(5.0)
         cluster.server.move_clock(-DAYS)
         await first.kill()
-        await cluster.until(lambda: second.service.not_ready() is None, within=30.0)
+        await cluster.until(lambda: second.leads, within=30.0)
         task = await cluster.create(second)
         assert (await cluster.over(second, task)).status is TaskStatus.COMPLETED
 
@@ -161,7 +161,7 @@ async def test_a_lease_that_the_store_ends_early_leads_to_one_leader() -> None:
         await asyncio.sleep(5.0)
         cluster.server.move_clock(DAYS)
         await asyncio.sleep(20.0)
-        leaders = [c for c in (first, second) if c.service.not_ready() is None]
+        leaders = [c for c in (first, second) if c.leads]
         assert len(leaders) == 1
 
 
@@ -193,7 +193,7 @@ async def test_a_damaged_note_removes_nothing(value: bytes) -> None:
         await stamp(cluster, value)
         cluster.server.move_clock(DAYS)
         second = await cluster.coordinator("c1", ahead=DAYS)
-        await cluster.until(lambda: second.service.not_ready() is None)
+        await cluster.until(lambda: second.leads)
         assert second.died is None
         assert await kept(second, task)
 

@@ -68,7 +68,7 @@ class Fate:
         """Wait for one that takes tasks."""
 
         def leading() -> list[Coordinator]:
-            return [one for one in self.alive if one.service.not_ready() is None]
+            return [one for one in self.alive if one.leads]
 
         await self.cluster.until(lambda: bool(leading()))
         return leading()[0]

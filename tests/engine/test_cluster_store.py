@@ -34,7 +34,7 @@ async def test_a_leader_whose_bus_is_cut_for_a_while_goes_on(after: float, secon
         leader.bus.link.cut()
         await asyncio.sleep(seconds)
         leader.bus.link.mend()
-        await cluster.until(lambda: leader.service.not_ready() is None)
+        await cluster.until(lambda: leader.leads)
         await is_whole(cluster, leader, task)
         assert cluster.webhooks.bodies == [(task, TaskStatus.COMPLETED)]
 
@@ -54,7 +54,7 @@ async def test_a_server_that_is_killed_or_stands_still_is_waited_for(seconds: fl
             (server.pause if pause else server.kill)()
             await asyncio.sleep(seconds)
             (server.resume if pause else server.start)()
-            await cluster.until(lambda: leader.service.not_ready() is None)  # noqa: B023
+            await cluster.until(lambda: leader.leads)  # noqa: B023
             await is_whole(cluster, leader, task)
         await keeping
 
@@ -114,7 +114,7 @@ async def test_while_a_stream_is_full_nothing_is_created_and_users_are_told(stre
         with pytest.raises(StoreAway):
             await cluster.create(leader)
         cluster.server.jetstream.refuse(stream, None)
-        await cluster.until(lambda: leader.service.not_ready() is None, within=5.0)
+        await cluster.until(lambda: leader.leads, within=5.0)
         await is_whole(cluster, leader, await cluster.create(leader))
 
 

@@ -95,7 +95,7 @@ def damage(cluster: Cluster, stream: str, place: int, how: str) -> Record:
 async def _goes_on(cluster: Cluster, work: Work, concerned: str) -> Coordinator:
     """A coordinator starts; every task that is not concerned, and a new one, come to their end."""
     second = await cluster.coordinator("c2", max_concurrent_tasks=2)
-    await cluster.until(lambda: second.service.not_ready() is None or second.died is not None)
+    await cluster.until(lambda: second.leads or second.died is not None)
     assert second.died is None
     new = await cluster.create(second, spec("n"))
     for task in {*work, new}:

@@ -50,7 +50,7 @@ class Telling:
         self.most_reading = 0
         self.jobs: list[asyncio.Task[Any]] = []
         store, persistently = Store(bus), Persistently(random.Random(1))
-        self.publisher = Publisher(bus, self._last_told)
+        self.publisher = Publisher(bus, self._last_told, lambda: True)
         self.events = TaskEvents(
             publisher=self.publisher,
             outcomes=store,

@@ -146,7 +146,7 @@ async def test_a_follower_that_takes_over_knows_what_it_never_heard() -> None:
         await asyncio.sleep(3.0)
         await put(cluster, "elsewhere", b"{}")
         await first.kill()
-        await cluster.until(lambda: second.service.not_ready() is None)
+        await cluster.until(lambda: second.leads)
         await cluster.until(lambda: second.service.nodes.get("elsewhere") is not None, within=1.0)
 
 

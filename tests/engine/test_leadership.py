@@ -15,23 +15,62 @@ from coordinator.port import StoreAway
 from sandbox.virtual.time import virtual
 from tests.core.stage import spec
 from tests.engine.cluster import Cluster, Coordinator
-from tests.engine.test_service import refused, write_refused
+from tests.engine.test_service import write_refused
 
 INSTANCE = "0123456789abcdef"
 
 
 @virtual
-async def test_a_standby_says_who_leads_until_it_leads() -> None:
-    """To whoever reads and to whoever writes."""
+async def test_who_follows_answers_and_takes_writes() -> None:
+    """It says who leads, and what is created and cancelled there reaches the leader."""
+    async with Cluster() as cluster:
+        first = await cluster.leader()
+        second = await cluster.coordinator("c2")
+        await cluster.node("n1", seconds=5.0)
+        await asyncio.sleep(10.0)
+        assert second.service.not_ready() is None
+        standing = second.service.standing()
+        assert (standing.name, standing.leads, standing.leader) == ("c2", False, "c1")
+        done = await cluster.create(second)
+        stopped = await cluster.create(second, spec("b"))
+        await asyncio.sleep(3.0)
+        await second.service.cancel(stopped)
+        assert (await cluster.over(first, done)).status is TaskStatus.COMPLETED
+        assert (await cluster.over(second, done)).status is TaskStatus.COMPLETED
+        await cluster.told(first, stopped)
+        assert (await cluster.events(stopped))[-1] == "task.cancelled"
+        assert (await cluster.events(done))[-1] == "task.completed"
+
+
+@virtual
+async def test_who_asks_for_what_was_just_created_elsewhere_gets_it() -> None:
+    """In the moment in which it is stored, also where it cannot be heard of."""
     async with Cluster() as cluster:
         first = await cluster.leader()
         second = await cluster.coordinator("c2")
         await asyncio.sleep(10.0)
-        assert refused(second.service) == texts.COORDINATOR_STANDBY(holder="c1")
-        assert await write_refused(second.service) == texts.COORDINATOR_STANDBY(holder="c1")
+        for one, other in ((first, second), (second, first)):
+            other.bus.link.delay = (0.5, 1.5)
+            task = await cluster.create(one)
+            assert other.service.tasks.head(task) is None
+            head = await other.service.find(task)
+            assert head is not None
+            assert other.service.tasks.head(task) is not None
+            other.bus.link.delay = (0.0, 0.0)
+            await asyncio.sleep(5.0)
+        assert await first.service.find("task-20260101-000000-ffffffff") is None
+
+
+@virtual
+async def test_a_standby_leads_as_soon_as_the_lease_is_given_back() -> None:
+    """And goes on with what is there."""
+    async with Cluster() as cluster:
+        first = await cluster.leader()
+        second = await cluster.coordinator("c2")
+        await asyncio.sleep(10.0)
         task = await cluster.create(first)
         await first.stop()
-        await cluster.until(lambda: second.service.not_ready() is None, 10.0)
+        await cluster.until(lambda: second.service.standing().leads, 2.0)
         assert second.service.tasks.head(task) is not None
 
 

@@ -80,7 +80,7 @@ async def test_names_of_pending_tasks_stay_in_the_store() -> None:
         assert names_in_memory() == 0
         await leader.kill()
         second = await cluster.coordinator("c2", max_concurrent_tasks=1)
-        await cluster.until(lambda: second.service.not_ready() is None)
+        await cluster.until(lambda: second.leads)
         assert names_in_memory() == 0
         over = await cluster.over(second, last)
         assert over.counts is not None

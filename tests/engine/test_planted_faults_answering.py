@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from common.bus import BusError, Handler
-from common.texts import TASK_STARTING
+from common.texts import COORDINATOR_LOADING, TASK_STARTING
 from coordinator.core.commands import Command
 from coordinator.core.events import BusHeard, Event
 from coordinator.core.fleet import Node
@@ -202,14 +202,14 @@ def moves_wake_nobody(patch: pytest.MonkeyPatch) -> None:
 
 
 @FAULTS.found_by(test_service)
-def a_standby_answers_from_memory(patch: pytest.MonkeyPatch) -> None:
-    """As if nobody else led."""
+def who_follows_does_not_answer(patch: pytest.MonkeyPatch) -> None:
+    """Only the leader would."""
     unreadable = Service.unreadable
 
-    def proud(self: Service) -> Any:
-        return None if self._replica is not None else unreadable(self)
+    def shy(self: Service) -> Any:
+        return unreadable(self) if self._leads else COORDINATOR_LOADING()
 
-    patch.setattr(Service, "unreadable", proud)
+    patch.setattr(Service, "unreadable", shy)
 
 
 @FAULTS.found_by(test_service)

@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import msgspec
+import pytest
 
 from common import subjects
-from common.bus import Draft, StoreUnavailable
+from common.bus import Conflict, Draft, StoreUnavailable
 from coordinator.engine.publisher import BATCH_BYTES, BATCH_EVENTS, Item, Publisher
 from sandbox.virtual.bus import VirtualBus
 from sandbox.virtual.time import virtual
@@ -49,7 +50,8 @@ class Queue:
         self.bus = bus
         self.lasts: list[str] = []
         self.refuse_lasts = 0
-        self.publisher = Publisher(bus, self._on_last)
+        self.held = True
+        self.publisher = Publisher(bus, self._on_last, lambda: self.held)
         self.working: asyncio.Task[None] | None = None
 
     async def _on_last(self, task: str) -> None:
@@ -228,7 +230,7 @@ async def test_batches_are_as_large_as_they_may_be() -> None:
     async def on_last(_: str) -> None:
         return
 
-    publisher = Publisher(bus, on_last)  # type: ignore[arg-type]
+    publisher = Publisher(bus, on_last, lambda: True)  # type: ignore[arg-type]
     for number in range(450):
         publisher.put(item(str(number)))
     publisher.put(created())
@@ -282,3 +284,54 @@ async def test_what_is_not_ours_in_the_stream_has_no_id() -> None:
         await it.bus.store(subjects.event("node.failed", TASK), b"\xff{", expect_last=None)
         await asyncio.sleep(1)
         assert await it.publisher.kept_ids(TASK) == {f"{TASK}/created", "1"}
+
+
+@virtual
+async def test_what_was_sent_by_a_leader_that_is_none_any_more_is_refused() -> None:
+    """Another one has published since: nothing is doubled, and nothing follows the last event."""
+    async with bus_in_memory() as bus:
+        old, new = Queue(bus), Queue(bus)
+        old.put(created(), item("1"))
+        old.start()
+        await asyncio.sleep(1)
+        new.put(item("1"), item("2"), last())
+        new.start()
+        await asyncio.sleep(1)
+        old.held = False
+        late = [Draft(one.subject, one.payload) for one in (item("2"), item("progress"))]
+        drafts = old.publisher._drafts([item("2"), item("progress")])
+        assert [(draft.subject, draft.payload) for draft in drafts] == [
+            (draft.subject, draft.payload) for draft in late
+        ]
+        with pytest.raises(Conflict):
+            await bus.store_batch(drafts)
+        assert await old.kept() == [f"{TASK}/created", "1", "2", f"{TASK}/completed"]
+        for queue in (old, new):
+            assert queue.working is not None
+            queue.working.cancel()
+            await asyncio.wait([queue.working])
+
+
+@virtual
+async def test_who_holds_no_lease_publishes_nothing() -> None:
+    """What is queued meanwhile goes as soon as it does."""
+    async with queue() as it:
+        it.held = False
+        it.put(created(), item("1"), last())
+        await asyncio.sleep(60)
+        assert await it.kept() == []
+        it.held = True
+        await asyncio.sleep(2)
+        assert await it.kept() == ids([created(), item("1"), last()])
+
+
+@virtual
+async def test_a_late_event_of_another_leader_is_read_back_and_not_doubled() -> None:
+    """The next batch is refused once, and only what is missing of it is published."""
+    async with queue() as it:
+        it.put(created(), item("1"))
+        await asyncio.sleep(1)
+        await it.bus.store(item("2").subject, item("2").payload, expect_last=None)
+        it.put(item("2"), item("3"), item("x", OTHER))
+        await asyncio.sleep(1)
+        assert await it.kept() == [f"{TASK}/created", "1", "2", "3", "x"]

@@ -9,11 +9,12 @@ from typing import Any, NoReturn
 import pytest
 
 from common import texts
+from common.bus import BusError
 from common.text import Text
 from coordinator.engine.leader import DeposedError
 from coordinator.engine.live import LiveChanges
 from coordinator.engine.service import ANEW_SECONDS, Service
-from coordinator.port import StoreAway
+from coordinator.port import Standing, StoreAway
 from sandbox.virtual.time import virtual
 from tests.core.stage import spec
 from tests.engine.following import AWAY, TASK
@@ -30,6 +31,8 @@ class FakeBus:
 
 class FakeLease:
     """A lease that is given and taken as a test says."""
+
+    name = "c1"
 
     def __init__(self) -> None:
         self.holder: str | None = None
@@ -60,6 +63,32 @@ class FakeCore:
     runs = ("one", "two")
 
 
+class FakeLookups:
+    """Finds a task, unless the store is away."""
+
+    def __init__(self) -> None:
+        self.head: object = object()
+        self.looked_for: list[str] = []
+        self.trouble: BusError | None = None
+
+    async def find(self, task: str) -> None:
+        """As ``Lookups.find``."""
+        self.looked_for.append(task)
+        if self.trouble is not None:
+            raise self.trouble
+
+
+class FakeTasks:
+    """Knows what was found."""
+
+    def __init__(self, lookups: FakeLookups) -> None:
+        self._lookups = lookups
+
+    def head(self, task: str) -> object:
+        """As ``TaskTable.head``."""
+        return self._lookups.head if task in self._lookups.looked_for else None
+
+
 class FakeReplica:
     """Loads when it is told to, and ends as it is told."""
 
@@ -67,7 +96,9 @@ class FakeReplica:
         self.loaded = asyncio.Event()
         self.health = Health()
         self.core = FakeCore()
-        self.tasks, self.nodes = object(), object()
+        self.lookups = FakeLookups()
+        self.tasks: Any = FakeTasks(self.lookups)
+        self.nodes = object()
         self.end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.ended = False
 
@@ -180,9 +211,7 @@ async def test_what_is_said_from_the_start_until_it_leads() -> None:
     assert refused(service) == texts.NATS_AWAY(why=FakeBus.state_text)
     served.bus.connected = True
     served.lease.holder = "c9"
-    assert (
-        refused(service) == await write_refused(service) == texts.COORDINATOR_STANDBY(holder="c9")
-    )
+    assert refused(service) == await write_refused(service) == texts.COORDINATOR_LOADING()
     assert service.active_tasks() == 0
     await served.lead()
     assert service.unreadable() is None
@@ -233,16 +262,49 @@ async def test_reads_go_on_while_writes_are_refused() -> None:
 
 
 @virtual
-async def test_once_somebody_else_leads_old_answers_are_none() -> None:
-    """Who asks here is told whom to ask."""
+async def test_a_replica_answers_whoever_leads() -> None:
+    """As soon as it is loaded, and after it was deposed; only who leads counts running tasks."""
     served = Served()
+    service = served.service
     served.start()
     await asyncio.sleep(0.01)
+    served.lease.holder = "c9"
+    served.replicas[0].loaded.set()
+    await asyncio.sleep(0.01)
+    assert service.unreadable() is None
+    assert service.not_ready() is None
+    assert service.tasks is served.replicas[0].tasks
+    assert service.active_tasks() == 0
+    assert service.standing() == Standing("c1", False, "c9", True, None)
     await served.lead()
+    assert service.standing() == Standing("c1", True, None, True, None)
     served.lease.taken.set()
     served.lease.holder = "c9"
     await asyncio.sleep(0.01)
-    assert refused(served.service) == texts.COORDINATOR_STANDBY(holder="c9")
+    assert service.tasks is served.replicas[0].tasks
+    assert service.not_ready() is None
+    served.replicas[1].loaded.set()
+    await asyncio.sleep(0.01)
+    assert service.tasks is served.replicas[1].tasks
+    await served.end()
+
+
+@virtual
+async def test_a_task_that_is_not_known_here_is_looked_for() -> None:
+    """What is no id of a task is not, and a store that is away is said to be so."""
+    served = Served()
+    service = served.service
+    served.start()
+    await asyncio.sleep(0.01)
+    served.replicas[0].loaded.set()
+    await asyncio.sleep(0.01)
+    lookups = served.replicas[0].lookups
+    assert await service.find(TASK) is lookups.head
+    assert await service.find("../../etc") is None
+    assert lookups.looked_for == [TASK]
+    lookups.trouble = AWAY
+    with pytest.raises(StoreAway):
+        await service.find(TASK)
     await served.end()
 
 
@@ -261,6 +323,7 @@ async def test_who_loses_the_lease_ends_and_is_followed_by_another_one() -> None
     await asyncio.sleep(ANEW_SECONDS)
     assert served.led_before == [False, True]
     assert served.service.tasks is served.replicas[0].tasks
+    assert served.service.not_ready() == texts.LEASE_NOT_RENEWED()
     await served.lead(2)
     assert served.service.tasks is served.replicas[1].tasks
     assert served.service.not_ready() is None

@@ -21,9 +21,7 @@ def samples(coordinator: Coordinator) -> dict[str, float]:
     loop = asyncio.get_running_loop()
     registry.register(StateCollector(coordinator.service.state, lambda: EPOCH + loop.time()))
     return {
-        f"{sample.name}:{sample.labels['state']}" if "state" in sample.labels else sample.name: (
-            sample.value
-        )
+        ":".join([sample.name, *sample.labels.values()]): sample.value
         for metric in registry.collect()
         for sample in metric.samples
     }
@@ -60,14 +58,16 @@ async def test_a_leader_with_all_it_needs() -> None:
 
 
 @virtual
-async def test_one_that_follows_is_alive_and_nothing_else() -> None:
-    """Of two coordinators one leads."""
+async def test_one_that_follows_is_ready_and_does_not_lead() -> None:
+    """Of two coordinators one leads, and both say which."""
     async with Cluster() as cluster:
         await cluster.leader()
         second = await cluster.coordinator("c2")
         await asyncio.sleep(2.0)
         seen = samples(second)
-        assert (seen["ips_live"], seen["ips_leader"], seen["ips_takes_writes"]) == (1, 0, 0)
+        assert (seen["ips_live"], seen["ips_leader"], seen["ips_takes_writes"]) == (1, 0, 1)
+        assert seen["ips_ready"] == 1
+        assert seen["ips_leader_info:c1"] == 1
 
 
 @virtual

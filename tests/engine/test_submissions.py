@@ -20,6 +20,7 @@ from coordinator.core.node_run import NodePhase
 from coordinator.core.scheduler import Core, Decision, Limits
 from coordinator.core.task import TaskHead, TaskStatus
 from coordinator.engine.finished_folds import FinishedFolds
+from coordinator.engine.lookups import Lookups
 from coordinator.engine.loop import Loop
 from coordinator.engine.persistence import Persistently
 from coordinator.engine.progress_board import ProgressBoard
@@ -60,10 +61,12 @@ class Desk:
             spawn=self.spawn,
             persistently=Persistently(random.Random(1)),
         )
+        lookups = Lookups(store, self.tasks, self.core, self.spawn)
+        self.loop.observe(lookups.observe)
         self.submissions = Submissions(
             store=store,
             tasks=self.tasks,
-            core=self.core,
+            lookups=lookups,
             clock=now,
             draw=lambda _: next(self.ids),
             max_pending=1000,

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from common.reasons import Reason
-from common.subjects import ATTEMPTS, MAX_MESSAGE_BYTES, TASK_ID
+from common.subjects import ATTEMPTS, MAX_MESSAGE_BYTES, NODE_NAME_LIMIT, TASK_ID
 from common.text import Code, MessageText, Params, Text, text_of
 
 NOT_DECODABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -32,6 +32,8 @@ MOST_PULLS = 100
 """Pulls that one agent has under way."""
 MOST_OUTCOME_BYTES: Final = MAX_MESSAGE_BYTES - 1024
 """An encoded outcome has room in a request."""
+MOST_ENTRIES: Final = 100
+"""Entries of each kind in one message to those who follow: the longest ones fit into it."""
 MOST_LABELS = 100
 """Labels that an agent can give its node."""
 
@@ -302,3 +304,42 @@ class OutcomeAnswer(Message, frozen=True, kw_only=True):
     """Of a refusal: why."""
     message_code: Code = ""
     message_params: Params = {}
+
+
+# ── leader → coordinators that follow ────────────────────────────────────────────────────────
+
+
+class Flight(Message, frozen=True, kw_only=True):
+    """One attempt in flight."""
+
+    task: TaskId
+    node: Annotated[str, Meta(max_length=NODE_NAME_LIMIT)]
+    attempt: AttemptNumber
+    started_at: Annotated[int, Meta(ge=0, le=2**53)] = 0
+    """Milliseconds since 1970."""
+    instance: Annotated[str, Meta(max_length=NAME_LIMIT)] = ""
+    """Who was asked, or has accepted; empty while an agent is waited for."""
+    accepted: bool = False
+
+
+class Waiting(Message, frozen=True, kw_only=True):
+    """Why a task does not go on; without a message it does."""
+
+    task: TaskId
+    message: MessageText = ""
+    message_code: Code = ""
+    message_params: Params = {}
+
+
+class Briefing(Message, frozen=True, kw_only=True):
+    """One message of a leader; its subject is ``subjects.BRIEFING``."""
+
+    epoch: Epoch
+    number: Annotated[int, Meta(ge=1, le=2**53)]
+    """Counts from 1 within the epoch."""
+    flights: Annotated[list[Flight], Meta(max_length=MOST_ENTRIES)] = []
+    waiting: Annotated[list[Waiting], Meta(max_length=MOST_ENTRIES)] = []
+    since: Annotated[int, Meta(ge=0, le=2**53)] = 0
+    """The messages from this number to this one say everything; 0: they need not."""
+    last: Epoch = 0
+    """The leader gives its lease up, which has this revision, and says nothing any more."""

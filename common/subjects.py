@@ -16,7 +16,7 @@ MAX_MESSAGE_BYTES = 256 * 1024
 NODE_NAME = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
 """The form of a node name, an RFC 1123 subdomain, as a regular expression."""
 _NODE_NAME = re.compile(NODE_NAME)
-_NODE_NAME_LIMIT = 253
+NODE_NAME_LIMIT = 253
 TASK_ID = "task-[0-9]{8}-[0-9]{6}-[0-9a-f]{8}"
 """The form of a task's id, as a regular expression."""
 ATTEMPTS = 999_999_999
@@ -36,7 +36,7 @@ _EVENT_SUBJECT = re.compile(rf"{_HEAD}\.event\.({_EVENT_TYPE.pattern})\.({TASK_I
 
 def is_node_name(name: str) -> bool:
     """Whether a name is an RFC 1123 subdomain (else ``a_b`` and ``a.b`` collided on a subject)."""
-    return len(name) <= _NODE_NAME_LIMIT and _NODE_NAME.fullmatch(name) is not None
+    return len(name) <= NODE_NAME_LIMIT and _NODE_NAME.fullmatch(name) is not None
 
 
 def is_task_id(text: str) -> bool:
@@ -94,6 +94,10 @@ def _parse_agent_subject(kind: str, subject: str) -> AgentAddress | None:
 
 REPORT = f"{PREFIX}.report"
 """A starting leader's broadcast to all agents (``messages.Report``)."""
+BRIEFING = f"{PREFIX}.briefing"
+"""What the leader tells the coordinators that follow."""
+BRIEFING_WANTED = f"{PREFIX}.briefing.wanted"
+"""Where one of them asks for all of it."""
 ALL_HEARTBEATS = f"{PREFIX}.heartbeat.*.*"
 ALL_PROGRESS = f"{PREFIX}.progress.*.*"
 ALL_OUTCOMES = f"{PREFIX}.outcome.*.*"

@@ -91,6 +91,8 @@ class Lease:
         self._value = msgspec.json.encode(self._claim)
         self._times = times or LeaseTimes()
         self._revision = 0
+        self._renewing = asyncio.Lock()
+        self._rests = False
         self._watched = (0, 0.0)
         """Another one's revision, and since when it has not changed, by ``clock``."""
         self._held_since = -float("inf")
@@ -156,7 +158,9 @@ class Lease:
         try:
             while True:
                 await asyncio.sleep(self._times.renew)
-                await self._keep()
+                async with self._renewing:
+                    if not self._rests:
+                        await self._keep()
         except LeaseLost as why:
             self._held_since = -float("inf")
             log.warning("the lease is lost", why=str(why))
@@ -197,6 +201,12 @@ class Lease:
 
     async def _renew(self, revision: int) -> int:
         return await self._bucket.update(KEY, self._value, revision, ttl=self._times.ttl)
+
+    async def rest(self) -> int:
+        """Renew it no more, since it is about to be given back; the revision that it has now."""
+        async with self._renewing:
+            self._rests = True
+            return self._revision
 
     async def release(self) -> None:
         """Give it back, so that another one leads at once; without effect if it is not ours."""

@@ -10,7 +10,7 @@ import random
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 import aiohttp
@@ -54,6 +54,8 @@ log = Log(__name__)
 STORE_AGAIN_SECONDS = 1.0
 STORE_FULL = 10047
 """NATS: insufficient storage resources available."""
+HAND_OVER_SECONDS = 3.0
+"""For a leader that stops; after that the next one has to ask the agents."""
 SHUTDOWN_SECONDS = 5.0
 """For requests that are being answered when the program stops."""
 
@@ -78,6 +80,9 @@ async def main(stop: Stop) -> None:
         async with _serving(app, settings.server_port, most), Jobs(stop) as jobs:
             jobs.start("leader", program.lead())
             await stop.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(HAND_OVER_SECONDS):
+                    await service.hand_over()
 
 
 def _check(settings: CoordinatorSettings) -> None:

@@ -105,6 +105,18 @@ class AssignmentUnanswered:
 
 
 @dataclass(frozen=True, slots=True)
+class AttemptTold:
+    """The leader says that an attempt is in flight; for who follows."""
+
+    key: AttemptKey
+    started_at: int
+    """Milliseconds since 1970."""
+    instance: str | None
+    """Who was asked; None while an agent is waited for."""
+    accepted: bool
+
+
+@dataclass(frozen=True, slots=True)
 class AgentHeard:
     """A heartbeat came in."""
 
@@ -184,6 +196,7 @@ Event = (
     | AssignmentAccepted
     | AssignmentRefused
     | AssignmentUnanswered
+    | AttemptTold
     | AgentHeard
     | NodeSeen
     | NodeVanished

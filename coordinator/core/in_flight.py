@@ -23,6 +23,7 @@ from coordinator.core.events import (
     AssignmentAccepted,
     AssignmentRefused,
     AssignmentUnanswered,
+    AttemptTold,
     VerdictFailed,
 )
 from coordinator.core.fleet import Fleet
@@ -76,9 +77,19 @@ class InFlight:
         return len(self._attempts)
 
     def accepted_by(self, task: str, node: str) -> str | None:
-        """The instance that has accepted the attempt in flight, if any."""
+        """The instance that has accepted the attempt in flight, if any.
+
+        Who follows takes the one that was asked: it may hear the agent before the leader's word.
+        """
         attempt = self._attempts.of(task, node)
-        return None if attempt is None else attempt.accepted_by
+        if attempt is None:
+            return None
+        return attempt.accepted_by if self.leads else attempt.holder
+
+    def asked(self, task: str, node: str) -> tuple[str, bool] | None:
+        """Whom the attempt in flight was sent to (empty: nobody yet), and whether it accepted."""
+        attempt = self._attempts.of(task, node)
+        return None if attempt is None else (attempt.holder or "", attempt.accepted_by is not None)
 
     def has_room(self, run: TaskRun) -> bool:
         """Whether one more node of a task may be in flight."""
@@ -137,12 +148,32 @@ class InFlight:
             self._resume(attempt, now)
 
     def _resume(self, attempt: Attempt, now: float) -> None:
+        if attempt.accepted_by is None:
+            attempt.sent_to = None  # another leader asked, and nobody here hears the answer
         time = self._fleet.clock.at(now)
         asked_since = 0.0 if attempt.accepted_by is None else self._wait - self._notice
         attempt.alive_at = max(attempt.alive_at, time - asked_since)
         self._watch(attempt)
         if attempt.is_idle:
             self._send_or_give_up(attempt, now)
+
+    def told(self, event: AttemptTold, now: float) -> None:
+        """The leader has given a node its place, has sent the work, or has its answer."""
+        run = self._runs.get(event.key.task)
+        node = None if run is None else run.by_name.get(event.key.node)
+        if self.leads or run is None or node is None:
+            return
+        attempt = self._attempts.find(event.key)
+        if attempt is None:
+            if node.phase not in _AT_REST or event.key.attempt != node.next_attempt:
+                return
+            attempt = self._place(run, node, now)
+        node.started_at = event.started_at
+        if event.accepted and event.instance is not None:
+            self._keep(attempt, event.instance, now)
+        else:
+            self._call_back(attempt, now)
+            attempt.sent_to = event.instance
 
     # ── assignments and their answers ──
 

@@ -32,6 +32,7 @@ from coordinator.core.events import (
     AssignmentAccepted,
     AssignmentRefused,
     AssignmentUnanswered,
+    AttemptTold,
     BusFellSilent,
     BusHeard,
     Event,
@@ -146,6 +147,13 @@ class Core:
         """The agent instance that has accepted the attempt in flight on a node, if any."""
         return self._in_flight.accepted_by(task, node)
 
+    def asked(self, task: str, node: str) -> tuple[str, bool] | None:
+        """Whom the attempt in flight on a node was sent to, and whether that one has accepted.
+
+        The name is empty while an agent is waited for; None where nothing is in flight.
+        """
+        return self._in_flight.asked(task, node)
+
     @property
     def places_taken(self) -> int:
         """Tasks that hold a place: they work or have something due, or their start is stored."""
@@ -189,6 +197,8 @@ class Core:
                 self._in_flight.refused(event, now)
             case AssignmentUnanswered():
                 self._in_flight.unanswered(event, now)
+            case AttemptTold():
+                self._in_flight.told(event, now)
             case Woken():
                 self._woken(now)
             case TaskCreated():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
@@ -66,6 +67,13 @@ class Dispatcher:
         self._feed = feed
         self._in_flight = in_flight
         self._deposed = deposed
+        self._open = 0
+        self._nothing_open = asyncio.Event()
+        self._nothing_open.set()
+
+    async def answered(self) -> None:
+        """Wait until no answer is awaited any more."""
+        await self._nothing_open.wait()
 
     def report(self) -> None:
         """Ask every agent to say now what it holds."""
@@ -94,10 +102,15 @@ class Dispatcher:
         subject = subjects.command(key.node, instance)
 
         def answered(answer: bytes | BusError) -> None:
+            self._open -= 1
+            if not self._open:
+                self._nothing_open.set()
             self._feed(self._event_for(command, answer))
 
         try:
             self._bus.ask(subject, _encode(message), ANSWER_SECONDS, answered)
+            self._open += 1
+            self._nothing_open.clear()
         except NotConnected:
             self._feed(AssignmentUnanswered(key, instance))
         except ValueError as why:  # too large for a message, or no subject: this task's own fault

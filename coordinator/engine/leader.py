@@ -8,9 +8,11 @@ When it is deposed, what runs on the nodes goes on.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 
+from common import subjects
 from common.bus import NotConnected
 from common.logs import Log
 from common.text import Text
@@ -24,8 +26,9 @@ from coordinator.core.commands import (
     StartTask,
     StoreVerdict,
 )
-from coordinator.core.events import Settled
+from coordinator.core.events import Settled, StoreClosed
 from coordinator.core.task import PendingNotification, TaskStatus
+from coordinator.engine.briefing import Briefer
 from coordinator.engine.dispatcher import Dispatcher
 from coordinator.engine.end_notifications import Deliverer, EndNotifications
 from coordinator.engine.failed_pulls import FailedPulls
@@ -43,6 +46,10 @@ log = Log(__name__)
 
 SETTLE_SECONDS = 2.0
 """A starting leader hears so long what agents hold before it assigns."""
+
+
+HAND_OVER_SECONDS = 1.0
+"""How long a leader that stops waits for agents' answers."""
 
 
 class DeposedError(Exception):
@@ -89,6 +96,10 @@ class Leader:
             feed=feed,
             failed=replica.health.failed,
         )
+        self._briefer = Briefer(context.bus, replica.core, replica.why_waiting, epoch)
+        self._epoch = epoch
+        self._bus = context.bus
+        self._stops = False
         self._publisher = Publisher(context.bus, self._last_event_stored, held)
         self._events = TaskEvents(
             publisher=self._publisher,
@@ -131,6 +142,7 @@ class Leader:
         replica = self._replica
         replica.loop.attach(self._perform)
         replica.loop.observe(
+            self._briefer.observe,
             self._events.observe,
             self._notifications.observe,
             self.journal.observe,
@@ -152,6 +164,14 @@ class Leader:
         replica.tasks.listen_damage(self._fail)
         for task, text in list(replica.tasks.damaged.items()):
             self._fail(task, text)
+        with ExitStack() as subscriptions:
+            wanted = await self._bus.subscribe(subjects.BRIEFING_WANTED, self._briefer.wanted)
+            subscriptions.callback(wanted.close)
+            await self._lead()
+
+    async def _lead(self) -> None:
+        replica = self._replica
+        replica.spawn(self._briefer.run())
         replica.spawn(self._publisher.run())
         replica.spawn(self._events.report_progress())
         replica.spawn(self._janitor.run())
@@ -181,8 +201,23 @@ class Leader:
             self._dispatcher.report()
         except NotConnected:
             log.warning("not connected while starting: agents say what they hold by themselves")
-        await asyncio.sleep(SETTLE_SECONDS)
+        if self._replica.briefed.succeeds(self._epoch):
+            log.info("nothing is missing of what the leader before knew")
+        else:
+            await asyncio.sleep(SETTLE_SECONDS)
         self._replica.loop.feed(Settled())
+
+    async def hand_over(self, rest: Callable[[], Awaitable[int]]) -> None:
+        """Stop in order: begin nothing, hear what is open, and say the last word to who follows.
+
+        ``rest`` ends the renewals of the lease and gives its revision.
+        """
+        self._stops = True
+        self._replica.loop.feed(StoreClosed())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(HAND_OVER_SECONDS):
+                await self._dispatcher.answered()
+        self._briefer.end(await rest())
 
     def _deposed(self, epoch: int) -> None:
         if not self._deposition.done():
@@ -194,8 +229,8 @@ class Leader:
         self._events.forget(task)
 
     def _perform(self, command: Command) -> None:
-        if not self._held():
-            return  # this process stood still, and its end as a leader is on its way
+        if self._stops or not self._held():
+            return  # its end as a leader is on its way; it may have stood still
         match command:
             case Assign():
                 self._dispatcher.assign(command)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 from msgspec.structs import replace
@@ -12,7 +12,8 @@ from msgspec.structs import replace
 from common import subjects
 from common.bus import Received
 from common.messages import AttemptProgress, ImageProgress, Progress, total_bytes
-from coordinator.core.changes import AttemptDecided, TaskOver
+from common.subjects import AgentAddress
+from coordinator.core.changes import AttemptDecided, NodeMoved, TaskOver
 from coordinator.core.events import Event
 from coordinator.core.node_run import IN_FLIGHT, NodeRun
 from coordinator.core.run import TaskRun
@@ -20,6 +21,10 @@ from coordinator.core.scheduler import Decision
 from coordinator.snapshots import NOTHING_KNOWN, Pulls, Transfer
 
 _decode = msgspec.json.Decoder(Progress).decode
+
+MOST_EARLY: Final = 2000
+EARLY_BYTES: Final = 4096
+"""What is kept of agents that are not known to be at work takes 8 MiB at most."""
 
 OnProgress = Callable[[str, str], None]
 """Told task and node of each report that says something new."""
@@ -42,6 +47,8 @@ class ProgressBoard:
     def __init__(self, core: AcceptedAttempts) -> None:
         self._core = core
         self._listeners: list[OnProgress] = []
+        self._early: dict[tuple[str, str], tuple[AgentAddress, AttemptProgress]] = {}
+        """The newest reports by task and node that were of no attempt known to be in flight."""
         self._pulls: defaultdict[str, dict[str, tuple[int, dict[str, ImageProgress]]]] = (
             defaultdict(dict)
         )
@@ -56,20 +63,36 @@ class ProgressBoard:
         if address is None:
             raise ValueError("not the subject of a progress report")
         for report in _decode(received.data).attempts:
-            run = self._core.runs.get(report.task)
-            node = run.by_name.get(address.node) if run is not None else None
-            if run is None or node is None:
-                continue
-            if self._core.accepted_by(report.task, node.name) != address.instance:
-                continue
-            if self.report(run, node, report):
-                for listener in self._listeners:
-                    listener(report.task, node.name)
+            if not self._take_in(address, report) and len(received.data) <= EARLY_BYTES:
+                self._keep_early(address, report)
+
+    def _take_in(self, address: AgentAddress, report: AttemptProgress) -> bool:
+        """Take a report of an attempt in flight in; False where it is not known to be."""
+        run = self._core.runs.get(report.task)
+        node = run.by_name.get(address.node) if run is not None else None
+        if run is None or node is None:
+            return False
+        if self._core.accepted_by(report.task, node.name) != address.instance:
+            return False
+        if self.report(run, node, report):
+            for listener in self._listeners:
+                listener(report.task, node.name)
+        return True
+
+    def _keep_early(self, address: AgentAddress, report: AttemptProgress) -> None:
+        """Who follows may hear an agent before it knows of the task."""
+        place = report.task, address.node
+        self._early.pop(place, None)
+        if len(self._early) >= MOST_EARLY:
+            del self._early[next(iter(self._early))]
+        self._early[place] = address, report
 
     def observe(self, _event: Event, decision: Decision) -> None:
         """Drop what is decided: its bytes are in the outcome from now on."""
         for change in decision.changes:
             match change:
+                case NodeMoved(task=task, node=node) if (task, node) in self._early:
+                    self._take_in(*self._early[task, node])
                 case AttemptDecided(task=task, node=node):
                     self.drop_node(task, node)
                 case TaskOver(head=head):
@@ -98,6 +121,7 @@ class ProgressBoard:
 
     def drop_node(self, task: str, node: str) -> None:
         """The attempt is decided: what its bytes are now is in the outcome."""
+        self._early.pop((task, node), None)
         if task in self._pulls:
             self._pulls[task].pop(node, None)
 

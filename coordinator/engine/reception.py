@@ -46,6 +46,12 @@ class Reception:
             subscription = await self._bus.subscribe(subject, self._guarded(kind, handle))
             subscriptions.callback(subscription.close)
 
+    async def hear_leader(self, on_briefing: Handler, subscriptions: ExitStack) -> None:
+        """Hear what the leader tells who follows, until ``subscriptions`` is closed."""
+        handle = self._guarded("briefing", on_briefing)
+        subscription = await self._bus.subscribe(subjects.BRIEFING, handler=handle)
+        subscriptions.callback(subscription.close)
+
     async def serve(self, on_outcome: Handler, subscriptions: ExitStack) -> None:
         """Be one of those who store outcomes, until ``subscriptions`` is closed."""
         handle = self._guarded("outcome", on_outcome)

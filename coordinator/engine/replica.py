@@ -15,9 +15,11 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from common.logs import Log
+from common.text import Text
 from coordinator.core.changes import NodeMoved
 from coordinator.core.events import Event
 from coordinator.core.scheduler import Core, Decision, Limits
+from coordinator.engine.briefing import Briefed
 from coordinator.engine.dispatcher import Commands
 from coordinator.engine.finished_folds import FinishedFolds
 from coordinator.engine.intake import Intake
@@ -96,12 +98,14 @@ class Replica:
         )
         self.node_records = NodeRecords(context.bus, self.core.fleet.nodes, context.on_poison)
         self.board = ProgressBoard(self.core)
+        self.briefed = Briefed(context.bus, self.core, feed)
+        self.why_waiting = WhyWaiting(self.core, clock, lambda: self.nodes.source.trouble)
         self.tasks = TaskTable(
             store=self.store,
             core=self.core,
             board=self.board,
             folds=FinishedFolds(self.store),
-            why_waiting=WhyWaiting(self.core, clock, lambda: self.nodes.source.trouble),
+            why_waiting=self._why_waiting,
             feed=feed,
             clock=clock,
             spawn=self.spawn,
@@ -131,7 +135,19 @@ class Replica:
         )
         self._intake = Intake(self.store, self.tasks, self.spawn)
         self.board.listen(lambda task, node: context.live.task_changed(task, [node]))
-        self.loop.observe(self.board.observe, self._show_changes, self.lookups.observe, *observers)
+        self.loop.observe(
+            self.board.observe,
+            self._show_changes,
+            self.lookups.observe,
+            self.briefed.observe,
+            *observers,
+        )
+
+    def _why_waiting(self, task: str) -> Text | None:
+        """In the words of whoever leads."""
+        if self.core.leads:
+            return self.why_waiting(task)
+        return self.briefed.why(task, self.why_waiting)
 
     def _show_changes(self, _event: Event, decision: Decision) -> None:
         for change in decision.changes:
@@ -172,6 +188,8 @@ class Replica:
             with ExitStack() as subscriptions:
                 reception = Reception(self._context.bus, self._context.on_poison)
                 await reception.open(self.nodes.on_heartbeat, self.board.on_progress, subscriptions)
+                await reception.hear_leader(self.briefed.on_briefing, subscriptions)
+                self.briefed.ask()
                 await reception.serve(self.outcome_requests.on_request, subscriptions)
                 self.loaded.set()
                 await asyncio.Future()

@@ -50,6 +50,9 @@ class Leadership(Protocol):
     async def lost(self) -> None:
         """Wait until this coordinator no longer leads."""
 
+    async def rest(self) -> int:
+        """Renew it no more; the revision that it has now."""
+
 
 class Watched(Protocol):
     """The clock, as far as this module needs it."""
@@ -80,6 +83,7 @@ class Service:
         """The last one that was loaded."""
         self._leads = False
         self._has_led = False
+        self._leader: Leader | None = None
         self._starting = texts.COORDINATOR_STARTING()
         self._clock: Watched | None = None
 
@@ -114,7 +118,7 @@ class Service:
                 self._replica = replica
                 epoch = await lease.acquire()
                 leader = new_leader(replica, epoch)
-                self._leads = self._has_led = True
+                self._leader, self._leads, self._has_led = leader, True, True
                 leading = group.create_task(leader.run())
                 await lease.lost()
                 leader.journal.deposed("the lease is lost")
@@ -122,7 +126,12 @@ class Service:
                 following.cancel()
                 await asyncio.wait([leading, following])
         finally:
-            self._leads = False
+            self._leader, self._leads = None, False
+
+    async def hand_over(self) -> None:
+        """Prepare the end of this program: if it leads, the next one is to go on at once."""
+        if self._leader is not None and self._lease is not None:
+            await self._leader.hand_over(self._lease.rest)
 
     def active_tasks(self) -> int:
         """Tasks that are running."""

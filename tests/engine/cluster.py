@@ -122,6 +122,7 @@ class Coordinator:
 
     async def stop(self) -> None:
         """End in order."""
+        await self.service.hand_over()
         self._jobs[1].cancel()
         await asyncio.wait(self._jobs[1:])
         await self._lease.release()
@@ -279,6 +280,10 @@ class Cluster:
                 if event["type"] != "task.progress":
                     found.append(f"{event['type']} {where}".strip())
         return found
+
+    async def events_seen(self) -> int:
+        """How many events were ever stored."""
+        return (await self.observer.stream_state(subjects.EVENTS)).last_seq
 
     async def outcomes(self) -> int:
         """How many outcomes are stored."""

@@ -45,6 +45,10 @@ class FakeLease:
         self.holder = None
         return epoch
 
+    async def rest(self) -> int:
+        """As ``Lease.rest``."""
+        return 7
+
     async def lost(self) -> None:
         """As ``Lease.lost``."""
         await self.taken.wait()

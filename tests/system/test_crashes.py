@@ -189,41 +189,67 @@ async def test_two_agents_under_one_name_take_no_work(fleet: Fleet, tmp_path: Pa
     assert (await fleet.over(task))["status"] == "completed"
 
 
-async def test_a_second_coordinator_waits_and_takes_over(
-    fleet: Fleet, nats_server: NatsServer
-) -> None:
-    """On one NATS one leads; the other says who, and leads when the first is killed."""
-    fleet.nats_settings = {"IPS_NATS_URL": nats_server.url}
-    first = await fleet.add_coordinator()
-    second = await fleet.add_coordinator(name="second", ready=False)
-    assert f":{first.port} leads" in await refusal(fleet, second, "leads")
-    async with fleet.http.post(f"{second.url}/api/v1/tasks", json={"images": ["a"]}) as answer:
-        assert answer.status == 503
-    await fleet.add_agents(NODES)
-    await fleet.known_nodes(NODES)
-    fleet.hold(*fleet.agents)
-    task = await fleet.post(["nginx"], batchSize=2)
-    await fleet.until(task, lambda seen: seen["progress"]["pullingNodes"] == 2)
-    await first.kill()
-    fleet.coordinators.reverse()
-    await second.ready()
-    fleet.let_go()
-    assert_right_end(await fleet.over(task), await fleet.nodes(task))
-    first.start()
-    assert f":{second.port} leads" in await refusal(fleet, first, "leads")
-
-
-async def refusal(fleet: Fleet, coordinator: Coordinator, word: str) -> str:
-    """Wait until a coordinator's reason for not being ready holds a word."""
+async def leader(fleet: Fleet, coordinator: Coordinator) -> str:
+    """Wait until a coordinator knows who leads; the port of that one."""
     async with asyncio.timeout(PATIENCE):
         while True:
             with suppress(aiohttp.ClientError):
-                async with fleet.http.get(f"{coordinator.url}/readyz") as answer:
+                async with fleet.http.get(f"{coordinator.url}/api/v1/leader") as answer:
                     said = await answer.json()
-                    detail = str(said.get("detail") or said.get("message", ""))
-                    if word in detail:
-                        return detail
+                    if "leader" in said:
+                        return str(said["leader"]).rpartition(":")[2]
             await asyncio.sleep(0.05)
+
+
+async def until_led_by(fleet: Fleet, asked: Coordinator, wanted: Coordinator) -> None:
+    """Wait until a coordinator says that another one leads, or itself."""
+    async with asyncio.timeout(PATIENCE):
+        while await leader(fleet, asked) != str(wanted.port):
+            await asyncio.sleep(0.05)
+
+
+async def last_event(fleet: Fleet, coordinator: Coordinator, task: str) -> str:
+    """Watch a task's events, live frames too, to their end: the type of the last one."""
+    last, frames = "", 0
+    url = f"{coordinator.url}/api/v1/tasks/{task}/events?live=true"
+    async with asyncio.timeout(PATIENCE), fleet.http.get(url) as stream:
+        async for line in stream.content:
+            if line.startswith(b"event: "):
+                last = line.decode().removeprefix("event: ").strip()
+                frames += last == "nodes"
+    assert frames
+    return last
+
+
+@pytest.mark.parametrize("end", ["killed", "stopped"])
+async def test_two_coordinators_answer_and_one_follows_the_other(
+    fleet: Fleet, nats_server: NatsServer, end: str
+) -> None:
+    """Whole programs on one NATS: what one is told the other knows, and outlives it."""
+    fleet.nats_settings = {"IPS_NATS_URL": nats_server.url}
+    first = await fleet.add_coordinator()
+    await until_led_by(fleet, first, first)
+    second = await fleet.add_coordinator(name="second")
+    await until_led_by(fleet, second, first)
+    await fleet.add_agents(NODES)
+    await fleet.known_nodes(NODES)
+    fleet.hold(*fleet.agents)
+    body = {"images": ["nginx"], "batchSize": 2}
+    async with fleet.http.post(f"{second.url}/api/v1/tasks", json=body) as answer:
+        assert answer.status == 201
+        task = (await answer.json())["taskId"]
+    async with fleet.http.get(f"{first.url}/api/v1/tasks/{task}") as answer:
+        assert answer.status == 200
+    fleet.coordinators.reverse()  # the second one is asked from now on
+    watching = asyncio.create_task(last_event(fleet, second, task))
+    await fleet.until(task, lambda seen: seen["progress"]["pullingNodes"] == 2)
+    await (first.kill() if end == "killed" else first.terminate())
+    await until_led_by(fleet, second, second)
+    fleet.let_go()
+    assert_right_end(await fleet.over(task), await fleet.nodes(task))
+    assert await watching == "task.completed"
+    first.start()
+    await until_led_by(fleet, first, second)
 
 
 async def test_a_second_coordinator_on_the_same_folder_is_refused(fleet: Fleet) -> None:

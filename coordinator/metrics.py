@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 from common.messages import ImageState
 from common.reasons import Reason
 from common.version import VERSION
-from coordinator.core.changes import AttemptDecided, BatchSettled, TaskOver
+from coordinator.core.changes import AttemptDecided, BatchSettled, Step, TaskOver
 from coordinator.core.events import (
     AssignmentAccepted,
     AssignmentRefused,
@@ -26,7 +26,6 @@ from coordinator.core.events import (
     OutcomeStored,
     Settled,
 )
-from coordinator.core.run import Step
 from coordinator.core.scheduler import Decision
 from coordinator.core.task import TaskHead, TaskStatus
 from coordinator.port import State

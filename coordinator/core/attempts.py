@@ -75,10 +75,10 @@ class Attempts:
         """The attempts on a node, of every task."""
         return tuple(self._by_node.get(node, {}).values())
 
-    def put(self, run: TaskRun, node: NodeRun) -> Attempt:
-        """The next attempt of a node is in flight from now on."""
+    def put(self, run: TaskRun, node: NodeRun, alive_at: float) -> Attempt:
+        """The next attempt of a node is in flight from now on, ``alive_at`` by silence's clock."""
         key = AttemptKey(run.head.id, node.name, node.next_attempt)
-        attempt = Attempt(run, node, key)
+        attempt = Attempt(run, node, key, alive_at=alive_at)
         self._all[key.task, key.node] = attempt
         self._by_node.setdefault(key.node, {})[key.task] = attempt
         return attempt

@@ -7,7 +7,7 @@ fields). Times are whole milliseconds since 1970, UTC.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self
 
 import msgspec
 from msgspec import Meta
@@ -36,16 +36,21 @@ class StoredRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel", om
 class TaskStatus(StrEnum):
     """Where a task is. The values are public."""
 
-    PENDING = "pending"
-    RUNNING = "running"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
+    is_final: bool
+    """Whether the task is over and never changes again."""
 
-    @property
-    def is_final(self) -> bool:
-        """Whether the task is over and never changes again."""
-        return self not in {TaskStatus.PENDING, TaskStatus.RUNNING}
+    def __new__(cls, value: str, is_final: bool) -> Self:  # noqa: FBT001 - as the members say it
+        """One member: its value, and whether it is final."""
+        status = str.__new__(cls, value)
+        status._value_ = value
+        status.is_final = is_final
+        return status
+
+    PENDING = "pending", False
+    RUNNING = "running", False
+    COMPLETED = "completed", True
+    FAILED = "failed", True
+    CANCELLED = "cancelled", True
 
 
 class RetryStrategy(StrEnum):

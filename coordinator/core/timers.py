@@ -78,5 +78,5 @@ class Timers:
         timed = self._timed[0][0] if self._timed else None
         if not self._silent or self._clock.stands:
             return timed
-        silent = self._clock.when(self._silent[0][0])
+        silent = self._silent[0][0] + self._clock.lost
         return silent if timed is None else min(timed, silent)

@@ -14,13 +14,14 @@ from coordinator.core.changes import (
     AttemptDecided,
     BatchSettled,
     Change,
+    Step,
     TaskBegan,
     TaskOver,
     TaskQueued,
 )
 from coordinator.core.events import Event
 from coordinator.core.node_run import NodeRun
-from coordinator.core.run import Step, TaskRun
+from coordinator.core.run import TaskRun
 from coordinator.core.scheduler import Decision
 from coordinator.core.task import TaskHead
 

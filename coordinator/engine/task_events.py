@@ -15,9 +15,9 @@ import msgspec
 
 from common import subjects
 from common.logs import Log
-from coordinator.core.changes import AttemptDecided, Change, NodeMoved, TaskBegan, TaskQueued
+from coordinator.core.changes import AttemptDecided, Change, NodeMoved, Step, TaskBegan, TaskQueued
 from coordinator.core.events import Event
-from coordinator.core.run import Step, TaskRun
+from coordinator.core.run import TaskRun
 from coordinator.core.scheduler import Decision
 from coordinator.core.task import TaskHead, TaskStatus
 from coordinator.documents import CloudEvent, Task, encode

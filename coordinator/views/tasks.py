@@ -168,7 +168,7 @@ def estimated_completion(shot: Snapshot) -> int | None:
     if rest > FARTHEST_ESTIMATE:
         return None
     estimate = shot.now + round(rest)
-    retry = run.next_retry()
+    retry = run.next_retry
     return estimate if retry is None else max(estimate, round(retry * 1000))
 
 

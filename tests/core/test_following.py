@@ -261,7 +261,7 @@ def test_what_a_follower_remembers_of_pending_tasks_does_not_grow() -> None:
         stage.create(f"t{number}")
         stage.end(f"t{number}")
     assert not stage.core.waiting
-    assert not stage.core._queue._queue
+    assert not stage.core._queue.queued
 
 
 # ── the same world ──

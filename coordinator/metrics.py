@@ -8,6 +8,7 @@ leadership replays what is stored: outcomes count by their place in the store.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
@@ -39,6 +40,8 @@ _ANSWERS = {
     AssignmentUnanswered: "unanswered",
 }
 _PROCESSED = {Step.SUCCEEDED: "succeeded", Step.FAILED: "failed"}
+COUNTED: Final = (Settled, *_ANSWERS, AttemptDecided, BatchSettled, TaskOver)
+"""What is counted, as the core's loop has it."""
 _FINAL = [status for status in TaskStatus if status.is_final]
 
 

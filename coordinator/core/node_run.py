@@ -56,7 +56,7 @@ NEXT_PHASES: Final[Mapping[NodePhase, frozenset[NodePhase]]] = MappingProxyType(
     }
 )
 """The legal moves of a node, by its phase; docs/architecture.md draws them."""
-_ARRIVED = frozenset({ImageState.PRESENT, ImageState.PULLED})
+ARRIVED = frozenset({ImageState.PRESENT, ImageState.PULLED})
 
 
 class IllegalMoveError(Exception):
@@ -119,7 +119,7 @@ class NodeRun:
     def arrived(self, image: str) -> bool:
         """Whether an image is on the node."""
         outcome = self.images.get(image)
-        return outcome is not None and outcome.state in _ARRIVED
+        return outcome is not None and outcome.state in ARRIVED
 
     def not_arrived(self, work: Sequence[TaskImage]) -> list[TaskImage]:
         """Images that are not on the node."""
@@ -135,7 +135,7 @@ class NodeRun:
 
     def failed_images(self) -> Iterator[ImageOutcome]:
         """The newest outcomes that are failures."""
-        return (i for i in self.images.values() if i.state not in _ARRIVED)
+        return (i for i in self.images.values() if i.state not in ARRIVED)
 
     def failed_details(self) -> int:
         """Entries that this node has in ``failedNodeDetails`` once it is given up."""
@@ -153,7 +153,7 @@ class NodeRun:
         for image in outcome.images:
             if image.image in names and not self.arrived(image.image):
                 self.images[image.image] = image
-                if image.state in _ARRIVED:
+                if image.state in ARRIVED:
                     arrived.append(image)
         is_complete = not self.not_arrived(work)
         if is_complete:

@@ -39,15 +39,15 @@ class TaskStatus(StrEnum):
     is_final: bool
     """Whether the task is over and never changes again."""
 
-    def __new__(cls, value: str, is_final: bool) -> Self:  # noqa: FBT001 - as the members say it
+    def __new__(cls, value: str, is_final: bool = False) -> Self:
         """One member: its value, and whether it is final."""
         status = str.__new__(cls, value)
         status._value_ = value
         status.is_final = is_final
         return status
 
-    PENDING = "pending", False
-    RUNNING = "running", False
+    PENDING = "pending"
+    RUNNING = "running"
     COMPLETED = "completed", True
     FAILED = "failed", True
     CANCELLED = "cancelled", True

@@ -28,7 +28,7 @@ from coordinator.core.events import (
     Settled,
 )
 from coordinator.core.scheduler import Decision
-from coordinator.core.task import TaskHead, TaskStatus
+from coordinator.core.task import FINAL, TaskHead
 from coordinator.port import State
 
 MINUTES = (1, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600)
@@ -42,7 +42,6 @@ _ANSWERS = {
 _PROCESSED = {Step.SUCCEEDED: "succeeded", Step.FAILED: "failed"}
 COUNTED: Final = (Settled, *_ANSWERS, AttemptDecided, BatchSettled, TaskOver)
 """What is counted, as the core's loop has it."""
-_FINAL = [status for status in TaskStatus if status.is_final]
 
 
 class StateCollector(Collector):
@@ -137,7 +136,7 @@ class Metrics:
         self._begin_with_zeros()
 
     def _begin_with_zeros(self) -> None:
-        for status in _FINAL:
+        for status in FINAL:
             self._tasks.labels(status)
             self._durations.labels(status)
         for answer in _ANSWERS.values():

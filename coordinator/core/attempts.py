@@ -53,10 +53,9 @@ class Attempts:
 
     def __init__(self) -> None:
         self._all: dict[tuple[str, str], Attempt] = {}
+        self.places = self._all.keys()
+        """Task and node of every attempt, by now."""
         self._by_node: dict[str, dict[str, Attempt]] = {}
-
-    def __len__(self) -> int:
-        return len(self._all)
 
     def all(self) -> Collection[Attempt]:
         """Every attempt, the oldest first."""

@@ -71,12 +71,11 @@ class InFlight:
         self._notice = min(NOTICE_SECONDS, agent_wait / 2)
         self._limit = limit
         self._attempts = Attempts()
+        self.places = self._attempts.places
+        """Every task and node between which an attempt is in flight."""
         self._unplaced = Unplaced(fleet)
 
     # ── in and out ──
-
-    def __len__(self) -> int:
-        return len(self._attempts)
 
     def accepted_by(self, task: str, node: str) -> str | None:
         """The instance that has accepted the attempt in flight, if any."""
@@ -85,7 +84,7 @@ class InFlight:
 
     def has_room(self, run: TaskRun) -> bool:
         """Whether one more node of a task may be in flight."""
-        return has_place(run) and (self._limit == 0 or len(self._attempts) < self._limit)
+        return has_place(run) and (self._limit == 0 or len(self.places) < self._limit)
 
     def fill(self, run: TaskRun, now: float) -> None:
         """Give nodes of a task their places while there is room, and send work or wait for agents.
@@ -96,7 +95,9 @@ class InFlight:
             node = run.place_next(now)
             if node is None:
                 break
-            self._send(self._put(run, node, now), now)
+            attempt = self._attempts.put(run, node, self._fleet.clock.at(now))
+            self._send(attempt, now)
+            self._watch(attempt)
         due = run.next_retry
         if due is not None and due > now and due != run.woken_for:
             run.woken_for = due
@@ -162,7 +163,8 @@ class InFlight:
     def _send(self, attempt: Attempt, now: float) -> None:
         """Send the work, unless nobody is there for it or it is about to be decided."""
         key, node = attempt.key, attempt.node
-        if not self.leads or attempt.is_hopeless or self._verdicts.is_leaving(key.task, key.node):
+        is_hopeless = len(attempt.lost_by) >= LOST_INSTANCES
+        if not self.leads or is_hopeless or self._verdicts.is_leaving(key.task, key.node):
             return
         instance = self._fleet.agent_for(key.node, now)
         if instance is None:

@@ -60,7 +60,9 @@ class Places:
         self._resting_nodes = 0
         self._retries: list[tuple[float, str]] = []
         """When which task that rests may have something to do; entries may be out of date."""
-        self._touched: dict[str, None] = {}
+        self.next_retry = math.inf
+        """When the next of them is due."""
+        self.touched: dict[str, None] = {}
         """Tasks that may have to stand elsewhere since the last review."""
         self.over: dict[str, None] = {}
         """Tasks of which no node has anything left to do."""
@@ -82,7 +84,7 @@ class Places:
         self._ranks[task] = Ranked(rank, task)
         self._enter(task, Stand.HOLDS)
         if self._runs[task].is_over:
-            self._touched[task] = None
+            self.touched[task] = None
 
     def take_over(self) -> None:
         """What ran under another leader goes on, even more of it than may run by now.
@@ -92,13 +94,13 @@ class Places:
         for task, run in self._runs.items():
             if not (run.in_flight or run.is_over or run.has_work(-math.inf)):
                 self._put(task, Stand.QUEUES)
-            self._touched[task] = None
+            self.touched[task] = None
 
     def remove(self, task: str) -> None:
         """A task runs no more."""
         self._leave(task)
         del self._stands[task], self._ranks[task]
-        self._touched.pop(task, None)
+        self.touched.pop(task, None)
         self.over.pop(task, None)
 
     def give(self, task: str) -> None:
@@ -109,10 +111,11 @@ class Places:
 
     def review(self, now: float, moved: Iterable[str]) -> None:
         """Put every task where it stands by now; a node has ``moved`` of each of these."""
-        touched, self._touched = self._touched, {}
+        touched, self.touched = self.touched, {}
         touched.update(dict.fromkeys(moved))
         while self._retries and self._retries[0][0] <= now:
             touched[heapq.heappop(self._retries)[1]] = None
+        self.next_retry = self._retries[0][0] if self._retries else math.inf
         for task in touched:
             if (run := self._runs.get(task)) is not None:
                 self._review(run, now)
@@ -140,6 +143,7 @@ class Places:
             return
         self._put(task, Stand.RESTS)
         heapq.heappush(self._retries, (due, task))
+        self.next_retry = self._retries[0][0]
         self._timers.at(due, Reconsider())
 
     def _put(self, task: str, stand: Stand) -> None:

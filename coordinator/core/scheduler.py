@@ -11,7 +11,7 @@ long that lasts; ``Settled`` makes it the leader.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -98,7 +98,7 @@ class Decision(NamedTuple):
 class Core:
     """The state of all unfinished tasks and of the fleet, and what follows from each event.
 
-    ``runs``, ``waiting`` and ``fleet`` are for reading; they change by ``handle`` alone.
+    ``runs``, ``waiting``, ``fleet`` and ``in_flight`` are for reading; they change by ``handle``.
     """
 
     def __init__(self, limits: Limits, now: float) -> None:
@@ -123,6 +123,8 @@ class Core:
             agent_wait=limits.agent_wait,
             limit=limits.max_nodes_in_flight,
         )
+        self.in_flight: Collection[tuple[str, str]] = self._in_flight.places
+        """Every task and node between which an attempt is in flight."""
         self._places = Places(self.runs, self._timers)
         self._ended: dict[str, None] = {}
         self._vanished = Vanished()
@@ -136,11 +138,6 @@ class Core:
     def leads(self) -> bool:
         """Whether this core decides; until ``Settled`` it only follows."""
         return self._in_flight.leads
-
-    @property
-    def in_flight(self) -> int:
-        """Attempts in flight, over all tasks."""
-        return len(self._in_flight)
 
     def accepted_by(self, task: str, node: str) -> str | None:
         """The agent instance that has accepted the attempt in flight on a node, if any."""
@@ -170,12 +167,13 @@ class Core:
         self._handlers[type(event)](event, now)
         if self._in_flight.leads:
             self._go_on(now)
-        if len(self._changes) > 1:
+        if len(set(map(type, self._changes))) < len(self._changes):
             self._tell_moves_once()
-        when = self._timers.next()
-        if when is not None and when != self._wake:
-            self._wake = when
-            self._commands.append(WakeAt(when))
+        if self._timers.changed:
+            when = self._timers.next()
+            if when is not None and when != self._wake:
+                self._wake = when
+                self._commands.append(WakeAt(when))
         decision = Decision(self._commands[:], self._changes[:])
         self._commands.clear()
         self._changes.clear()
@@ -210,10 +208,10 @@ class Core:
     def _go_on(self, now: float) -> None:
         """Give free places to tasks and nodes, end what is over: the leader's work."""
         moved = [change.task for change in self._changes if isinstance(change, NodeMoved)]
-        self._places.review(now, moved)
+        if moved or self._places.touched or self._places.next_retry <= now:
+            self._places.review(now, moved)
         if self._store_is_open:
-            if self._is_wanted():
-                self._give_places(now)
+            self._give_places(now)
             for _, task in tuple(self._places.holding):
                 run = self._runs[task]
                 if run.at_rest:
@@ -240,9 +238,11 @@ class Core:
 
     def _bus_fell_silent(self, event: BusFellSilent, now: float) -> None:
         self._fleet.clock.stop(event.since, now)
+        self._timers.changed = True
 
     def _bus_heard(self, _event: BusHeard, now: float) -> None:
         self._fleet.clock.go_on(now)
+        self._timers.changed = True
 
     def _store_opened(self, _event: StoreOpened, _now: float) -> None:
         self._store_is_open = True
@@ -273,16 +273,19 @@ class Core:
             run = self._runs[task] = TaskRun(event.head, event.nodes, self._changes.append)
             self._places.add(task, rank)
             self._changes.append(TaskBegan(event.head))
-            for name in sorted(self._vanished.missing_of(run)):
-                self._in_flight.remove(run, run.by_name[name])
-        if not self._queue.starting:
+            if self._vanished.names:
+                for name in sorted(self._vanished.missing_of(run)):
+                    self._in_flight.remove(run, run.by_name[name])
+        self._forget_vanished()
+
+    def _forget_vanished(self) -> None:
+        if self._vanished.names and not self._queue.starting:
             self._vanished.nothing_starts()
 
     def _task_ended(self, event: TaskEnded, _now: float) -> None:
         task = event.head.id
         self._queue.remove(task)
-        if not self._queue.starting:
-            self._vanished.nothing_starts()
+        self._forget_vanished()
         if (run := self._runs.get(task)) is not None:
             self._places.remove(task)
             self._in_flight.cancel_task(run)
@@ -291,14 +294,12 @@ class Core:
             self._changes.append(TaskOver(event.head))
         remember(self._ended, task, REMEMBERED_ENDS)
 
-    def _is_wanted(self) -> bool:
-        """Whether any task wants a place."""
-        return bool(self._queue.queued or self._queue.aside or self._places.queue)
-
     def _give_places(self, now: float) -> None:
         """To tasks that want to start and to those that want to go on, the most urgent first."""
-        while self._is_wanted() and self.places_taken < self.limits.max_concurrent_tasks:
-            wants = self._places.next_in_queue()
+        while self._queue.queued or self._queue.aside or self._places.queue:
+            if self.places_taken >= self.limits.max_concurrent_tasks:
+                return
+            wants = self._places.next_in_queue() if self._places.queue else None
             start = self._queue.start_next(now, None if wants is None else wants.rank)
             if start is not None:
                 self._commands.append(start)

@@ -7,7 +7,7 @@ fields). Times are whole milliseconds since 1970, UTC.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
 
 import msgspec
 from msgspec import Meta
@@ -51,6 +51,9 @@ class TaskStatus(StrEnum):
     COMPLETED = "completed", True
     FAILED = "failed", True
     CANCELLED = "cancelled", True
+
+
+FINAL: Final = tuple(status for status in TaskStatus if status.is_final)
 
 
 class RetryStrategy(StrEnum):

@@ -94,10 +94,9 @@ class Janitor:
         """StoredTasks whose head is deleted, or was about to be, and whose other records are still
         there; with their keys."""
 
-    def on_head(self, head: TaskHead) -> None:
-        """A head has changed: if it is over, or the world was told, it may expire sooner now."""
-        if head.status.is_final:
-            self._changed.set()
+    def on_final_head(self, _head: TaskHead) -> None:
+        """A task is over, or the world was told of it: it may expire sooner now."""
+        self._changed.set()
 
     async def run(self) -> NoReturn:
         """Sweep what crashes left, then remove tasks as their time comes; runs without end."""

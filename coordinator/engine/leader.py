@@ -25,7 +25,7 @@ from coordinator.core.commands import (
     StoreVerdict,
 )
 from coordinator.core.events import NodeSeen, NodeVanished, Settled
-from coordinator.core.task import PendingNotification, TaskStatus
+from coordinator.core.task import FINAL, PendingNotification, TaskStatus
 from coordinator.engine.dispatcher import Dispatcher
 from coordinator.engine.end_notifications import Deliverer, EndNotifications
 from coordinator.engine.failed_pulls import FailedPulls
@@ -77,7 +77,7 @@ class Leader:
         self._replica = replica
         self._deposition: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._dispatcher = Dispatcher(
-            context.bus, epoch, feed, lambda: replica.core.in_flight, self._deposed
+            context.bus, epoch, feed, replica.core.in_flight, self._deposed
         )
         self._transitions = Transitions(
             store=replica.store,
@@ -134,7 +134,7 @@ class Leader:
         for observer, kinds in self._observers:
             replica.loop.observe(observer, kinds)
         replica.board.listen(self._events.mark_changed)
-        replica.tasks.listen(self._janitor.on_head)
+        replica.tasks.listen(self._janitor.on_final_head, of=FINAL)
         if self._failures is not None:
             failed_pulls = FailedPulls(replica.core.runs, self._failures.pull_failed)
             replica.loop.observe(failed_pulls.observe, of=(AttemptDecided,))

@@ -88,6 +88,11 @@ class TaskEvents:
     def observe(self, _event: Event, decision: Decision) -> None:
         """Queue what the world is to be told of this."""
         for change in decision.changes:
+            if isinstance(change, NodeMoved):
+                self._changed.add(change.task)
+                continue
+            if not isinstance(change, TOLD):
+                continue
             try:
                 self._observe(change)
             except Exception as fault:  # noqa: BLE001 - the next change may be another task's
@@ -108,8 +113,6 @@ class TaskEvents:
                 if run is not None:
                     time = change.event.stored_at
                     self._tell(self._decided(run, change.node, change.attempt, change.step, time))
-            case NodeMoved(task=task):
-                self._changed.add(task)
             case _:
                 pass
 

@@ -8,7 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -143,8 +151,10 @@ class TaskTable:
         self._spawn = spawn
         self._persistently = persistently
         self._heads = Heads()
+        self.counts: Mapping[TaskStatus, int] = self._heads.counts
+        """How many tasks have a status."""
         self._withheld: dict[str, _Withheld] = {}
-        self._listeners: list[OnHead] = []
+        self._listeners: list[tuple[OnHead, Collection[TaskStatus]]] = []
         self.damaged: dict[str, Text] = {}
         """Tasks that are not over and cannot go on, with what of them cannot be read."""
         self._damage_listeners: list[OnDamage] = []
@@ -172,10 +182,6 @@ class TaskTable:
     def newest_time(self) -> float:
         """The newest time in any head, in seconds since 1970; 0 where there is none."""
         return max((kept.newest_time for kept in self), default=0) / 1000
-
-    def count(self, status: TaskStatus) -> int:
-        """How many tasks have a status."""
-        return self._heads.counts[status]
 
     def __iter__(self) -> Iterator[KeptHead]:
         return iter(self._heads)
@@ -235,9 +241,9 @@ class TaskTable:
 
     # ── how heads are learned ──
 
-    def listen(self, on_head: OnHead) -> None:
-        """Let this one know of every head that is new or changed from now on."""
-        self._listeners.append(on_head)
+    def listen(self, on_head: OnHead, of: Collection[TaskStatus] = tuple(TaskStatus)) -> None:
+        """Let this one know of every head that is new or changed, and of such a status."""
+        self._listeners.append((on_head, of))
 
     def learn(
         self,
@@ -253,9 +259,17 @@ class TaskTable:
         if head.status.is_final:
             self.damaged.pop(head.id, None)
         if before is None or before.status is not head.status:
-            self._tell_core(head, self._heads.by_id[head.id].order, nodes)
-        for listener in self._listeners:
-            listener(head)
+            if head.status is TaskStatus.PENDING:
+                self._feed(TaskCreated(head, stored.order))
+            elif head.status.is_final:
+                self._feed(TaskEnded(head))
+            elif nodes is None:
+                self._spawn(self._introduce(head, stored.order))
+            else:
+                self._start(head, stored.order, nodes)
+        for listener, statuses in self._listeners:
+            if head.status in statuses:
+                listener(head)
 
     def find(self, stored: StoredHead) -> None:
         """Take in a head that was there at the start; the core is told by ``begin``."""
@@ -268,16 +282,6 @@ class TaskTable:
     def begin(self, head: TaskHead, order: int, nodes: Sequence[str]) -> None:
         """Let the core know of a running task and its nodes."""
         self._feed(TaskStarted(head, order, tuple(nodes)))
-
-    def _tell_core(self, head: TaskHead, order: int, nodes: Sequence[str] | None) -> None:
-        if head.status.is_final:
-            self._feed(TaskEnded(head))
-        elif head.status is TaskStatus.PENDING:
-            self.queue(head, order, found=False)
-        elif nodes is not None:
-            self._start(head, order, nodes)
-        else:
-            self._spawn(self._introduce(head, order))
 
     async def _introduce(self, head: TaskHead, order: int) -> None:
         """A start that somebody else stored, or that landed without an answer: load its nodes."""
@@ -292,14 +296,16 @@ class TaskTable:
 
     def _start(self, head: TaskHead, order: int, nodes: Sequence[str]) -> None:
         """A task has just started; what was stored of it before, whoever did that, counts too."""
-        self.begin(head, order, nodes)
-        self._spawn(self._take_earlier(head.id, self.outcomes_seen))
+        self._feed(TaskStarted(head, order, tuple(nodes)))
+        if self.outcomes_seen:
+            self._spawn(self._take_earlier(head.id, self.outcomes_seen))
 
     async def _take_earlier(self, task: str, upto: int) -> None:
         async def read() -> list[OutcomeStored]:
             return [event async for event in self._store.load_outcomes(task, upto)]
 
-        await self.take_in(await self._persistently(read))
+        if earlier := await self._persistently(read):
+            await self.take_in(earlier)
 
     def listen_damage(self, on_damage: OnDamage) -> None:
         """Let this one know of every task of which something cannot be read, from now on."""

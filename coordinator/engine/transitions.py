@@ -116,7 +116,7 @@ class Transitions:
         running = replace(
             stored.head,
             status=TaskStatus.RUNNING,
-            started_at=self._now_ms(),
+            started_at=int(self._clock() * 1000),
             nodes=len(command.nodes),
             batches=-(-len(command.nodes) // size),
             node_list=name,

@@ -17,7 +17,7 @@ from coordinator.core.scheduler import Decision
 from coordinator.engine import reception, store_health
 from coordinator.engine.dispatcher import Dispatcher
 from coordinator.engine.leader import DeposedError
-from coordinator.engine.live import NameChanges
+from coordinator.engine.live import LiveChanges, NameChanges
 from coordinator.engine.loop import Loop
 from coordinator.engine.nodes import NodeTable
 from coordinator.engine.progress_board import ProgressBoard
@@ -179,7 +179,7 @@ def a_follower_is_obeyed(patch: pytest.MonkeyPatch) -> None:
 
     def commanding(self: Replica, context: Context, observers: Any = ()) -> None:
         init(self, context, observers)
-        dispatcher = Dispatcher(context.bus, 1, self.loop.feed, lambda: 0, nothing)
+        dispatcher = Dispatcher(context.bus, 1, self.loop.feed, (), nothing)
         self.loop.attach(
             {
                 Assign: dispatcher.assign,

@@ -209,6 +209,8 @@ class Reading:
         self._last_seq = -1
         """Where the stream ended when it was first asked; below 0: not yet."""
         self._backoff = Backoff(REOPEN_CEILING)
+        self._is_proven = False
+        """Whether the present consumer has brought anything."""
 
     async def follow(self) -> AsyncGenerator[list[Record], None]:
         """Hand out records for ever."""
@@ -248,7 +250,9 @@ class Reading:
             self._close()
             return []
         if records:
-            self._backoff.reset()
+            if not self._is_proven:
+                self._is_proven = True
+                self._backoff.reset()
             records = [record for record in records if record.seq >= self._next]
         if records:
             self._next = records[-1].seq + 1
@@ -274,7 +278,7 @@ class Reading:
         number = self._bus.next_number()
         inbox = f"{self._bus.inbox}.read.{number}"
         consumer = _Consumer(self._bus.session, self._stream, number, inbox)
-        self._consumer = consumer
+        self._consumer, self._is_proven = consumer, False
         created = await self._bus.request(
             f"$JS.API.CONSUMER.CREATE.{self._stream}.{consumer.name}",
             msgspec.json.encode(

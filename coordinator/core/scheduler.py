@@ -211,7 +211,8 @@ class Core:
         if moved or self._places.touched or self._places.next_retry <= now:
             self._places.review(now, moved)
         if self._store_is_open:
-            self._give_places(now)
+            if self._queue.queued or self._queue.aside or self._places.queue:
+                self._give_places(now)
             for _, task in tuple(self._places.holding):
                 run = self._runs[task]
                 if run.at_rest:

@@ -297,8 +297,7 @@ class TaskTable:
     def _start(self, head: TaskHead, order: int, nodes: Sequence[str]) -> None:
         """A task has just started; what was stored of it before, whoever did that, counts too."""
         self._feed(TaskStarted(head, order, tuple(nodes)))
-        if self.outcomes_seen:
-            self._spawn(self._take_earlier(head.id, self.outcomes_seen))
+        self._spawn(self._take_earlier(head.id, self.outcomes_seen))
 
     async def _take_earlier(self, task: str, upto: int) -> None:
         async def read() -> list[OutcomeStored]:

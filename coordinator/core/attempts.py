@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
+from common.messages import Outcome
+from common.reasons import Reason
 from common.subjects import AttemptKey
+from common.text import Text, fields_of
 from coordinator.core.node_run import NodeRun
 from coordinator.core.run import TaskRun
 
@@ -46,6 +49,12 @@ class Attempt:
     def is_hopeless(self) -> bool:
         """Whether too many instances ended while they were at it, and nobody is at it now."""
         return self.accepted_by is None and len(self.lost_by) >= LOST_INSTANCES
+
+    def given_up(self, reason: Reason, text: Text, now: float) -> Outcome:
+        """Its outcome where nobody is left who could say one."""
+        started = self.node.started_at
+        seconds = 0.0 if started is None else max(0.0, now - started / 1000)
+        return Outcome(reason=reason, seconds=seconds, **fields_of(text))
 
 
 class Attempts:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Container, Mapping
 from common.messages import Hold, Outcome
 from common.reasons import Reason
 from common.subjects import AttemptKey
-from common.text import Text, fields_of
+from common.text import Text
 from common.texts import AGENT_DIED, AGENT_SILENT
 from coordinator.core.attempts import LOST_INSTANCES, Attempt, Attempts
 from coordinator.core.commands import AskAgent, Assign, CancelWork, Command
@@ -27,7 +27,7 @@ from coordinator.core.events import (
 )
 from coordinator.core.fleet import Fleet
 from coordinator.core.node_run import AT_REST, OVER, NodePhase, NodeRun
-from coordinator.core.run import TaskRun
+from coordinator.core.run import TaskRun, has_place
 from coordinator.core.timers import DecideAgain, Reconsider, SendAgain, SilenceCheck, Timers
 from coordinator.core.unplaced import Unplaced
 from coordinator.core.verdicts import Verdicts
@@ -38,11 +38,6 @@ NOTICE_SECONDS = 3.0
 """So long before it is given up a silent agent is asked: heartbeats may be rare."""
 
 AssignmentAnswer = AssignmentAccepted | AssignmentRefused | AssignmentUnanswered
-
-
-def has_place(run: TaskRun) -> bool:
-    """Whether ``batchSize`` lets one more node of a task be in flight."""
-    return run.in_flight < run.spec.batch_size
 
 
 class InFlight:
@@ -122,12 +117,6 @@ class InFlight:
                 if instance is not None:
                     self._emit(CancelWork(node.name, instance, run.head.id))
         self._verdicts.forget(run.head.id)
-
-    def _put(self, run: TaskRun, node: NodeRun, now: float) -> Attempt:
-        """The attempt of a node that was given its place just now is in flight."""
-        attempt = self._attempts.put(run, node, self._fleet.clock.at(now))
-        self._watch(attempt)
-        return attempt
 
     def _note_life(self, attempt: Attempt, now: float) -> None:
         # When the bus is found to have been silent for a while, its clock goes back by as much.
@@ -312,7 +301,9 @@ class InFlight:
             self._emit(CancelWork(name, instance, hold.task, hold.attempt))
             return False
         run.place(node, now)
-        self._keep(self._put(run, node, now), instance, now)
+        attempt = self._attempts.put(run, node, self._fleet.clock.at(now))
+        self._watch(attempt)
+        self._keep(attempt, instance, now)
         node.started_at = int((now - min(max(0.0, hold.seconds), now)) * 1000)
         return True
 
@@ -365,11 +356,7 @@ class InFlight:
             self._send(attempt, now)
 
     def _give_up(self, attempt: Attempt, reason: Reason, text: Text, now: float) -> None:
-        started = attempt.node.started_at
-        began = now if started is None else started / 1000
-        seconds = max(0.0, now - began)
-        outcome = Outcome(reason=reason, seconds=seconds, **fields_of(text))
-        self._verdicts.store(attempt.key, outcome)
+        self._verdicts.store(attempt.key, attempt.given_up(reason, text, now))
 
     def remove(self, run: TaskRun, node: NodeRun) -> None:
         """The node has ceased to exist: it leaves the task, unless it is done."""

@@ -288,3 +288,8 @@ class TaskRun:
         self.current_batch = max(self.current_batch, node.batch)
         self.retry_count = max(self.retry_count, node.attempt - 1)
         self.move(node, NodePhase.ASSIGNED)
+
+
+def has_place(run: TaskRun) -> bool:
+    """Whether ``batchSize`` lets one more node of a task be in flight."""
+    return run.in_flight < run.spec.batch_size

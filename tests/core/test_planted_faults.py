@@ -57,7 +57,7 @@ def retries_need_no_place(patch: pytest.MonkeyPatch) -> None:
         while (due := task.next_retry) is not None and due <= now:
             node = task.place_next(now)
             assert node is not None
-            self._send(self._put(task, node, now), now)
+            self._send(self._attempts.put(task, node, self._fleet.clock.at(now)), now)
         fill(self, task, now)
 
     patch.setattr(InFlight, "fill", eager)
@@ -205,7 +205,7 @@ def ended_tasks_come_back(patch: pytest.MonkeyPatch) -> None:
 @planted
 def the_cap_is_not_looked_at(patch: pytest.MonkeyPatch) -> None:
     """Every task for itself."""
-    patch.setattr(InFlight, "has_room", lambda _self, task: in_flight.has_place(task))
+    patch.setattr(InFlight, "has_room", lambda _self, task: run.has_place(task))
 
 
 @planted

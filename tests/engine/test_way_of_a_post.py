@@ -14,8 +14,8 @@ from tests.engine.cluster import Cluster
 
 DECIDES = ("coordinator/engine/", "coordinator/core/", "coordinator/store.py")
 CHANGES_THERE = 94
-"""Of module, among what decides and stores: once 161, and 254 before it was counted here."""
-CHANGES = 124
+"""Of module, among what decides and stores."""
+CHANGES = 131
 """Of module, with all that is read, shown and logged by the way; the bus left out."""
 ENTERED = 4
 """No object is entered more often by others, but for these."""

@@ -27,7 +27,7 @@ Rank = tuple[int, int]
 
 
 class Stand(Enum):
-    """Where a running task is between two places."""
+    """Whether a running task holds a place, and if not, why."""
 
     HOLDS = auto()
     QUEUES = auto()

@@ -2,8 +2,8 @@
 
 It owns who gets a place next, task or node, and how a task ends; ``queue.py`` owns pending tasks,
 ``places.py`` who holds a place, ``in_flight.py`` the attempts in flight, ``run.py`` one task's
-nodes. Unknown, late, doubled
-and stale events have no effect. Nothing here knows a clock or a network.
+nodes. Unknown, late, doubled and stale events have no effect. Nothing here knows a clock or a
+network.
 
 A core that has not heard ``Settled`` follows: it takes everything in and decides nothing, however
 long that lasts; ``Settled`` makes it the leader.

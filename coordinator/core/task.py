@@ -155,7 +155,7 @@ class PendingNotification(StrEnum):
 
 
 class TaskHead(StoredRecord, frozen=True, kw_only=True):
-    """The one stored truth about a task, written only at its transitions, by compare-and-swap."""
+    """What is stored of a task as a whole, written at its transitions by compare-and-swap."""
 
     id: TaskId
     spec: TaskSpec

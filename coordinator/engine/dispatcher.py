@@ -60,7 +60,7 @@ class Dispatcher:
         in_flight: Sized,
         deposed: Callable[[int], None],
     ) -> None:
-        """``in_flight``: all attempts, always; ``deposed`` is told of a newer leader."""
+        """``in_flight``: the attempts, kept by the core; ``deposed`` is told a newer epoch."""
         self._bus = bus
         self._epoch = epoch
         self._feed = feed

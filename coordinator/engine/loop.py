@@ -40,7 +40,7 @@ class Clock:
         self._offset = wall() - elapsed()
 
     def __call__(self) -> float:
-        """Now."""
+        """Seconds since 1970, at this moment."""
         return self._elapsed() + self._offset
 
     def begin_at(self, now: float) -> None:

@@ -36,7 +36,7 @@ TOLD: Final = (TaskQueued, TaskBegan, AttemptDecided, NodeMoved)
 """What the world is told of, or is reason to tell of progress."""
 PROGRESS_SECONDS = 1.0
 AT_A_TIME = 4
-"""TaskSnapshots that are read from the store at once, after a start with many untold ones."""
+"""Tasks that are read from the store at once, after a start with many untold ones."""
 
 
 class TaskSnapshots(Protocol):

@@ -95,9 +95,8 @@ class Transitions:
         try:
             names = await self._store.load_named(command.task)
         except TaskDamaged as damage:
-            self._tasks.note_damage(
-                command.task, damage.text
-            )  # it is over as soon as that is stored
+            # The task is over as soon as that is stored: the core needs no answer.
+            self._tasks.note_damage(command.task, damage.text)
         except BusError as why:
             log.warning("the names of a task's nodes cannot be read", task=command.task, why=why)
             self._feed(StartFailed(command.task))

@@ -42,7 +42,7 @@ from coordinator.engine.webhooks import Webhooks, new_http_session
 from coordinator.event_feed import EventFeed
 from coordinator.faults import Faults
 from coordinator.lease import Lease
-from coordinator.metrics import Metrics, StateCollector
+from coordinator.metrics import COUNTED, Metrics, StateCollector
 from coordinator.nodes.announced import AnnouncedNodes
 from coordinator.nodes.source import FailureSink, NewSource, NodeSource
 from coordinator.settings import CoordinatorSettings, NodeSourceName
@@ -200,7 +200,7 @@ class Program:
     async def _lead_on(self, bus: Bus, http: aiohttp.ClientSession) -> None:
         context = await self._context(bus)
         settings = self._leader_settings()
-        count = [self._metrics.observe]
+        count = [(self._metrics.observe, COUNTED)]
         webhooks = Webhooks(
             http, context.clock, context.rng, self._faults, self._metrics.webhook_given_up
         )

@@ -43,7 +43,7 @@ from coordinator.engine.webhooks import Webhooks, new_http_session
 from coordinator.event_feed import EventFeed
 from coordinator.faults import Faults
 from coordinator.lease import Lease
-from coordinator.metrics import Metrics, StateCollector
+from coordinator.metrics import COUNTED, Metrics, StateCollector
 from coordinator.nodes.announced import AnnouncedNodes
 from coordinator.nodes.source import FailureSink, NewSource, NodeSource
 from coordinator.settings import CoordinatorSettings, NodeSourceName
@@ -217,7 +217,7 @@ class Program:
             if lease.holder is None:  # else another one counts
                 self._metrics.observe(event, decision)
 
-        count = [observe]
+        count = [(observe, COUNTED)]
 
         # What is stored between two times of leading in one process, nobody else counts.
         def new_replica(has_led: bool) -> Replica:

@@ -99,11 +99,12 @@ async def answer_to(
 ) -> bytes:
     """Send a call and wait for its answer. Raises NoResponders, TimedOut, or NotConnected."""
     answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-    send(subject, payload, within, partial(_settle, answer), headers)
+    send(subject, payload, within, partial(settle, answer), headers)
     return await answer
 
 
-def _settle(future: asyncio.Future[bytes], answer: CallResult) -> None:
+def settle(future: asyncio.Future[bytes], answer: CallResult) -> None:
+    """Give a future the answer of a call, or raise its error there."""
     if future.done():  # whoever called was cancelled
         return
     if isinstance(answer, BusError):

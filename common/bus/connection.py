@@ -239,7 +239,7 @@ class Connection(ABC, Generic[_Session]):
         """The live session, for this package alone. Raises NotConnected."""
         if self._closed:
             raise NotConnected("the bus is closed")
-        if self._session is None or not self._session.alive:
+        if self._session is None or self._session.ended.done():
             raise NotConnected(self._state_text)
         return self._session
 

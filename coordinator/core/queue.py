@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from coordinator.core.commands import LoadNames, StartTask
+from coordinator.core.events import NamesLoaded, StartFailed
 from coordinator.core.fleet import Fleet, Node
 from coordinator.core.selection import matches, select
 from coordinator.core.task import TaskHead
@@ -65,9 +66,10 @@ class Queue:
         self._fleet = fleet
         self._timers = timers
         self._first_look_ends = first_look_ends
-        self._queue: list[tuple[Urgency, str]] = []
+        self.queued: list[tuple[Urgency, str]] = []
         """Those that are queued, sorted; nothing else stays in here, however long nobody starts."""
-        self._aside: set[str] = set()
+        self.aside: set[str] = set()
+        """Tasks that match nothing as yet."""
 
     def add(self, head: TaskHead, order: int, *, found: bool = False) -> bool:
         """A task is created, or was ``found`` when the core began; False where it is known."""
@@ -82,14 +84,14 @@ class Queue:
         pending = self.tasks.pop(task, None)
         if pending is not None and pending.stage is Stage.QUEUED:
             entry = (urgency(pending.head, pending.order), task)
-            del self._queue[bisect_left(self._queue, entry)]
+            del self.queued[bisect_left(self.queued, entry)]
         self.starting.discard(task)
-        self._aside.discard(task)
+        self.aside.discard(task)
 
     def _enqueue(self, task: str) -> None:
         pending = self.tasks[task]
         pending.stage = Stage.QUEUED
-        insort(self._queue, (urgency(pending.head, pending.order), task))
+        insort(self.queued, (urgency(pending.head, pending.order), task))
 
     # ── starting ──
 
@@ -100,10 +102,10 @@ class Queue:
         pending one is more urgent. One that names nodes holds its place while its names are read
         (``names_loaded``).
         """
-        if self._aside and now >= self._first_look_ends:
-            self._look_again(list(self._aside))
-        while self._queue and (before is None or self._queue[0][0] < before):
-            _, task = self._queue.pop(0)
+        if self.aside and now >= self._first_look_ends:
+            self._look_again(list(self.aside))
+        while self.queued and (before is None or self.queued[0][0] < before):
+            _, task = self.queued.pop(0)
             pending = self.tasks[task]
             if pending.head.spec.names_nodes:
                 pending.stage = Stage.LOADING
@@ -146,21 +148,21 @@ class Queue:
         return not selects or all(name in self._fleet.nodes for name in names)
 
     def _put_aside(self, pending: Pending) -> None:
-        if not self._aside and self._first_look_ends < math.inf:
+        if not self.aside and self._first_look_ends < math.inf:
             self._timers.at(self._first_look_ends, Reconsider())
         pending.stage = Stage.ASIDE
-        self._aside.add(pending.head.id)
+        self.aside.add(pending.head.id)
 
     def node_appeared(self, node: Node) -> None:
         """Tasks that were put aside may have something to do now."""
-        if self._aside and node.schedulable and self._first_look_ends < math.inf:
-            self._look_again([task for task in self._aside if self._is_for(self.tasks[task], node)])
+        if self.aside and node.schedulable and self._first_look_ends < math.inf:
+            self._look_again([task for task in self.aside if self._is_for(self.tasks[task], node)])
 
     def begin_first_look(self, now: float, seconds: float) -> None:
         """From now on agents are heard; a source that can name all nodes says so by itself."""
         if self._first_look_ends < math.inf and seconds < math.inf:
             self._first_look_ends = now + seconds
-            if self._aside:
+            if self.aside:
                 self._timers.at(self._first_look_ends, Reconsider())
 
     def end_first_look(self, now: float) -> None:
@@ -174,17 +176,17 @@ class Queue:
 
     def _look_again(self, tasks: list[str]) -> None:
         for task in tasks:
-            self._aside.discard(task)
+            self.aside.discard(task)
             self._enqueue(task)
 
     # ── a store that refuses ──
 
-    def start_failed(self, task: str, now: float) -> None:
-        """The store refused a start, or the names for it: try again soon."""
-        pending = self.tasks.get(task)
+    def start_failed(self, event: StartFailed | NamesLoaded, now: float) -> None:
+        """The store refused a start, or takes none by now: try again soon."""
+        pending = self.tasks.get(event.task)
         if pending is not None and pending.stage in {Stage.LOADING, Stage.STARTING}:
             pending.stage = Stage.REFUSED
-            self._timers.at(now + START_AGAIN_SECONDS, StartAgain(task))
+            self._timers.at(now + START_AGAIN_SECONDS, StartAgain(event.task))
 
     def start_again(self, task: str) -> None:
         """Queue a task anew whose start was refused."""

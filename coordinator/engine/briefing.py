@@ -22,7 +22,6 @@ from common.messages import MOST_ENTRIES, Briefing, Flight, Waiting
 from common.subjects import AttemptKey
 from common.text import Text, fields_of, text_of
 from coordinator.core.changes import AttemptDecided, NodeMoved, TaskBegan, TaskOver
-from coordinator.core.commands import Assign
 from coordinator.core.events import (
     AssignmentAccepted,
     AssignmentRefused,
@@ -79,6 +78,11 @@ class Known(Protocol):
         """Whom the attempt in flight was sent to (empty: nobody yet), and whether it accepted."""
 
 
+BRIEFED: Final = (
+    *(AssignmentAccepted, AssignmentRefused, AssignmentUnanswered),
+    *(NodeMoved, TaskOver),
+)
+"""What of the core's loop is told to those who follow."""
 Why = Callable[[str], Text | None]
 """From a task to why it does not go on."""
 
@@ -94,6 +98,8 @@ class Briefer:
         self._number = 0
         self._moved: dict[tuple[str, str], None] = {}
         """Attempts of which something is new, to be told together."""
+        self._flying: dict[str, dict[str, tuple[int, tuple[str, bool]]]] = {}
+        """By task and node: attempt, who was asked and has accepted, as it was told last."""
         self._told: dict[str, Text | None] = {}
         """Why each task waits, as it was told last."""
         self._wanted = True
@@ -106,16 +112,20 @@ class Briefer:
         self._wanted = True
 
     def observe(self, event: Event, decision: Decision) -> None:
-        """Note what is to be told; what is about to be sent to agents is told at once."""
+        """Note what is to be told of this."""
         if isinstance(event, AssignmentAccepted | AssignmentRefused | AssignmentUnanswered):
             self._moved[event.key.task, event.key.node] = None
         for change in decision.changes:
             if isinstance(change, NodeMoved):
                 self._moved[change.task, change.node] = None
-        sent = [command for command in decision.commands if isinstance(command, Assign)]
-        for command in sent:
-            self._moved[command.key.task, command.key.node] = None
-        if sent:
+            elif isinstance(change, TaskOver):
+                self._flying.pop(change.head.id, None)
+
+    def sending(self, key: AttemptKey) -> None:
+        """Work is about to be sent to an agent: those who follow are told before."""
+        asked = self._core.asked(key.task, key.node)
+        if self._flying.get(key.task, {}).get(key.node) != (key.attempt, asked):
+            self._moved[key.task, key.node] = None
             self._tell_moved()
 
     async def run(self) -> NoReturn:
@@ -155,6 +165,7 @@ class Briefer:
             asked = self._core.asked(task, name)
             if node is not None and asked is not None and node.phase in IN_FLIGHT:
                 instance, accepted = asked
+                self._flying.setdefault(task, {})[name] = node.attempt, asked
                 yield Flight(
                     task=task,
                     node=name,

@@ -11,34 +11,35 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from typing import Any
 
 from common import subjects
 from common.bus import NotConnected
 from common.logs import Log
 from common.text import Text
+from coordinator.core.changes import AttemptDecided, TaskOver
 from coordinator.core.commands import (
     AskAgent,
     Assign,
     CancelWork,
-    Command,
     FinishTask,
     LoadNames,
     StartTask,
     StoreVerdict,
 )
-from coordinator.core.events import Settled, StoreClosed
-from coordinator.core.task import PendingNotification, TaskStatus
-from coordinator.engine.briefing import Briefer
+from coordinator.core.events import NodeSeen, NodeVanished, Settled, StoreClosed
+from coordinator.core.task import FINAL, PendingNotification, TaskStatus
+from coordinator.engine.briefing import BRIEFED, Briefer
 from coordinator.engine.dispatcher import Dispatcher
 from coordinator.engine.end_notifications import Deliverer, EndNotifications
 from coordinator.engine.failed_pulls import FailedPulls
 from coordinator.engine.janitor import Janitor
-from coordinator.engine.journal import Journal
-from coordinator.engine.loop import Observer
+from coordinator.engine.journal import JOURNALED, Journal
+from coordinator.engine.loop import Kinds, Observer, Performers
 from coordinator.engine.publisher import Publisher
 from coordinator.engine.replica import Context, Replica
 from coordinator.engine.store_clock import Uptime
-from coordinator.engine.task_events import TaskEvents
+from coordinator.engine.task_events import TOLD, TaskEvents
 from coordinator.engine.transitions import Transitions
 from coordinator.nodes.source import FailureSink, NodeSource
 
@@ -78,15 +79,18 @@ class Leader:
         webhooks: Deliverer,
         settings: LeaderSettings,
         held: Callable[[], bool],
-        observers: Sequence[Observer] = (),
+        observers: Sequence[tuple[Observer, Kinds]] = (),
     ) -> None:
-        """``held``: whether the lease may be believed in at this moment."""
+        """``held``: whether the lease may be believed in at this moment.
+
+        ``observers`` come with the types of what they want to see.
+        """
         feed, clock, persistently = replica.loop.feed, context.clock, replica.persistently
         self._replica = replica
         self._held = held
         self._deposition: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._dispatcher = Dispatcher(
-            context.bus, epoch, feed, lambda: replica.core.in_flight, self._deposed
+            context.bus, epoch, feed, replica.core.in_flight, self._deposed
         )
         self._transitions = Transitions(
             store=replica.store,
@@ -140,24 +144,23 @@ class Leader:
         Its jobs are the replica's: what dies of either ends both.
         """
         replica = self._replica
-        replica.loop.attach(self._perform)
-        replica.loop.observe(
-            self._briefer.observe,
-            self._events.observe,
-            self._notifications.observe,
-            self.journal.observe,
-            *self._observers,
-        )
+        replica.loop.attach(self._performers())
+        replica.loop.observe(self._briefer.observe, of=BRIEFED)
+        replica.loop.observe(self._events.observe, of=TOLD)
+        replica.loop.observe(self._notifications.observe, of=(TaskOver,))
+        replica.loop.observe(self.journal.observe, of=JOURNALED)
+        for observer, kinds in self._observers:
+            replica.loop.observe(observer, kinds)
         replica.board.listen(self._events.mark_changed)
-        replica.tasks.listen(self._janitor.on_head)
+        replica.tasks.listen(self._janitor.on_final_head, of=FINAL)
         if self._failures is not None:
             failed_pulls = FailedPulls(replica.core.runs, self._failures.pull_failed)
-            replica.loop.observe(failed_pulls.observe)
+            replica.loop.observe(failed_pulls.observe, of=(AttemptDecided,))
             replica.spawn(self._failures.run())
         if replica.nodes.source.relies_on_agents:
             # What the leader before has stored since this replica began.
             await replica.persistently(replica.load_nodes)
-            replica.loop.observe(replica.node_records.observe)
+            replica.loop.observe(replica.node_records.observe, of=(NodeSeen, NodeVanished))
             replica.spawn(replica.node_records.run())
         self.journal.led(len(replica.tasks))
         self._catch_up()
@@ -228,21 +231,28 @@ class Leader:
         await self._transitions.mark_notified(task, PendingNotification.EVENT)
         self._events.forget(task)
 
-    def _perform(self, command: Command) -> None:
-        if self._stops or not self._held():
-            return  # its end as a leader is on its way; it may have stood still
-        match command:
-            case Assign():
-                self._dispatcher.assign(command)
-            case CancelWork():
-                self._dispatcher.cancel(command)
-            case AskAgent():
-                self._dispatcher.ask(command)
-            case LoadNames():
-                self._replica.spawn(self._transitions.load_names(command))
-            case StartTask():
-                self._replica.spawn(self._transitions.start(command))
-            case FinishTask():
-                self._replica.spawn(self._transitions.finish(command))
-            case StoreVerdict():
-                self._replica.spawn(self._transitions.decide(command))
+    def _assign(self, command: Assign) -> None:
+        self._briefer.sending(command.key)
+        self._dispatcher.assign(command)
+
+    def _performers(self) -> Performers:
+        """Who carries out what the core wants done, as long as this leads."""
+        spawn, transitions = self._replica.spawn, self._transitions
+        performers: Performers = {
+            Assign: self._assign,
+            CancelWork: self._dispatcher.cancel,
+            AskAgent: self._dispatcher.ask,
+            LoadNames: lambda command: spawn(transitions.load_names(command)),
+            StartTask: lambda command: spawn(transitions.start(command)),
+            FinishTask: lambda command: spawn(transitions.finish(command)),
+            StoreVerdict: lambda command: spawn(transitions.decide(command)),
+        }
+        return {kind: self._if_led(perform) for kind, perform in performers.items()}
+
+    def _if_led(self, perform: Callable[[Any], None]) -> Callable[[Any], None]:
+        def performed(command: Any) -> None:
+            # Else its end as a leader is on its way; it may have stood still.
+            if not self._stops and self._held():
+                perform(command)
+
+        return performed

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
 
+from coordinator.core.changes import NodeMoved
+from coordinator.core.events import Event
+from coordinator.core.scheduler import Decision
 from coordinator.port import Wake
 
 
@@ -56,6 +59,12 @@ class LiveChanges:
         """Some nodes of a task are not what they were."""
         for changes in self._tasks.get(task, ()):
             changes.add(nodes)
+
+    def observe(self, _event: Event, decision: Decision) -> None:
+        """Nodes of tasks have moved."""
+        for change in decision.changes:
+            if isinstance(change, NodeMoved):
+                self.task_changed(change.task, [change.node])
 
     def fleet_changed(self, nodes: Iterable[str]) -> None:
         """Some nodes of the fleet are not what they were, or are gone."""

@@ -16,16 +16,15 @@ from typing import Any, Protocol
 
 from common.logs import Log
 from common.text import Text
-from coordinator.core.changes import NodeMoved
-from coordinator.core.events import Event
-from coordinator.core.scheduler import Core, Decision, Limits
+from coordinator.core.changes import AttemptDecided, NodeMoved, TaskBegan, TaskOver
+from coordinator.core.scheduler import Core, Limits
 from coordinator.engine.briefing import Briefed
 from coordinator.engine.dispatcher import Commands
 from coordinator.engine.finished_folds import FinishedFolds
 from coordinator.engine.intake import Intake
 from coordinator.engine.live import LiveChanges
 from coordinator.engine.lookups import Lookups
-from coordinator.engine.loop import Loop, Observer
+from coordinator.engine.loop import Kinds, Loop, Observer
 from coordinator.engine.node_records import NodeRecords
 from coordinator.engine.nodes import NodeTable
 from coordinator.engine.outcome_requests import OutcomeRequests
@@ -77,7 +76,8 @@ class Context:
 class Replica:
     """The wiring of what follows and answers."""
 
-    def __init__(self, context: Context, observers: Sequence[Observer] = ()) -> None:
+    def __init__(self, context: Context, observers: Sequence[tuple[Observer, Kinds]] = ()) -> None:
+        """``observers`` come with the types of what they want to see."""
         clock = context.clock
         self._context = context
         self.observers = observers
@@ -135,24 +135,18 @@ class Replica:
         )
         self._intake = Intake(self.store, self.tasks, self.spawn)
         self.board.listen(lambda task, node: context.live.task_changed(task, [node]))
-        self.loop.observe(
-            self.board.observe,
-            self._show_changes,
-            self.lookups.observe,
-            self.briefed.observe,
-            *observers,
-        )
+        self.loop.observe(self.board.observe, of=(AttemptDecided, NodeMoved, TaskOver))
+        self.loop.observe(context.live.observe, of=(NodeMoved,))
+        self.loop.observe(self.lookups.observe, of=(TaskBegan, TaskOver))
+        self.loop.observe(self.briefed.observe, of=(AttemptDecided, TaskBegan, TaskOver))
+        for observer, kinds in observers:
+            self.loop.observe(observer, kinds)
 
     def _why_waiting(self, task: str) -> Text | None:
         """In the words of whoever leads."""
         if self.core.leads:
             return self.why_waiting(task)
         return self.briefed.why(task, self.why_waiting)
-
-    def _show_changes(self, _event: Event, decision: Decision) -> None:
-        for change in decision.changes:
-            if isinstance(change, NodeMoved):
-                self._context.live.task_changed(change.task, [change.node])
 
     def spawn(self, job: Coroutine[Any, Any, Any]) -> None:
         """Have a job done, unless this replica is at its end: the next one takes it up."""

@@ -145,7 +145,7 @@ async def test_what_is_ahead_waits_until_the_rest_is_known() -> None:
     core = it.following.core
     it.hear(1, flight(), flight("n2", attempt=2), flight(task=OTHER), since=1)
     assert it.told() == []
-    it.following.tasks.begin(RUNNING, ["n1", "n2"])
+    it.following.tasks.begin(RUNNING.head, RUNNING.order, ["n1", "n2"])
     it.briefed.observe(Settled(), Decision([], [TaskBegan(RUNNING.head)]))
     assert it.told() == [("n1", True)]
     late = outcome(1, "n2")

@@ -95,7 +95,7 @@ async def test_a_run_is_waited_for_until_its_nodes_are_there() -> None:
     running = stored(status=TaskStatus.RUNNING, revision=2)
     waiting = [asyncio.create_task(lookups.run(TASK)) for _ in range(3)]
     await asyncio.sleep(1)
-    following.tasks.begin(running, ["n1"])
+    following.tasks.begin(running.head, running.order, ["n1"])
     lookups.observe(Settled(), decision(TaskBegan(running.head)))
     run = following.core.runs[TASK]
     assert await asyncio.gather(*waiting) == [run] * 3

@@ -101,6 +101,24 @@ async def test_a_node_that_was_assigned_is_so_everywhere() -> None:
 
 
 @virtual
+async def test_why_a_retry_waits_is_said_everywhere() -> None:
+    """It is due, and another task has taken its place: only who leads gives places."""
+    async with Cluster() as cluster:
+        everybody = await three(cluster, max_concurrent_tasks=1)
+        await agents(cluster, "n1", seconds=60.0)
+        again = spec("a", max_retries=1, retry_delay=5)
+        task = await cluster.create(everybody[1], again, ("n9",))
+        await cluster.create(everybody[2], spec("b"), ("n1",))
+        await asyncio.sleep(45.0)
+        for coordinator in everybody:
+            shot = coordinator.service.tasks.snapshot(task)
+            assert shot is not None
+            assert shot.waiting_for is not None
+            assert shot.waiting_for.code == "task.queued"
+        await agree(everybody, task)
+
+
+@virtual
 async def test_one_that_comes_later_says_the_same() -> None:
     """It asks for all that was said before it came."""
     async with Cluster() as cluster:
@@ -259,3 +277,39 @@ async def test_a_leader_that_stood_still_assigns_nothing() -> None:
             assert heard.at == {}
             assert await cluster.events_seen() == before
         await is_whole(cluster, second, task)
+
+
+@pytest.mark.parametrize("seconds", [3.0, 5.0, 9.0])
+@virtual
+async def test_an_election_of_the_store_costs_no_attempt(seconds: float) -> None:
+    """It may depose the leader: whoever leads then goes on with what is held."""
+    async with Cluster() as cluster:
+        everybody = await three(cluster)
+        await agents(cluster, seconds=4.0)
+        task = await cluster.create(everybody[0], spec("a", batch_size=1))
+        await asyncio.sleep(2.0)
+        streams = list(cluster.server.jetstream.streams.values())
+        for stream in streams:
+            stream.leaderless = True
+        await asyncio.sleep(seconds)
+        for coordinator in everybody:
+            assert coordinator.service.tasks.head(task) is not None
+        for stream in streams:
+            stream.leaderless = False
+        await is_whole(cluster, everybody[1], task)
+
+
+@virtual
+async def test_one_after_the_other_is_replaced_without_a_trace() -> None:
+    """A rolling update, agents included: nothing is pulled twice, nothing fails, all is told."""
+    async with Cluster() as cluster:
+        running = await three(cluster)
+        await agents(cluster, seconds=6.0)
+        task = await cluster.create(running[0], spec("a", batch_size=1))
+        for number in range(3):
+            await asyncio.sleep(1.0)
+            fresh = await cluster.coordinator(f"new-{number}")
+            await cluster.until(lambda: fresh.service.unreadable() is None)  # noqa: B023
+            await running.pop(0).stop()
+            running.append(fresh)
+        await is_whole(cluster, running[-1], task)

@@ -248,8 +248,6 @@ async def test_two_coordinators_answer_and_one_follows_the_other(
     fleet.let_go()
     assert_right_end(await fleet.over(task), await fleet.nodes(task))
     assert await watching == "task.completed"
-    first.start()
-    await until_led_by(fleet, first, second)
 
 
 async def test_a_second_coordinator_on_the_same_folder_is_refused(fleet: Fleet) -> None:

@@ -389,14 +389,11 @@ class Readiness(Document, frozen=True, kw_only=True):
 
 
 class Leadership(Document, frozen=True, kw_only=True):
-    """Who leads. Any coordinator answers everything; the leader alone hands out work."""
+    """Which coordinator answers, whether it leads, and who does where that is known."""
 
     coordinator: Annotated[str, Meta(examples=["ips-coordinator-0:8080"])]
-    """The one that answers."""
     leads: bool
-    """Whether it is the one that leads."""
     leader: Annotated[str, Meta(examples=["ips-coordinator-1:8080"])] | UnsetType = UNSET
-    """Who leads; left out while nobody is known to."""
 
 
 encode: Final = msgspec.json.Encoder().encode

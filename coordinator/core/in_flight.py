@@ -16,18 +16,18 @@ from common.reasons import Reason
 from common.subjects import AttemptKey
 from common.text import Text
 from common.texts import AGENT_DIED, AGENT_SILENT
-from coordinator.core.attempts import LOST_INSTANCES, Attempt, Attempts
+from coordinator.core.attempts import LOST_INSTANCES, Attempt
 from coordinator.core.commands import AskAgent, Assign, CancelWork, Command
 from coordinator.core.events import (
     AgentHeard,
     AssignmentAccepted,
     AssignmentRefused,
     AssignmentUnanswered,
-    AttemptTold,
     VerdictFailed,
 )
 from coordinator.core.fleet import Fleet
-from coordinator.core.node_run import AT_REST, OVER, NodePhase, NodeRun
+from coordinator.core.followed import FollowedAttempts
+from coordinator.core.node_run import AT_REST, OVER, NodeRun
 from coordinator.core.run import TaskRun, has_place
 from coordinator.core.timers import DecideAgain, Reconsider, SendAgain, SilenceCheck, Timers
 from coordinator.core.unplaced import Unplaced
@@ -41,7 +41,7 @@ NOTICE_SECONDS = 3.0
 AssignmentAnswer = AssignmentAccepted | AssignmentRefused | AssignmentUnanswered
 
 
-class InFlight:
+class InFlight(FollowedAttempts):
     """Which attempts are in flight, and what is to be done about them."""
 
     def __init__(
@@ -55,38 +55,17 @@ class InFlight:
         agent_wait: float,
         limit: int,
     ) -> None:
-        self.leads = False
-        """Whether anything is sent or given up here, rather than by another leader."""
-        self._runs = runs
+        super().__init__(runs, fleet)
         self._pending = pending
-        self._fleet = fleet
         self._timers = timers
         self._emit = emit
         self._verdicts = Verdicts(emit)
         self._wait = agent_wait
         self._notice = min(NOTICE_SECONDS, agent_wait / 2)
         self._limit = limit
-        self._attempts = Attempts()
-        self.places = self._attempts.places
-        """Every task and node between which an attempt is in flight."""
         self._unplaced = Unplaced(fleet)
 
     # ── in and out ──
-
-    def accepted_by(self, task: str, node: str) -> str | None:
-        """The instance that has accepted the attempt in flight, if any.
-
-        Who follows takes the one that was asked: it may hear the agent before the leader's word.
-        """
-        attempt = self._attempts.of(task, node)
-        if attempt is None:
-            return None
-        return attempt.accepted_by if self.leads else attempt.holder
-
-    def asked(self, task: str, node: str) -> tuple[str, bool] | None:
-        """Whom the attempt in flight was sent to (empty: nobody yet), and whether it accepted."""
-        attempt = self._attempts.of(task, node)
-        return None if attempt is None else (attempt.holder or "", attempt.accepted_by is not None)
 
     def has_room(self, run: TaskRun) -> bool:
         """Whether one more node of a task may be in flight."""
@@ -129,10 +108,6 @@ class InFlight:
                     self._emit(CancelWork(node.name, instance, run.head.id))
         self._verdicts.forget(run.head.id)
 
-    def _note_life(self, attempt: Attempt, now: float) -> None:
-        # When the bus is found to have been silent for a while, its clock goes back by as much.
-        attempt.alive_at = max(attempt.alive_at, self._fleet.clock.at(now))
-
     # ── from following to leading ──
 
     def take_over(self, now: float) -> None:
@@ -159,25 +134,6 @@ class InFlight:
         self._watch(attempt)
         if attempt.is_idle:
             self._send_or_give_up(attempt, now)
-
-    def told(self, event: AttemptTold, now: float) -> None:
-        """The leader has given a node its place, has sent the work, or has its answer."""
-        run = self._runs.get(event.key.task)
-        node = None if run is None else run.by_name.get(event.key.node)
-        if self.leads or run is None or node is None:
-            return
-        attempt = self._attempts.find(event.key)
-        if attempt is None:
-            if node.phase not in AT_REST or event.key.attempt != node.next_attempt:
-                return
-            run.place(node, now)
-            attempt = self._attempts.put(run, node, self._fleet.clock.at(now))
-        node.started_at = event.started_at
-        if event.accepted and event.instance is not None:
-            self._keep(attempt, event.instance, now)
-        else:
-            self._call_back(attempt, now)
-            attempt.sent_to = event.instance
 
     # ── assignments and their answers ──
 
@@ -240,14 +196,6 @@ class InFlight:
         attempt.sent_to, attempt.resend_at = None, now + SEND_AGAIN_SECONDS
         self._timers.at(attempt.resend_at, SendAgain(attempt.key))
 
-    def _keep(self, attempt: Attempt, instance: str, now: float) -> None:
-        """An instance has the work, as it said a moment ago."""
-        attempt.sent_to = attempt.accepted_by = instance
-        attempt.resend_at = None
-        self._note_life(attempt, now)
-        if attempt.node.phase is NodePhase.ASSIGNED:
-            attempt.run.move(attempt.node, NodePhase.PULLING)
-
     # ── what agents say of themselves ──
 
     def heard(self, event: AgentHeard, now: float) -> None:
@@ -281,13 +229,6 @@ class InFlight:
             if event.instance in {attempt.sent_to, attempt.accepted_by}:
                 self._call_back(attempt, now)
         self.available(event.node, now)
-
-    def _call_back(self, attempt: Attempt, now: float) -> None:
-        """Nobody has the work any more: wait for an agent from now on."""
-        attempt.sent_to = attempt.accepted_by = attempt.resend_at = None
-        self._note_life(attempt, now)
-        if attempt.node.phase is NodePhase.PULLING:
-            attempt.run.move(attempt.node, NodePhase.ASSIGNED)
 
     def _is_current(self, name: str, instance: str) -> bool:
         return self._fleet.instance(name) == instance

@@ -59,7 +59,7 @@ class Says(Protocol):
         """Send now. Raises NotConnected."""
 
 
-class Known(Protocol):
+class BriefedOf(Protocol):
     """What is needed of the core."""
 
     @property
@@ -90,7 +90,7 @@ Why = Callable[[str], Text | None]
 class Briefer:
     """The leader's side. ``observe`` is for the loop; keep ``run`` running."""
 
-    def __init__(self, bus: Says, core: Known, why: Why, epoch: int) -> None:
+    def __init__(self, bus: Says, core: BriefedOf, why: Why, epoch: int) -> None:
         self._bus = bus
         self._core = core
         self._why = why
@@ -237,7 +237,7 @@ def _parts(entries: Iterator[_Entry]) -> Iterator[list[_Entry]]:
 class Briefed:
     """The followers' side: what the leader has said, and whether nothing of it was missed."""
 
-    def __init__(self, bus: Says, core: Known, feed: Callable[[Event], None]) -> None:
+    def __init__(self, bus: Says, core: BriefedOf, feed: Callable[[Event], None]) -> None:
         self._bus = bus
         self._core = core
         self._feed = feed

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
 
 from common.bus import BusError, StoreUnavailable
@@ -16,6 +16,7 @@ from coordinator.core.changes import TaskBegan, TaskOver
 from coordinator.core.events import Event
 from coordinator.core.run import TaskRun
 from coordinator.core.scheduler import Decision
+from coordinator.engine.tasks import Runs
 from coordinator.store import StoredHead
 
 MOST_READS: Final = 64
@@ -37,14 +38,6 @@ class Learner(Protocol):
 
     def learn(self, stored: StoredHead) -> None:
         """Take a stored head in."""
-
-
-class Runs(Protocol):
-    """What is needed of the core."""
-
-    @property
-    def runs(self) -> Mapping[str, TaskRun]:
-        """The running tasks."""
 
 
 class Lookups:

@@ -87,14 +87,14 @@ class Outcomes(Protocol):
         """Whether an attempt has an outcome."""
 
 
-class Heads(Protocol):
+class KnownHeads(Protocol):
     """What is needed of the table of tasks."""
 
     def head(self, task_id: str) -> TaskHead | None:
         """The newest known head of a task."""
 
 
-class Finds(Protocol):
+class LooksUp(Protocol):
     """Looks for what is not known here yet."""
 
     async def find(self, task: str) -> None:
@@ -120,8 +120,8 @@ class OutcomeRequests:
         *,
         bus: Answers,
         store: Outcomes,
-        tasks: Heads,
-        lookups: Finds,
+        tasks: KnownHeads,
+        lookups: LooksUp,
         spawn: Callable[[Coroutine[Any, Any, None]], None],
         failed: Callable[[BusError], None],
         on_poison: Callable[[str], None],

@@ -114,7 +114,7 @@ async def test_while_a_stream_is_full_nothing_is_created_and_users_are_told(stre
         with pytest.raises(StoreAway):
             await cluster.create(leader)
         cluster.server.jetstream.refuse(stream, None)
-        await cluster.until(lambda: leader.leads, within=5.0)
+        await cluster.until(lambda: leader.service.not_ready() is None, within=5.0)
         await is_whole(cluster, leader, await cluster.create(leader))
 
 

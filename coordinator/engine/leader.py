@@ -125,18 +125,23 @@ class Leader:
             persistently=persistently,
             faults=context.faults,
         )
-        self._janitor = Janitor(
-            store=replica.store,
-            tasks=replica.tasks,
-            time=Uptime(context.bus, context.store_clock, clock, replica.tasks.newest_time),
-            retention_seconds=settings.retention_seconds,
-            persistently=persistently,
-        )
+        self._janitor = self._new_janitor(context, settings.retention_seconds)
         self.journal = Journal(replica.core.runs, epoch)
         self._failures = None
         if settings.new_failure_sink is not None:
             self._failures = settings.new_failure_sink(replica.nodes.source)
         self._observers = observers
+
+    def _new_janitor(self, context: Context, retention_seconds: float) -> Janitor:
+        return Janitor(
+            store=self._replica.store,
+            tasks=self._replica.tasks,
+            time=Uptime(
+                context.bus, context.store_clock, context.clock, self._replica.tasks.newest_time
+            ),
+            retention_seconds=retention_seconds,
+            persistently=self._replica.persistently,
+        )
 
     async def run(self) -> None:
         """Lead until cancelled. Raises DeposedError when an agent knows a newer leader.

@@ -77,7 +77,7 @@ class Answers(Protocol):
         """Send now. Raises NotConnected."""
 
 
-class Outcomes(Protocol):
+class OutcomeWriter(Protocol):
     """What is needed of the store; errors as there."""
 
     async def store_outcome(self, key: AttemptKey, outcome: Outcome) -> None:
@@ -119,7 +119,7 @@ class OutcomeRequests:
         self,
         *,
         bus: Answers,
-        store: Outcomes,
+        store: OutcomeWriter,
         tasks: KnownHeads,
         lookups: LooksUp,
         spawn: Callable[[Coroutine[Any, Any, None]], None],

@@ -123,16 +123,7 @@ class Replica:
             spawn=self.spawn,
             failed=self.health.failed,
         )
-        self.outcome_requests = OutcomeRequests(
-            bus=context.bus,
-            store=self.store,
-            tasks=self.tasks,
-            lookups=self.lookups,
-            spawn=self.spawn,
-            failed=self.health.failed,
-            on_poison=context.on_poison,
-            faults=context.faults,
-        )
+        self.outcome_requests = self._new_outcome_requests()
         self._intake = Intake(self.store, self.tasks, self.spawn)
         self.board.listen(lambda task, node: context.live.task_changed(task, [node]))
         self.loop.observe(self.board.observe, of=(AttemptDecided, NodeMoved, TaskOver))
@@ -141,6 +132,18 @@ class Replica:
         self.loop.observe(self.briefed.observe, of=(AttemptDecided, TaskBegan, TaskOver))
         for observer, kinds in observers:
             self.loop.observe(observer, kinds)
+
+    def _new_outcome_requests(self) -> OutcomeRequests:
+        return OutcomeRequests(
+            bus=self._context.bus,
+            store=self.store,
+            tasks=self.tasks,
+            lookups=self.lookups,
+            spawn=self.spawn,
+            failed=self.health.failed,
+            on_poison=self._context.on_poison,
+            faults=self._context.faults,
+        )
 
     def _why_waiting(self, task: str) -> Text | None:
         """In the words of whoever leads."""

@@ -63,6 +63,7 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
         "IPS_RUNTIME_ENDPOINT",
         "IPS_CRICTL",
         "IPS_REGISTRY_CONFIG",
+        "IPS_INSTALLATION",
         "IPS_AGENT_PARALLEL_PULLS",
         "IPS_AGENT_METRICS_PORT",
         "IPS_STALL_SECONDS",

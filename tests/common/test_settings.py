@@ -102,6 +102,7 @@ def test_agent_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         runtime_endpoint="unix:///run/containerd/containerd.sock",
         crictl="crictl",
         registry_config=None,
+        installation="ips",
         parallel_pulls=2,
         metrics_port=9101,
         stall_seconds=300,

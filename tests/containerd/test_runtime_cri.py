@@ -116,7 +116,7 @@ async def test_an_agent_of_another_installation_ends_nothing(
     pull = Pull(node.runtime, node.image())
     await interrupt(node, pull)
     before = await leases()
-    other = CriRuntime(f"unix://{node.containerd.socket}", installation="b-ips-nats.tools")
+    other = CriRuntime(f"unix://{node.containerd.socket}", installation="b-ips-coordinator.tools")
     try:
         await other.sweep(lambda _: False)
         await other.forget(pull.key)

@@ -8,7 +8,7 @@ import pytest
 
 from sandbox.kubernetes.cluster import Cluster, KubectlError
 from tests.e2e.installation import DEPLOY, NAMESPACE, Installation, installed
-from tests.e2e.smoke import BOTH, warms_both_nodes
+from tests.e2e.smoke import BOTH, tells_of_a_failed_pull, warms_both_nodes
 
 OVERLAY = DEPLOY / "overlays/single"
 
@@ -25,6 +25,11 @@ async def test_a_task_warms_both_nodes_and_a_pod_starts_without_a_pull(
 ) -> None:
     """The agents find the coordinator's NATS, and its token."""
     await warms_both_nodes(service)
+
+
+async def test_a_pull_that_fails_is_an_event_on_its_node(service: Installation) -> None:
+    """Here, too, where another namespace is over the components."""
+    await tells_of_a_failed_pull(service)
 
 
 async def test_a_coordinator_that_is_killed_in_the_middle_of_a_task_finds_all_on_its_volume(

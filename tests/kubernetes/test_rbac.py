@@ -19,7 +19,7 @@ from coordinator.nodes.source import FailedPull
 from coordinator.nodes.watched import NODES
 from tests.fixtures.kubernetes import Json, Kube
 from tests.kubernetes.conftest import UseConfig
-from tests.kubernetes.manifests import build
+from tests.kubernetes.manifests import OVERLAYS, build
 from tests.kubernetes.roles import account, roles
 
 pytestmark = pytest.mark.kubernetes
@@ -111,12 +111,13 @@ async def _tell_of_a_failed_pull(kube: Kube) -> None:
 
 
 @pytest.mark.usefixtures("namespace")
+@pytest.mark.parametrize("overlay", OVERLAYS)
 async def test_with_the_roles_as_shipped_everything_works(
-    kube: Kube, use_config: UseConfig, tmp_path: Path
+    kube: Kube, use_config: UseConfig, tmp_path: Path, overlay: str
 ) -> None:
     """Nodes are listed and watched, a failed pull becomes an Event, a token a Secret."""
     await kube.create_node("n1")
-    async with roles(kube, build(".")):
+    async with roles(kube, build(overlay)):
         assert await everything_works(kube, use_config, tmp_path) == []
 
 
@@ -132,9 +133,10 @@ async def test_no_verb_is_without_use(
     assert refused == [f"{verb} {resource}"]
 
 
-def test_the_roles_hold_no_other_verb() -> None:
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_roles_hold_no_other_verb(overlay: str) -> None:
     """Each of them is taken away in the test above."""
-    assert sorted(verbs(build("."))) == VERBS
+    assert sorted(verbs(build(overlay))) == VERBS
 
 
 async def test_the_agents_ask_nothing_of_kubernetes(kube: Kube) -> None:

@@ -156,7 +156,7 @@ class Tasks(Protocol):
     async def named_nodes(self, task_id: str) -> Sequence[str] | None:
         """The ``nodeNames`` that a task was created with; None for none.
 
-        Raises ``StoreAway`` and ``TaskDamaged``.
+        Raises ``NoSuchTask``, ``StoreAway`` and ``TaskDamaged``.
         """
 
 

@@ -92,7 +92,10 @@ class Tasks:
 
     async def _names_again(self, head: TaskHead, nodes: RetryNodes) -> Sequence[str] | None:
         if nodes is RetryNodes.ALL:
-            return await self._engine.tasks.named_nodes(head.id)
+            try:
+                return await self._engine.tasks.named_nodes(head.id)
+            except NoSuchTask:
+                raise no_such_task() from None
         run = (await self._with_nodes(head)).run
         everywhere = () if run is None else run.nodes
         failed = [node.name for node in everywhere if node.phase is NodePhase.FAILED]

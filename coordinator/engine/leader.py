@@ -8,11 +8,11 @@ When it is deposed, what runs on the nodes goes on.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from common.bus import NotConnected
-from common.logs import Log
+from common.logs import Log, RateLimitedLog
 from common.text import Text
 from coordinator.core.commands import (
     AskAgent,
@@ -40,13 +40,14 @@ from coordinator.engine.transitions import Transitions
 from coordinator.nodes.source import FailureSink, NodeSource
 
 log = Log(__name__)
+poison = RateLimitedLog(log)
 
 SETTLE_SECONDS = 2.0
 """A starting leader hears so long what agents hold before it assigns."""
 
 
 class DeposedError(Exception):
-    """An agent knows a newer leader: this one leads no more."""
+    """An agent knows a newer leader, and the store does not contradict: this one leads no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,8 @@ class LeaderSettings:
     source: str
     """The CloudEvents ``source`` of this installation."""
     retention_seconds: float
+    confirms: Callable[[int], Awaitable[bool]]
+    """Whether the store's record of who leads bears out an agent's word of a newer epoch."""
     new_failure_sink: Callable[[NodeSource], FailureSink] | None = None
     """Makes whoever wants to know of failed pulls, from the replica's node source."""
 
@@ -74,6 +77,7 @@ class Leader:
     ) -> None:
         feed, clock, persistently = replica.loop.feed, context.clock, replica.persistently
         self._replica = replica
+        self._confirms = settings.confirms
         self._deposition: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._dispatcher = Dispatcher(
             context.bus, epoch, feed, lambda: replica.core.in_flight, self._deposed
@@ -121,7 +125,7 @@ class Leader:
         self._observers = observers
 
     async def run(self) -> None:
-        """Lead until cancelled. Raises DeposedError when an agent knows a newer leader.
+        """Lead until cancelled. Raises DeposedError when there is a newer leader.
 
         Its jobs are the replica's: what dies of either ends both.
         """
@@ -182,7 +186,13 @@ class Leader:
         self._replica.loop.feed(Settled())
 
     def _deposed(self, epoch: int) -> None:
-        if not self._deposition.done():
+        self._replica.spawn(self._make_sure(epoch))
+
+    async def _make_sure(self, epoch: int) -> None:
+        """An agent alone ends no term: it may be out of its mind, or not be what it seems."""
+        if not await self._confirms(epoch):
+            poison.warning("epoch", "an agent speaks of a leader that there is not", epoch=epoch)
+        elif not self._deposition.done():
             error = DeposedError(f"an agent follows a leader of epoch {epoch}")
             self._deposition.set_exception(error)
 

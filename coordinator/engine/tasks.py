@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -47,6 +47,9 @@ class Lists(Protocol):
 
     async def load_head(self, task: str) -> StoredHead | None:
         """The head as the store has it now. Raises BusError."""
+
+    async def exists(self, task: str) -> bool:
+        """Whether there is a head, readable or not. Raises BusError."""
 
 
 class Runs(Protocol):
@@ -150,9 +153,26 @@ class TaskTable:
         head = self.head(task_id)
         if head is None:
             raise NoSuchTask(task_id)
-        is_over = head.status.is_final
-        run = await self._folds.of(head) if is_over else self._core.runs.get(task_id)
+        if not head.status.is_final:
+            return self._snapshot(head, self._core.runs.get(task_id))
+        async with self._still_there(task_id):
+            run = await self._folds.of(head)
         return self._snapshot(head, run)
+
+    @asynccontextmanager
+    async def _still_there(self, task: str) -> AsyncIterator[None]:
+        """Read what a task has stored; what of it was removed meanwhile is no damage.
+
+        Raises NoSuchTask, and BusError and TaskDamaged as what is read.
+        """
+        try:
+            yield
+        except TaskDamaged:
+            if await self._store.exists(task):
+                raise
+            raise NoSuchTask(task) from None
+        if self._heads.get(task) is None:
+            raise NoSuchTask(task)
 
     def _snapshot(self, head: TaskHead, run: TaskRun | None) -> Snapshot:
         now = int(self._clock() * 1000)
@@ -171,12 +191,16 @@ class TaskTable:
         )
 
     async def named_nodes(self, task_id: str) -> Sequence[str] | None:
-        """The ``nodeNames`` that a task was created with. Raises StoreAway, TaskDamaged."""
+        """The ``nodeNames`` that a task was created with.
+
+        Raises NoSuchTask, StoreAway, TaskDamaged.
+        """
         head = self.head(task_id)
         if head is None or not head.spec.names_nodes:
             return None
         try:
-            return await self._store.load_named(task_id)
+            async with self._still_there(task_id):
+                return await self._store.load_named(task_id)
         except BusError as why:
             raise StoreAway(STORE_UNUSABLE(why=why.cause)) from why
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from typing import NoReturn
 
 import msgspec
@@ -13,11 +14,13 @@ from common import subjects, texts
 from common.bus import KeyValue, Received
 from common.messages import Command, Heartbeat, Reply, Report
 from coordinator.core.task import TaskStatus
-from coordinator.lease import KEY
+from coordinator.lease import ANEW_SECONDS, ASK_SECONDS, KEY, Lease
 from coordinator.port import StoreAway
+from sandbox.virtual.bus import VirtualBus
 from sandbox.virtual.time import virtual
 from tests.core.stage import spec
 from tests.engine.cluster import Cluster, Coordinator
+from tests.engine.following import connected
 from tests.engine.test_service import refused, write_refused
 
 INSTANCE = "0123456789abcdef"
@@ -185,6 +188,47 @@ async def test_an_agent_cannot_depose_a_leader_again_and_again(more: int) -> Non
         assert len(agent.epochs) > 20
         speaking.cancel()
         await asyncio.wait([speaking])
+
+
+def lease(bus: VirtualBus, owner: str) -> Lease:
+    """The lease as a coordinator wants it."""
+    clock = asyncio.get_running_loop().time
+    return Lease(bus, owner=owner, name=owner, clock=clock, rng=random.Random(owner))
+
+
+@virtual
+async def test_what_an_agent_says_of_a_newer_leader_is_looked_up() -> None:
+    """Another one's record of the lease, or none, ends a term; it is looked at once in a while."""
+    async with connected() as bus:
+        first, stored = lease(bus, "a"), KeyValue(bus, subjects.LEASE_BUCKET)
+        epoch = await first.acquire()
+        assert not await first.confirms(2**63 - 1)
+        newest = await stored.update(KEY, lease(bus, "b")._value, epoch)
+        assert not await first.confirms(newest)  # it was looked at just now
+        await asyncio.sleep(ASK_SECONDS)
+        assert await first.confirms(newest)
+        await stored.delete(KEY)
+        await asyncio.sleep(ASK_SECONDS)
+        assert await first.confirms(newest)
+
+
+@virtual
+async def test_an_epoch_that_the_store_has_passed_is_overtaken_once() -> None:
+    """An agent that was told of it hears this process again in its next term."""
+    async with connected() as bus:
+        first = lease(bus, "a")
+        await first.acquire()
+        keeping = asyncio.create_task(first.lost())
+        await asyncio.sleep(ASK_SECONDS)
+        passed = first._revision
+        assert await first.confirms(passed)
+        assert await first.acquire() > passed
+        await asyncio.sleep(ASK_SECONDS)
+        assert not await first.confirms(passed)
+        await asyncio.sleep(ANEW_SECONDS)
+        assert await first.confirms(passed)
+        keeping.cancel()
+        await asyncio.wait([keeping])
 
 
 @virtual

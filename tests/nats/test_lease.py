@@ -6,7 +6,7 @@ import pytest
 
 from common import subjects
 from common.bus import Bus, KeyValue
-from coordinator.lease import ASK_SECONDS, KEY, Lease, LeaseTimes
+from coordinator.lease import KEY, Lease, LeaseTimes
 from tests.fixtures.memory import AnyBus, clock, now, stand_still
 from tests.fixtures.nats import NatsServer, OpenBus, eventually, heard
 
@@ -202,32 +202,6 @@ async def test_held_looks_at_the_clock(bus: AnyBus) -> None:
     assert first.held
     stand_still(TIMES.fence)
     assert not first.held
-
-
-async def test_what_an_agent_says_of_a_newer_leader_is_looked_up(bus: AnyBus) -> None:
-    """Who holds the lease ends its term for another one's record, or for none; once in a while."""
-    first = lease(bus, "a")
-    epoch = await first.acquire()
-    assert not await first.confirms(2**63 - 1)
-    stored = KeyValue(bus, subjects.LEASE_BUCKET)
-    newest = await stored.update(KEY, lease(bus, "b")._value, epoch)
-    assert not await first.confirms(newest)  # it was looked at just now
-    stand_still(ASK_SECONDS)
-    assert await first.confirms(newest)
-    await stored.delete(KEY)
-    stand_still(ASK_SECONDS)
-    assert await first.confirms(newest)
-
-
-async def test_an_epoch_that_the_store_has_passed_is_overtaken_once(bus: AnyBus) -> None:
-    """An agent that was told of it hears this process again in its next term."""
-    first = lease(bus, "a")
-    await first.acquire()
-    passed = await first._renew(first._revision)
-    assert await first.confirms(passed)
-    assert await first.acquire() > passed
-    stand_still(ASK_SECONDS)
-    assert not await first.confirms(passed)
 
 
 async def test_a_claim_that_nobody_understands_is_somebody_elses(bus: AnyBus) -> None:

@@ -246,8 +246,8 @@ class Core:
     def _names_loaded(self, event: NamesLoaded, now: float) -> None:
         if not self._store_is_open:
             self._queue.start_failed(event.task, now)
-        elif start := self._queue.names_loaded(event.task, event.names, now):
-            self._commands.append(start)
+        else:
+            self._queue.names_loaded(event.task, event.names)
 
     def _task_started(self, event: TaskStarted) -> None:
         task = event.head.id
@@ -277,11 +277,15 @@ class Core:
 
     def _give_places(self, now: float) -> None:
         """To tasks that want to start and to those that want to go on, the most urgent first."""
-        while self.places_taken < self.limits.max_concurrent_tasks:
+        self._queue.begin()
+        self._commands += self._queue.go_on(now)
+        while self.places_taken < self.limits.max_concurrent_tasks and not self._queue.is_busy:
             wants = self._places.next_in_queue()
             start = self._queue.start_next(now, None if wants is None else wants.rank)
             if start is not None:
                 self._commands.append(start)
+            elif self._queue.is_busy:
+                return
             elif wants is not None:
                 self._places.give(wants.task)
             else:

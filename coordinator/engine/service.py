@@ -138,7 +138,7 @@ class Service:
     def state(self) -> State:
         """What metrics show of this moment."""
         known = None if self.unreadable() is not None else self._replica
-        waiting = [] if known is None else [p.head.created_at for p in known.core.waiting.values()]
+        waiting = [] if known is None else [p.created_at for p in known.core.waiting.values()]
         return State(
             ready=self.unreadable() is None,
             standing=self.standing(),

@@ -162,10 +162,13 @@ class Leader:
     def _catch_up(self) -> None:
         """Tell the world what the leader before this one did not get to say."""
         tasks, seen = self._replica.tasks, self._replica.tasks.outcomes_seen
-        for kept in sorted(tasks, key=lambda kept: kept.order):
-            if kept.status is TaskStatus.PENDING:
-                self._events.tell_created(kept.head)
-            elif kept.status is TaskStatus.RUNNING:
+        known = sorted(tasks, key=lambda kept: kept.order)
+        waiting = [kept for kept in known if kept.status is TaskStatus.PENDING]
+        for kept in waiting:
+            self._events.hold(kept.id)
+        self._replica.spawn(self._events.tell_created(waiting))
+        for kept in known:
+            if kept.status is TaskStatus.RUNNING:
                 self._events.hold(kept.id)
                 self._replica.spawn(self._events.catch_up(kept.head, seen))
             elif kept.notify:

@@ -165,6 +165,7 @@ class Queue:
                 return LoadNames(task)
             if now < self._first_look_ends and not self._may_be_certain(pending):
                 self._put_aside(pending)
+                self._steps -= 1
                 continue
             self._choose(task, None)
             for start in self.go_on(now):
@@ -258,7 +259,9 @@ class Queue:
     def _look_again(self, tasks: list[str]) -> None:
         for task in tasks:
             self._aside.pop(task, None)
-            self._enqueue(task)
+            self.tasks[task].stage = Stage.QUEUED
+        self._queue += [(self.tasks[task].urgency, task) for task in tasks]
+        self._queue.sort()
 
     # ── a store that refuses ──
 

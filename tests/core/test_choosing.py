@@ -151,7 +151,8 @@ def test_what_was_found_at_the_start_is_not_looked_at_before_the_first_look_ends
     for node in NODES:
         stage.tell(NodeSeen(node, {}, True, None))
     assert looks == []
-    started = of_kind(stage.wait(10.0), StartTask)
+    assert chosen(stage) == []
+    started = of_kind([*stage.wait(10.0), *chosen(stage)], StartTask)
     assert [start.task for start in started] == ["t00", "t01", "t02"]
 
 

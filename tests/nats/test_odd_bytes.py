@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from common import subjects
-from common.bus import Received
+from common.bus import Bus, Received, StoreUnavailable
 from common.messages import Outcome
 from common.subjects import AttemptKey
 from coordinator.engine.node_records import NodeRecords
@@ -69,3 +71,22 @@ async def test_a_byte_that_is_no_text_costs_no_connection(
     assert [outcome.key for outcome in outcomes] == [key]
     assert poison
     assert False not in states
+
+
+@pytest.mark.parametrize("answer", [b"", b"\xff", b"[]", b'{"x":' + b"[" * 10_000, b'{"error": 7}'])
+async def test_an_answer_that_is_none_of_jetstreams_is_no_answer(
+    bus: Bus, monkeypatch: pytest.MonkeyPatch, answer: bytes
+) -> None:
+    """Whoever shares the account can answer in the server's place: it is tried again later."""
+
+    async def call(*_: object) -> bytes:
+        return answer
+
+    monkeypatch.setattr(bus, "call", call)
+    with pytest.raises(StoreUnavailable):
+        await bus.stream_state(subjects.RESULTS)
+    with pytest.raises(StoreUnavailable):
+        await bus.store(
+            subjects.result("task-20260101-000000-00000001", "n", 1), b"{}", expect_last=0
+        )
+    await bus._greet()

@@ -20,6 +20,10 @@ import aiohttp
 import msgspec
 
 from bench.figures import resident_mib, show
+from coordinator.core.commands import StartTask
+from coordinator.core.events import Event, NodeSeen, Settled, TaskCreated, Woken
+from coordinator.core.scheduler import Core, Limits
+from coordinator.core.task import Operator, Requirement, TaskHead, TaskSpec
 from sandbox.programs import Coordinator, post_task
 
 NAMES = [
@@ -29,6 +33,9 @@ NAMES = [
 NAMED_TASKS = 40
 LABELS = {f"key-{number:04}": "v" for number in range(3_600)}
 """59 kB of a head."""
+EXPRESSIONS = 1000
+SELECTED_NODES = 10_000
+WAITING_TASKS = 100
 FINISHED_TASKS = 150
 RESTARTED_TASKS = 10_000
 """Ten times what may wait: an older version may have left them."""
@@ -46,7 +53,8 @@ _AT_ONCE = 50
 async def run() -> None:
     """Measure and print."""
     print("what clients can cost a coordinator")
-    for measure in (_named, _finished, _restarted, _bodies, _half_open, _streams):
+    _expressions()
+    for measure in (_named, _waiting, _finished, _restarted, _bodies, _half_open, _streams):
         await _on_a_fresh_one(measure)
 
 
@@ -68,6 +76,31 @@ async def _on_a_fresh_one(
             await coordinator.terminate(within=60)
 
 
+def _expressions() -> None:
+    """CPU time of one event of the core while it chooses nodes: so long the loop is held."""
+    core, worst = Core(Limits(first_look=0.0), 0.0), 0.0
+    for number in range(SELECTED_NODES):
+        labels = {f"key-{key}": str(key) for key in range(9)} | {"name": f"n{number}"}
+        core.handle(NodeSeen(f"n{number:05}", labels), 1.0)
+    core.handle(Settled(), 1.0)
+    absent = tuple(
+        Requirement(key=f"absent-{number}", operator=Operator.DOES_NOT_EXIST)
+        for number in range(EXPRESSIONS)
+    )
+    wanted = TaskSpec(images=("a",), work=(), match_expressions=absent)
+    head = TaskHead(id="task-20260101-000000-00000001", spec=wanted, created_at=0)
+    event: Event = TaskCreated(head, 1)
+    is_chosen = False
+    while not is_chosen:
+        began = time.process_time()
+        decision = core.handle(event, 1.0)
+        worst = max(worst, time.process_time() - began)
+        is_chosen = any(isinstance(command, StartTask) for command in decision.commands)
+        event = Woken()
+    what = f"{EXPRESSIONS} expressions, {SELECTED_NODES} nodes: longest event, CPU"
+    show(what, f"{worst * 1e3:.0f} ms", "≤ 50")
+
+
 def _resident(coordinator: Coordinator) -> float:
     return resident_mib(coordinator.pid or 0)
 
@@ -81,6 +114,19 @@ async def _named(coordinator: Coordinator, http: aiohttp.ClientSession) -> None:
         await post_task(http, coordinator.url, body)
     each = (_resident(coordinator) - before) / NAMED_TASKS
     show("a pending task of 10,000 long names, memory", f"{each:.2f} MiB", "not by its names")
+
+
+async def _waiting(coordinator: Coordinator, http: aiohttp.ClientSession) -> None:
+    for _ in range(3):  # they take all places, and wait for agents that do not come
+        await post_task(http, coordinator.url, {"images": ["a"], "nodeNames": ["ghost"]})
+    body = {"images": ["a"], "nodeSelector": LABELS}
+    for _ in range(20):
+        await post_task(http, coordinator.url, body)
+    before = _resident(coordinator)
+    for _ in range(WAITING_TASKS):
+        await post_task(http, coordinator.url, body)
+    each = (_resident(coordinator) - before) / WAITING_TASKS * 1024
+    show("a waiting task of 59 kB, memory", f"{each:.0f} KiB", "443 kB decoded")
 
 
 async def _finished(coordinator: Coordinator, http: aiohttp.ClientSession) -> None:

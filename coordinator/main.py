@@ -42,7 +42,7 @@ from coordinator.engine.webhooks import Webhooks, new_http_session
 from coordinator.event_feed import EventFeed
 from coordinator.faults import Faults
 from coordinator.lease import Lease
-from coordinator.metrics import Metrics, StateCollector
+from coordinator.metrics import COUNTED, Metrics, StateCollector
 from coordinator.nodes.announced import AnnouncedNodes
 from coordinator.nodes.source import FailureSink, NewSource, NodeSource
 from coordinator.settings import CoordinatorSettings, NodeSourceName
@@ -207,7 +207,7 @@ class Program:
         name = f"{socket.gethostname()}:{self._settings.server_port}"
         lease = Lease(bus, owner=self._folder.owner, name=name)
         settings = self._leader_settings(lease)
-        count = [self._metrics.observe]
+        count = [(self._metrics.observe, COUNTED)]
         webhooks = Webhooks(
             http, context.clock, context.rng, self._faults, self._metrics.webhook_given_up
         )

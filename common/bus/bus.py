@@ -257,7 +257,7 @@ async def until_led(
     attempt: Callable[[], Awaitable[_Result]], source: random.Random | None = None
 ) -> _Result:
     """Try again while nobody leads, 15 s long; then StoreUnavailable. For this package alone."""
-    backoff = Backoff(ELECTION_BACKOFF, source)
+    backoff: Backoff | None = None
     now = asyncio.get_running_loop().time
     give_up = now() + ELECTION_SECONDS
     while True:
@@ -266,6 +266,7 @@ async def until_led(
         except api.Electing as error:
             if now() > give_up:
                 raise StoreUnavailable(error.cause, about=error.about) from error
+        backoff = backoff or Backoff(ELECTION_BACKOFF, source)
         await asyncio.sleep(backoff.next())
 
 

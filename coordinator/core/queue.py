@@ -17,6 +17,7 @@ from enum import Enum, auto
 from itertools import islice
 
 from coordinator.core.commands import LoadNames, StartTask
+from coordinator.core.events import NamesLoaded, StartFailed
 from coordinator.core.fleet import Fleet, Node
 from coordinator.core.packed import keep, look
 from coordinator.core.selection import Query, Selection, demands
@@ -106,10 +107,12 @@ class Queue:
         self._fleet = fleet
         self._timers = timers
         self._first_look_ends = first_look_ends
-        self._queue: list[tuple[Urgency, str]] = []
+        self.queued: list[tuple[Urgency, str]] = []
         """Those that are queued, sorted; nothing else stays in here, however long nobody starts."""
-        self._aside: dict[str, None] = {}
-        self._choices: deque[_Choice] = deque()
+        self.aside: dict[str, None] = {}
+        """Tasks that match nothing as yet."""
+        self.choices: deque[_Choice] = deque()
+        """Tasks whose nodes are being looked at."""
         self._steps = 0
         """Looks at nodes that are left for this event."""
 
@@ -120,7 +123,7 @@ class Queue:
     @property
     def is_busy(self) -> bool:
         """Whether nothing more can be chosen now; what is left is gone on with at once."""
-        return bool(self._choices) or self._steps <= 0
+        return bool(self.choices) or self._steps <= 0
 
     def add(self, head: TaskHead, order: int, *, found: bool = False) -> bool:
         """A task is created, or was ``found`` when the core began; False where it is known."""
@@ -134,16 +137,16 @@ class Queue:
         """A task has started, or was cancelled before."""
         pending = self.tasks.pop(task, None)
         if pending is not None and pending.stage is Stage.QUEUED:
-            del self._queue[bisect_left(self._queue, (pending.urgency, task))]
+            del self.queued[bisect_left(self.queued, (pending.urgency, task))]
         if pending is not None and pending.stage is Stage.CHOOSING:
-            self._choices = deque(choice for choice in self._choices if choice.task != task)
+            self.choices = deque(choice for choice in self.choices if choice.task != task)
         self.starting.discard(task)
-        self._aside.pop(task, None)
+        self.aside.pop(task, None)
 
     def _enqueue(self, task: str) -> None:
         pending = self.tasks[task]
         pending.stage = Stage.QUEUED
-        insort(self._queue, (pending.urgency, task))
+        insort(self.queued, (pending.urgency, task))
 
     # ── starting ──
 
@@ -154,10 +157,10 @@ class Queue:
         pending one is more urgent. One that names nodes holds its place while its names are read
         (``names_loaded``).
         """
-        if self._aside and now >= self._first_look_ends:
-            self._look_again(list(self._aside))
-        while self._queue and not self.is_busy and (before is None or self._queue[0][0] < before):
-            _, task = self._queue.pop(0)
+        if self.aside and now >= self._first_look_ends:
+            self._look_again(list(self.aside))
+        while self.queued and not self.is_busy and (before is None or self.queued[0][0] < before):
+            _, task = self.queued.pop(0)
             pending = self.tasks[task]
             if pending.names_nodes:
                 pending.stage = Stage.LOADING
@@ -170,8 +173,6 @@ class Queue:
             self._choose(task, None)
             for start in self.go_on(now):
                 return start
-        if self._queue and self.is_busy:
-            self._timers.at(now, Reconsider())
         return None
 
     def names_loaded(self, task: str, names: tuple[str, ...]) -> None:
@@ -187,17 +188,16 @@ class Queue:
         self.starting.add(task)
         selection = Selection(pending.head.spec, self._fleet.nodes, names)
         self._steps -= selection.steps
-        self._choices.append(_Choice(task, selection, names))
+        self.choices.append(_Choice(task, selection, names))
 
     def go_on(self, now: float) -> Iterator[StartTask]:
         """Look at more nodes; the tasks whose nodes are chosen by that."""
-        while self._choices:
-            choice = self._choices[0]
+        while self.choices:
+            choice = self.choices[0]
             self._steps = choice.selection.go_on(self._steps)
             if not choice.selection.is_done:
-                self._timers.at(now, Reconsider())
                 return
-            self._choices.popleft()
+            self.choices.popleft()
             if start := self._chosen(choice, now):
                 yield start
 
@@ -229,22 +229,22 @@ class Queue:
         return not pending.demands or all(name in self._fleet.nodes for name in names)
 
     def _put_aside(self, pending: Pending) -> None:
-        if not self._aside and self._first_look_ends < math.inf:
+        if not self.aside and self._first_look_ends < math.inf:
             self._timers.at(self._first_look_ends, Reconsider())
         pending.stage = Stage.ASIDE
-        self._aside[pending.head.id] = None
+        self.aside[pending.head.id] = None
 
     def node_appeared(self, node: Node) -> None:
         """Tasks that were put aside may have something to do now."""
-        if self._aside and node.schedulable and self._first_look_ends < math.inf:
-            looked_at = list(islice(self._aside, ASIDE_LOOKED_AT))
+        if self.aside and node.schedulable and self._first_look_ends < math.inf:
+            looked_at = list(islice(self.aside, ASIDE_LOOKED_AT))
             self._look_again([task for task in looked_at if self._is_for(self.tasks[task], node)])
 
     def begin_first_look(self, now: float, seconds: float) -> None:
         """From now on agents are heard; a source that can name all nodes says so by itself."""
         if self._first_look_ends < math.inf and seconds < math.inf:
             self._first_look_ends = now + seconds
-            if self._aside:
+            if self.aside:
                 self._timers.at(self._first_look_ends, Reconsider())
 
     def end_first_look(self, now: float) -> None:
@@ -258,19 +258,19 @@ class Queue:
 
     def _look_again(self, tasks: list[str]) -> None:
         for task in tasks:
-            self._aside.pop(task, None)
+            self.aside.pop(task, None)
             self.tasks[task].stage = Stage.QUEUED
-        self._queue += [(self.tasks[task].urgency, task) for task in tasks]
-        self._queue.sort()
+        self.queued += [(self.tasks[task].urgency, task) for task in tasks]
+        self.queued.sort()
 
     # ── a store that refuses ──
 
-    def start_failed(self, task: str, now: float) -> None:
-        """The store refused a start, or the names for it: try again soon."""
-        pending = self.tasks.get(task)
+    def start_failed(self, event: StartFailed | NamesLoaded, now: float) -> None:
+        """The store refused a start, or takes none by now: try again soon."""
+        pending = self.tasks.get(event.task)
         if pending is not None and pending.stage in {Stage.LOADING, Stage.STARTING}:
             pending.stage = Stage.REFUSED
-            self._timers.at(now + START_AGAIN_SECONDS, StartAgain(task))
+            self._timers.at(now + START_AGAIN_SECONDS, StartAgain(event.task))
 
     def start_again(self, task: str) -> None:
         """Queue a task anew whose start was refused."""

@@ -63,10 +63,10 @@ class Removes(Protocol):
         """Remove what is left of a task whose head is deleted."""
 
     async def tasks_with_lists(self) -> set[str]:
-        """StoredTasks of which any list is stored."""
+        """Tasks of which any list is stored."""
 
     async def tasks_with_outcomes(self) -> set[str]:
-        """StoredTasks of which any outcome is stored."""
+        """Tasks of which any outcome is stored."""
 
     async def release_keys(self, is_known: Callable[[str], bool], now: float) -> None:
         """Remove key records that stand for no task."""
@@ -77,7 +77,7 @@ LISTS_AT_A_TIME = 100
 
 
 class Janitor:
-    """Head first, then everything else: a task without a head is no task."""
+    """Deletes the head of a task that has expired, then what else is stored of it."""
 
     def __init__(
         self,
@@ -95,13 +95,12 @@ class Janitor:
         self._persistently = persistently
         self._changed = asyncio.Event()
         self._left: dict[str, str | None] = {}
-        """StoredTasks whose head is deleted, or was about to be, and whose other records are still
+        """Tasks whose head is deleted, or was about to be, and whose other records are still
         there; with their keys."""
 
-    def on_head(self, head: TaskHead) -> None:
-        """A head has changed: if it is over, or the world was told, it may expire sooner now."""
-        if head.status.is_final:
-            self._changed.set()
+    def on_final_head(self, _head: TaskHead) -> None:
+        """A task is over, or the world was told of it: it may expire sooner now."""
+        self._changed.set()
 
     async def run(self) -> NoReturn:
         """Sweep what crashes left, then remove tasks as their time comes; runs without end."""

@@ -7,6 +7,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from coordinator.core.changes import NodeMoved
+from coordinator.core.events import Event
+from coordinator.core.scheduler import Decision
 from coordinator.port import Wake
 
 SPARE_ENTRIES: Final = 1000
@@ -108,6 +111,12 @@ class LiveChanges:
         """Some nodes of a task are not what they were."""
         if task in self._tasks:
             self._tasks[task].note(nodes)
+
+    def observe(self, _event: Event, decision: Decision) -> None:
+        """Nodes of tasks have moved."""
+        for change in decision.changes:
+            if isinstance(change, NodeMoved):
+                self.task_changed(change.task, [change.node])
 
     def fleet_changed(self, nodes: Iterable[str]) -> None:
         """Some nodes of the fleet are not what they were, or are gone."""

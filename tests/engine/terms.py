@@ -141,8 +141,8 @@ class Term:
         """Take over, as ``Leader`` does."""
         self._leads = True
         if known is not None and known.status is TaskStatus.PENDING:
-            self.events.hold(known.id)
             waiting = [KeptHead(StoredHead(known, 1))]
+            self.events.hold_created(waiting[0])
             self._jobs.append(asyncio.create_task(self.events.tell_created(waiting)))
         elif known is not None and known.status is TaskStatus.RUNNING:
             self.events.hold(known.id)

@@ -27,7 +27,7 @@ from coordinator.core.events import AgentHeard, BusFellSilent, Event, TaskStarte
 from coordinator.core.scheduler import Decision, Limits
 from coordinator.core.task import TaskStatus
 from coordinator.engine.live import LiveChanges
-from coordinator.engine.loop import Clock, Observer
+from coordinator.engine.loop import EVERYTHING, Clock, Observer
 from coordinator.engine.replica import Context, Replica
 from coordinator.engine.store_clock import StoreClock
 from coordinator.faults import Faults
@@ -91,7 +91,7 @@ class Followed:
             forget_seconds=600.0,
             faults=Faults(self.faults.append),
         )
-        self.replica = Replica(context, (self._observe, *observers))
+        self.replica = Replica(context, [(o, EVERYTHING) for o in (self._observe, *observers)])
         self.connecting = asyncio.create_task(bus.run())
         self.running = asyncio.create_task(self.replica.run())
 

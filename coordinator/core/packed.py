@@ -14,6 +14,8 @@ from coordinator.core.task import TaskHead, TaskStatus
 
 COMPRESSED_FROM: Final = 1024
 """Bytes; a smaller head is packed as it is."""
+FEW: Final = 10
+"""Images; a task with no more, and no demands on labels, has a small head."""
 LARGE: Final = 2048
 """Bytes, packed; a larger head is packed while it waits, too."""
 _LEVEL: Final = 1
@@ -34,11 +36,6 @@ def keep(head: TaskHead) -> Kept:
         return head
     packed = pack(head)
     return packed if head.status.is_final or len(packed) > LARGE else head
-
-
-def look(kept: Kept) -> TaskHead:
-    """All of a head; unpacked anew each time where it is packed."""
-    return unpack(kept) if isinstance(kept, bytes) else kept
 
 
 def pack(head: TaskHead) -> bytes:

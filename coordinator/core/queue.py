@@ -19,8 +19,8 @@ from itertools import islice
 from coordinator.core.commands import LoadNames, StartTask
 from coordinator.core.events import NamesLoaded, StartFailed
 from coordinator.core.fleet import Fleet, Node
-from coordinator.core.packed import keep, look
-from coordinator.core.selection import Query, Selection, demands
+from coordinator.core.packed import FEW, keep, unpack
+from coordinator.core.selection import LabelQuery, Selection, demands
 from coordinator.core.task import TaskHead
 from coordinator.core.timers import Reconsider, StartAgain, Timers
 
@@ -65,19 +65,21 @@ class Pending:
 
     def __init__(self, head: TaskHead, order: int, *, found: bool = False) -> None:
         """``found``: whether it was there when the core began."""
-        self._head = keep(head)
+        demanded = head.spec.node_selector or head.spec.match_expressions
+        is_small = len(head.spec.images) <= FEW and not demanded
+        self._head = head if is_small else keep(head)
         self.order = order
         self.found = found
         self.stage = Stage.QUEUED
         self.created_at = head.created_at
         self.urgency = urgency(head, order)
         self.names_nodes = head.spec.names_nodes
-        self.demands = demands(head.spec)
+        self.demands = demands(head.spec) if demanded else 0
 
     @property
     def head(self) -> TaskHead:
         """All of it."""
-        return look(self._head)
+        return unpack(self._head) if isinstance(self._head, bytes) else self._head
 
 
 @dataclass(slots=True)
@@ -113,17 +115,13 @@ class Queue:
         """Tasks that match nothing as yet."""
         self.choices: deque[_Choice] = deque()
         """Tasks whose nodes are being looked at."""
-        self._steps = 0
+        self.steps = 0
         """Looks at nodes that are left for this event."""
-
-    def begin(self) -> None:
-        """Another event is being dealt with."""
-        self._steps = STEPS_AN_EVENT
 
     @property
     def is_busy(self) -> bool:
         """Whether nothing more can be chosen now; what is left is gone on with at once."""
-        return bool(self.choices) or self._steps <= 0
+        return bool(self.choices) or self.steps <= 0
 
     def add(self, head: TaskHead, order: int, *, found: bool = False) -> bool:
         """A task is created, or was ``found`` when the core began; False where it is known."""
@@ -168,7 +166,7 @@ class Queue:
                 return LoadNames(task)
             if now < self._first_look_ends and not self._may_be_certain(pending):
                 self._put_aside(pending)
-                self._steps -= 1
+                self.steps -= 1
                 continue
             self._choose(task, None)
             for start in self.go_on(now):
@@ -186,16 +184,17 @@ class Queue:
         pending = self.tasks[task]
         pending.stage = Stage.CHOOSING
         self.starting.add(task)
-        selection = Selection(pending.head.spec, self._fleet.nodes, names)
-        self._steps -= selection.steps
+        selection = Selection(pending.head.spec, self._fleet.nodes, names, self.steps)
+        self.steps = selection.steps
         self.choices.append(_Choice(task, selection, names))
 
     def go_on(self, now: float) -> Iterator[StartTask]:
         """Look at more nodes; the tasks whose nodes are chosen by that."""
         while self.choices:
             choice = self.choices[0]
-            self._steps = choice.selection.go_on(self._steps)
-            if not choice.selection.is_done:
+            if choice.selection.left and self.steps > 0:
+                self.steps = choice.selection.go_on(self.steps)
+            if choice.selection.left:
                 return
             self.choices.popleft()
             if start := self._chosen(choice, now):
@@ -254,7 +253,7 @@ class Queue:
     def _is_for(self, pending: Pending, node: Node) -> bool:
         if pending.names_nodes or pending.demands > DEMANDS_OF_ASIDE:
             return False
-        return self._may_be_certain(pending) and Query(pending.head.spec).matches(node.labels)
+        return self._may_be_certain(pending) and LabelQuery(pending.head.spec).matches(node.labels)
 
     def _look_again(self, tasks: list[str]) -> None:
         for task in tasks:

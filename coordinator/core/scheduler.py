@@ -54,7 +54,7 @@ from coordinator.core.events import (
 from coordinator.core.fleet import Fleet, FleetView, Node
 from coordinator.core.in_flight import InFlight
 from coordinator.core.places import Places
-from coordinator.core.queue import Pending, Queue, urgency
+from coordinator.core.queue import STEPS_AN_EVENT, Pending, Queue, urgency
 from coordinator.core.run import Ending, TaskRun
 from coordinator.core.timers import (
     DecideAgain,
@@ -298,23 +298,20 @@ class Core:
 
     def _give_places(self, now: float) -> None:
         """To tasks that want to start and to those that want to go on, the most urgent first."""
-        self._queue.begin()
-        self._commands += self._queue.go_on(now)
-        most = self.limits.max_concurrent_tasks
-        while self._queue.queued or self._queue.aside or self._places.queue:
-            if self.places_taken >= most or self._queue.is_busy:
-                break
+        queue, most = self._queue, self.limits.max_concurrent_tasks
+        queue.steps = STEPS_AN_EVENT
+        if queue.choices:
+            self._commands += queue.go_on(now)
+        while (queue.queued or queue.aside or self._places.queue) and self.places_taken < most:
             wants = self._places.next_in_queue() if self._places.queue else None
-            start = self._queue.start_next(now, None if wants is None else wants.rank)
+            start = queue.start_next(now, None if wants is None else wants.rank)
             if start is not None:
                 self._commands.append(start)
-            elif self._queue.is_busy:
-                break
-            elif wants is not None:
+            elif wants is not None and not queue.choices and queue.steps > 0:
                 self._places.give(wants.task)
             else:
                 break
-        if self._queue.choices or (self._queue.is_busy and self.places_taken < most):
+        if queue.choices or (queue.steps <= 0 and self.places_taken < most):
             self._timers.at(now, Reconsider())
 
     # ── outcomes, and the end ──

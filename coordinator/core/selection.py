@@ -54,7 +54,7 @@ def _integer(text: str) -> int | None:
     return number if number is not None and number in _INT64 else None
 
 
-class Query:
+class LabelQuery:
     """What a task demands of labels, made ready to be asked of many nodes.
 
     However many demands there are, a node costs no more than its own labels do, and nearly all of
@@ -137,27 +137,28 @@ class Selection:
     """
 
     def __init__(
-        self, spec: TaskSpec, nodes: Mapping[str, Node], named: Iterable[str] | None = None
+        self,
+        spec: TaskSpec,
+        nodes: Mapping[str, Node],
+        named: Iterable[str] | None,
+        steps: int,
     ) -> None:
-        self._query = Query(spec)
+        """Begin with as many nodes as so many steps allow, one at least."""
+        self._query = LabelQuery(spec)
         self._nodes = nodes
         self._named = named is not None
-        self._left = sorted(nodes if named is None else set(named), reverse=True)
+        self.left = sorted(nodes if named is None else set(named), reverse=True)
+        """Nodes that are still to be looked at."""
         self.found: list[str] = []
         """Sorted."""
-        self.steps = len(self._left) // 4 + self._query.demands
-        """What it has cost to begin, in looks at a node of which little is demanded."""
-
-    @property
-    def is_done(self) -> bool:
-        """Whether every node has been looked at."""
-        return not self._left
+        self.steps = self.go_on(steps - len(self.left) // 4 - self._query.demands)
+        """What was left of the steps at first, less what it costs to begin."""
 
     def go_on(self, steps: int) -> int:
         """Look at as many more nodes as so many steps allow, one at least; the steps left."""
         each = 1 + min(self._query.demands, DEMANDS_LOOKED_AT) // DEMANDS_A_STEP
-        while self._left:
-            name = self._left.pop()
+        while self.left:
+            name = self.left.pop()
             if self._selects(name):
                 self.found.append(name)
             steps -= each

@@ -6,7 +6,7 @@ asked of all of them at hand. So is a large one that waits.
 
 from __future__ import annotations
 
-from coordinator.core.packed import keep, unpack
+from coordinator.core.packed import FEW, keep, unpack
 from coordinator.core.task import PendingNotification, TaskHead, TaskStatus
 from coordinator.store import StoredHead
 
@@ -36,7 +36,10 @@ class KeptHead:
         self.newest_time: int = head.finished_at or head.started_at or head.created_at
         """Milliseconds since 1970."""
         self.notify: tuple[PendingNotification, ...] = head.notify
-        kept = keep(head)
+        spec = head.spec
+        is_small = len(spec.images) <= FEW and not (spec.node_selector or spec.match_expressions)
+        is_used = head.status is TaskStatus.RUNNING or (is_small and not head.status.is_final)
+        kept = head if is_used else keep(head)
         self.open: StoredHead | None = None if isinstance(kept, bytes) else stored
         """As it is stored, where it is not packed."""
         self._packed = kept if isinstance(kept, bytes) else b""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from coordinator.core import queue
+from coordinator.core import queue, scheduler
 from coordinator.core.commands import Assign, LoadNames, StartTask, StoreVerdict
 from coordinator.core.events import (
     NamesLoaded,
@@ -19,7 +19,7 @@ from coordinator.core.events import (
     TaskStarted,
     Woken,
 )
-from coordinator.core.selection import Query
+from coordinator.core.selection import LabelQuery
 from coordinator.core.task import Operator, Requirement, TaskStatus
 from tests.core.stage import Said, Stage, head, of_kind, spec
 
@@ -33,20 +33,20 @@ LARGE = "task-20260101-000000-00000001"
 @pytest.fixture(autouse=True)
 def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """An event looks at a few nodes; ten of them are spent on sorting."""
-    monkeypatch.setattr(queue, "STEPS_AN_EVENT", STEPS)
+    monkeypatch.setattr(scheduler, "STEPS_AN_EVENT", STEPS)
 
 
 @pytest.fixture
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[Mapping[str, str]]:
     """Labels that were looked at."""
     seen: list[Mapping[str, str]] = []
-    matches = Query.matches
+    matches = LabelQuery.matches
 
-    def counted(self: Query, labels: Mapping[str, str]) -> bool:
+    def counted(self: LabelQuery, labels: Mapping[str, str]) -> bool:
         seen.append(labels)
         return matches(self, labels)
 
-    monkeypatch.setattr(Query, "matches", counted)
+    monkeypatch.setattr(LabelQuery, "matches", counted)
     return seen
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coordinator.core.fleet import Node
-from coordinator.core.selection import Query, Selection, describe, satisfies
+from coordinator.core.selection import LabelQuery, Selection, describe, satisfies
 from coordinator.core.task import Operator, Requirement, TaskSpec
 from tests.core.stage import spec
 
@@ -18,15 +18,15 @@ LABELS = {"zone": "a", "cpus": "8", "empty": "", "word": "many"}
 
 def matches(wanted: TaskSpec, labels: Mapping[str, str]) -> bool:
     """Whether a node with these labels is what a task wants."""
-    return Query(wanted).matches(labels)
+    return LabelQuery(wanted).matches(labels)
 
 
 def select(
     wanted: TaskSpec, nodes: Mapping[str, Node], named: Iterable[str] | None = None
 ) -> list[str]:
     """All that a task wants, each node looked at by itself."""
-    selection = Selection(wanted, nodes, named)
-    while not selection.is_done:
+    selection = Selection(wanted, nodes, named, 1)
+    while selection.left:
         selection.go_on(1)
     return selection.found
 

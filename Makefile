@@ -161,7 +161,7 @@ k8s-port-forward: ## The API and the page on http://localhost:8080 (PORT=8080)
 .PHONY: k8s-delete
 k8s-delete: ## Remove everything of it from the cluster, stored tasks included; the namespace stays
 	@$(KUBECTL) delete -k $(OVERLAY) --ignore-not-found
-	@$(KUBECTL) -n $(NAMESPACE) delete pvc $(OURS)
+	@$(KUBECTL) -n $(NAMESPACE) delete pvc,configmap $(OURS)
 	@$(KUBECTL) -n $(NAMESPACE) delete secret $(PREFIX)ips-nats --ignore-not-found
 
 .PHONY: clean

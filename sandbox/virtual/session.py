@@ -125,12 +125,44 @@ class VirtualSession:
         The future raises TimedOut or NotConnected. Raises NotConnected itself.
         """
         self._check_alive(size)
-        number = next(self._numbers)
         answer: asyncio.Future[Any] = self.loop.create_future()
+        if self._is_clear:
+            self.loop.call_soon(self._ask_at_once, operation, answer, within)
+        else:
+            self._ask(operation, answer, within)
+        return answer
+
+    @property
+    def _is_clear(self) -> bool:
+        """Whether a question and its answer need one turn, and no time."""
+        return self._there.clear and self._back.clear and not self.link.deaf
+
+    def _ask_at_once(
+        self, operation: Callable[[], Any], answer: asyncio.Future[Any], within: float
+    ) -> None:
+        """The usual case, without anything that may have to wait: it is most of a virtual day."""
+        if self.ended.done():
+            if not answer.done():
+                answer.set_exception(self._lost())
+        elif not self._is_clear:
+            self._ask(operation, answer, within)
+        else:
+            result = _result_of(operation)
+            if result is LOST:
+                self._await_answer(answer, within)
+            elif not answer.done():  # whoever asked was cancelled
+                answer.set_result(result)
+
+    def _ask(
+        self, operation: Callable[[], Any], answer: asyncio.Future[Any], within: float
+    ) -> None:
+        self._there.send(self._operate, operation, self._await_answer(answer, within))
+
+    def _await_answer(self, answer: asyncio.Future[Any], within: float) -> int:
+        number = next(self._numbers)
         deadline = self.loop.call_later(within, self._expire, number, within)
         self._asked[number] = answer, deadline
-        self._there.send(self._operate, operation, number)
-        return answer
+        return number
 
     def tell(self, operation: Callable[[], None]) -> None:
         """Have the server do something without an answer, unless the connection is over."""
@@ -150,10 +182,7 @@ class VirtualSession:
     # ── what the server does ─────────────────────────────────────────────────────────────────
 
     def _operate(self, operation: Callable[[], Any], number: int) -> None:
-        try:
-            answer = operation()
-        except Refused as refusal:
-            answer = refusal.fault
+        answer = _result_of(operation)
         if answer is not LOST:
             self.deliver(self._answered, number, answer)
 
@@ -245,7 +274,17 @@ class VirtualSession:
         for future, deadline in asked.values():
             deadline.cancel()
             if not future.done():
-                future.set_exception(NotConnected(f"the connection to NATS is lost: {why}"))
+                future.set_exception(self._lost())
+
+    def _lost(self) -> NotConnected:
+        return NotConnected(f"the connection to NATS is lost: {self.ended.result()}")
+
+
+def _result_of(operation: Callable[[], Any]) -> Any:
+    try:
+        return operation()
+    except Refused as refusal:
+        return refusal.fault
 
 
 LOST = object()

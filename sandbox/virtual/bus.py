@@ -114,6 +114,8 @@ class VirtualBus(Connection[VirtualSession]):
         return self._stored(seq)
 
     def _stored(self, seq: int) -> int:
+        if self.link.on_write is not None:
+            self.link.on_write()
         if self.link.answers_to_lose:
             self.link.answers_to_lose -= 1
             return LOST  # type: ignore[return-value]  # the session takes it for no answer

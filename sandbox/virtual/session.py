@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import itertools
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,6 +23,10 @@ class Server(Protocol):
     """What a session needs of the server that took it."""
 
     url: str
+    context: contextvars.Context
+    """In which it works; that of no program."""
+    on_sent: Callable[[str, str, bytes], None] | None
+    """Told the name of a link, and subject and payload of what a program sends there."""
 
     @property
     def paused(self) -> bool:
@@ -64,13 +69,14 @@ class VirtualSession:
         self.ended: asyncio.Future[str] = self.loop.create_future()
         self._server = server
         self._handlers: dict[int, Callable[[Delivery], None]] = {}
-        self._there = Pipe(self.loop, link)
-        self._back = Pipe(self.loop, link)
+        self._there = Pipe(self.loop, link, server.context)
+        self._back = Pipe(self.loop, link, link.context)
         self._numbers = itertools.count(1)
         self._asked: dict[int, tuple[asyncio.Future[Any], asyncio.TimerHandle]] = {}
         self._giving_up: asyncio.TimerHandle | None = None
         self._unsent = 0
         self._is_held = False
+        self._is_stopped = False
 
     @property
     def alive(self) -> bool:
@@ -88,6 +94,8 @@ class VirtualSession:
             encode_headers(headers)
             headers = dict(headers)
         self._check_alive(len(payload))
+        if self._server.on_sent is not None:
+            self._server.on_sent(self.link.name, subject, payload)
         if self.link.certain:
             self._there.send(self._server.route, subject, payload, reply, headers)
             return
@@ -191,7 +199,7 @@ class VirtualSession:
         if self.ended.done() or self.link.deaf:
             return
         if self._back.clear:
-            receive(*args)
+            self.link.context.run(receive, *args)
         else:
             self._back.send(receive, *args)
 
@@ -202,7 +210,9 @@ class VirtualSession:
             return
         for late in self.link.fates():
             if late:
-                self.loop.call_later(late, self._handle, number, delivery)
+                self.loop.call_later(
+                    late, self._handle, number, delivery, context=self.link.context
+                )
             else:
                 self.deliver(self._handle, number, delivery)
 
@@ -245,10 +255,22 @@ class VirtualSession:
         self._is_held = False
         self._unsent = 0
         self._there.go_on()
-        self._back.go_on()
+        if not self._is_stopped:
+            self._back.go_on()
         if self._giving_up is not None:
             self._giving_up.cancel()
             self._giving_up = None
+
+    def stop_reading(self) -> None:
+        """The program stands still: what it is told waits."""
+        self._is_stopped = True
+        self._back.hold()
+
+    def read_again(self) -> None:
+        """Undo ``stop_reading``."""
+        self._is_stopped = False
+        if not self._is_held:
+            self._back.go_on()
 
     def _give_up(self) -> None:
         if self.link.is_cut:

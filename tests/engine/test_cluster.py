@@ -7,7 +7,7 @@ import asyncio
 from coordinator.core.task import TaskStatus
 from sandbox.virtual.time import virtual
 from tests.core.stage import spec
-from tests.engine.cluster import Cluster
+from sandbox.simulator.cluster import Cluster
 
 NAMES = ("n1", "n2", "n3")
 

@@ -8,7 +8,7 @@ from common.reasons import Reason
 from coordinator.core.task import TaskStatus
 from sandbox.virtual.time import virtual
 from tests.core.stage import spec
-from tests.engine.cluster import Cluster
+from sandbox.simulator.cluster import Cluster
 from tests.engine.histories import NAMES, agents, hooked, is_whole
 
 

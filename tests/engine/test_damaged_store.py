@@ -16,7 +16,7 @@ from coordinator.port import IdempotencyKey, TaskDamaged
 from sandbox.virtual.time import virtual
 from tests.common.shapes import written
 from tests.core.stage import spec
-from tests.engine.cluster import Cluster, Coordinator
+from sandbox.simulator.cluster import Cluster, Coordinator
 
 DEEP: Final = b'{"x":' + b"[" * 10_000
 DAMAGES: Final[dict[str, Callable[[bytes], bytes]]] = {

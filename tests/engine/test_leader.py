@@ -11,7 +11,7 @@ from common.bus import Received
 from common.messages import Assign, Command, Report
 from coordinator.engine.leader import SETTLE_SECONDS
 from sandbox.virtual.time import virtual
-from tests.engine.cluster import Cluster
+from sandbox.simulator.cluster import Cluster
 from tests.engine.histories import NAMES, agents, hooked, is_whole
 
 COMMANDS = f"{subjects.PREFIX}.command.*.*"

@@ -14,7 +14,7 @@ from coordinator.core.task import TaskStatus
 from coordinator.port import StoreAway
 from sandbox.virtual.time import virtual
 from tests.core.stage import spec
-from tests.engine.cluster import Cluster, Coordinator
+from sandbox.simulator.cluster import Cluster, Coordinator
 from tests.engine.test_service import refused, write_refused
 
 INSTANCE = "0123456789abcdef"

@@ -12,7 +12,7 @@ from common.messages import Heartbeat
 from coordinator.metrics import StateCollector
 from sandbox.virtual.time import virtual
 from tests.core.stage import spec
-from tests.engine.cluster import EPOCH, Cluster, Coordinator
+from sandbox.simulator.cluster import EPOCH, Cluster, Coordinator
 
 
 def samples(coordinator: Coordinator) -> dict[str, float]:

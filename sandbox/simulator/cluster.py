@@ -10,7 +10,7 @@ import asyncio
 import contextvars
 import random
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeVar
 
 import msgspec
 
@@ -43,6 +43,8 @@ from sandbox.virtual.bus import VirtualBus
 from sandbox.virtual.server import VirtualServer
 from sandbox.virtual.time import PROCESS
 
+T = TypeVar("T")
+
 EPOCH = 1_768_576_354.0
 """2026-01-16T15:12:34Z: when virtual time begins."""
 
@@ -66,7 +68,7 @@ class Delivered(Deliverer):
         self.bodies.append((head.id, shot.head.status))
 
 
-class Witness(Protocol):
+class Onlooker(Protocol):
     """Watches what coordinators decide."""
 
     def follows(self, coordinator: Coordinator) -> LoopObserver:
@@ -82,21 +84,32 @@ class _Process:
         self._context = contextvars.copy_context()
         self._context.run(PROCESS.set, bus.link.name)
         self._jobs: list[asyncio.Task[Any]] = []
+        self._requests: set[asyncio.Task[Any]] = set()
 
     def _begin(self, *jobs: Coroutine[Any, Any, Any]) -> None:
         loop = asyncio.get_running_loop()
         self._jobs = [loop.create_task(job, name=self.name, context=self._context) for job in jobs]
 
-    def sever(self) -> None:
-        """Let nothing more be heard of it; what it had sent may still arrive."""
-        self.bus.link.cut()
-        self.bus.link.drop()
+    def ask(self, request: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Have a user's request worked on inside of the process."""
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(request, context=self._context)
+        self._requests.add(task)
+        task.add_done_callback(self._requests.discard)
+        return task
+
+    def sever(self, *, unsent: bool) -> None:
+        """Let nothing more be heard of it; ``unsent``: not even what is on its way."""
+        if unsent:
+            self.bus.link.drop()
+        self.bus.link.leave()
 
     async def kill(self) -> None:
         """End at once, as kill -9 does: nothing is given back."""
-        for job in self._jobs:
+        jobs = [*self._jobs, *self._requests]
+        for job in jobs:
             job.cancel()
-        await asyncio.wait(self._jobs)
+        await asyncio.wait(jobs)
         await self.bus.close()
 
     @property
@@ -219,7 +232,7 @@ class Cluster:
     """A bus, coordinators and nodes. Close it at the end of the test."""
 
     def __init__(
-        self, *, seed: int = 1, max_pending: int = 1000, witness: Witness | None = None
+        self, *, seed: int = 1, max_pending: int = 1000, witness: Onlooker | None = None
     ) -> None:
         self.seed = seed
         self.max_pending = max_pending

@@ -29,6 +29,9 @@ class Connected(Protocol):
     def read_again(self) -> None:
         """Undo ``stop_reading``."""
 
+    def leave(self) -> None:
+        """End it from the program's side; what was sent arrives."""
+
     def break_off(self, why: str) -> None:
         """End it; what is under way is lost."""
 
@@ -97,6 +100,12 @@ class Link:
         """End the connection at once; what is under way is lost. The program may connect again."""
         if self.session is not None:
             self.session.break_off("the connection was reset")
+
+    def leave(self) -> None:
+        """End the program's side for good, as its death does: what it had sent arrives."""
+        self.open.clear()
+        if self.session is not None:
+            self.session.leave()
 
     def one_way(self) -> float:
         """Draw how long something takes."""

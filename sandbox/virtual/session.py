@@ -122,6 +122,10 @@ class VirtualSession:
 
     async def hang_up(self) -> None:
         """Disconnect; what was sent arrives."""
+        self.leave()
+
+    def leave(self) -> None:
+        """The same, at once."""
         self._there.send(self._server.detach, self)
         self._end("it was closed")
 

@@ -321,10 +321,16 @@ class Fates:
             link.drop()
 
     def _deafen(self, strike: Strike) -> None:
-        if (link := self._link(strike)) is not None:
-            link.deaf = True
-            seconds = min(strike.seconds, LONGEST_ELECTION)
-            self._later(("deaf", link.name), seconds, lambda: setattr(link, "deaf", False))
+        """One way of a connection loses everything: it never heals, it breaks."""
+        if (link := self._link(strike)) is None:
+            return
+        link.deaf = True
+
+        def mend() -> None:
+            link.deaf = False
+            link.drop()
+
+        self._later(("deaf", link.name), min(strike.seconds, LONGEST_ELECTION), mend)
 
     def _disturb(self, strike: Strike) -> None:
         if (link := self._link(strike)) is None:

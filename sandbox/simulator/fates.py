@@ -110,6 +110,8 @@ class Fates:
         self.world.server.start()
         for program in self.world.programs:
             program.bus.link.on_write = None
+            program.bus.link.answers_to_lose = 0
+        self.world.receiver.answers_to_lose = 0
         for seat in self.world.seats:
             await self.world.seat_coordinator(seat)
         for machine in self.world.machines:
@@ -158,7 +160,7 @@ class Fates:
             *("abc"[: 1 + size % 3]),
             batch_size=1 + size % 4,
             max_retries=(size * 7) % 4,
-            retry_delay=(1, 5, 40, 600)[int(strike.who * 4)],
+            retry_delay=(1, 5, 20, 60)[int(strike.who * 4)],
             priority=size % 3 * 5,
             rollout=Rollout.ROLLING if size % 2 else Rollout.BATCH,
             max_failed_nodes=size % 2,

@@ -117,7 +117,7 @@ def draw(seed: int) -> Plan:
             Strike(
                 at=round(at, 3),
                 kind=kind,
-                who=round(source.random(), 3),
+                who=round(source.uniform(0.0, 0.999), 3),
                 seconds=round(min(900.0, source.lognormvariate(1.5, 1.4)), 3),
                 size=source.randint(1, 12),
             )

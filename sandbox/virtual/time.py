@@ -10,7 +10,7 @@ import itertools
 import selectors
 from collections import deque
 from concurrent.futures import Executor
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, TypeVarTuple, Unpack
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, TypeVarTuple, Unpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
@@ -126,16 +126,19 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             self._cancelled_timers = 0
 
     def _run_once(self) -> None:
-        ready = self._ready
-        self._skip_cancelled()
+        ready, timers, held = self._ready, self._timers, self._held
+        while timers and timers[0][2].cancelled():
+            heapq.heappop(timers)[2]._scheduled = False  # type: ignore[attr-defined]  # noqa: SLF001 -- as asyncio does
+            self._cancelled_timers -= 1
         if not ready and not self._stopping:
-            if not self._timers:
+            if not timers:
                 raise Deadlock(
                     f"nothing is ready and no timer runs at {self._now:g} s:{self._waiting()}"
                 )
-            self._now = max(self._now, self._timers[0][0])
-        self._count()
-        timers = self._timers
+            self._now = max(self._now, timers[0][0])
+        self.steps += 1
+        if self._now > self._seconds_limit or self.steps > self._steps_limit:
+            self._complain()
         while timers and timers[0][0] <= self._now:
             timer = heapq.heappop(timers)[2]
             timer._scheduled = False  # type: ignore[attr-defined]  # noqa: SLF001 -- as asyncio does
@@ -144,26 +147,17 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             handle = ready.popleft()
             if handle.cancelled():
                 continue
-            if self._held and (held := self._held.get(_process_of(handle))) is not None:
-                held.append(handle)
+            if held and (waiting := held.get(_process_of(handle))) is not None:
+                waiting.append(handle)
             else:
                 handle._run()  # noqa: SLF001 -- as asyncio does
 
-    def _skip_cancelled(self) -> None:
-        timers = self._timers
-        while timers and timers[0][2].cancelled():
-            timer = heapq.heappop(timers)[2]
-            timer._scheduled = False  # type: ignore[attr-defined]  # noqa: SLF001 -- as asyncio does
-            self._cancelled_timers = max(0, self._cancelled_timers - 1)
-
-    def _count(self) -> None:
-        self.steps += 1
+    def _complain(self) -> NoReturn:
         if self._now > self._seconds_limit:
             self._seconds_limit = float("inf")
             raise OutOfTime(f"not over after {self._now:g} virtual seconds:{self._waiting()}")
-        if self.steps > self._steps_limit:
-            self._steps_limit = self.steps + _CLOSING_STEPS
-            raise OutOfTime(f"not over after {self.steps} steps:{self._waiting()}")
+        self._steps_limit = self.steps + _CLOSING_STEPS
+        raise OutOfTime(f"not over after {self.steps} steps:{self._waiting()}")
 
     def run_in_executor(
         self,

@@ -93,7 +93,9 @@ class AgentSeen:
     def _accepted(self, work: Assign) -> None:
         now = asyncio.get_running_loop().time()
         if work.epoch < self._epoch:
-            detail = f"{self._node} takes {work.task} from {work.epoch}, and has heard {self._epoch}"
+            detail = (
+                f"{self._node} takes {work.task} from {work.epoch}, and has heard {self._epoch}"
+            )
             self._witness.breaks(Law.NO_OLD_EPOCH, detail)
         if now - self._cancelled.get(work.task, -REMEMBERED_SECONDS) < REMEMBERED_SECONDS - 1:
             detail = f"{self._node} takes {work.task}, which it was told is cancelled"
@@ -118,7 +120,8 @@ class AgentSeen:
         if held.get(self._node) == attempt:
             del held[self._node]
         is_over = known.is_removed or known.head is None or known.head.status.is_final
-        if not is_over and not known.has(self._node, attempt):
-            if known.end_of(self._node) is End.OPEN:
-                detail = f"{self._node} lets go of {task} {attempt}, and nobody has stored it"
-                self._witness.breaks(Law.STORED_IS_STORED, detail)
+        if is_over or known.has(self._node, attempt):
+            return
+        if known.end_of(self._node) is End.OPEN:
+            detail = f"{self._node} lets go of {task} {attempt}, and nobody has stored it"
+            self._witness.breaks(Law.STORED_IS_STORED, detail)

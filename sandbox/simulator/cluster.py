@@ -172,7 +172,7 @@ class Coordinator(_Process):
         await Persistently(self.rng)(self.store_clock.begin)
         await self.service.serve(self.bus, self._lease, self._new_replica, self._new_leader)
 
-    def _new_replica(self, _has_led: bool) -> Replica:  # noqa: FBT001 -- the engine's signature
+    def _new_replica(self, _has_led: bool) -> Replica:
         observers = () if self._witness is None else (self._witness.follows(self),)
         self.replica = Replica(self._context_of_replicas, observers)
         return self.replica

@@ -136,7 +136,7 @@ class Fates:
         return pick(self.world.links, strike.who)
 
     def _later(self, key: object, seconds: float, undo: Undo) -> None:
-        """Undo something after a while, or when all is mended; a new one takes an older one's place."""
+        """Undo something after a while, or when all is mended; the newest of a kind counts."""
         self._undo[key] = undo
 
         def now() -> None:

@@ -17,8 +17,8 @@ from sandbox.virtual.time import Deadlock, OutOfTime, VirtualLoop
 
 WHOLE_WITHIN = 120.0
 """Seconds until a fleet that starts leads."""
-AT_REST_WITHIN = 4 * 3600.0
-"""Seconds until everything is over once faults have ceased: retries wait for ten minutes each."""
+AT_REST_WITHIN = 3600.0
+"""Seconds until everything is over once faults have ceased: webhooks wait for five minutes."""
 REST_SECONDS = 45.0
 """What is over stays so for a while; silent agents are noticed, late messages arrive."""
 STEPS_LIMIT = 3_000_000

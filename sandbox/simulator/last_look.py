@@ -23,20 +23,24 @@ _PHASES = {
 
 def is_at_rest(world: World) -> bool:
     """Whether every stored task is over and told, and somebody leads."""
-    heads = [known.head for known in world.laws.tasks.values() if not known.is_removed]
-    told = all(head is None or (head.status.is_final and not head.notify) for head in heads)
-    return told and bool(world.leading)
+    known = world.laws.tasks.values()
+    left = any(not each.is_removed and each.head and _is_left(each.head) for each in known)
+    return not left and bool(world.leading)
 
 
 def why_not_at_rest(world: World) -> str:
     """What is still open, in one line."""
     heads = [known.head for known in world.laws.tasks.values() if not known.is_removed]
-    left = [f"{h.id} is {h.status}, {list(h.notify)} to be told" for h in heads if _is_left(h)]
+    left = [
+        f"{head.id} is {head.status}, {list(head.notify)} to be told"
+        for head in heads
+        if head is not None and _is_left(head)
+    ]
     return "; ".join(left) or "nobody leads"
 
 
-def _is_left(head: TaskHead | None) -> bool:
-    return head is not None and (not head.status.is_final or bool(head.notify))
+def _is_left(head: TaskHead) -> bool:
+    return not head.status.is_final or bool(head.notify)
 
 
 async def look(world: World) -> None:

@@ -78,7 +78,9 @@ class Strike:
     """How much of it, from 1 to 12."""
 
     def __str__(self) -> str:
-        return f"{self.at:9.3f} s  {self.kind} (who {self.who:.3f}, {self.seconds:.3f} s, {self.size})"
+        return (
+            f"{self.at:9.3f} s  {self.kind} (who {self.who:.3f}, {self.seconds:.3f} s, {self.size})"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,7 @@ def draw(seed: int) -> Plan:
         coordinators=source.choice([1, 2, 2, 2, 3]),
         nodes=source.randint(1, 5),
         heartbeat_seconds=source.choice([5.0, 10.0, 10.0, 30.0]),
-        pull_seconds=source.choice([0.5, 3.0, 3.0, 20.0]),
+        pull_seconds=source.choice([0.5, 3.0, 20.0, 20.0]),
         link_delay=source.choice([0.0, 0.0, 0.0, 0.002, 0.2]),
         max_nodes_in_flight=source.choice([0, 0, 0, 2]),
         strikes=tuple(strikes),

@@ -1,4 +1,4 @@
-"""Watches a history from outside, and looks at the laws with each thing that is stored, sent or done.
+"""Watches a history, and looks at the laws with each thing that is stored, sent or done.
 
 What it finds broken first is kept.
 """
@@ -28,7 +28,7 @@ from sandbox.simulator.cluster import Coordinator
 from sandbox.simulator.laws import Broken, Law
 from sandbox.simulator.truth import End, TaskTruth
 
-_decode_command = msgspec.json.Decoder(Command).decode  # type: ignore[arg-type]
+_decode_command = msgspec.json.Decoder(Command).decode
 _COMMANDS = f"{subjects.PREFIX}.command."
 _LAST = {f"task.{status}" for status in TaskStatus if status.is_final}
 _FOLDED = {
@@ -126,9 +126,8 @@ class Witness:
         if before is not None and before.status.is_final:
             if (before.status, before.counts) != (head.status, head.counts):
                 self.breaks(Law.END_IS_FINAL, f"{task} was {before.status} and is {head.status}")
-        elif before is not None and before.status is not TaskStatus.PENDING:
-            if head.status is TaskStatus.PENDING or head.node_list != before.node_list:
-                self.breaks(Law.END_IS_FINAL, f"{task} began twice")
+        elif before is not None and _begins_again(before, head):
+            self.breaks(Law.END_IS_FINAL, f"{task} began twice")
         known.head = head
         if head.status.is_final and known.finished_at is None:
             known.finished_at = now
@@ -164,8 +163,12 @@ class Witness:
 
     def _outcome_stored(self, key: subjects.AttemptKey, kept: truth.Kept) -> None:
         outcome = kept.outcome
-        what = outcome.reason or ", ".join(f"{i.image} {i.reason or i.state}" for i in outcome.images)
-        self.say("store", f"{key.task} {key.node} {key.attempt}: {'removed' * outcome.removed}{what}")
+        what = outcome.reason or ", ".join(
+            f"{i.image} {i.reason or i.state}" for i in outcome.images
+        )
+        self.say(
+            "store", f"{key.task} {key.node} {key.attempt}: {'removed' * outcome.removed}{what}"
+        )
         known = self.tasks[key.task]
         if known.has(key.node, key.attempt) and not known.is_removed:
             self.breaks(Law.DECIDED_ONCE, f"{key} is decided again")
@@ -215,7 +218,9 @@ class Witness:
         told = {event_id.split("/")[2] for kind, event_id in known.events if kind in _FOLDED}
         ends = {n for n in known.nodes if known.end_of(n, head.results_seq) is not End.OPEN}
         if told != ends:
-            self.breaks(Law.TOLD_AS_IT_IS, f"{task}: ends of {told} are told, those of {ends} are so")
+            self.breaks(
+                Law.TOLD_AS_IT_IS, f"{task}: ends of {told} are told, those of {ends} are so"
+            )
 
     # ── what coordinators decide ──
 
@@ -269,3 +274,10 @@ class Witness:
         """The loop tells of an exception that nobody took."""
         fault = context.get("exception")
         self.breaks(Law.NOTHING_DIES, f"{context['message']}: {fault!r}")
+
+
+def _begins_again(before: TaskHead, head: TaskHead) -> bool:
+    """Whether a running task waits again, or has got other nodes."""
+    if before.status is TaskStatus.PENDING:
+        return False
+    return head.status is TaskStatus.PENDING or head.node_list != before.node_list

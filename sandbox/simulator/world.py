@@ -156,6 +156,7 @@ class World(Cluster):
         return [program.bus.link for program in self.programs]
 
     async def __aexit__(self, *rest: object) -> None:
-        for place in (*self.seats, *self.machines):
+        places: list[Seat | Machine] = [*self.seats, *self.machines]
+        for place in places:
             await self.vacate(place, unsent=True)
         await super().__aexit__(*rest)

@@ -87,7 +87,7 @@ class Link:
             self.session.go_on()
 
     def stop_reading(self) -> None:
-        """Have the program read nothing, as one that stands still; it may send what it had begun."""
+        """Have the program read nothing, as one that stands still."""
         if self.session is not None:
             self.session.stop_reading()
 

@@ -10,8 +10,8 @@ from common import subjects
 from common.bus import Received
 from common.messages import Assign, Command, Report
 from coordinator.engine.leader import SETTLE_SECONDS
-from sandbox.virtual.time import virtual
 from sandbox.simulator.cluster import Cluster
+from sandbox.virtual.time import virtual
 from tests.engine.histories import NAMES, agents, hooked, is_whole
 
 COMMANDS = f"{subjects.PREFIX}.command.*.*"

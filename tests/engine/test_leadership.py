@@ -12,9 +12,9 @@ from common.bus import Received
 from common.messages import Command, Heartbeat, Reply
 from coordinator.core.task import TaskStatus
 from coordinator.port import StoreAway
+from sandbox.simulator.cluster import Cluster, Coordinator
 from sandbox.virtual.time import virtual
 from tests.core.stage import spec
-from sandbox.simulator.cluster import Cluster, Coordinator
 from tests.engine.test_service import refused, write_refused
 
 INSTANCE = "0123456789abcdef"

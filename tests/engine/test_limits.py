@@ -11,9 +11,9 @@ from coordinator.core.task import TaskHead, TaskStatus
 from coordinator.engine.heads import Heads, KeptHead, pack, unpack
 from coordinator.port import IdempotencyKey, TooManyPending
 from coordinator.store import StoredHead
+from sandbox.simulator.cluster import Cluster
 from sandbox.virtual.time import virtual
 from tests.core.stage import head, spec
-from sandbox.simulator.cluster import Cluster
 
 ENDING = "." + "x" * 200
 MANY = tuple(f"node-{number:05}{ENDING}" for number in range(2_000))

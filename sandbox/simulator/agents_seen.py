@@ -34,8 +34,10 @@ class Keeps(Protocol):
 class AgentsSeen:
     """All nodes, each with what its living agent holds."""
 
-    def __init__(self, witness: Keeps) -> None:
+    def __init__(self, witness: Keeps, limit: int) -> None:
+        """``limit``: of nodes in flight over all tasks; 0 is none."""
         self.witness = witness
+        self._limit = limit
         self.held: defaultdict[str, dict[str, int]] = defaultdict(dict)
         """By task and node: the attempt that an agent is at, or whose outcome it keeps."""
 
@@ -48,6 +50,12 @@ class AgentsSeen:
         """The agent of a node has ended."""
         for held in self.held.values():
             held.pop(node, None)
+
+    def check_limit(self) -> None:
+        """See whether more nodes than allowed work on all tasks together."""
+        busy = [(task, node) for task in self.held for node in self.busy(task)]
+        if 0 < self._limit < len(busy):
+            self.witness.breaks(Law.CAP, f"{len(busy)} nodes are in flight: {busy}")
 
     def busy(self, task: str) -> list[str]:
         """The nodes that work on attempts of a task that are not decided."""
@@ -106,6 +114,7 @@ class AgentSeen:
         busy = self._agents.busy(work.task)
         if known.head is not None and len(busy) > known.head.spec.batch_size:
             self._witness.breaks(Law.CAP, f"{', '.join(busy)} work on {work.task} at once")
+        self._agents.check_limit()
 
     def _stopped(self, cancel: Cancel) -> None:
         held = self._agents.held[cancel.task]

@@ -43,7 +43,7 @@ class Lived:
 def live(plan: Plan, *, keep_lines: bool = False) -> Lived:
     """Live a plan through; always the same."""
     began = time.process_time()
-    witness = Witness(keep_lines=keep_lines)
+    witness = Witness(plan.max_nodes_in_flight, keep_lines=keep_lines)
     ended = 0.0
     with asyncio.Runner(loop_factory=lambda: VirtualLoop(steps=STEPS_LIMIT)) as runner:
         loop = runner.get_loop()

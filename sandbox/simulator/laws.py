@@ -16,7 +16,7 @@ class Law(StrEnum):
     DECIDED_ONCE = "an attempt is decided once, and that stays"
     END_IS_FINAL = "a task that is over stays over, and as it ended"
     NOTHING_AFTER_CANCEL = "after its end nothing of a task is assigned, begun, counted or told"
-    CAP = "never more than batchSize nodes of a task are in flight"
+    CAP = "never more nodes are in flight than batchSize, and the limit of all, allow"
     ENDS = "a stored task ends, and the world is told, once faults have ceased"
     ONE_LEADER_AN_EPOCH = "the commands of one epoch come from one coordinator"
     NO_OLD_EPOCH = "an agent takes nothing from an epoch before the one that it has heard"

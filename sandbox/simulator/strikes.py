@@ -112,9 +112,9 @@ def draw(seed: int) -> Plan:
     kinds, weights = list(WEIGHTS), list(WEIGHTS.values())
     # Between two strikes lies a moment or a quarter of an hour: what overlaps, and what waits.
     pace = source.choice([1.0, 1.0, 4.0, 30.0])
-    strikes, at = [], 0.0
+    strikes, at, burst = [], 0.0, source.choice([1, 1, 2, 3])
     for number in range(source.randint(4, 24)):
-        kind = Kind.CREATE if number == 0 else source.choices(kinds, weights)[0]
+        kind = Kind.CREATE if number < burst else source.choices(kinds, weights)[0]
         strikes.append(
             Strike(
                 at=round(at, 3),
@@ -128,7 +128,7 @@ def draw(seed: int) -> Plan:
     return Plan(
         seed=seed,
         coordinators=source.choice([1, 2, 2, 2, 3]),
-        nodes=source.randint(1, 5),
+        nodes=source.randint(1, 6),
         heartbeat_seconds=source.choice([5.0, 10.0, 10.0, 30.0]),
         pull_seconds=source.choice([0.5, 3.0, 20.0, 20.0]),
         link_delay=source.choice([0.0, 0.0, 0.0, 0.002, 0.2]),

@@ -44,10 +44,11 @@ CLOCKS_APART = 250.0
 class Witness:
     """The witness of one history."""
 
-    def __init__(self, *, keep_lines: bool = False) -> None:
+    def __init__(self, limit: int, *, keep_lines: bool = False) -> None:
+        """``limit``: of nodes in flight over all tasks; 0 is none."""
         self.broken: Broken | None = None
         self.tasks: defaultdict[str, TaskTruth] = defaultdict(TaskTruth)
-        self.agents = AgentsSeen(self)
+        self.agents = AgentsSeen(self, limit)
         self.lines: list[str] = []
         """What happened, for people."""
         self.skipped = 0.0

@@ -183,7 +183,7 @@ class Fates:
             self._spawn(self._submit(strike, key))
 
     async def _submit(self, strike: Strike, key: IdempotencyKey | None) -> None:
-        coordinator = pick(self.world.leading, strike.who)
+        coordinator = pick(self.world.answering, strike.who)
         if coordinator is None:
             return
         wanted = self._wanted(strike)
@@ -205,7 +205,7 @@ class Fates:
         self._spawn(self._take_back(strike))
 
     async def _take_back(self, strike: Strike) -> None:
-        coordinator, task = pick(self.world.leading, strike.who), pick(self.tasks, strike.who)
+        coordinator, task = pick(self.world.answering, strike.who), pick(self.tasks, strike.who)
         if coordinator is None or task is None:
             return
         asked = coordinator.ask(coordinator.service.cancel(task))

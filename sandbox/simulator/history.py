@@ -80,7 +80,7 @@ async def _live(plan: Plan, witness: Witness) -> None:
 
 async def _strike(world: World, fates: Fates) -> None:
     await world.populate()
-    await _until(world, lambda: bool(world.leading), WHOLE_WITHIN)
+    await _until(world, lambda: bool(world.leading and world.answering), WHOLE_WITHIN)
     await asyncio.sleep(1.0)
     began = world.loop.time()
     for strike in world.plan.strikes:

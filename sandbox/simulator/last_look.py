@@ -10,6 +10,7 @@ from sandbox.simulator.laws import Law
 from sandbox.simulator.truth import End, TaskTruth
 
 if TYPE_CHECKING:
+    from sandbox.simulator.cluster import Coordinator
     from sandbox.simulator.world import World
 
 _LAST = "task."
@@ -25,7 +26,7 @@ def is_at_rest(world: World) -> bool:
     """Whether every stored task is over and told, and somebody leads."""
     known = world.laws.tasks.values()
     left = any(not each.is_removed and each.head and _is_left(each.head) for each in known)
-    return not left and bool(world.leading)
+    return not left and len(world.leading) == 1 and bool(world.answering)
 
 
 def why_not_at_rest(world: World) -> str:
@@ -84,16 +85,22 @@ def _look_at_replicas(world: World) -> None:
 
 
 async def _look_at_answers(world: World) -> None:
-    leader = world.leading[0]
+    for coordinator in world.answering:
+        await _look_at_answers_of(world, coordinator)
+
+
+async def _look_at_answers_of(world: World, coordinator: Coordinator) -> None:
     for task, known in world.laws.tasks.items():
         head = known.head
         if head is None or known.is_removed or head.started_at is None:
             continue
-        shot = await leader.ask(leader.service.tasks.snapshot_with_nodes(task))
+        shot = await coordinator.ask(coordinator.service.tasks.snapshot_with_nodes(task))
         shown = {} if shot.run is None else {node.name: node.phase for node in shot.run.nodes}
         folded = {node: _PHASES[known.end_of(node, head.results_seq)] for node in known.nodes}
         if shown != folded:
-            world.laws.breaks(Law.COUNTED_ONCE, f"{task} shows {shown}, and is {folded}")
+            world.laws.breaks(
+                Law.COUNTED_ONCE, f"{coordinator.name} shows {shown} of {task}, which is {folded}"
+            )
 
 
 def _look_at_rests(world: World) -> None:

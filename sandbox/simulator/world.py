@@ -141,7 +141,12 @@ class World(Cluster):
 
     @property
     def leading(self) -> list[Coordinator]:
-        """Those who take tasks, the longest first."""
+        """Those who think that they lead: one, or for a moment more."""
+        return [c for seat in self.seats if (c := seat.runs) and c.service.standing().leads]
+
+    @property
+    def answering(self) -> list[Coordinator]:
+        """Those who take tasks and answer."""
         return [c for seat in self.seats if (c := seat.runs) and c.service.not_ready() is None]
 
     @property

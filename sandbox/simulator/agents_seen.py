@@ -14,6 +14,9 @@ from common.messages import Assign, Cancel
 from sandbox.simulator.laws import Law
 from sandbox.simulator.truth import End, TaskTruth
 
+UNHEARD_SECONDS = 40.0
+"""So long after trouble with the bus a leader may not have heard what an agent holds: its next
+heartbeat is late by the longest interval, and a new leader waits two seconds."""
 REMEMBERED_SECONDS = 3600.0
 """So long an agent knows that a task was cancelled."""
 
@@ -38,6 +41,7 @@ class AgentsSeen:
         """``limit``: of nodes in flight over all tasks; 0 is none."""
         self.witness = witness
         self._limit = limit
+        self._sure_from = 0.0
         self.held: defaultdict[str, dict[str, int]] = defaultdict(dict)
         """By task and node: the attempt that an agent is at, or whose outcome it keeps."""
 
@@ -54,13 +58,27 @@ class AgentsSeen:
     def check_limit(self) -> None:
         """See whether more nodes than allowed work on all tasks together."""
         busy = [(task, node) for task in self.held for node in self.busy(task)]
-        if 0 < self._limit < len(busy):
+        if 0 < self._limit < len(busy) and self._is_sure:
             self.witness.breaks(Law.CAP, f"{len(busy)} nodes are in flight: {busy}")
+
+    def trouble(self) -> None:
+        """Something is wrong with the bus: for a while nobody is sure to be heard."""
+        self._sure_from = asyncio.get_running_loop().time() + UNHEARD_SECONDS
+
+    @property
+    def _is_sure(self) -> bool:
+        return asyncio.get_running_loop().time() > self._sure_from
 
     def busy(self, task: str) -> list[str]:
         """The nodes that work on attempts of a task that are not decided."""
         known = self.witness.tasks[task]
         return [n for n, number in self.held[task].items() if not known.has(n, number)]
+
+    def check_cap(self, task: str) -> None:
+        """See whether more nodes work on a task than may, as far as their agents can be heard."""
+        known, busy = self.witness.tasks[task], self.busy(task)
+        if known.head is not None and len(busy) > known.head.spec.batch_size and self._is_sure:
+            self.witness.breaks(Law.CAP, f"{', '.join(busy)} work on {task} at once")
 
 
 class AgentSeen:
@@ -110,10 +128,7 @@ class AgentSeen:
             self._witness.breaks(Law.NOTHING_AFTER_CANCEL, detail)
         self._witness.say(self._node, f"takes {work.task} {work.attempt} of epoch {work.epoch}")
         self._agents.held[work.task][self._node] = work.attempt
-        known = self._witness.tasks[work.task]
-        busy = self._agents.busy(work.task)
-        if known.head is not None and len(busy) > known.head.spec.batch_size:
-            self._witness.breaks(Law.CAP, f"{', '.join(busy)} work on {work.task} at once")
+        self._agents.check_cap(work.task)
         self._agents.check_limit()
 
     def _stopped(self, cancel: Cancel) -> None:

@@ -22,6 +22,7 @@ from agent.runtime.protocol import Runtime
 from agent.runtime.simulated import SimulatedRuntime
 from agent.settings import AgentSettings
 from common import subjects
+from common.bus import OnState
 from coordinator.core.scheduler import Limits
 from coordinator.core.task import TaskHead, TaskImage, TaskSpec, TaskStatus
 from coordinator.engine.end_notifications import Deliverer
@@ -193,6 +194,18 @@ class Coordinator(_Process):
         await self.bus.close()
 
 
+class Presence:
+    """Lets an agent know when its bus is connected again, as ``agent.readiness`` does."""
+
+    def __init__(self) -> None:
+        self.agent: Agent | None = None
+
+    def bus_changed(self, connected: bool, _why: str) -> None:
+        """Take the bus's state in."""
+        if connected and self.agent is not None:
+            self.agent.reconnected()
+
+
 class Node(_Process):
     """One node: an agent on a runtime."""
 
@@ -202,6 +215,7 @@ class Node(_Process):
         name: str,
         bus: VirtualBus,
         runtime: Runtime,
+        presence: Presence,
         *,
         spool: OutcomeSpool | None = None,
         observers: Sequence[AgentObserver] = (),
@@ -220,6 +234,7 @@ class Node(_Process):
             observers=observers,
             rng=random.Random(f"{cluster.seed}/{name}/{loop.time()}"),  # noqa: S311 -- repeatable
         )
+        presence.agent = self.agent
         self._begin(bus.run(), self.agent.run())
 
     async def stop(self, within: float) -> None:
@@ -263,9 +278,10 @@ class Cluster:
         del coordinator
         return self.webhooks
 
-    async def _connect(self, name: str) -> VirtualBus:
+    async def _connect(self, name: str, on_state: OnState | None = None) -> VirtualBus:
         self._buses += 1
-        return await VirtualBus.connect(self.server, f"{name}-{self._buses}", seed=self.seed)
+        link = f"{name}-{self._buses}"
+        return await VirtualBus.connect(self.server, link, seed=self.seed, on_state=on_state)
 
     async def coordinator(
         self, name: str = "c1", *, ahead: float = 0.0, **limits: Any
@@ -287,7 +303,9 @@ class Cluster:
         """Start an agent on a runtime that takes one second for an image."""
         wanted: dict[str, Any] = {"seconds": 1.0, "size": 1000, "seed": name} | runtime
         simulated = SimulatedRuntime(**wanted)
-        node = Node(self, name, await self._connect(name), simulated)
+        presence = Presence()
+        bus = await self._connect(name, presence.bus_changed)
+        node = Node(self, name, bus, simulated, presence)
         self.nodes[name] = node
         return node
 

@@ -35,6 +35,22 @@ REASONS = (
     Reason.DISK_FULL,
     Reason.UNAUTHORIZED,
 )
+UNHEARD = frozenset(
+    {
+        Kind.CUT,
+        Kind.DROP,
+        Kind.DEAFEN,
+        Kind.DISTURB,
+        Kind.PAUSE_AGENT,
+        Kind.PAUSE_COORDINATOR,
+        Kind.RESTART_SERVER,
+        Kind.KILL_SERVER,
+        Kind.PAUSE_SERVER,
+        Kind.CRASH_SERVER,
+    }
+)
+"""After these an agent may not be heard for a while, and what it holds is not known."""
+_OF_THE_BUS = frozenset({"cut", "deaf", "disturb", "pause", "killed", "paused"})
 LONGEST_ELECTION = 30.0
 LONGEST_PAUSE = 90.0
 """Of a process or of all: longer than any lease."""
@@ -99,6 +115,8 @@ class Fates:
     async def strike(self, strike: Strike) -> None:
         """Carry one out; what lasts goes on behind it."""
         self.world.laws.say("STRIKE", strike)
+        if strike.kind in UNHEARD:
+            self.world.laws.agents.trouble()
         going_on = self._carry_out[strike.kind](strike)
         if going_on is not None:
             await going_on
@@ -106,8 +124,8 @@ class Fates:
     async def cease(self) -> None:
         """Mend everything, and have everybody run."""
         self.world.laws.say("STRIKE", "all is mended")
-        for undo in list(self._undo.values()):
-            undo()
+        for key, undo in list(self._undo.items()):
+            self._mend(key, undo)
         self._undo.clear()
         self.world.server.start()
         for program in self.world.programs:
@@ -147,9 +165,14 @@ class Fates:
         def now() -> None:
             if self._undo.get(key) is undo:
                 del self._undo[key]
-                undo()
+                self._mend(key, undo)
 
         self._loop.call_later(seconds, now)
+
+    def _mend(self, key: object, undo: Undo) -> None:
+        undo()
+        if isinstance(key, tuple) and key[0] in _OF_THE_BUS:
+            self.world.laws.agents.trouble()
 
     def _spawn(self, job: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.create_task(job)
@@ -363,12 +386,12 @@ class Fates:
     def _kill_server(self, strike: Strike) -> None:
         server = self.world.server
         server.kill()
-        self._later("killed", strike.seconds, server.start)
+        self._later(("killed",), strike.seconds, server.start)
 
     def _pause_server(self, strike: Strike) -> None:
         server = self.world.server
         server.pause()
-        self._later("paused", strike.seconds, server.resume)
+        self._later(("paused",), strike.seconds, server.resume)
 
     def _crash_server(self, _strike: Strike) -> None:
         self.world.server.jetstream.undo_purges()

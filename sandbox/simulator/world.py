@@ -8,11 +8,12 @@ from typing import cast
 
 import aiohttp
 
+from common.bus import OnState
 from coordinator.core.scheduler import Limits
 from coordinator.engine.end_notifications import Deliverer
 from coordinator.engine.webhooks import Webhooks
 from coordinator.faults import Faults
-from sandbox.simulator.cluster import Cluster, Coordinator, Node
+from sandbox.simulator.cluster import Cluster, Coordinator, Node, Presence
 from sandbox.simulator.laws import Law
 from sandbox.simulator.places import Disk, Receiver, TroubledRuntime
 from sandbox.simulator.strikes import Plan
@@ -76,8 +77,8 @@ class World(Cluster):
         for machine in self.machines:
             await self.start_agent(machine)
 
-    async def _reach(self, name: str) -> VirtualBus:
-        bus = await self._connect(name)
+    async def _reach(self, name: str, on_state: OnState | None = None) -> VirtualBus:
+        bus = await self._connect(name, on_state)
         bus.link.delay = (0.0, self.plan.link_delay)
         return bus
 
@@ -94,7 +95,8 @@ class World(Cluster):
     async def start_agent(self, machine: Machine) -> None:
         """Start an agent, unless one runs there."""
         if machine.runs is None:
-            bus = await self._reach(machine.name)
+            presence = Presence()
+            bus = await self._reach(machine.name, presence.bus_changed)
             if machine.runs is not None:
                 await bus.close()
                 return
@@ -103,6 +105,7 @@ class World(Cluster):
                 machine.name,
                 bus,
                 machine.runtime,
+                presence,
                 spool=machine.disk,
                 observers=(self.laws.agents.watch(machine.name),),
                 settings={"IPS_HEARTBEAT_SECONDS": f"{self.plan.heartbeat_seconds:g}"},

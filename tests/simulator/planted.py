@@ -397,7 +397,7 @@ def each_delivery_has_an_id_of_its_own(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Receiver, "post", numbered)
 
 
-def table(most: int = 300) -> Iterator[str]:
+def table(most: int = 200) -> Iterator[str]:
     """In how many histories each fault is found, and by which law: lines of Markdown."""
     for plant in PLANTS:
         with pytest.MonkeyPatch.context() as patch:

@@ -15,6 +15,7 @@ from typing import Final, Generic, NamedTuple, TypeVar
 
 from common.bus.settings import parse_bracketed, parse_server
 from common.labels import is_label_key, is_label_value
+from common.messages import MOST_LABELS
 from common.subjects import is_node_name
 
 T = TypeVar("T")
@@ -130,6 +131,7 @@ def _parse_labels(value: str) -> Mapping[str, str]:
         key, equals, label = pair.strip().partition("=")
         _checked(key, equals and is_label_key(key) and is_label_value(label))
         labels[_checked(key, key not in labels)] = label
+        _checked(key, len(labels) <= MOST_LABELS)
     return labels
 
 
@@ -157,7 +159,10 @@ LISTEN: Final = Kind(
 RUNTIME_ENDPOINT: Final = text(
     f"unix:///path/of/a.sock, the path at most {_SOCKET_PATH_LIMIT} bytes", _is_endpoint
 )
-LABELS: Final = Kind("key=value,… in Kubernetes' syntax for labels, each key once", _parse_labels)
+LABELS: Final = Kind(
+    f"key=value,… in Kubernetes' syntax for labels, each key once, at most {MOST_LABELS} of them",
+    _parse_labels,
+)
 NODE_NAME: Final = text(
     "an RFC 1123 subdomain (lower-case letters, digits, '-' and '.')", is_node_name
 )

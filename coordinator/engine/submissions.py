@@ -111,12 +111,12 @@ class Submissions:
         """Store a task. Raises KeyReused, TooManyPending, StoreAway."""
         async with self._store_needed():
             for _ in range(CREATE_TRIES):
-                head = self._new_head(spec, key, retry_of)
                 claim = None if key is None else await self._look_up(key)
                 if claim is not None and claim.stored is not None:
                     self._tasks.learn(claim.stored)
                     return Created(claim.stored.head, is_new=False)
                 with self._room():
+                    head = self._new_head(spec, key, retry_of)
                     if key is not None and claim is not None:
                         head = replace(head, id=await self._claim(key, claim, head.id))
                     if names is not None:
@@ -132,7 +132,7 @@ class Submissions:
     @contextmanager
     def _room(self) -> Iterator[None]:
         """Room for one more pending task, also while it is being stored."""
-        if self._tasks.count(TaskStatus.PENDING) + self._creating >= self._max_pending:
+        if self._tasks.counts[TaskStatus.PENDING] + self._creating >= self._max_pending:
             raise TooManyPending(self._max_pending)
         self._creating += 1
         try:

@@ -28,7 +28,7 @@ from coordinator.core.task import TaskHead, TaskImage, TaskSpec, TaskStatus
 from coordinator.engine.end_notifications import Deliverer
 from coordinator.engine.leader import Leader, LeaderSettings
 from coordinator.engine.live import LiveChanges
-from coordinator.engine.loop import Clock
+from coordinator.engine.loop import EVERYTHING, Clock
 from coordinator.engine.loop import Observer as LoopObserver
 from coordinator.engine.persistence import Persistently
 from coordinator.engine.replica import Context, Replica
@@ -158,8 +158,10 @@ class Coordinator(_Process):
             forget_seconds=600.0,
             faults=Faults(self.faults.append),
         )
-        self._settings = LeaderSettings(source="/ips/test", retention_seconds=3600.0)
         self._lease = Lease(bus, owner=name, name=name, clock=loop.time, rng=self.rng)
+        self._settings = LeaderSettings(
+            source="/ips/test", retention_seconds=3600.0, confirms=self._lease.confirms
+        )
         self._webhooks = cluster.webhooks_of(self)
 
     def _wall(self) -> float:
@@ -174,7 +176,7 @@ class Coordinator(_Process):
         await self.service.serve(self.bus, self._lease, self._new_replica, self._new_leader)
 
     def _new_replica(self, _has_led: bool) -> Replica:
-        observers = () if self._witness is None else (self._witness.follows(self),)
+        observers = () if self._witness is None else ((self._witness.follows(self), EVERYTHING),)
         self.replica = Replica(self._context_of_replicas, observers)
         return self.replica
 

@@ -41,14 +41,6 @@ class Held:
         (self.gate / node).touch()
 
 
-class HeldAgent(Agent):
-    """An agent whose runtime knows held images."""
-
-    def __init__(self, folder: Path, node: str, settings: Mapping[str, str]) -> None:
-        super().__init__(folder, node, settings)
-        self._command = [sys.executable, "-m", "tests.client.held_agent"]
-
-
 @dataclass(frozen=True)
 class Service:
     """A coordinator with three agents, labelled ``workload=compute`` and ``zone=a``, ``b``, ``b``.
@@ -82,7 +74,7 @@ def start_service(folder: Path) -> Service:
     """Start one and wait until it knows its nodes."""
     gates = folder / "gates"
     gates.mkdir()
-    coordinator = Coordinator(folder)
+    coordinator = Coordinator(folder, forked=True)
     coordinator.start()
     asyncio.run(coordinator.ready())
     simulated = {
@@ -96,7 +88,8 @@ def start_service(folder: Path) -> Service:
     for number in range(1, NODES + 1):
         labels = {"IPS_NODE_LABELS": f"workload=compute,zone={'a' if number == 1 else 'b'}"}
         own = {**coordinator.agent_settings(), **simulated, **labels}
-        agents.append(HeldAgent(folder, f"node-{number}", own))
+        held = "tests.client.held_agent"
+        agents.append(Agent(folder, f"node-{number}", own, module=held, forked=True))
         agents[-1].start()
     with Client(coordinator.url) as client:
         eventually(lambda: sum(node.connected for node in client.nodes()) == NODES)

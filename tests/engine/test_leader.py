@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from typing import get_args
 
 import msgspec
 
 from common import subjects
 from common.bus import Received
 from common.messages import Assign, Command, Report
+from coordinator.core.commands import Command as CoreCommand
+from coordinator.core.commands import WakeAt
 from coordinator.engine.leader import SETTLE_SECONDS
 from sandbox.simulator.cluster import Cluster
 from sandbox.virtual.time import virtual
@@ -151,3 +154,13 @@ async def test_what_happens_before_a_leader_has_caught_up_is_told_once() -> None
         await asyncio.sleep(5.0)
         jetstream.refuse(subjects.EVENTS, None)
         await is_whole(cluster, second, task)
+
+
+@virtual
+async def test_a_leader_carries_every_kind_of_command_out() -> None:
+    """What nobody carries out would be waited for without end; the loop itself wakes the core."""
+    async with Cluster() as cluster:
+        leader = await cluster.leader()
+        replica = leader.service._replica
+        assert replica is not None
+        assert {*replica.loop._performers, WakeAt} == set(get_args(CoreCommand))

@@ -131,6 +131,10 @@ class Leader:
         Its jobs are the replica's: what dies of either ends both.
         """
         replica = self._replica
+        if replica.nodes.source.relies_on_agents:
+            # What the leader before has stored since this replica began. First of all: between the
+            # first look at what happens and the catching up nothing may happen.
+            await replica.persistently(replica.load_nodes)
         replica.loop.attach(self._performers())
         replica.loop.observe(self._events.observe, of=TOLD)
         replica.loop.observe(self._notifications.observe, of=(TaskOver,))
@@ -144,8 +148,6 @@ class Leader:
             replica.loop.observe(failed_pulls.observe, of=(AttemptDecided,))
             replica.spawn(self._failures.run())
         if replica.nodes.source.relies_on_agents:
-            # What the leader before has stored since this replica began.
-            await replica.persistently(replica.load_nodes)
             replica.loop.observe(replica.node_records.observe, of=(NodeSeen, NodeVanished))
             replica.spawn(replica.node_records.run())
         self.journal.led(len(replica.tasks))

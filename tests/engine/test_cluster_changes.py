@@ -13,9 +13,9 @@ from common.bus import KeyValue
 from common.messages import Heartbeat
 from coordinator.core.task import TaskStatus
 from coordinator.lease import KEY, Claim
+from sandbox.simulator.cluster import Cluster
 from sandbox.virtual.time import virtual
 from tests.core.stage import spec
-from tests.engine.cluster import Cluster
 from tests.engine.histories import (
     NAMES,
     Write,

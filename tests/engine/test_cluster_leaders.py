@@ -9,8 +9,8 @@ import pytest
 
 from coordinator.core.task import TaskStatus
 from coordinator.port import StoreAway
+from sandbox.simulator.cluster import Cluster, Coordinator
 from sandbox.virtual.time import virtual
-from tests.engine.cluster import Cluster, Coordinator
 from tests.engine.histories import (
     NAMES,
     Write,

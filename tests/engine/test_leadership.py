@@ -16,10 +16,10 @@ from common.messages import Command, Heartbeat, Reply, Report
 from coordinator.core.task import TaskStatus
 from coordinator.lease import ANEW_SECONDS, ASK_SECONDS, KEY, Lease
 from coordinator.port import StoreAway
+from sandbox.simulator.cluster import Cluster, Coordinator
 from sandbox.virtual.bus import VirtualBus
 from sandbox.virtual.time import virtual
 from tests.core.stage import spec
-from tests.engine.cluster import Cluster, Coordinator
 from tests.engine.following import connected
 from tests.engine.test_service import refused, write_refused
 

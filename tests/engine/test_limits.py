@@ -13,9 +13,9 @@ from coordinator.engine.heads import KeptHead
 from coordinator.engine.tasks import Heads
 from coordinator.port import IdempotencyKey, TooManyPending
 from coordinator.store import StoredHead
+from sandbox.simulator.cluster import Cluster
 from sandbox.virtual.time import virtual
 from tests.core.stage import head, spec
-from tests.engine.cluster import Cluster
 
 ENDING = "." + "x" * 200
 MANY = tuple(f"node-{number:05}{ENDING}" for number in range(2_000))

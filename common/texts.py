@@ -157,6 +157,38 @@ TASKS_TOO_MANY = Template(
 )
 KEY_REUSED = Template("key.reused", "This {header} was used with another body, for {task}.")
 
+# ── who asks, and what they may do ───────────────────────────────────────────────────────────
+
+ACCESS_UNIDENTIFIED = Template(
+    "access.unidentified",
+    "Nobody knows who asks: send a token (Authorization: Bearer …), or log in on the page.",
+)
+ACCESS_UNKNOWN = Template("access.unknown", "The token is not known here, or no longer good.")
+ACCESS_SESSION_OVER = Template("access.sessionOver", "The session is over: log in again.")
+ACCESS_FORBIDDEN = Template("access.forbidden", "{user} may not {verb} {resource}.")
+ACCESS_AUTHORITY_AWAY = Template(
+    "access.authorityAway", "Nobody can say who asks, or what they may do: {authority}: {why}."
+)
+ACCESS_FOREIGN = Template(
+    "access.foreignOrigin", "A page of another site made this request, which is not allowed."
+)
+ACCESS_STRANGE_HOST = Template(
+    "access.strangeHost",
+    "No service of the name {host} is here; where that is its name, IPS_PUBLIC_URL must say so.",
+)
+ACCESS_NO_KEYS = Template(
+    "access.noKeys", "The keys that sessions are sealed with have not been read yet."
+)
+ACCESS_SESSION_TOO_LARGE = Template(
+    "access.sessionTooLarge", "The session is larger than a browser keeps: too many groups."
+)
+ACCESS_NO_LOGIN = Template("access.noLogin", "There is no such login here.")
+ACCESS_LOGIN_FAILED = Template("access.loginFailed", "The login did not succeed: {why}.")
+ACCESS_OPEN = Template(
+    "access.open",
+    "Nobody is asked who they are (IPS_AUTH=none), and others than this machine can reach the API.",
+)
+
 # ── requests that are refused as a whole ─────────────────────────────────────────────────────
 
 REQUEST_ONE_FAULT = Template("request.oneFault", "One thing is wrong with the request.")

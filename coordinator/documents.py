@@ -331,6 +331,30 @@ class Webhook(Document, frozen=True, kw_only=True):
     message_params: MessageParams | UnsetType = UNSET
 
 
+# ── who asks ─────────────────────────────────────────────────────────────────────────────────
+
+
+class Session(Document, frozen=True, kw_only=True):
+    """Who asks, as the service sees it, and how a browser can log in."""
+
+    identified: bool
+    """Whether it is known who asks; false too where nobody is asked."""
+    required: bool
+    """Whether anything is answered only to those who are known."""
+    user: str | UnsetType = UNSET
+    groups: list[str] = []
+    way: Annotated[str, Meta(extra_json_schema={"enum": ["none", "tokens", "kubernetes", "oidc"]})]
+    """How they are known."""
+    expires_at: Milliseconds | UnsetType = UNSET
+    """When the session ends, where that is known."""
+    logins: list[Annotated[str, Meta(extra_json_schema={"enum": ["token", "oidc"]})]] = []
+    """`token`: by `POST /api/v1/session`. `oidc`: at `/api/v1/session/login`."""
+    message: Message | UnsetType = UNSET
+    """What an operator should see to."""
+    message_code: MessageCode | UnsetType = UNSET
+    message_params: MessageParams | UnsetType = UNSET
+
+
 # ── errors and health ────────────────────────────────────────────────────────────────────────
 
 

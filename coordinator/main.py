@@ -18,13 +18,15 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.process_collector import ProcessCollector
 
-from common import texts
-from common.bus import Bus, BusError, BusSettings, StoreRefused
+from common import subjects, texts
+from common.bus import Bus, BusError, BusSettings, KeyValue, StoreRefused
 from common.clock import elapsed
 from common.lifecycle import Jobs, StartupError, Stop
-from common.listening import listen_everywhere
+from common.listening import listen_on
 from common.logs import Log, configure
 from common.text import Text
+from coordinator.access.session_keys import StoredKeys
+from coordinator.access_control import access_control
 from coordinator.api.app import make_app
 from coordinator.api.server import make_runner, most_connections
 from coordinator.api.streams import MOST_STREAMS
@@ -73,10 +75,25 @@ async def main(stop: Stop) -> None:
         most = most_connections()
         # So that a probe or a create is answered, however many watch.
         streams = min(MOST_STREAMS, most * 3 // 4)
-        app = make_app(service, feed, registry, faults=faults, most_streams=streams)
-        async with _serving(app, settings.server_port, most), Jobs(stop) as jobs:
-            jobs.start("leader", program.lead())
-            await stop.wait()
+        async with access_control(settings) as access:
+            program.stored_keys = access.stored_keys
+            app = make_app(
+                service,
+                feed,
+                registry,
+                faults=faults,
+                most_streams=streams,
+                entrance=access.entrance,
+            )
+            await _serve(app, settings, most, program, stop)
+
+
+async def _serve(
+    app: web.Application, settings: CoordinatorSettings, most: int, program: Program, stop: Stop
+) -> None:
+    async with _serving(app, settings, most), Jobs(stop) as jobs:
+        jobs.start("leader", program.lead())
+        await stop.wait()
 
 
 def _check(settings: CoordinatorSettings) -> None:
@@ -136,16 +153,20 @@ def _first_look(source: NodeSourceName) -> float:
 
 
 @asynccontextmanager
-async def _serving(app: web.Application, port: int, most: int) -> AsyncIterator[None]:
+async def _serving(
+    app: web.Application, settings: CoordinatorSettings, most: int
+) -> AsyncIterator[None]:
     """Answer HTTP from the first moment on: a probe is to hear why the program is not ready."""
     runner = make_runner(app, shutdown_timeout=SHUTDOWN_SECONDS, most=most)
     await runner.setup()
+    address, port = settings.listen, settings.server_port
     try:
         try:
-            await web.SockSite(runner, listen_everywhere(port)).start()
+            for listener in listen_on(address, port):
+                await web.SockSite(runner, listener).start()
         except OSError as error:
             raise StartupError(_port_trouble(port, error)) from error
-        log.info("serving", port=runner.addresses[0][1])
+        log.info("serving", address=address, port=runner.addresses[0][1])
         yield
     finally:
         await runner.cleanup()
@@ -156,7 +177,9 @@ def _port_trouble(port: int, error: OSError) -> str:
         return (
             f"port {port} is in use ({error.filename}): stop what listens there, or set SERVER_PORT"
         )
-    return f"{error.filename} cannot be listened on ({error.strerror}): set SERVER_PORT"
+    return (
+        f"{error.filename} cannot be listened on ({error.strerror}): set SERVER_PORT or IPS_LISTEN"
+    )
 
 
 def _store_trouble(why: BusError) -> Text:
@@ -183,6 +206,8 @@ class Program:
         self._feed = feed
         self._metrics = metrics
         self._faults = faults
+        self.stored_keys: StoredKeys | None = None
+        """To be kept up with the store, where they are there."""
 
     async def lead(self) -> None:
         """Connect, then lead whenever the lease is held; gives everything back when cancelled."""
@@ -193,6 +218,9 @@ class Program:
                 try:
                     await self._prepare_store(bus)
                     group.create_task(self._feed.run(bus))
+                    if self.stored_keys is not None:
+                        bucket = KeyValue(bus, subjects.KEYS_BUCKET)
+                        group.create_task(self.stored_keys.run(bucket))
                     await self._lead_on(bus, http)
                 finally:
                     await bus.close()

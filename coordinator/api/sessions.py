@@ -14,6 +14,7 @@ from aiohttp import hdrs, web
 from msgspec import UNSET, inspect
 
 from common import texts
+from common.text import Text
 from coordinator import documents
 from coordinator.access.callers import ANYBODY, AuthorityAwayError, Caller, UnknownCredentialError
 from coordinator.access.gatekeeper import TOKEN_CHARACTERS, Credential
@@ -37,6 +38,12 @@ _PLACE: Final = re.compile(r"#/[A-Za-z0-9_\-/?=&.%+,]{0,500}")
 _PARAMETER_CHARACTERS: Final = 4096
 
 
+def _demand_token(value: Any) -> Text:
+    """As for any text, but what is one is not repeated."""
+    length = len(value) if isinstance(value, str) else 0
+    return texts.VALUE_LENGTH(least=1, most=TOKEN_CHARACTERS, length=length)
+
+
 class OpenSession(msgspec.Struct, forbid_unknown_fields=True):
     """Who wants a session, by a token."""
 
@@ -45,7 +52,7 @@ class OpenSession(msgspec.Struct, forbid_unknown_fields=True):
         rule(
             min_length=1,
             max_length=TOKEN_CHARACTERS,
-            demand=lambda _: texts.VALUE_LENGTH(least=1, most=TOKEN_CHARACTERS, length=0),
+            demand=_demand_token,
             description="As in `Authorization: Bearer …`. It is sealed into a cookie, and stored "
             "nowhere here.",
         ),

@@ -11,6 +11,17 @@ export const WORDS = {
   "nav.nodes": "Nodes",
   "nav.new": "New task",
 
+  "session.title": "Log in",
+  "session.token": "Token",
+  "session.token.hint":
+    "As the command line sends it. The page keeps none: it gets a session for some hours.",
+  "session.log.in": "Log in",
+  "session.log.out": "Log out",
+  "session.elsewhere": "Log in with single sign-on",
+  "session.unknown": "This token is not known here.",
+  "session.open":
+    "Nobody is asked who they are, and others than this machine can reach this page.",
+
   "stream.connecting": "Connecting",
   "stream.live": "Live",
   "stream.lost": "Reconnecting",

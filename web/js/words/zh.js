@@ -11,6 +11,15 @@ export const WORDS = {
   "nav.nodes": "节点",
   "nav.new": "新建任务",
 
+  "session.title": "登录",
+  "session.token": "令牌",
+  "session.token.hint": "与命令行使用的相同。页面不保存令牌，只会得到数小时有效的会话。",
+  "session.log.in": "登录",
+  "session.log.out": "退出登录",
+  "session.elsewhere": "使用单点登录",
+  "session.unknown": "此处不认识这个令牌。",
+  "session.open": "此服务不核实访问者身份，且本机以外也能访问本页面。",
+
   "stream.connecting": "连接中",
   "stream.live": "实时",
   "stream.lost": "重连中",

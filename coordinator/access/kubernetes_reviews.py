@@ -35,12 +35,13 @@ ANSWER_SECONDS: Final = 5.0
 AT_ONCE: Final = 16
 """Reviews under way at the same time: strangers' tokens are not to be the API server's burden."""
 
-_Name = Annotated[str, Meta(min_length=1, max_length=NAME_CHARACTERS)]
+_Name = Annotated[str, Meta(max_length=NAME_CHARACTERS)]
 _Names = Annotated[tuple[Annotated[str, Meta(max_length=1024)], ...], Meta(max_length=MOST_GROUPS)]
 
 
 class _User(msgspec.Struct):
-    username: _Name
+    username: _Name = ""
+    """Empty where nobody was authenticated."""
     groups: _Names = ()
     extra: Annotated[Mapping[_Name, _Names], Meta(max_length=100)] = {}
 
@@ -97,9 +98,9 @@ class KubernetesReviews:
             status = _read_token_review(body).status
         except NOT_DECODABLE as why:
             raise _away(str(why)) from why
-        if not status.authenticated or status.user is None:
-            raise UnknownCredentialError
         user = status.user
+        if not status.authenticated or user is None or not user.username:
+            raise UnknownCredentialError
         return Caller(
             user=user.username,
             groups=user.groups,

@@ -86,7 +86,7 @@ class Node:
 
     def __init__(self, folder: Path, *, host: str, listen: str, settings: dict[str, str]) -> None:
         port = free_port(host)
-        own = {"IPS_NATS_LISTEN": f"{listen}:{port}"}
+        own = {"IPS_NATS_LISTEN": f"{listen}:{port}", "IPS_LISTEN": listen}
         self.coordinator = Coordinator(folder, own, host=host)
         bus = {
             "IPS_NATS_URL": f"nats://{host}:{port}",

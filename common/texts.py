@@ -189,6 +189,38 @@ ACCESS_OPEN = Template(
     "Nobody is asked who they are (IPS_AUTH=none), and others than this machine can reach the API.",
 )
 
+# ── what a caller may warm, and how often ────────────────────────────────────────────────────
+
+POLICY_NO_RULE = Template(
+    "policy.noRule", "No rule of the policy allows {user} anything; asked for was {image}."
+)
+POLICY_IMAGE = Template("policy.image", "Rule {rule} does not allow the image {image}.")
+POLICY_PRIORITY = Template(
+    "policy.priority", "Rule {rule} allows the image {image} with priority {most} at most."
+)
+POLICY_NODES = Template(
+    "policy.nodes",
+    "Rule {rule} allows {most:,} nodes at most for the image {image}; these are {count:,}.",
+)
+POLICY_NODE = Template(
+    "policy.node",
+    "Rule {rule} does not allow node {node} for the image {image}, or there is none of that name.",
+)
+TASKS_TOO_MANY_OF_USER = Template(
+    "task.tooManyPendingOfUser",
+    "{most:,} tasks of {user} are pending, as many as may be (IPS_MAX_PENDING_PER_USER).",
+)
+REQUESTS_TOO_MANY = Template(
+    "requests.tooMany", "{user} asks too often; {seconds} s is long enough."
+)
+LOGINS_TOO_MANY = Template(
+    "logins.tooMany", "Too many tokens from this address were not known; wait for {seconds} s."
+)
+TASK_NO_MATCH_OR_TOO_MANY = Template(
+    "task.noMatchOrTooMany",
+    "No node matches {selection}, or more than the {most:,} that the policy allows.",
+)
+
 # ── requests that are refused as a whole ─────────────────────────────────────────────────────
 
 REQUEST_ONE_FAULT = Template("request.oneFault", "One thing is wrong with the request.")

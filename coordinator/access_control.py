@@ -21,9 +21,12 @@ from coordinator.access.callers import Way
 from coordinator.access.gatekeeper import Authorities, Gatekeeper, Reviews
 from coordinator.access.oidc import ANSWER_SECONDS, Issuer, OidcSettings, read_secret
 from coordinator.access.origins import origin_of
+from coordinator.access.policy import Policy, read_policy
+from coordinator.access.rate_limit import RateLimit
 from coordinator.access.sealing import Seal
 from coordinator.access.session_keys import StoredKeys, keys_of_file
-from coordinator.access.token_file import TokenFile, TokenFileError
+from coordinator.access.token_file import TokenFile
+from coordinator.access.watched_file import FileError, WatchedFile
 from coordinator.api.guard import Door, Entrance
 from coordinator.settings import CoordinatorSettings
 
@@ -75,6 +78,9 @@ async def access_control(settings: CoordinatorSettings) -> AsyncIterator[AccessC
                 metrics=settings.metrics_auth,
             ),
             warning=texts.ACCESS_OPEN() if is_open else None,
+            policy=_policy(settings),
+            requests=RateLimit(settings.requests_per_minute, elapsed),
+            failures=RateLimit(settings.failed_logins_per_minute, elapsed),
         )
         yield AccessControl(entrance, stored)
 
@@ -86,8 +92,17 @@ def _tokens(settings: CoordinatorSettings) -> TokenFile | None:
         raise StartupError("IPS_AUTH names tokens: IPS_AUTH_TOKENS must name a file of them")
     try:
         return TokenFile(settings.auth_tokens)
-    except TokenFileError as why:
+    except FileError as why:
         raise StartupError(f"IPS_AUTH_TOKENS: {why}") from why
+
+
+def _policy(settings: CoordinatorSettings) -> WatchedFile[Policy] | None:
+    if settings.policy is None:
+        return None
+    try:
+        return WatchedFile(settings.policy, read_policy)
+    except FileError as why:
+        raise StartupError(f"IPS_POLICY: {why}") from why
 
 
 def _issuer(settings: CoordinatorSettings, http: aiohttp.ClientSession) -> Issuer | None:

@@ -270,6 +270,7 @@ class Program:
                 first_look=_first_look(settings.node_source),
             ),
             max_pending=settings.max_pending_tasks,
+            max_pending_of_user=settings.max_pending_per_user,
             forget_seconds=settings.node_forget_seconds,
         )
 

@@ -162,6 +162,30 @@ class CoordinatorSettings(ProgramSettings):
         "Whether `/metrics` asks who asks",
         default="off",
     )
+    policy: Path | None = optional(
+        "IPS_POLICY",
+        PATH,
+        "File of rules about what each caller may warm; without it whoever may create a task may "
+        "create any. It is read anew when it changes",
+    )
+    max_pending_per_user: int = setting(
+        "IPS_MAX_PENDING_PER_USER",
+        integer(1, 100_000),
+        "Tasks of one caller that may wait; beyond it a create is answered 429",
+        default="100",
+    )
+    requests_per_minute: int = setting(
+        "IPS_REQUESTS_PER_MINUTE",
+        integer(0, 1_000_000, "0: no limit"),
+        "Requests of one caller in a minute; beyond it they are answered 429",
+        default="3000",
+    )
+    failed_logins_per_minute: int = setting(
+        "IPS_FAILED_LOGINS_PER_MINUTE",
+        integer(0, 1_000_000, "0: no limit"),
+        "Unknown tokens from one address in a minute; beyond it nobody is asked about more",
+        default="60",
+    )
     namespace: str = setting(
         "K8S_NAMESPACE",
         NAMESPACE,

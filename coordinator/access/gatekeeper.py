@@ -143,11 +143,20 @@ class Gatekeeper:
             except UnknownCredentialError:
                 return None
 
-        hashed = hashlib.sha256(token.encode(errors="surrogateescape")).digest()
-        caller = await self._callers.get(hashed, ask)
+        caller = await self._callers.get(_hash(token), ask)
         if caller is None:
             raise UnknownCredentialError
         return caller
+
+    def is_at_hand(self, credential: Credential | None) -> bool:
+        """Whether nobody else has to be asked about a credential: whoever is known goes on."""
+        asked = self.authorities
+        if asked.is_open or credential is None or credential.is_session:
+            return True
+        if asked.tokens is not None and asked.tokens.knows(credential.value):
+            return True
+        known = self._callers.at_hand(_hash(credential.value))
+        return known is not None
 
     # ── what ──
 
@@ -200,6 +209,10 @@ class Gatekeeper:
             except (AuthorityAwayError, NoKeysError):
                 pass
             await asyncio.sleep(max(left, 0.0))
+
+
+def _hash(token: str) -> bytes:
+    return hashlib.sha256(token.encode(errors="surrogateescape")).digest()
 
 
 def _good_for(answer: object) -> float:

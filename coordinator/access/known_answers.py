@@ -32,6 +32,11 @@ class KnownAnswers(Generic[T]):
     def __len__(self) -> int:
         return len(self._known)
 
+    def at_hand(self, question: Hashable) -> T | None:
+        """The answer that is known; None where it would have to be asked for."""
+        known = self._known.get(question)
+        return known[0] if known is not None and self._clock() < known[1] else None
+
     async def get(self, question: Hashable, ask: Callable[[], Awaitable[T]]) -> T:
         """The answer; what ``ask`` raises is raised, and not remembered."""
         known = self._known.get(question)

@@ -11,6 +11,7 @@ from msgspec import UNSET
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
+from coordinator.api.admission import Admission
 from coordinator.api.answers import JSON, json_answer
 from coordinator.api.asyncapi import asyncapi_document
 from coordinator.api.bodies import ROOM, BodyRoom
@@ -61,8 +62,9 @@ def make_app(
     )
     faults = faults or Faults()
     app[ROOM] = BodyRoom() if body_room is None else body_room
+    admission = Admission(engine, entrance.policy)
     streams = Streams(engine, feed, pace, faults, most=most_streams)
-    app.add_routes(_task_routes(Tasks(engine, faults), streams))
+    app.add_routes(_task_routes(Tasks(engine, faults, admission), streams))
     app.add_routes(_session_routes(Sessions(guard, entrance)))
     nodes, files = Nodes(engine, faults), WebFiles(web_folder)
     app.add_routes(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Final, Self
@@ -22,7 +23,9 @@ from coordinator.access.callers import (
 )
 from coordinator.access.gatekeeper import Authorities, Credential, Gatekeeper
 from coordinator.access.origins import is_foreign, is_stranger
+from coordinator.access.rate_limit import RateLimit
 from coordinator.access.sealing import NoKeysError, Seal
+from coordinator.api.admission import CurrentPolicy
 from coordinator.api.observation import UNMATCHED, endpoint
 from coordinator.api.permissions import LIVE_NODES, METRICS, permission_of
 from coordinator.api.problems import Handler, Refusal, unavailable
@@ -63,6 +66,12 @@ class Entrance:
     """Seconds since 1970."""
     warning: Text | None = None
     """Told to everybody who looks at the page."""
+    policy: CurrentPolicy | None = None
+    """What callers may warm; without one whoever may create may create anything."""
+    requests: RateLimit = field(default_factory=lambda: RateLimit(0, elapsed))
+    """Of one caller."""
+    failures: RateLimit = field(default_factory=lambda: RateLimit(0, elapsed))
+    """Tokens from one address that are not known."""
 
     @classmethod
     def wide_open(cls) -> Self:
@@ -96,6 +105,8 @@ class Guard:
     def __init__(self, entrance: Entrance) -> None:
         self.keeper = entrance.keeper
         self.door = entrance.door
+        self._requests = entrance.requests
+        self._failures = entrance.failures
 
     @web.middleware
     async def check(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -106,7 +117,8 @@ class Guard:
         if permission is None or (pattern == METRICS and not self.door.metrics):
             return await handler(request)
         credential = self.credential(request)
-        caller = await self.caller(credential)
+        caller = await self.caller(credential, request.remote)
+        self._count(caller)
         await self.demand(caller, permission)
         if request.query.get("live") == "true" and "{id}" not in pattern:
             await self.demand(caller, LIVE_NODES)
@@ -134,16 +146,30 @@ class Guard:
         sealed = request.cookies.get(self.door.cookie(SESSION_COOKIE, request))
         return Credential(sealed, is_session=True) if sealed else None
 
-    async def caller(self, credential: Credential | None) -> Caller:
-        """Who asks. Raises the Refusal to answer where that is not known."""
+    async def caller(self, credential: Credential | None, address: str | None) -> Caller:
+        """Who asks, from where. Raises the Refusal to answer where that is not known."""
+        wait = self._failures.wait(address)
+        if wait and not self.keeper.is_at_hand(credential):
+            raise _too_often(texts.LOGINS_TOO_MANY(seconds=_whole(wait)), wait)
         try:
             return await self.keeper.identify(credential)
         except UnknownCredentialError:
+            if credential is not None and not credential.is_session:
+                self._failures.take(address)
             raise _unidentified(credential) from None
         except AuthorityAwayError as away:
             raise unavailable(away.text) from away
         except NoKeysError:
             raise unavailable(texts.ACCESS_NO_KEYS()) from None
+
+    def _count(self, caller: Caller) -> None:
+        """Raise the Refusal to answer where somebody asks too often."""
+        if not caller.is_known:
+            return
+        wait = self._requests.take((caller.way, caller.user))
+        if wait:
+            text = texts.REQUESTS_TOO_MANY(user=caller.user, seconds=_whole(wait))
+            raise _too_often(text, wait)
 
     async def demand(self, caller: Caller, permission: Permission) -> None:
         """Raise the Refusal to answer where a caller may not do something."""
@@ -153,6 +179,15 @@ class Guard:
             raise unavailable(away.text) from away
         if not allowed:
             raise Refusal(HTTPStatus.FORBIDDEN, _forbidden(caller, permission))
+
+
+def _whole(seconds: float) -> int:
+    return max(1, math.ceil(seconds))
+
+
+def _too_often(text: Text, wait: float) -> Refusal:
+    headers = {"Retry-After": str(_whole(wait))}
+    return Refusal(HTTPStatus.TOO_MANY_REQUESTS, text, headers=headers)
 
 
 def _unidentified(credential: Credential | None) -> Refusal:

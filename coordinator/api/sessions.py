@@ -76,7 +76,7 @@ class Sessions:
     async def get(self, request: web.Request) -> web.Response:
         """``GET /api/v1/session``: who asks. Nobody is refused: the page asks how to log in."""
         try:
-            caller = await self._guard.caller(self._guard.credential(request))
+            caller = await self._guard.caller(self._guard.credential(request), request.remote)
         except Refusal as refusal:
             if refusal.status is not HTTPStatus.UNAUTHORIZED:
                 raise
@@ -86,7 +86,7 @@ class Sessions:
     async def open(self, request: web.Request) -> web.Response:
         """``POST /api/v1/session``."""
         token = await read_json(request, _read_token)
-        await self._guard.caller(Credential(token))
+        await self._guard.caller(Credential(token), request.remote)
         try:
             caller, sealed = await self._guard.keeper.session_of(token)
         except TooLargeError:

@@ -131,6 +131,9 @@ class Queue:
             return None
         pending.stage = Stage.STARTING
         self.starting.add(pending.head.id)
+        most = pending.head.spec.max_nodes
+        if most is not None and len(nodes) > most:
+            nodes = []  # the task fails, and says so
         return StartTask(pending.head.id, tuple(nodes))
 
     def _is_certain(

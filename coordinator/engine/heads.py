@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from coordinator.core.task import PendingNotification, TaskHead, TaskStatus
+from coordinator.core.task import Creator, PendingNotification, TaskHead, TaskStatus
 from coordinator.store import StoredHead
 
 COMPRESSED_FROM: Final = 1024
@@ -31,6 +31,7 @@ class KeptHead:
 
     __slots__ = (
         "_head",
+        "created_by",
         "finished_at",
         "id",
         "newest_time",
@@ -46,6 +47,7 @@ class KeptHead:
         self.status: TaskStatus = head.status
         self.order: int = stored.order
         self.revision: int = stored.revision
+        self.created_by: Creator | None = head.created_by
         self.finished_at: int | None = head.finished_at
         self.newest_time: int = head.finished_at or head.started_at or head.created_at
         """Milliseconds since 1970."""
@@ -81,6 +83,7 @@ class Heads:
         self._by_id: dict[str, KeptHead] = {}
         self._sorted: dict[TaskStatus | None, Sequence[str]] = {}
         self._counts: Counter[TaskStatus] = Counter()
+        self._pending_of: Counter[Creator] = Counter()
 
     def apply(self, stored: StoredHead) -> bool:
         """Take a head in; False where the same or a newer one is known already."""
@@ -88,10 +91,10 @@ class Heads:
         if known is not None:
             if known.revision >= stored.revision:
                 return False
-            self._counts[known.status] -= 1
+            self._count(known, -1)
         kept = KeptHead(stored)
         self._by_id[kept.id] = kept
-        self._counts[kept.status] += 1
+        self._count(kept, 1)
         self._sorted.clear()
         return True
 
@@ -100,9 +103,16 @@ class Heads:
         known = self._by_id.pop(task, None)
         if known is None:
             return False
-        self._counts[known.status] -= 1
+        self._count(known, -1)
         self._sorted.clear()
         return True
+
+    def _count(self, kept: KeptHead, by: int) -> None:
+        self._counts[kept.status] += by
+        if kept.status is TaskStatus.PENDING and kept.created_by is not None:
+            self._pending_of[kept.created_by] += by
+            if not self._pending_of[kept.created_by]:
+                del self._pending_of[kept.created_by]
 
     def get(self, task: str) -> KeptHead | None:
         """The newest known head of a task."""
@@ -111,6 +121,10 @@ class Heads:
     def count(self, status: TaskStatus) -> int:
         """How many tasks have a status."""
         return self._counts[status]
+
+    def pending_of(self, creator: Creator) -> int:
+        """How many pending tasks somebody has created."""
+        return self._pending_of[creator]
 
     def __len__(self) -> int:
         return len(self._by_id)

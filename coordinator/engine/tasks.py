@@ -17,7 +17,7 @@ from common.text import Text
 from common.texts import STORE_UNUSABLE
 from coordinator.core.events import Event, OutcomeStored, TaskCreated, TaskEnded, TaskStarted
 from coordinator.core.run import TaskRun
-from coordinator.core.task import TaskHead, TaskStatus
+from coordinator.core.task import Creator, TaskHead, TaskStatus
 from coordinator.engine.finished_folds import FinishedFolds
 from coordinator.engine.heads import Heads, KeptHead
 from coordinator.engine.persistence import Persistently
@@ -123,6 +123,10 @@ class TaskTable:
     def count(self, status: TaskStatus) -> int:
         """How many tasks have a status."""
         return self._heads.count(status)
+
+    def pending_of(self, creator: Creator) -> int:
+        """How many pending tasks somebody has created."""
+        return self._heads.pending_of(creator)
 
     def __iter__(self) -> Iterator[KeptHead]:
         return iter(self._heads)

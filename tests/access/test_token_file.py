@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from coordinator.access.callers import Caller, UnknownCredentialError, Way
-from coordinator.access.token_file import TokenFile, TokenFileError, hash_of, line, new_token
+from coordinator.access.token_file import TokenFile, hash_of, line, new_token
+from coordinator.access.watched_file import FileError
 
-TOKEN = new_token()
+TOKEN = "token-of-ann-" + "x" * 32
 
 
 def write(path: Path, *lines: str) -> Path:
@@ -46,7 +47,7 @@ def test_the_file_is_read_anew_when_it_changes(
     for _ in range(3):
         assert tokens.identify(other).user == "bob"
     assert [record.message for record in caplog.records].count(
-        "the file of tokens is not taken; the last good one stays"
+        "a file is not taken; the last good one stays"
     ) == 1
     assert TOKEN not in caplog.text
     path.unlink()
@@ -69,7 +70,7 @@ def test_the_file_is_read_anew_when_it_changes(
 )
 def test_a_bad_file_is_refused_without_repeating_it(tmp_path: Path, text: str) -> None:
     """A line that is wrong may be a token itself."""
-    with pytest.raises(TokenFileError) as refused:
+    with pytest.raises(FileError) as refused:
         TokenFile(write(tmp_path / "t", text))
     assert TOKEN not in str(refused.value)
     assert str(tmp_path / "t") in str(refused.value)

@@ -132,6 +132,7 @@ export const WORDS = {
   "task.title": "Task",
   "task.again.of": "Repeats",
   "task.created": "Created",
+  "task.created.by": "Created by",
   "task.started": "Started",
   "task.finished": "Finished",
   "task.took": "Took",

@@ -129,6 +129,7 @@ export const WORDS = {
   "task.title": "任务",
   "task.again.of": "重复自",
   "task.created": "创建",
+  "task.created.by": "创建者",
   "task.started": "开始",
   "task.finished": "结束",
   "task.took": "用时",

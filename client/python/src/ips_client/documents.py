@@ -79,6 +79,8 @@ class Task(Document, frozen=True, kw_only=True):
     pull_timeout_seconds: int | None = None
     retry_of: str | None = None
     """The finished task that this one repeats."""
+    created_by: str | None = None
+    """Who created it, where that is known."""
     failed_node_details: tuple[FailedImage, ...] = ()
     """The first 100; lists leave them out."""
     failed_node_details_total: int = 0

@@ -64,6 +64,8 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
         "IPS_NATS_SERVER",
         "IPS_REPLICAS",
         "IPS_EVENTS_MAX_BYTES",
+        "IPS_AUDIT_MAX_BYTES",
+        "IPS_AUDIT_DAYS",
         "IPS_NODE_SOURCE",
         "IPS_NODE_SELECTOR",
         "IPS_KUBE_CONTEXT",

@@ -184,6 +184,10 @@ ACCESS_SESSION_TOO_LARGE = Template(
 )
 ACCESS_NO_LOGIN = Template("access.noLogin", "There is no such login here.")
 ACCESS_LOGIN_FAILED = Template("access.loginFailed", "The login did not succeed: {why}.")
+AUDIT_NOT_READY = Template("audit.notReady", "The audit cannot be read yet.")
+VALUE_NOT_TIME = Template(
+    "value.notTime", "must be a time as RFC 3339 writes it, 2026-01-16T15:12:34Z, not {got}"
+)
 ACCESS_OPEN = Template(
     "access.open",
     "Nobody is asked who they are (IPS_AUTH=none), and others than this machine can reach the API.",

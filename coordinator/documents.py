@@ -357,6 +357,33 @@ class Session(Document, frozen=True, kw_only=True):
     message_params: MessageParams | UnsetType = UNSET
 
 
+class AuditEntry(Document, frozen=True, kw_only=True):
+    """One change, or one refusal."""
+
+    time: Milliseconds
+    user: str | UnsetType = UNSET
+    """Who; left out where nobody knows."""
+    groups: list[str]
+    way: str
+    """How they were identified; ``none`` where they were not."""
+    address: str | UnsetType = UNSET
+    """Where the request came from: a proxy's address, where there is one."""
+    action: Annotated[str, Meta(examples=["create tasks"])]
+    status: int
+    """Of the answer: under 400 it was done."""
+    reason: MessageCode | UnsetType = UNSET
+    """Why it was refused."""
+    task_id: str | UnsetType = UNSET
+    images: list[str]
+
+
+class AuditList(Document, frozen=True, kw_only=True):
+    """The newest entries, the newest first."""
+
+    entries: list[AuditEntry]
+    limit: int
+
+
 # ── errors and health ────────────────────────────────────────────────────────────────────────
 
 

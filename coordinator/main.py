@@ -30,6 +30,7 @@ from coordinator.access_control import access_control
 from coordinator.api.app import make_app
 from coordinator.api.server import make_runner, most_connections
 from coordinator.api.streams import MOST_STREAMS
+from coordinator.audit import AuditTrail
 from coordinator.core.scheduler import FIRST_LOOK_SECONDS, Limits
 from coordinator.data_dir import DataDir
 from coordinator.embedded_nats import EmbeddedNats, EmbeddedSettings
@@ -77,6 +78,7 @@ async def main(stop: Stop) -> None:
         streams = min(MOST_STREAMS, most * 3 // 4)
         async with access_control(settings) as access:
             program.stored_keys = access.stored_keys
+            program.audit = access.entrance.audit
             app = make_app(
                 service,
                 feed,
@@ -208,6 +210,7 @@ class Program:
         self._faults = faults
         self.stored_keys: StoredKeys | None = None
         """To be kept up with the store, where they are there."""
+        self.audit = AuditTrail()
 
     async def lead(self) -> None:
         """Connect, then lead whenever the lease is held; gives everything back when cancelled."""
@@ -218,11 +221,13 @@ class Program:
                 try:
                     await self._prepare_store(bus)
                     group.create_task(self._feed.run(bus))
+                    group.create_task(self.audit.run(bus))
                     if self.stored_keys is not None:
                         bucket = KeyValue(bus, subjects.KEYS_BUCKET)
                         group.create_task(self.stored_keys.run(bucket))
                     await self._lead_on(bus, http)
                 finally:
+                    await self.audit.flush(bus)
                     await bus.close()
 
     async def _lead_on(self, bus: Bus, http: aiohttp.ClientSession) -> None:
@@ -321,7 +326,11 @@ class Program:
         """Make or mend streams and buckets; a store that is not there yet is waited for."""
         settings = self._settings
         for config in definitions(
-            settings.replicas, settings.events_max_bytes, int(time.time() * 1000)
+            settings.replicas,
+            settings.events_max_bytes,
+            int(time.time() * 1000),
+            audit_max_bytes=settings.audit_max_bytes,
+            audit_days=settings.audit_days,
         ):
             while True:
                 try:

@@ -232,6 +232,19 @@ class CoordinatorSettings(ProgramSettings):
         "have so much room",
         default=str(subjects.EVENTS_MAX_BYTES),
     )
+    audit_max_bytes: int = setting(
+        "IPS_AUDIT_MAX_BYTES",
+        integer(1_000_000, 2**50),
+        "Bytes that the audit may take; the oldest entries go first. The store must have so much "
+        "room",
+        default=str(subjects.AUDIT_MAX_BYTES),
+    )
+    audit_days: int = setting(
+        "IPS_AUDIT_DAYS",
+        integer(1, 36_500),
+        "How long an entry of the audit is kept",
+        default=str(subjects.AUDIT_MAX_DAYS),
+    )
     node_source: NodeSourceName = setting(
         "IPS_NODE_SOURCE",
         choice({member.value: member for member in NodeSourceName}),

@@ -14,6 +14,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from coordinator.api.admission import Admission
 from coordinator.api.answers import JSON, json_answer
 from coordinator.api.asyncapi import asyncapi_document
+from coordinator.api.audit import Audit
 from coordinator.api.bodies import ROOM, BodyRoom
 from coordinator.api.docs_page import docs_page
 from coordinator.api.guard import Entrance, Guard
@@ -71,6 +72,7 @@ def make_app(
         [
             web.get(f"{API}/nodes", nodes.list),
             web.get(f"{API}/nodes/{{name}}", nodes.get),
+            web.get(f"{API}/audit", Audit(entrance.audit).list),
             web.get("/health", _health),
             web.get("/healthz", _health),
             web.get("/readyz", gate.readyz),

@@ -16,6 +16,7 @@ from common import texts
 from common.clock import elapsed
 from common.text import Text
 from coordinator.access.callers import (
+    ANYBODY,
     AuthorityAwayError,
     Caller,
     Permission,
@@ -26,9 +27,11 @@ from coordinator.access.origins import is_foreign, is_stranger
 from coordinator.access.rate_limit import RateLimit
 from coordinator.access.sealing import NoKeysError, Seal
 from coordinator.api.admission import CurrentPolicy
+from coordinator.api.audit import Auditor
 from coordinator.api.observation import UNMATCHED, endpoint
-from coordinator.api.permissions import LIVE_NODES, METRICS, permission_of
+from coordinator.api.permissions import LIVE_NODES, METRICS, SESSION, permission_of
 from coordinator.api.problems import Handler, Refusal, unavailable
+from coordinator.audit import AuditTrail
 
 SAFE: Final = frozenset({hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS})
 CHALLENGE: Final = 'Bearer realm="image-prewarm-service"'
@@ -72,6 +75,7 @@ class Entrance:
     """Of one caller."""
     failures: RateLimit = field(default_factory=lambda: RateLimit(0, elapsed))
     """Tokens from one address that are not known."""
+    audit: AuditTrail = field(default_factory=AuditTrail)
 
     @classmethod
     def wide_open(cls) -> Self:
@@ -105,24 +109,38 @@ class Guard:
     def __init__(self, entrance: Entrance) -> None:
         self.keeper = entrance.keeper
         self.door = entrance.door
+        self._auditor = Auditor(entrance.audit, entrance.wall)
         self._requests = entrance.requests
         self._failures = entrance.failures
 
     @web.middleware
     async def check(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Refuse, or let the request on with its caller."""
-        self._check_origin(request)
+        """Refuse, or let the request on with its caller; what is changed or refused is noted."""
         pattern = endpoint(request)
         permission = None if pattern == UNMATCHED else permission_of(request.method, pattern)
+        try:
+            response = await self._check(request, handler, permission)
+        except Refusal as refusal:
+            self._auditor.refused(request, refusal, request.get(CALLER, ANYBODY), permission)
+            raise
+        if request.method not in SAFE or pattern == f"{SESSION}/callback":
+            self._auditor.answered(request, response, request.get(CALLER, ANYBODY), permission)
+        return response
+
+    async def _check(
+        self, request: web.Request, handler: Handler, permission: Permission | None
+    ) -> web.StreamResponse:
+        self._check_origin(request)
+        pattern = endpoint(request)
         if permission is None or (pattern == METRICS and not self.door.metrics):
             return await handler(request)
         credential = self.credential(request)
         caller = await self.caller(credential, request.remote)
+        request[CALLER] = caller
         self._count(caller)
         await self.demand(caller, permission)
         if request.query.get("live") == "true" and "{id}" not in pattern:
             await self.demand(caller, LIVE_NODES)
-        request[CALLER] = caller
         request[HELD] = Held(self.keeper, credential, permission)
         return await handler(request)
 

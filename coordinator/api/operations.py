@@ -13,7 +13,7 @@ from coordinator import documents
 from coordinator.api.answers import JSON
 from coordinator.api.create_body import CreateTask
 from coordinator.api.permissions import SESSION
-from coordinator.api.queries import LARGEST_OFFSET, NODES, TASKS, PageSizes
+from coordinator.api.queries import AUDIT, LARGEST_OFFSET, NODES, TASKS, PageSizes
 from coordinator.api.sessions import CALLBACK, LOGIN, OpenSession
 from coordinator.api.tasks import IDEMPOTENCY_KEY, KEY_CHARACTERS, RetryTask
 from coordinator.documents import NODE_STATES, TASK_STATUSES
@@ -242,6 +242,19 @@ OPERATIONS: Final = (
         _ok("The node.", documents.Node),
         (_MISSING, _AWAY),
         (_path("name", "node-5"),),
+    ),
+    Operation(
+        "get",
+        "/api/v1/audit",
+        "listAudit",
+        "List who changed what, and who was refused, newest first",
+        _ok("The newest entries.", documents.AuditList),
+        (_BAD, _AWAY),
+        (
+            _query("user", "Only entries of this user.", {"type": "string"}),
+            _query("since", "None before this time.", {"type": "string", "format": "date-time"}),
+            _page(AUDIT)[0],
+        ),
     ),
     Operation(
         "get",

@@ -45,6 +45,7 @@ PERMISSIONS: Final[Mapping[tuple[str, str], Permission]] = {
     (hdrs.METH_GET, f"{API}/events"): Permission(Verb.WATCH, _TASKS),
     (hdrs.METH_GET, f"{API}/nodes"): Permission(Verb.LIST, _NODES),
     (hdrs.METH_GET, f"{API}/nodes/{{name}}"): Permission(Verb.GET, _NODES),
+    (hdrs.METH_GET, f"{API}/audit"): Permission(Verb.LIST, Resource.AUDIT),
     (hdrs.METH_GET, METRICS): Permission(Verb.GET, Resource.METRICS),
 }
 """By method and pattern; HEAD demands what GET does."""

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import re
 import secrets
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
@@ -23,7 +24,7 @@ from coordinator.access.sealing import LOGIN_SECONDS, Login, NoKeysError, TooLar
 from coordinator.api.answers import json_answer
 from coordinator.api.bodies import read_json
 from coordinator.api.faults import faults, rule
-from coordinator.api.guard import SESSION_COOKIE, Entrance, Guard
+from coordinator.api.guard import CALLER, SESSION_COOKIE, Entrance, Guard
 from coordinator.api.permissions import SESSION
 from coordinator.api.problems import Refusal, bad_request, unavailable
 from coordinator.views.texts import shown
@@ -93,12 +94,16 @@ class Sessions:
             raise _too_large() from None
         except NoKeysError:
             raise unavailable(texts.ACCESS_NO_KEYS()) from None
+        request[CALLER] = caller
         response = json_answer(self._document(caller))
         self._set_session(request, response, sealed)
         return response
 
     async def close(self, request: web.Request) -> web.Response:
         """``DELETE /api/v1/session``."""
+        with suppress(Refusal):  # whoever is not known any more logs out, too
+            credential = self._guard.credential(request)
+            request[CALLER] = await self._guard.caller(credential, request.remote)
         response = json_answer(self._document(ANYBODY))
         self._drop(request, response, SESSION_COOKIE)
         return response
@@ -161,6 +166,7 @@ class Sessions:
             raise unavailable(away.text) from away
         except TooLargeError:
             raise _too_large() from None
+        request[CALLER] = caller
         response = _to(f"/{login.place}")
         self._set_session(request, response, sealed)
         self._drop(request, response, LOGIN_COOKIE)

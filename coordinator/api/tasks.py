@@ -19,6 +19,7 @@ from coordinator import documents
 from coordinator.access.callers import Caller
 from coordinator.api.admission import Admission
 from coordinator.api.answers import json_answer
+from coordinator.api.audit import IMAGES
 from coordinator.api.bodies import read_json, read_json_if_any
 from coordinator.api.create_body import read_order
 from coordinator.api.faults import fault, faults, rule
@@ -81,6 +82,7 @@ class Tasks:
     async def create(self, request: web.Request) -> web.Response:
         """``POST /api/v1/tasks``."""
         order = await read_json(request, read_order)
+        request[IMAGES] = order.spec.images
         key = _idempotency_key(request, order.body_hash)
         return await self._create(request[CALLER], order.spec, order.names, key)
 
@@ -88,6 +90,7 @@ class Tasks:
         """``POST /api/v1/tasks/{id}/retry``."""
         head = self._head(request)
         nodes = await read_json_if_any(request, _read_retry)
+        request[IMAGES] = head.spec.images
         key = _idempotency_key(request, _sha256(f"retry/{head.id}/{nodes}".encode()))
         if not head.status.is_final:
             raise _conflict(texts.TASK_NOT_FINISHED(status=head.status))

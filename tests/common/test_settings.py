@@ -98,6 +98,8 @@ def test_coordinator_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         max_concurrent_tasks=3,
         max_pending_tasks=1000,
         events_max_bytes=1024**3,
+        audit_max_bytes=1024**3,
+        audit_days=90,
         max_nodes_in_flight=0,
         agent_wait_seconds=60,
         task_retention_hours=168,

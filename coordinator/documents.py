@@ -349,6 +349,8 @@ class Session(Document, frozen=True, kw_only=True):
     """How they are known."""
     expires_at: Milliseconds | UnsetType = UNSET
     """When the session ends, where that is known."""
+    reads_audit: bool = False
+    """Whether they may read the audit."""
     logins: list[Annotated[str, Meta(extra_json_schema={"enum": ["token", "oidc"]})]] = []
     """`token`: by `POST /api/v1/session`. `oidc`: at `/api/v1/session/login`."""
     message: Message | UnsetType = UNSET

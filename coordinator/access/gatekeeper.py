@@ -165,6 +165,8 @@ class Gatekeeper:
         kubernetes = self.authorities.kubernetes
         if self.authorities.is_open:
             return True
+        if not caller.is_known:
+            return False
         if caller.way is not Way.KUBERNETES or kubernetes is None:
             return may(caller, permission, self.authorities.groups)
         return await self._allowed.get(

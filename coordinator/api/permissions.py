@@ -33,6 +33,7 @@ PUBLIC: Final = frozenset(
 )
 """Patterns of routes that ask nobody who they are."""
 
+READ_AUDIT: Final = Permission(Verb.LIST, Resource.AUDIT)
 _TASKS, _NODES = Resource.TASKS, Resource.NODES
 PERMISSIONS: Final[Mapping[tuple[str, str], Permission]] = {
     (hdrs.METH_POST, f"{API}/tasks"): Permission(Verb.CREATE, _TASKS),
@@ -45,7 +46,7 @@ PERMISSIONS: Final[Mapping[tuple[str, str], Permission]] = {
     (hdrs.METH_GET, f"{API}/events"): Permission(Verb.WATCH, _TASKS),
     (hdrs.METH_GET, f"{API}/nodes"): Permission(Verb.LIST, _NODES),
     (hdrs.METH_GET, f"{API}/nodes/{{name}}"): Permission(Verb.GET, _NODES),
-    (hdrs.METH_GET, f"{API}/audit"): Permission(Verb.LIST, Resource.AUDIT),
+    (hdrs.METH_GET, f"{API}/audit"): READ_AUDIT,
     (hdrs.METH_GET, METRICS): Permission(Verb.GET, Resource.METRICS),
 }
 """By method and pattern; HEAD demands what GET does."""

@@ -25,7 +25,7 @@ from coordinator.api.answers import json_answer
 from coordinator.api.bodies import read_json
 from coordinator.api.faults import faults, rule
 from coordinator.api.guard import CALLER, SESSION_COOKIE, Entrance, Guard
-from coordinator.api.permissions import SESSION
+from coordinator.api.permissions import READ_AUDIT, SESSION
 from coordinator.api.problems import Refusal, bad_request, unavailable
 from coordinator.views.texts import shown
 from coordinator.views.times import milliseconds
@@ -82,7 +82,7 @@ class Sessions:
             if refusal.status is not HTTPStatus.UNAUTHORIZED:
                 raise
             caller = ANYBODY
-        return json_answer(self._document(caller))
+        return json_answer(await self._document(caller))
 
     async def open(self, request: web.Request) -> web.Response:
         """``POST /api/v1/session``."""
@@ -95,7 +95,7 @@ class Sessions:
         except NoKeysError:
             raise unavailable(texts.ACCESS_NO_KEYS()) from None
         request[CALLER] = caller
-        response = json_answer(self._document(caller))
+        response = json_answer(await self._document(caller))
         self._set_session(request, response, sealed)
         return response
 
@@ -104,7 +104,7 @@ class Sessions:
         with suppress(Refusal):  # whoever is not known any more logs out, too
             credential = self._guard.credential(request)
             request[CALLER] = await self._guard.caller(credential, request.remote)
-        response = json_answer(self._document(ANYBODY))
+        response = json_answer(await self._document(ANYBODY))
         self._drop(request, response, SESSION_COOKIE)
         return response
 
@@ -193,8 +193,11 @@ class Sessions:
 
     # ── what is answered ──
 
-    def _document(self, caller: Caller) -> documents.Session:
+    async def _document(self, caller: Caller) -> documents.Session:
         said = shown(self._warning)
+        reads_audit = False
+        with suppress(AuthorityAwayError):
+            reads_audit = await self._guard.keeper.may(caller, READ_AUDIT)
         return documents.Session(
             identified=caller.is_known,
             required=not self._guard.keeper.authorities.is_open,
@@ -202,6 +205,7 @@ class Sessions:
             groups=list(caller.groups),
             way=caller.way,
             expires_at=UNSET if caller.until is None else milliseconds(int(caller.until * 1000)),
+            reads_audit=reads_audit,
             logins=self._logins(),
             message=said.message,
             message_code=said.code,

@@ -153,6 +153,7 @@ async def test_who_asks_is_told_to_everybody(client: Client) -> None:
         "required": False,
         "groups": [],
         "way": "none",
+        "readsAudit": True,
         "logins": [],
     }
     assert (await client.get(f"{SESSION}/login")).status == 404

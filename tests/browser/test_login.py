@@ -18,7 +18,7 @@ from tests.fixtures.issuer import FakeIssuer, running_issuer
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
-TOKEN = new_token()
+TOKEN, ADMIN = new_token(), new_token()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -34,7 +34,8 @@ async def guarded(
 ) -> AsyncIterator[Fleet]:
     """A coordinator that asks who asks: a file of tokens, or the issuer."""
     folder: Path = tmp_path_factory.mktemp("guarded")
-    (folder / "tokens").write_text(line(TOKEN, "bob", ("ips-view",)))
+    lines = line(TOKEN, "bob", ("ips-view",)), line(ADMIN, "cem", ("ips-admin",))
+    (folder / "tokens").write_text("\n".join(lines))
     port = free_port()
     fleet = Fleet(folder)
     try:
@@ -108,6 +109,34 @@ async def test_who_may_only_look_is_told_so(windows: Windows) -> None:
     await page.locator("#images").fill("nginx")
     await page.get_by_role("button", name="Create task").click()
     await expect(page.get_by_text("bob may not create tasks.")).to_be_visible()
+
+
+async def test_who_may_sees_who_was_refused(windows: Windows, guarded: Fleet) -> None:
+    """The audit is a view of its own, for those who may; others are not shown the way."""
+    viewer = await windows.open()
+    await viewer.get_by_label("Token").fill(TOKEN)
+    await viewer.keyboard.press("Enter")
+    await expect(viewer.locator(".who .name")).to_have_text("bob")
+    await expect(viewer.get_by_role("link", name="Audit")).to_be_hidden()
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    async with guarded.http.post(
+        f"{guarded.url}/api/v1/tasks", json={"images": ["nginx"]}, headers=headers
+    ) as refused:
+        assert refused.status == 403
+    admin = await windows.open(bypass_csp=True)
+    await admin.get_by_label("Token").fill(ADMIN)
+    await admin.keyboard.press("Enter")
+    await admin.get_by_role("link", name="Audit").click()
+    await expect(admin.get_by_role("heading", name="Audit")).to_be_visible()
+    refusal = admin.get_by_role("row").filter(has_text="create tasks").filter(has_text="bob")
+    await expect(refusal.first).to_contain_text("403 access.forbidden")
+    found = await Axe().run(admin)
+    serious = [
+        rule["id"]
+        for rule in found.response["violations"]
+        if rule["impact"] in {"serious", "critical"}
+    ]
+    assert serious == []
 
 
 async def test_the_login_is_for_everybody(windows: Windows) -> None:

@@ -23,6 +23,7 @@ const VIEWS = {
   task: async () => (await import("./views/task_view.js")).TaskView,
   new: async () => (await import("./views/new_task_view.js")).NewTaskView,
   nodes: async () => (await import("./views/nodes_view.js")).NodesView,
+  audit: async () => (await import("./views/audit_view.js")).AuditView,
   login: async () => (await import("./views/login_view.js")).LoginView,
 };
 const THEME_ICONS = /** @type {const} */ ({ system: "system", light: "sun", dark: "moon" });
@@ -145,6 +146,8 @@ export class Shell {
   #drawWho() {
     const session = this.#session;
     this.#who.hidden = !session?.identified;
+    const audit = this.#header.querySelector(".audit");
+    if (audit) setAttribute(audit, "hidden", !(session?.identified && session.readsAudit));
     setText(this.#warning, session?.messageCode === "access.open" ? t("session.open") : (session?.message ?? ""));
     this.#warning.hidden = !session?.message;
     const leave = button({ text: t("session.log.out"), onclick: () => this.#leave() });
@@ -225,6 +228,7 @@ export class Shell {
         { "aria-label": t("nav.main") },
         h("a", { href: link("tasks"), "aria-current": current(["tasks", "task"]) }, t("nav.tasks")),
         h("a", { href: link("nodes"), "aria-current": current(["nodes"]) }, t("nav.nodes")),
+        this.#auditLink(current(["audit"])),
       ),
       this.#connection,
       this.#who,
@@ -232,6 +236,12 @@ export class Shell {
       this.#themeButton(),
       linkButton({ text: t("nav.new"), href: link("new"), icon: "plus", kind: "primary" }),
     );
+  }
+
+  /** @param {string | null} current */
+  #auditLink(current) {
+    const isShown = this.#session?.identified && this.#session.readsAudit;
+    return h("a", { href: link("audit"), class: "audit", "aria-current": current, hidden: !isShown }, t("audit.title"));
   }
 
   #languageButton() {

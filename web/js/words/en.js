@@ -22,6 +22,19 @@ export const WORDS = {
   "session.open":
     "Nobody is asked who they are, and others than this machine can reach this page.",
 
+  "audit.title": "Audit",
+  "audit.user.find": "User",
+  "audit.show": "Show",
+  "audit.none": "Nothing yet.",
+  "audit.nobody": "nobody knows",
+  "audit.time": "Time",
+  "audit.user": "Who",
+  "audit.from": "From",
+  "audit.action": "What",
+  "audit.answer": "Answer",
+  "audit.task": "Task",
+  "audit.images": "Images",
+
   "stream.connecting": "Connecting",
   "stream.live": "Live",
   "stream.lost": "Reconnecting",

@@ -182,6 +182,30 @@ class Node(Document, frozen=True, kw_only=True):
     """Why the node takes no work although an agent speaks for it."""
 
 
+class AuditEntry(Document, frozen=True, kw_only=True):
+    """One change, or one refusal."""
+
+    time: Moment
+    way: str
+    """How they were identified: ``none``, ``tokens``, ``kubernetes`` or ``oidc``."""
+    action: str
+    status: int
+    """Of the answer: under 400 it was done."""
+    user: str | None = None
+    groups: tuple[str, ...] = ()
+    address: str | None = None
+    reason: str | None = None
+    """The code of a refusal."""
+    task_id: str | None = None
+    images: tuple[str, ...] = ()
+
+
+class AuditEntries(Document, frozen=True, kw_only=True):
+    """The newest entries of the audit, the newest first."""
+
+    entries: tuple[AuditEntry, ...]
+
+
 class Event(Document, frozen=True, kw_only=True):
     """A kept event. ``document`` is the CloudEvent as it was sent."""
 

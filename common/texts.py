@@ -225,6 +225,14 @@ TASK_NO_MATCH_OR_TOO_MANY = Template(
     "No node matches {selection}, or more than the {most:,} that the policy allows.",
 )
 
+WEBHOOK_REFUSED = Template(
+    "webhook.refused",
+    "The webhook was not told: its address is {kind}, which is not allowed (IPS_WEBHOOK_NETWORKS).",
+)
+VALUE_WEBHOOK_REFUSED = Template(
+    "value.webhookRefused", "is a {kind} address, which is not allowed (IPS_WEBHOOK_NETWORKS)"
+)
+
 # ── requests that are refused as a whole ─────────────────────────────────────────────────────
 
 REQUEST_ONE_FAULT = Template("request.oneFault", "One thing is wrong with the request.")

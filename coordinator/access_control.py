@@ -23,11 +23,13 @@ from coordinator.access.oidc import ANSWER_SECONDS, Issuer, OidcSettings, read_s
 from coordinator.access.origins import origin_of
 from coordinator.access.policy import Policy, read_policy
 from coordinator.access.rate_limit import RateLimit
+from coordinator.access.receivers import Receivers
 from coordinator.access.sealing import Seal
 from coordinator.access.session_keys import StoredKeys, keys_of_file
 from coordinator.access.token_file import TokenFile
 from coordinator.access.watched_file import FileError, WatchedFile
 from coordinator.api.guard import Door, Entrance
+from coordinator.engine.webhook_signatures import read_keys
 from coordinator.settings import CoordinatorSettings
 
 LOOPBACK: Final = frozenset({LOCALHOST, "127.0.0.1", "[::1]"})
@@ -40,6 +42,9 @@ class AccessControl:
     """What the settings come to."""
 
     entrance: Entrance
+    receivers: Receivers
+    """Which addresses webhooks may reach."""
+    signing_keys: WatchedFile[Sequence[bytes]] | None
     stored_keys: StoredKeys | None
     """Keys of sessions that have yet to be read from the store; None where a file has them."""
 
@@ -70,6 +75,11 @@ async def access_control(settings: CoordinatorSettings) -> AsyncIterator[AccessC
         is_open = authorities.is_open and settings.listen not in LOOPBACK
         if is_open:
             log.warning("nobody is asked who they are: whoever reaches the API can do everything")
+        receivers = Receivers(
+            networks=settings.webhook_networks or (),
+            private=settings.webhook_private,
+            loopback=settings.listen in LOOPBACK,
+        )
         entrance = Entrance(
             keeper,
             seal,
@@ -79,10 +89,11 @@ async def access_control(settings: CoordinatorSettings) -> AsyncIterator[AccessC
             ),
             warning=texts.ACCESS_OPEN() if is_open else None,
             policy=_policy(settings),
+            receivers=receivers,
             requests=RateLimit(settings.requests_per_minute, elapsed),
             failures=RateLimit(settings.failed_logins_per_minute, elapsed),
         )
-        yield AccessControl(entrance, stored)
+        yield AccessControl(entrance, receivers, _signing_keys(settings), stored)
 
 
 def _tokens(settings: CoordinatorSettings) -> TokenFile | None:
@@ -94,6 +105,15 @@ def _tokens(settings: CoordinatorSettings) -> TokenFile | None:
         return TokenFile(settings.auth_tokens)
     except FileError as why:
         raise StartupError(f"IPS_AUTH_TOKENS: {why}") from why
+
+
+def _signing_keys(settings: CoordinatorSettings) -> WatchedFile[Sequence[bytes]] | None:
+    if settings.webhook_secret_file is None:
+        return None
+    try:
+        return WatchedFile(settings.webhook_secret_file, read_keys)
+    except FileError as why:
+        raise StartupError(f"IPS_WEBHOOK_SECRET_FILE: {why}") from why
 
 
 def _policy(settings: CoordinatorSettings) -> WatchedFile[Policy] | None:

@@ -25,12 +25,10 @@ from common.lifecycle import Jobs, StartupError, Stop
 from common.listening import listen_on
 from common.logs import Log, configure
 from common.text import Text
-from coordinator.access.session_keys import StoredKeys
-from coordinator.access_control import access_control
+from coordinator.access_control import AccessControl, access_control
 from coordinator.api.app import make_app
 from coordinator.api.server import make_runner, most_connections
 from coordinator.api.streams import MOST_STREAMS
-from coordinator.audit import AuditTrail
 from coordinator.core.scheduler import FIRST_LOOK_SECONDS, Limits
 from coordinator.data_dir import DataDir
 from coordinator.embedded_nats import EmbeddedNats, EmbeddedSettings
@@ -41,6 +39,7 @@ from coordinator.engine.persistence import Persistently
 from coordinator.engine.replica import Context, Replica
 from coordinator.engine.service import Service
 from coordinator.engine.store_clock import StoreClock
+from coordinator.engine.webhook_signatures import Signer
 from coordinator.engine.webhooks import Webhooks, new_http_session
 from coordinator.event_feed import EventFeed
 from coordinator.faults import Faults
@@ -72,13 +71,11 @@ async def main(stop: Stop) -> None:
         metrics = Metrics(registry, service.active_tasks)
         feed = EventFeed(metrics.poison)
         faults = Faults(metrics.fault)
-        program = Program(settings, folder, service, feed, metrics, faults)
         most = most_connections()
         # So that a probe or a create is answered, however many watch.
         streams = min(MOST_STREAMS, most * 3 // 4)
         async with access_control(settings) as access:
-            program.stored_keys = access.stored_keys
-            program.audit = access.entrance.audit
+            program = Program(settings, folder, service, feed, metrics, faults, access)
             app = make_app(
                 service,
                 feed,
@@ -87,15 +84,9 @@ async def main(stop: Stop) -> None:
                 most_streams=streams,
                 entrance=access.entrance,
             )
-            await _serve(app, settings, most, program, stop)
-
-
-async def _serve(
-    app: web.Application, settings: CoordinatorSettings, most: int, program: Program, stop: Stop
-) -> None:
-    async with _serving(app, settings, most), Jobs(stop) as jobs:
-        jobs.start("leader", program.lead())
-        await stop.wait()
+            async with _serving(app, settings, most), Jobs(stop) as jobs:
+                jobs.start("leader", program.lead())
+                await stop.wait()
 
 
 def _check(settings: CoordinatorSettings) -> None:
@@ -201,41 +192,50 @@ class Program:
         feed: EventFeed,
         metrics: Metrics,
         faults: Faults,
+        access: AccessControl,
     ) -> None:
         self._settings = settings
+        self._access = access
         self._folder = folder
         self._service = service
         self._feed = feed
         self._metrics = metrics
         self._faults = faults
-        self.stored_keys: StoredKeys | None = None
-        """To be kept up with the store, where they are there."""
-        self.audit = AuditTrail()
 
     async def lead(self) -> None:
         """Connect, then lead whenever the lease is held; gives everything back when cancelled."""
         async with self._bus_settings() as bus_settings:
             bus = await Bus.connect(bus_settings, on_state=self._tell_state)
-            async with asyncio.TaskGroup() as group, new_http_session() as http:
+            async with (
+                asyncio.TaskGroup() as group,
+                new_http_session(self._access.receivers) as http,
+            ):
                 group.create_task(bus.run())
                 try:
                     await self._prepare_store(bus)
                     group.create_task(self._feed.run(bus))
-                    group.create_task(self.audit.run(bus))
-                    if self.stored_keys is not None:
+                    group.create_task(self._access.entrance.audit.run(bus))
+                    if self._access.stored_keys is not None:
                         bucket = KeyValue(bus, subjects.KEYS_BUCKET)
-                        group.create_task(self.stored_keys.run(bucket))
+                        group.create_task(self._access.stored_keys.run(bucket))
                     await self._lead_on(bus, http)
                 finally:
-                    await self.audit.flush(bus)
+                    await self._access.entrance.audit.flush(bus)
                     await bus.close()
 
     async def _lead_on(self, bus: Bus, http: aiohttp.ClientSession) -> None:
         context = await self._context(bus)
         settings = self._leader_settings()
         count = [self._metrics.observe]
+        keys = self._access.signing_keys
         webhooks = Webhooks(
-            http, context.clock, context.rng, self._faults, self._metrics.webhook_given_up
+            http,
+            context.clock,
+            context.rng,
+            self._faults,
+            self._metrics.webhook_given_up,
+            receivers=self._access.receivers,
+            signer=None if keys is None else Signer(keys),
         )
 
         # What is stored between two times of leading in one process, nobody else counts.

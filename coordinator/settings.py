@@ -27,6 +27,7 @@ from common.setting_kinds import (
 from common.settings import Computed, Environment, ProgramSettings, optional, setting
 from coordinator.access.callers import Way
 from coordinator.access.oidc import is_safe_address
+from coordinator.access.receivers import Network, parse_networks
 from coordinator.access.roles import Groups, parse_groups
 from coordinator.core.task import Requirement
 from coordinator.label_selector import parse_selector
@@ -268,6 +269,24 @@ class CoordinatorSettings(ProgramSettings):
         choice({"on": True, "off": False}),
         "Whether failed pulls are told as Events on their Nodes (node source `kubernetes`)",
         default="off",
+    )
+    webhook_secret_file: Path | None = optional(
+        "IPS_WEBHOOK_SECRET_FILE",
+        PATH,
+        "File with a key or two (`whsec_…`, one a line) that webhooks are signed with by the "
+        "Standard Webhooks scheme. It is read anew when it changes",
+    )
+    webhook_networks: tuple[Network, ...] | None = optional(
+        "IPS_WEBHOOK_NETWORKS",
+        Kind("networks, 10.0.0.0/8,fd00::/8", parse_networks),
+        "Networks that webhooks may reach whatever they are: without it none that is loopback, "
+        "link-local, multicast, reserved or a cloud's metadata",
+    )
+    webhook_private: bool = setting(
+        "IPS_WEBHOOK_PRIVATE",
+        choice({"true": True, "false": False}),
+        "Whether webhooks may reach private addresses",
+        default="true",
     )
     max_concurrent_tasks: int = setting(
         "IPS_MAX_CONCURRENT_TASKS",

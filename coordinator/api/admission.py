@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
+from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
@@ -11,7 +12,9 @@ from common import texts
 from common.text import Text
 from coordinator.access.callers import Caller
 from coordinator.access.policy import Allowed, Policy, Refused, decide
-from coordinator.api.problems import Refusal
+from coordinator.access.receivers import Receivers
+from coordinator.api.faults import fault
+from coordinator.api.problems import Refusal, bad_request
 from coordinator.core.selection import matches, satisfies
 from coordinator.core.task import TaskSpec
 from coordinator.port import Engine
@@ -22,12 +25,16 @@ CurrentPolicy = Callable[[], Policy]
 class Admission:
     """Applies the policy, where there is one."""
 
-    def __init__(self, engine: Engine, policy: CurrentPolicy | None) -> None:
+    def __init__(
+        self, engine: Engine, policy: CurrentPolicy | None, receivers: Receivers | None = None
+    ) -> None:
         self._engine = engine
         self._policy = policy
+        self._receivers = receivers
 
     def admit(self, caller: Caller, spec: TaskSpec, names: Sequence[str] | None) -> TaskSpec:
         """The task as it may be. Raises the Refusal where it may not."""
+        self._check_webhook(spec.webhook_url)
         if self._policy is None:
             return spec
         decision = decide(self._policy(), caller, spec.work, spec.priority)
@@ -48,6 +55,14 @@ class Admission:
             )
             raise _forbidden(text)
         return narrowed
+
+    def _check_webhook(self, address: str | None) -> None:
+        """An address is refused at once; a name is resolved when it is told."""
+        if address is None or self._receivers is None:
+            return
+        kind = self._receivers.refusal_of_host(urlsplit(address).hostname or "")
+        if kind is not None:
+            raise bad_request([fault("/webhookUrl", texts.VALUE_WEBHOOK_REFUSED(kind=kind))])
 
     def _check_names(self, allowed: Allowed, names: Sequence[str] | None, image: str) -> None:
         """Each named node must be one that the rule is about: an unknown one might be any."""

@@ -63,7 +63,7 @@ def make_app(
     )
     faults = faults or Faults()
     app[ROOM] = BodyRoom() if body_room is None else body_room
-    admission = Admission(engine, entrance.policy)
+    admission = Admission(engine, entrance.policy, entrance.receivers)
     streams = Streams(engine, feed, pace, faults, most=most_streams)
     app.add_routes(_task_routes(Tasks(engine, faults, admission), streams))
     app.add_routes(_session_routes(Sessions(guard, entrance)))

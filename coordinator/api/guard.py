@@ -25,6 +25,7 @@ from coordinator.access.callers import (
 from coordinator.access.gatekeeper import Authorities, Credential, Gatekeeper
 from coordinator.access.origins import is_foreign, is_stranger
 from coordinator.access.rate_limit import RateLimit
+from coordinator.access.receivers import Receivers
 from coordinator.access.sealing import NoKeysError, Seal
 from coordinator.api.admission import CurrentPolicy
 from coordinator.api.audit import Auditor
@@ -71,6 +72,8 @@ class Entrance:
     """Told to everybody who looks at the page."""
     policy: CurrentPolicy | None = None
     """What callers may warm; without one whoever may create may create anything."""
+    receivers: Receivers | None = None
+    """Which addresses webhooks may reach; without it they are not looked at here."""
     requests: RateLimit = field(default_factory=lambda: RateLimit(0, elapsed))
     """Of one caller."""
     failures: RateLimit = field(default_factory=lambda: RateLimit(0, elapsed))

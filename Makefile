@@ -1,5 +1,7 @@
 # Every target sets up what it needs; on a fresh Debian machine start with `make run`.
 SHELL := /bin/sh
+# Without bytecode every start of a program, and every worker of pytest, compiles everything anew.
+unexport PYTHONDONTWRITEBYTECODE
 BIN := .venv/bin
 PYTHON ?= python3
 PYTEST := $(BIN)/python -m pytest

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Final
 
 _CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
-
-def elapsed() -> float:
-    """Seconds since the machine was started, those in which it slept included (on Linux)."""
-    return time.clock_gettime(_CLOCK)
+elapsed: Final = partial(time.clock_gettime, _CLOCK)
+"""Seconds since the machine was started, those in which it slept included (on Linux)."""

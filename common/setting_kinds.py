@@ -16,6 +16,7 @@ from typing import Final, Generic, NamedTuple, TypeVar
 
 from common.bus.settings import parse_bracketed, parse_server
 from common.labels import is_label_key, is_label_value
+from common.messages import MOST_LABELS
 from common.subjects import is_node_name
 
 T = TypeVar("T")
@@ -139,6 +140,7 @@ def _parse_labels(value: str) -> Mapping[str, str]:
         key, equals, label = pair.strip().partition("=")
         _checked(key, equals and is_label_key(key) and is_label_value(label))
         labels[_checked(key, key not in labels)] = label
+        _checked(key, len(labels) <= MOST_LABELS)
     return labels
 
 
@@ -167,7 +169,10 @@ ADDRESS: Final = Kind("`localhost`, or an IP address, IPv6 in brackets", _parse_
 RUNTIME_ENDPOINT: Final = text(
     f"unix:///path/of/a.sock, the path at most {_SOCKET_PATH_LIMIT} bytes", _is_endpoint
 )
-LABELS: Final = Kind("key=value,… in Kubernetes' syntax for labels, each key once", _parse_labels)
+LABELS: Final = Kind(
+    f"key=value,… in Kubernetes' syntax for labels, each key once, at most {MOST_LABELS} of them",
+    _parse_labels,
+)
 NODE_NAME: Final = text(
     "an RFC 1123 subdomain (lower-case letters, digits, '-' and '.')", is_node_name
 )

@@ -173,7 +173,9 @@ class Setting(Generic[T]):
                 return default
 
     def _complaint(self, value: str, *, given: bool) -> str:
-        fault = f"{self.name}={self.kind.show(value)}: accepted is {self.kind.accepts}"
+        shown = self.kind.show(value)
+        shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
+        fault = f"{self.name}={shown}: accepted is {self.kind.accepts}"
         if not given:
             return f"{fault} (this value is the default on this machine: set another)"
         if _is_service_address(self.name, value):
@@ -186,6 +188,8 @@ def _is_service_address(name: str, value: str) -> bool:
 
 
 _METADATA: Final = "setting"
+_SHOWN: Final = 300
+"""Characters of a value that a message repeats."""
 
 
 def setting(name: str, kind: Kind[T], doc: str, *, default: str | Computed) -> T:

@@ -44,7 +44,7 @@ from coordinator.engine.webhooks import Webhooks, new_http_session
 from coordinator.event_feed import EventFeed
 from coordinator.faults import Faults
 from coordinator.lease import Lease
-from coordinator.metrics import Metrics, StateCollector
+from coordinator.metrics import COUNTED, Metrics, StateCollector
 from coordinator.nodes.announced import AnnouncedNodes
 from coordinator.nodes.source import FailureSink, NewSource, NodeSource
 from coordinator.settings import CoordinatorSettings, NodeSourceName
@@ -94,7 +94,7 @@ def _check(settings: CoordinatorSettings) -> None:
         log.warning("WORKER_IMAGE has no meaning: agents pull, no worker pods are made")
 
 
-def _new_source(settings: CoordinatorSettings) -> NewSource:
+def _new_source(settings: CoordinatorSettings, on_poison: Callable[[str], None]) -> NewSource:
     """Where nodes come from. Raises StartupError where that needs what is not installed."""
     if settings.node_source is NodeSourceName.AGENTS:
         return AnnouncedNodes
@@ -103,7 +103,12 @@ def _new_source(settings: CoordinatorSettings) -> NewSource:
         from coordinator.nodes.watched import WatchedNodes  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise StartupError(_package_missing("IPS_NODE_SOURCE=kubernetes", error)) from error
-    return partial(WatchedNodes, context=settings.kube_context, selector=settings.node_selector)
+    return partial(
+        WatchedNodes,
+        context=settings.kube_context,
+        selector=settings.node_selector,
+        on_poison=on_poison,
+    )
 
 
 def _new_failure_sink(
@@ -225,8 +230,10 @@ class Program:
 
     async def _lead_on(self, bus: Bus, http: aiohttp.ClientSession) -> None:
         context = await self._context(bus)
-        settings = self._leader_settings()
-        count = [self._metrics.observe]
+        name = f"{socket.gethostname()}:{self._settings.server_port}"
+        lease = Lease(bus, owner=self._folder.owner, name=name)
+        settings = self._leader_settings(lease)
+        count = [(self._metrics.observe, COUNTED)]
         keys = self._access.signing_keys
         webhooks = Webhooks(
             http,
@@ -246,8 +253,6 @@ class Program:
             observers = () if replica.observers else count
             return Leader(context, replica, epoch, webhooks, settings, observers)
 
-        name = f"{socket.gethostname()}:{self._settings.server_port}"
-        lease = Lease(bus, owner=self._folder.owner, name=name)
         try:
             await self._service.serve(bus, lease, new_replica, new_leader)
         finally:
@@ -265,7 +270,7 @@ class Program:
             store_clock=store_clock,
             rng=rng,
             live=self._service.live,
-            new_source=_new_source(settings),
+            new_source=_new_source(settings, self._metrics.poison),
             on_poison=self._metrics.poison,
             faults=self._faults,
             limits=Limits(
@@ -279,11 +284,12 @@ class Program:
             forget_seconds=settings.node_forget_seconds,
         )
 
-    def _leader_settings(self) -> LeaderSettings:
+    def _leader_settings(self, lease: Lease) -> LeaderSettings:
         settings = self._settings
         return LeaderSettings(
             source=f"/ips/{settings.namespace}",
             retention_seconds=settings.task_retention_hours * 3600,
+            confirms=lease.confirms,
             new_failure_sink=_new_failure_sink(settings),
         )
 

@@ -8,6 +8,7 @@ leadership replays what is stored: outcomes count by their place in the store.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily
@@ -17,7 +18,7 @@ from prometheus_client.registry import Collector
 from common.messages import ImageState
 from common.reasons import Reason
 from common.version import VERSION
-from coordinator.core.changes import AttemptDecided, BatchSettled, TaskOver
+from coordinator.core.changes import AttemptDecided, BatchSettled, Step, TaskOver
 from coordinator.core.events import (
     AssignmentAccepted,
     AssignmentRefused,
@@ -26,9 +27,8 @@ from coordinator.core.events import (
     OutcomeStored,
     Settled,
 )
-from coordinator.core.run import Step
 from coordinator.core.scheduler import Decision
-from coordinator.core.task import TaskHead, TaskStatus
+from coordinator.core.task import FINAL, TaskHead
 from coordinator.port import State
 
 MINUTES = (1, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600)
@@ -40,7 +40,8 @@ _ANSWERS = {
     AssignmentUnanswered: "unanswered",
 }
 _PROCESSED = {Step.SUCCEEDED: "succeeded", Step.FAILED: "failed"}
-_FINAL = [status for status in TaskStatus if status.is_final]
+COUNTED: Final = (Settled, *_ANSWERS, AttemptDecided, BatchSettled, TaskOver)
+"""What is counted, as the core's loop has it."""
 
 
 class StateCollector(Collector):
@@ -135,7 +136,7 @@ class Metrics:
         self._begin_with_zeros()
 
     def _begin_with_zeros(self) -> None:
-        for status in _FINAL:
+        for status in FINAL:
             self._tasks.labels(status)
             self._durations.labels(status)
         for answer in _ANSWERS.values():

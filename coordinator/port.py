@@ -119,13 +119,14 @@ class State:
 
 
 class Changes(Protocol):
-    """Names of nodes that have changed since they were last taken: a set, so it never grows long.
+    """Names of nodes that have changed since they were last taken.
 
-    The ``wake`` of the subscription is called whenever the set becomes non-empty.
+    The ``wake`` of the subscription is called whenever there is something to take and was nothing
+    before.
     """
 
-    def take(self) -> Collection[str]:
-        """The names so far; the set is empty afterwards."""
+    def take(self, most: int) -> Collection[str]:
+        """At most so many of the names, each once; the rest can be taken afterwards."""
 
     def close(self) -> None:
         """Want no more."""
@@ -165,7 +166,7 @@ class Tasks(Protocol):
     async def named_nodes(self, task_id: str) -> Sequence[str] | None:
         """The ``nodeNames`` that a task was created with; None for none.
 
-        Raises ``StoreAway`` and ``TaskDamaged``.
+        Raises ``NoSuchTask``, ``StoreAway`` and ``TaskDamaged``.
         """
 
 

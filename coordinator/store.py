@@ -12,7 +12,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Protocol
 
 import msgspec
@@ -48,11 +48,12 @@ class StoredHead:
 
     head: TaskHead
     revision: int
+    order: int = field(init=False)
+    """The task's place in the order of creation."""
 
-    @property
-    def order(self) -> int:
-        """The task's place in the order of creation."""
-        return self.revision if self.head.order is None else self.head.order
+    def __post_init__(self) -> None:
+        order = self.revision if self.head.order is None else self.head.order
+        object.__setattr__(self, "order", order)
 
 
 class KeyRecord(msgspec.Struct, frozen=True, rename="camel"):

@@ -10,13 +10,37 @@ import asyncio
 import os
 import signal
 import subprocess
-from typing import TYPE_CHECKING
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from typing import BinaryIO
 
 _DIES_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")  # unlike a preexec_fn safe beside threads
+
+
+class Process(Protocol):
+    """A process that was started, in a group of its own."""
+
+    @property
+    def pid(self) -> int:
+        """Its id, and its group's."""
+
+    def poll(self) -> int | None:
+        """How it ended, negative for a signal; None while it runs."""
+
+    def over(self) -> int:
+        """A new file descriptor, readable once it has ended; the caller closes it."""
+
+
+class _Spawned(subprocess.Popen[bytes]):
+    """A process that this one has started by fork and exec."""
+
+    def over(self) -> int:
+        """The kernel announces the end (pidfd)."""
+        return os.pidfd_open(self.pid)
 
 
 class Child:
@@ -28,7 +52,7 @@ class Child:
         self._command = command
         self._log = log
         self._env = env
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
 
     @property
     def pid(self) -> int | None:
@@ -52,28 +76,31 @@ class Child:
         if self.pid is not None:
             raise RuntimeError(f"{self._command[0]} runs already")
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [*_DIES_WITH_PARENT, *self._command],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=self._env,
-                process_group=0,
-            )
+            self._process = self._run(log)
+
+    def _run(self, log: BinaryIO) -> Process:
+        return _Spawned(
+            [*_DIES_WITH_PARENT, *self._command],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=self._env,
+            process_group=0,
+        )
 
     async def exited(self) -> None:
         """Wait until it does not run."""
-        if self._process is None or self._process.returncode is not None:
+        if self._process is None or self._process.poll() is not None:
             return
         loop, over = asyncio.get_running_loop(), asyncio.Event()
-        pidfd = os.pidfd_open(self._process.pid)
-        loop.add_reader(pidfd, over.set)
+        descriptor = self._process.over()
+        loop.add_reader(descriptor, over.set)
         try:
             await over.wait()
         finally:
-            loop.remove_reader(pidfd)
-            os.close(pidfd)
-        self._process.wait()
+            loop.remove_reader(descriptor)
+            os.close(descriptor)
+        self._process.poll()
 
     async def terminate(self, *, within: float = 60.0) -> None:
         """Ask it to end (SIGTERM) and wait. Raises TimeoutError after so many seconds."""
@@ -96,7 +123,8 @@ class Child:
         pid = self.pid
         if pid is not None:
             os.killpg(pid, signal.SIGSTOP)
-            os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+            while self.pid is not None and _state(pid) != "T":
+                time.sleep(0.001)
 
     def resume(self) -> None:
         """Let it go on after a pause."""
@@ -105,3 +133,11 @@ class Child:
     def _signal(self, number: signal.Signals) -> None:
         if self.pid is not None:
             os.killpg(self.pid, number)
+
+
+def _state(pid: int) -> str:
+    """The letter that the kernel has for what a process does (proc(5)); empty when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][:1]
+    except OSError:
+        return ""

@@ -1,6 +1,7 @@
 """The service's own programs as children: a coordinator and agents, to be killed and started anew.
 
-They are started as a user starts them, ``python -m …`` with an environment, and talk over loopback.
+They are started as a user starts them, ``python -m …`` with an environment, or forked from a
+process that has imported them (see ``forked``), and talk over loopback.
 """
 
 from __future__ import annotations
@@ -13,11 +14,15 @@ import sys
 from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
-from sandbox.child import Child
+from sandbox.child import Child, Process
+from sandbox.forked import Forked
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
 
 PROJECT = Path(__file__).parent.parent
 START_SECONDS = 120.0
@@ -39,14 +44,29 @@ def free_port(host: str = LOOPBACK) -> int:
 
 
 class Program(Child):
-    """``python -m <module>`` with ``settings`` and nothing else that begins with ``IPS_``."""
+    """``python -m <module>`` with ``settings`` and nothing else that begins with ``IPS_``.
 
-    def __init__(self, module: str, name: str, folder: Path, settings: Mapping[str, str]) -> None:
+    ``forked`` starts it without its imports, where no process has to be looked at from outside.
+    """
+
+    def __init__(
+        self,
+        module: str,
+        name: str,
+        folder: Path,
+        settings: Mapping[str, str],
+        *,
+        forked: bool = False,
+    ) -> None:
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("IPS_")}
         folder.mkdir(parents=True, exist_ok=True)
         self.name = name
         env = {**inherited, "PYTHONPATH": str(PROJECT), "PYTHONUNBUFFERED": "1", **settings}
         super().__init__([sys.executable, "-m", module], folder / f"{name}.log", env=env)
+        self._start = (module, folder / f"{name}.log", env) if forked else None
+
+    def _run(self, log: BinaryIO) -> Process:
+        return Forked(*self._start) if self._start else super()._run(log)
 
     async def answers(
         self, url: str, *, within: float = START_SECONDS, saying: bytes = b""
@@ -92,6 +112,7 @@ class Coordinator(Program):
         port: int | None = None,
         name: str = "coordinator",
         host: str = LOOPBACK,
+        forked: bool = False,
     ) -> None:
         self.host = host
         self.port = port or free_port(host)
@@ -103,7 +124,7 @@ class Coordinator(Program):
             "IPS_NATS_LISTEN": f"{host}:{self.nats_port}",
             "IPS_NATS_TOKEN": self.token,
         }
-        super().__init__("coordinator", name, folder, {**own, **(settings or {})})
+        super().__init__("coordinator", name, folder, {**own, **(settings or {})}, forked=forked)
 
     @property
     def url(self) -> str:
@@ -129,7 +150,14 @@ class Agent(Program):
     """
 
     def __init__(
-        self, folder: Path, node: str, settings: Mapping[str, str], *, host: str = LOOPBACK
+        self,
+        folder: Path,
+        node: str,
+        settings: Mapping[str, str],
+        *,
+        host: str = LOOPBACK,
+        module: str = "agent",
+        forked: bool = False,
     ) -> None:
         self.node = node
         self.host = host
@@ -139,7 +167,7 @@ class Agent(Program):
             "IPS_DATA_DIR": str(folder / node),
             "IPS_AGENT_METRICS_PORT": str(self.metrics_port),
         }
-        super().__init__("agent", node, folder, {**own, **settings})
+        super().__init__(module, node, folder, {**own, **settings}, forked=forked)
 
     async def ready(self, *, within: float = START_SECONDS) -> None:
         """Wait until it is connected and its runtime answers. Raises ProgramError."""

@@ -17,7 +17,7 @@ from agent.runtime.proto import containerd_pb2 as api
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from agent.runtime.endpoint import Endpoint, Reply, Request
+    from agent.runtime.endpoint import Endpoint, Request, Response
 
 UNIMPLEMENTED = "UNIMPLEMENTED"
 """The code of a call that a runtime does not have."""
@@ -186,5 +186,5 @@ class Containerd:
         reply = await self._call(_GET_IMAGE, api.GetImageRequest(name=reference))
         return reply.image.target.digest
 
-    async def _call(self, method: Method[Request, Reply], request: Request) -> Reply:
+    async def _call(self, method: Method[Request, Response], request: Request) -> Response:
         return await self._endpoint.call(method, request, metadata=_NAMESPACE)

@@ -28,7 +28,7 @@ _SCHEME = "unix://"
 _NOTHING: Mapping[str, str] = {}
 
 Request = TypeVar("Request", bound=Message)
-Reply = TypeVar("Reply", bound=Message)
+Response = TypeVar("Response", bound=Message)
 _Result = TypeVar("_Result")
 
 
@@ -42,12 +42,12 @@ class CallFailed(Exception):  # noqa: N818  # named in the past tense, as all th
 
 
 @dataclass(frozen=True, slots=True)
-class Method(Generic[Request, Reply]):
+class Method(Generic[Request, Response]):
     """One method of a runtime's API: its path, ``/package.Service/Name``, and its messages."""
 
     path: str
     request: type[Request]
-    reply: type[Reply]
+    reply: type[Response]
 
 
 class Endpoint:
@@ -64,12 +64,12 @@ class Endpoint:
 
     async def call(
         self,
-        method: Method[Request, Reply],
+        method: Method[Request, Response],
         request: Request,
         *,
         metadata: Mapping[str, str] = _NOTHING,
         patient: bool = False,
-    ) -> Reply:
+    ) -> Response:
         """Make one call. Raises CallFailed, or RuntimeAway where no answer comes.
 
         ``patient`` waits for one for ever.
@@ -80,11 +80,11 @@ class Endpoint:
 
     async def stream(
         self,
-        method: Method[Request, Reply],
+        method: Method[Request, Response],
         request: Request,
         *,
         metadata: Mapping[str, str] = _NOTHING,
-    ) -> list[Reply]:
+    ) -> list[Response]:
         """Make one call that is answered in parts. Raises as ``call`` does."""
         stub = UnaryStreamMethod(self._open(), method.path, method.request, method.reply)
         return await self._answer(stub(request, metadata=metadata), self._answer_seconds)

@@ -32,7 +32,7 @@ class Electing(BusError):  # noqa: N818 -- named as in ``errors``
     """JetStream has no leader at this moment; nothing was done, ask again."""
 
 
-class Fault(msgspec.Struct, frozen=True):
+class ApiError(msgspec.Struct, frozen=True):
     """An error as the API words it."""
 
     err_code: int = 0
@@ -51,7 +51,7 @@ class Fault(msgspec.Struct, frozen=True):
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """What every answer of the API may be: an error instead of the thing asked for."""
 
-    error: Fault | None = None
+    error: ApiError | None = None
 
 
 class Stored(Answer, frozen=True):

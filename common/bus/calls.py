@@ -71,3 +71,13 @@ class PendingCalls:
             on_answer(answer)
         except Exception as error:  # noqa: BLE001 -- others wait behind it
             log.failure("an answer makes its callback fail", error)
+
+
+def settle(future: asyncio.Future[bytes], answer: CallResult) -> None:
+    """Give a future the answer of a call, or raise its error there."""
+    if future.done():  # whoever called was cancelled
+        return
+    if isinstance(answer, BusError):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer)

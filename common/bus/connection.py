@@ -13,8 +13,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from common.backoff import Backoff
-from common.bus.calls import CallResult, OnAnswer, PendingCalls
-from common.bus.errors import BusError, BusRefused, NotConnected, TimedOut
+from common.bus.calls import OnAnswer, PendingCalls, settle
+from common.bus.errors import BusRefused, NotConnected, TimedOut
 from common.bus.session import Delivery, check_subject
 from common.bus.settings import parse_server
 from common.bus.transport import Transport
@@ -236,7 +236,7 @@ class Connection(ABC, Generic[_Session]):
         """The live session, for this package alone. Raises NotConnected."""
         if self._closed:
             raise NotConnected("the bus is closed")
-        if self._session is None or not self._session.alive:
+        if self._session is None or self._session.ended.done():
             raise NotConnected(self._state_text)
         return self._session
 
@@ -307,7 +307,7 @@ class Connection(ABC, Generic[_Session]):
         connection ended while waiting).
         """
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self.ask(subject, payload, within, partial(_settle, answer), headers)
+        self.ask(subject, payload, within, partial(settle, answer), headers)
         return await answer
 
     def ask(
@@ -332,7 +332,7 @@ class Connection(ABC, Generic[_Session]):
         """
         since = _now()
         heard: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._send_call(None, b"", within, partial(_settle, heard), None)
+        self._send_call(None, b"", within, partial(settle, heard), None)
         await heard
         return _now() - since
 
@@ -357,12 +357,3 @@ class Connection(ABC, Generic[_Session]):
 def _now() -> float:
     """Seconds by the clock of the running loop, which may be a virtual one."""
     return asyncio.get_running_loop().time()
-
-
-def _settle(future: asyncio.Future[bytes], answer: CallResult) -> None:
-    if future.done():  # whoever called was cancelled
-        return
-    if isinstance(answer, BusError):
-        future.set_exception(answer)
-    else:
-        future.set_result(answer)

@@ -19,7 +19,7 @@ import msgspec
 from common.backoff import Backoff
 from common.bus import api
 from common.bus.errors import NotConnected, StoreRefused, StoreUnavailable, StoreWentBack
-from common.bus.records import Record, delivered
+from common.bus.records import Record
 from common.logs import Log
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ REOPEN_CEILING = 2.0
 _HEARTBEAT = "100"
 _PULL_EXPIRED = "408"
 _IDLE_BEATS = 2
+_ACK_TOKENS = 9
 _PULL = msgspec.json.encode(
     {
         "batch": PULL_RECORDS,
@@ -164,7 +165,7 @@ class _Consumer:
         if not delivery.reply:
             self._receive_status(delivery.headers or {})
         elif not self._amiss:
-            consumer_seq, record = delivered(delivery)
+            consumer_seq, record = _delivered(delivery)
             self._wanted -= 1
             self._consumer_seq += 1
             self._idle_beats = 0
@@ -209,6 +210,8 @@ class Reading:
         self._last_seq = -1
         """Where the stream ended when it was first asked; below 0: not yet."""
         self._backoff = Backoff(REOPEN_CEILING)
+        self._is_proven = False
+        """Whether the present consumer has brought anything."""
 
     async def follow(self) -> AsyncGenerator[list[Record], None]:
         """Hand out records for ever."""
@@ -248,7 +251,9 @@ class Reading:
             self._close()
             return []
         if records:
-            self._backoff.reset()
+            if not self._is_proven:
+                self._is_proven = True
+                self._backoff.reset()
             records = [record for record in records if record.seq >= self._next]
         if records:
             self._next = records[-1].seq + 1
@@ -274,7 +279,7 @@ class Reading:
         number = self._bus.next_number()
         inbox = f"{self._bus.inbox}.read.{number}"
         consumer = _Consumer(self._bus.session, self._stream, number, inbox)
-        self._consumer = consumer
+        self._consumer, self._is_proven = consumer, False
         created = await self._bus.request(
             f"$JS.API.CONSUMER.CREATE.{self._stream}.{consumer.name}",
             msgspec.json.encode(
@@ -319,3 +324,24 @@ class Reading:
                 SILENCE_SECONDS,
                 lambda _: None,
             )
+
+
+def _delivered(delivery: Delivery) -> tuple[int, Record]:
+    """Read what a consumer delivers: its own sequence (from 1), and the record.
+
+    They stand in the reply subject: ``$JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.
+    <consumer seq>.<nanoseconds>.<pending>``; its second form (nats-server 2.15) has two tokens
+    more in front of the stream, domain and account, and one behind.
+    """
+    tokens = delivery.reply.split(".")
+    first = 5 if len(tokens) == _ACK_TOKENS else 7
+    seq, consumer_seq, nanoseconds, pending = tokens[first : first + 4]
+    record = Record(
+        subject=delivery.subject,
+        data=delivery.data,
+        seq=int(seq),
+        time=int(nanoseconds) / 1e9,
+        headers=delivery.headers or {},
+        pending=int(pending),
+    )
+    return int(consumer_seq), record

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import msgspec
-
-if TYPE_CHECKING:
-    from common.bus.session import Delivery
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -64,27 +61,3 @@ class StreamConfig(msgspec.Struct, frozen=True, kw_only=True):
     deny_delete: bool = False
     first_seq: int = 0
     """The sequence of its first record, where the stream is made; 0 begins at 1."""
-
-
-_ACK_TOKENS = 9
-
-
-def delivered(delivery: Delivery) -> tuple[int, Record]:
-    """Read what a consumer delivers: its own sequence (from 1), and the record.
-
-    They stand in the reply subject: ``$JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.
-    <consumer seq>.<nanoseconds>.<pending>``; its second form (nats-server 2.15) has two tokens
-    more in front of the stream, domain and account, and one behind.
-    """
-    tokens = delivery.reply.split(".")
-    first = 5 if len(tokens) == _ACK_TOKENS else 7
-    seq, consumer_seq, nanoseconds, pending = tokens[first : first + 4]
-    record = Record(
-        subject=delivery.subject,
-        data=delivery.data,
-        seq=int(seq),
-        time=int(nanoseconds) / 1e9,
-        headers=delivery.headers or {},
-        pending=int(pending),
-    )
-    return int(consumer_seq), record

@@ -18,14 +18,14 @@ from coordinator.api.audit import Audit
 from coordinator.api.bodies import ROOM, BodyRoom
 from coordinator.api.docs_page import docs_page
 from coordinator.api.guard import Entrance, Guard
-from coordinator.api.nodes import Nodes
+from coordinator.api.nodes import NodeRoutes
 from coordinator.api.observation import HttpMetrics, endpoint
 from coordinator.api.openapi import openapi_document
 from coordinator.api.permissions import API, METRICS, SESSION
-from coordinator.api.problems import LIMIT_BYTES, Handler, answer_problems, unavailable
+from coordinator.api.problems import LIMIT_BYTES, RouteHandler, answer_problems, unavailable
 from coordinator.api.sessions import CALLBACK, LOGIN, Sessions
 from coordinator.api.streams import DEFAULT_PACE, MOST_STREAMS, Pace, Streams
-from coordinator.api.tasks import Tasks
+from coordinator.api.tasks import TaskRoutes
 from coordinator.api.web_files import FOLDER, HEADERS, WebFiles
 from coordinator.documents import Health, Readiness
 from coordinator.event_feed import EventFeed
@@ -65,9 +65,9 @@ def make_app(
     app[ROOM] = BodyRoom() if body_room is None else body_room
     admission = Admission(engine, entrance.policy, entrance.receivers)
     streams = Streams(engine, feed, pace, faults, most=most_streams)
-    app.add_routes(_task_routes(Tasks(engine, faults, admission), streams))
+    app.add_routes(_task_routes(TaskRoutes(engine, faults, admission), streams))
     app.add_routes(_session_routes(Sessions(guard, entrance)))
-    nodes, files = Nodes(engine, faults), WebFiles(web_folder)
+    nodes, files = NodeRoutes(engine, faults), WebFiles(web_folder)
     app.add_routes(
         [
             web.get(f"{API}/nodes", nodes.list),
@@ -96,7 +96,7 @@ def make_app(
     return app
 
 
-def _task_routes(tasks: Tasks, streams: Streams) -> list[web.RouteDef]:
+def _task_routes(tasks: TaskRoutes, streams: Streams) -> list[web.RouteDef]:
     task = f"{API}/tasks/{{id}}"
     return [
         web.post(f"{API}/tasks", tasks.create),
@@ -127,7 +127,7 @@ class Gate:
         self._engine = engine
 
     @web.middleware
-    async def check(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def check(self, request: web.Request, handler: RouteHandler) -> web.StreamResponse:
         """The middleware: reads need the state, the rest needs a store that takes writes too."""
         pattern = endpoint(request)
         if pattern.startswith(API) and not pattern.startswith(SESSION):
@@ -184,7 +184,7 @@ async def _asyncapi(_: web.Request) -> web.Response:
     return web.Response(body=asyncapi_document(), content_type=JSON)
 
 
-def _moved(path: str) -> Handler:
+def _moved(path: str) -> RouteHandler:
     async def answer(_: web.Request) -> web.Response:
         return web.Response(status=HTTPStatus.PERMANENT_REDIRECT, headers={hdrs.LOCATION: path})
 

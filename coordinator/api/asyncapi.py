@@ -14,9 +14,8 @@ import msgspec
 from common.subjects import PREFIX
 from common.version import VERSION
 from coordinator.api.openapi import openapi_document
+from coordinator.api.operations import Schema
 from coordinator.documents import EVENT_TYPES, FINAL_EVENT_TYPES
-
-Schema = dict[str, Any]
 
 _ABOUT: Final = (
     "CloudEvents 1.0 in structured JSON. Each is a core NATS message and is kept in the stream "

@@ -32,7 +32,7 @@ INLINE_BYTES: Final = 8 * 1024
 """A smaller body is checked at once."""
 
 T = TypeVar("T")
-Check = Callable[[Any], T]
+BodyCheck = Callable[[Any], T]
 """Makes something of a decoded body, or refuses it. Touches nothing else: a thread may do it."""
 
 
@@ -65,7 +65,7 @@ class BodyRoom:
 ROOM: Final = web.AppKey("body_room", BodyRoom)
 
 
-async def read_json(request: web.Request, check: Check[T]) -> T:
+async def read_json(request: web.Request, check: BodyCheck[T]) -> T:
     """What a check makes of the body of a request that must have one.
 
     Refuses with 400, 408, 413, 415 or 503.
@@ -77,7 +77,7 @@ async def read_json(request: web.Request, check: Check[T]) -> T:
         return await _checked(room, body, check)
 
 
-async def read_json_if_any(request: web.Request, check: Check[T]) -> T:
+async def read_json_if_any(request: web.Request, check: BodyCheck[T]) -> T:
     """As ``read_json``, but an absent or empty body, whatever its type, is an empty object."""
     room = request.app[ROOM]
     with room.body() as take:
@@ -88,7 +88,7 @@ async def read_json_if_any(request: web.Request, check: Check[T]) -> T:
         return await _checked(room, body, check)
 
 
-async def _checked(room: BodyRoom, body: bytes, check: Check[T]) -> T:
+async def _checked(room: BodyRoom, body: bytes, check: BodyCheck[T]) -> T:
     if len(body) <= INLINE_BYTES:
         return check(decode(body))
     async with room.checking:

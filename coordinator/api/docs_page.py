@@ -6,7 +6,7 @@ Made here and once, from the documents as they are served: no script and no outs
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from functools import cache
 from html import escape
 from typing import Any, Final
@@ -15,8 +15,7 @@ import msgspec
 
 from coordinator.api.asyncapi import asyncapi_document
 from coordinator.api.openapi import openapi_document
-
-Schema = Mapping[str, Any]
+from coordinator.api.operations import Schema
 
 _PAGE: Final = """\
 <!doctype html>

@@ -19,6 +19,8 @@ from coordinator.documents import Fault
 
 Check = Callable[[Any], Iterable[tuple[str, Text]]]
 """What is wrong with a value of the right type: pointers from it on ("" is itself), sentences."""
+Path = tuple[str | int, ...]
+"""Names and places that lead into a JSON value. Only a fault makes a pointer of them."""
 Demand = Callable[[Any], Text]
 """What a value must be, as it is told to whoever sent another."""
 
@@ -54,8 +56,8 @@ def fault(field: str, text: Text) -> Fault:
     )
 
 
-def faults(shape: inspect.Type, value: Any, at: str = "") -> Iterator[Fault]:
-    """All that keeps a decoded JSON value from being of a type; ``at`` is its JSON pointer."""
+def faults(shape: inspect.Type, value: Any, at: Path = ()) -> Iterator[Fault]:
+    """All that keeps a decoded JSON value from being of a type; ``at``: the way to it."""
     match shape:
         case inspect.Metadata():
             yield from _annotated(shape, value, at)
@@ -66,18 +68,19 @@ def faults(shape: inspect.Type, value: Any, at: str = "") -> Iterator[Fault]:
         case inspect.DictType() if isinstance(value, dict):
             if not _within(len(value), shape.min_length, shape.max_length):
                 most = shape.max_length or len(value)
-                yield fault(at, texts.VALUE_NOT_FILLED_OBJECT(most=most, count=len(value)))
+                yield fault(pointer(at), texts.VALUE_NOT_FILLED_OBJECT(most=most, count=len(value)))
                 return
             for key, entry in value.items():
-                yield from faults(shape.key_type, key, pointer(at, key))
-                yield from faults(shape.value_type, entry, pointer(at, key))
+                yield from faults(shape.key_type, key, (*at, key))
+                yield from faults(shape.value_type, entry, (*at, key))
         case _ if not _accepts(shape, value):
-            yield fault(at, _demand(shape, shown(value)))
+            yield fault(pointer(at), _demand(shape, shown(value)))
 
 
-def pointer(at: str, step: str | int) -> str:
-    """One step further along a JSON pointer (RFC 6901); a long name is cut."""
-    return f"{at}/{clipped(str(step)).replace('~', '~0').replace('/', '~1')}"
+def pointer(path: Path) -> str:
+    """A JSON pointer (RFC 6901); a long name in it is cut."""
+    steps = (clipped(str(step)).replace("~", "~0").replace("/", "~1") for step in path)
+    return "".join(f"/{step}" for step in steps)
 
 
 def clipped(text: str) -> str:
@@ -108,10 +111,10 @@ def shown(value: Any) -> str:
             return str(value)
 
 
-def _annotated(shape: inspect.Metadata, value: Any, at: str) -> Iterator[Fault]:
+def _annotated(shape: inspect.Metadata, value: Any, at: Path) -> Iterator[Fault]:
     extra = shape.extra or {}
     if (demand := extra.get("demand")) and not _accepts(shape.type, value):
-        yield fault(at, demand(value))
+        yield fault(pointer(at), demand(value))
         return
     found = False
     for each in faults(shape.type, value, at):
@@ -119,26 +122,26 @@ def _annotated(shape: inspect.Metadata, value: Any, at: str) -> Iterator[Fault]:
         yield each
     if not found and (check := extra.get("check")):
         for further, text in check(value):
-            yield fault(at + further, text)
+            yield fault(pointer(at) + further, text)
 
 
-def _of_struct(shape: inspect.StructType, value: Mapping[str, Any], at: str) -> Iterator[Fault]:
+def _of_struct(shape: inspect.StructType, value: Mapping[str, Any], at: Path) -> Iterator[Fault]:
     known = {field.encode_name: field for field in shape.fields}
     for name, field in known.items():
         if name in value:
-            yield from faults(field.type, value[name], pointer(at, name))
+            yield from faults(field.type, value[name], (*at, name))
         elif field.required:
-            yield fault(pointer(at, name), texts.FIELD_REQUIRED())
+            yield fault(pointer((*at, name)), texts.FIELD_REQUIRED())
     for name in value:
         if name not in known:
-            yield fault(pointer(at, name), texts.FIELD_UNKNOWN())
+            yield fault(pointer((*at, name)), texts.FIELD_UNKNOWN())
 
 
-def _of_list(shape: inspect.ListType, value: list[Any], at: str) -> Iterator[Fault]:
+def _of_list(shape: inspect.ListType, value: list[Any], at: Path) -> Iterator[Fault]:
     if not _within(len(value), shape.min_length, shape.max_length):
-        yield fault(at, _demand(shape, shown(value)))
+        yield fault(pointer(at), _demand(shape, shown(value)))
     for index, entry in enumerate(value[: shape.max_length]):
-        yield from faults(shape.item_type, entry, pointer(at, index))
+        yield from faults(shape.item_type, entry, (*at, index))
 
 
 def _accepts(shape: inspect.Type, value: Any) -> bool:

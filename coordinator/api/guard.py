@@ -31,7 +31,7 @@ from coordinator.api.admission import CurrentPolicy
 from coordinator.api.audit import Auditor
 from coordinator.api.observation import UNMATCHED, endpoint
 from coordinator.api.permissions import LIVE_NODES, METRICS, SESSION, permission_of
-from coordinator.api.problems import Handler, Refusal, unavailable
+from coordinator.api.problems import Refusal, RouteHandler, unavailable
 from coordinator.audit import AuditTrail
 
 SAFE: Final = frozenset({hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS})
@@ -117,7 +117,7 @@ class Guard:
         self._failures = entrance.failures
 
     @web.middleware
-    async def check(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def check(self, request: web.Request, handler: RouteHandler) -> web.StreamResponse:
         """Refuse, or let the request on with its caller; what is changed or refused is noted."""
         pattern = endpoint(request)
         permission = None if pattern == UNMATCHED else permission_of(request.method, pattern)
@@ -131,7 +131,7 @@ class Guard:
         return response
 
     async def _check(
-        self, request: web.Request, handler: Handler, permission: Permission | None
+        self, request: web.Request, handler: RouteHandler, permission: Permission | None
     ) -> web.StreamResponse:
         self._check_origin(request)
         pattern = endpoint(request)

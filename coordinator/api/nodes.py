@@ -26,7 +26,7 @@ VALUES_A_STEP: Final = 16
 """Values of a set that are compared in the time of a requirement."""
 
 
-class Nodes:
+class NodeRoutes:
     """The routes."""
 
     def __init__(self, engine: Engine, faults: Faults) -> None:

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from common.listening import peer
 from common.logs import Log
 from coordinator.api.permissions import SESSION
-from coordinator.api.problems import Handler
+from coordinator.api.problems import RouteHandler
 
 UNMATCHED: Final = "unmatched"
 OTHER_METHOD: Final = "other"
@@ -53,7 +53,7 @@ class HttpMetrics:
         )
 
     @web.middleware
-    async def clock_in(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def clock_in(self, request: web.Request, handler: RouteHandler) -> web.StreamResponse:
         """Note when a request came; the first middleware."""
         request[_BEGAN] = perf_counter()
         return await handler(request)

@@ -24,7 +24,7 @@ RETRY_AFTER_SECONDS: Final = 2
 BUSY_SECONDS: Final = 5
 """What a client is told with a 429: places come free as tasks start, which takes longer."""
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+RouteHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 log = Log(__name__)
 
@@ -67,7 +67,7 @@ def busy(why: Text) -> Refusal:
 
 
 @web.middleware
-async def answer_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def answer_problems(request: web.Request, handler: RouteHandler) -> web.StreamResponse:
     """Turn whatever a handler raises into a problem; nothing of an internal fault leaks."""
     try:
         return await handler(request)

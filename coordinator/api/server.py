@@ -18,7 +18,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from coordinator.api.observation import AccessLog
-from coordinator.api.problems import Handler
+from coordinator.api.problems import RouteHandler
 
 HEADERS_SECONDS: Final = 20.0
 """From the connection to the end of the first request's headers."""
@@ -141,7 +141,7 @@ class Runner(web.AppRunner):
         return self.bounded
 
     @web.middleware
-    async def _watch(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def _watch(self, request: web.Request, handler: RouteHandler) -> web.StreamResponse:
         with self.bounded.serving(request.protocol):
             return await handler(request)
 

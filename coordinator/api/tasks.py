@@ -37,10 +37,10 @@ from coordinator.port import (
     KeyReused,
     NoSuchTask,
     TaskDamaged,
+    Tasks,
     TooManyPending,
     TooManyPendingOfUser,
 )
-from coordinator.port import Tasks as TaskSnapshots
 from coordinator.snapshots import Snapshot
 from coordinator.views import nodes as node_views
 from coordinator.views import tasks as views
@@ -69,7 +69,7 @@ class RetryTask(msgspec.Struct, forbid_unknown_fields=True):
 _RETRY_SHAPE: Final = inspect.type_info(RetryTask)
 
 
-class Tasks:
+class TaskRoutes:
     """The routes."""
 
     def __init__(self, engine: Engine, faults: Faults, admission: Admission) -> None:
@@ -100,7 +100,10 @@ class Tasks:
 
     async def _names_again(self, head: TaskHead, nodes: RetryNodes) -> Sequence[str] | None:
         if nodes is RetryNodes.ALL:
-            return await self._engine.tasks.named_nodes(head.id)
+            try:
+                return await self._engine.tasks.named_nodes(head.id)
+            except NoSuchTask:
+                raise no_such_task() from None
         run = (await self._with_nodes(head)).run
         everywhere = () if run is None else run.nodes
         failed = [node.name for node in everywhere if node.phase is NodePhase.FAILED]
@@ -176,7 +179,7 @@ class Tasks:
             documents.TaskList(tasks=shown, total=len(ids), limit=page.limit, offset=page.offset)
         )
 
-    def _summary(self, tasks: TaskSnapshots, task_id: str) -> Sequence[documents.Task]:
+    def _summary(self, tasks: Tasks, task_id: str) -> Sequence[documents.Task]:
         """One task of a list, which no fault of a single one may keep from being shown."""
         with self._faults.kept("task view", task=task_id):
             shot = tasks.snapshot(task_id)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
+from common.messages import Outcome
+from common.reasons import Reason
 from common.subjects import AttemptKey
+from common.text import Text, fields_of
 from coordinator.core.node_run import NodeRun
 from coordinator.core.run import TaskRun
 
@@ -47,16 +50,21 @@ class Attempt:
         """Whether too many instances ended while they were at it, and nobody is at it now."""
         return self.accepted_by is None and len(self.lost_by) >= LOST_INSTANCES
 
+    def given_up(self, reason: Reason, text: Text, now: float) -> Outcome:
+        """Its outcome where nobody is left who could say one."""
+        started = self.node.started_at
+        seconds = 0.0 if started is None else max(0.0, now - started / 1000)
+        return Outcome(reason=reason, seconds=seconds, **fields_of(text))
+
 
 class Attempts:
     """A table of attempts, by task and node, and by node alone."""
 
     def __init__(self) -> None:
         self._all: dict[tuple[str, str], Attempt] = {}
+        self.places = self._all.keys()
+        """Task and node of every attempt, by now."""
         self._by_node: dict[str, dict[str, Attempt]] = {}
-
-    def __len__(self) -> int:
-        return len(self._all)
 
     def all(self) -> Collection[Attempt]:
         """Every attempt, the oldest first."""
@@ -75,10 +83,10 @@ class Attempts:
         """The attempts on a node, of every task."""
         return tuple(self._by_node.get(node, {}).values())
 
-    def put(self, run: TaskRun, node: NodeRun) -> Attempt:
-        """The next attempt of a node is in flight from now on."""
+    def put(self, run: TaskRun, node: NodeRun, alive_at: float) -> Attempt:
+        """The next attempt of a node is in flight from now on, ``alive_at`` by silence's clock."""
         key = AttemptKey(run.head.id, node.name, node.next_attempt)
-        attempt = Attempt(run, node, key)
+        attempt = Attempt(run, node, key, alive_at=alive_at)
         self._all[key.task, key.node] = attempt
         self._by_node.setdefault(key.node, {})[key.task] = attempt
         return attempt

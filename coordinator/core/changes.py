@@ -7,10 +7,19 @@ reads these. A follower's core makes the same changes as a leader's.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 
 from coordinator.core.events import OutcomeStored
-from coordinator.core.run import Step
 from coordinator.core.task import TaskHead
+
+
+class Step(Enum):
+    """What an outcome did to its node; the value is the type of the event that tells of it."""
+
+    SUCCEEDED = "node.succeeded"
+    RETRYING = "node.retrying"
+    FAILED = "node.failed"
+    REMOVED = "node.removed"
 
 
 @dataclass(frozen=True, slots=True)

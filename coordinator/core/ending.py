@@ -23,12 +23,24 @@ from coordinator.core.task import TaskStatus
 
 def finish(run: TaskRun) -> FinishTask:
     """The end of a task whose nodes are all over."""
-    status, ending = run.verdict(), run.ending()
-    text = _closing_text(run, status)
-    return FinishTask(run.head.id, status, ending.counts, ending.results_seq, text)
+    allowed = _allowed_failures(run)
+    status = TaskStatus.COMPLETED
+    if not run.nodes or run.in_phase[NodePhase.FAILED] > allowed:
+        status = TaskStatus.FAILED
+    text = _closing_text(run, status, allowed)
+    counts, results_seq = run.ending()
+    return FinishTask(run.head.id, status, counts, results_seq, text)
 
 
-def _closing_text(run: TaskRun, status: TaskStatus) -> Text | None:
+def _allowed_failures(run: TaskRun) -> int:
+    """How many nodes may fail without failing the task; a percentage is rounded down."""
+    allowed = run.spec.max_failed_nodes
+    if isinstance(allowed, int):
+        return allowed
+    return int(allowed.removesuffix("%")) * run.total // 100
+
+
+def _closing_text(run: TaskRun, status: TaskStatus, allowed: int) -> Text | None:
     """Why a task ended as it did; None where there is nothing to say."""
     if not run.nodes:
         selection, most = describe(run.spec), run.spec.max_nodes
@@ -40,7 +52,6 @@ def _closing_text(run: TaskRun, status: TaskStatus) -> Text | None:
     failed = run.in_phase[NodePhase.FAILED]
     if not failed:
         return None
-    allowed = run.allowed_failures()
     if status is TaskStatus.COMPLETED:
         return TASK_SOME_FAILED(failed=failed, total=run.total, allowed=allowed)
     reason = _commonest_reason(run)

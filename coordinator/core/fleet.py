@@ -91,42 +91,41 @@ class SilenceClock:
     """Seconds during which the leader could have heard somebody."""
 
     def __init__(self) -> None:
-        self._deaf_since: float | None = None
-        self._deaf_total = 0.0
+        self.stands = False
+        """Whether the bus is silent at the moment."""
+        self.lost = 0.0
+        """Seconds that did not count, all together: this clock is so much behind the engine's."""
+        self._deaf_since = 0.0
         self._heard_again = -inf
 
     def at(self, now: float) -> float:
         """This clock's time at the engine's time ``now``."""
-        return (now if self._deaf_since is None else self._deaf_since) - self._deaf_total
-
-    def when(self, time: float) -> float:
-        """The engine's time at which this clock shows ``time``, if the bus stays heard."""
-        return time + self._deaf_total
+        return (self._deaf_since if self.stands else now) - self.lost
 
     def has_reached(self, time: float, now: float) -> bool:
-        """Whether this clock shows ``time``: exactly from ``when(time)`` on while it goes.
+        """Whether this clock shows ``time``: exactly from ``time + lost`` on while it goes.
 
-        Not by ``at``: ``t + d - d`` may be less than ``t``, and who was woken at ``when(time)``
+        Not by ``at``: ``t + d - d`` may be less than ``t``, and who was woken at ``time + lost``
         would ask to be woken at the same moment again, for ever.
         """
-        return self.when(time) <= now if self._deaf_since is None else time <= self.at(now)
-
-    @property
-    def stands(self) -> bool:
-        """Whether the bus is silent at the moment."""
-        return self._deaf_since is not None
+        return time <= self.at(now) if self.stands else time + self.lost <= now
 
     def stop(self, since: float, now: float) -> None:
         """The bus has been silent since ``since``; no moment counts as silent twice."""
-        if self._deaf_since is None:
+        if not self.stands:
+            self.stands = True
             self._deaf_since = min(max(since, self._heard_again), now)
 
     def go_on(self, now: float) -> None:
         """The bus is heard again."""
-        if self._deaf_since is not None:
-            self._deaf_total += now - self._deaf_since
-            self._deaf_since = None
+        if self.stands:
+            self.lost += now - self._deaf_since
+            self.stands = False
             self._heard_again = now
+
+
+MOST_SIGHTINGS = 8
+"""Instances under one node name that are told apart: two are a conflict already."""
 
 
 @dataclass(slots=True)
@@ -157,6 +156,9 @@ class Presence:
         seen = self.sightings.get(instance)
         if seen is None:
             seen = self.sightings[instance] = _Sighting(time, time, interval)
+            if len(self.sightings) > MOST_SIGHTINGS:
+                quietest = min(self.sightings, key=lambda name: self.sightings[name].last)
+                del self.sightings[quietest]
         seen.last, seen.interval = max(seen.last, time), interval
         if self.instance != instance or len(self.sightings) > 1:
             self.sightings = {

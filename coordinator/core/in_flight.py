@@ -14,7 +14,7 @@ from collections.abc import Callable, Container, Mapping
 from common.messages import Hold, Outcome
 from common.reasons import Reason
 from common.subjects import AttemptKey
-from common.text import Text, fields_of
+from common.text import Text
 from common.texts import AGENT_DIED, AGENT_SILENT
 from coordinator.core.attempts import LOST_INSTANCES, Attempt, Attempts
 from coordinator.core.commands import AskAgent, Assign, CancelWork, Command
@@ -26,9 +26,9 @@ from coordinator.core.events import (
     VerdictFailed,
 )
 from coordinator.core.fleet import Fleet
-from coordinator.core.node_run import OVER, NodePhase, NodeRun
-from coordinator.core.run import TaskRun
-from coordinator.core.timers import DecideAgain, SendAgain, SilenceCheck, Timers
+from coordinator.core.node_run import AT_REST, OVER, NodePhase, NodeRun
+from coordinator.core.run import TaskRun, has_place
+from coordinator.core.timers import DecideAgain, Reconsider, SendAgain, SilenceCheck, Timers
 from coordinator.core.unplaced import Unplaced
 from coordinator.core.verdicts import Verdicts
 
@@ -36,8 +36,6 @@ SEND_AGAIN_SECONDS = 2.0
 DECIDE_AGAIN_SECONDS = 2.0
 NOTICE_SECONDS = 3.0
 """So long before it is given up a silent agent is asked: heartbeats may be rare."""
-
-_AT_REST = frozenset({NodePhase.WAITING, NodePhase.RETRYING})
 
 AssignmentAnswer = AssignmentAccepted | AssignmentRefused | AssignmentUnanswered
 
@@ -68,12 +66,11 @@ class InFlight:
         self._notice = min(NOTICE_SECONDS, agent_wait / 2)
         self._limit = limit
         self._attempts = Attempts()
+        self.places = self._attempts.places
+        """Every task and node between which an attempt is in flight."""
         self._unplaced = Unplaced(fleet)
 
     # ── in and out ──
-
-    def __len__(self) -> int:
-        return len(self._attempts)
 
     def accepted_by(self, task: str, node: str) -> str | None:
         """The instance that has accepted the attempt in flight, if any."""
@@ -82,20 +79,33 @@ class InFlight:
 
     def has_room(self, run: TaskRun) -> bool:
         """Whether one more node of a task may be in flight."""
-        return run.has_place and (self._limit == 0 or len(self) < self._limit)
+        return has_place(run) and (self._limit == 0 or len(self.places) < self._limit)
 
-    def begin(self, run: TaskRun, node: NodeRun, now: float) -> None:
-        """Give a node its place and send the work, or wait for the agent."""
-        self._send(self._place(run, node, now), now)
+    def fill(self, run: TaskRun, now: float) -> None:
+        """Give nodes of a task their places while there is room, and send work or wait for agents.
+
+        Where nodes wait for a retry, come back when it is due.
+        """
+        while run.at_rest and self.has_room(run):
+            node = run.place_next(now)
+            if node is None:
+                break
+            attempt = self._attempts.put(run, node, self._fleet.clock.at(now))
+            self._send(attempt, now)
+            self._watch(attempt)
+        due = run.next_retry
+        if due is not None and due > now and due != run.woken_for:
+            run.woken_for = due
+            self._timers.at(due, Reconsider())
 
     def decided(self, run: TaskRun, node: NodeRun, number: int, decided_by: str) -> None:
         """Attempt ``number`` of a node is decided; whoever else is at it is to stop."""
         task = run.head.id
         attempt = self._attempts.take(task, node.name)
-        if attempt is not None and attempt.holder not in {None, decided_by}:
-            self._emit(CancelWork(node.name, str(attempt.holder), task, number))
-        self._verdicts.decided(task, node.name)
-        if self._verdicts.is_gone(task, node.name):
+        holder = None if attempt is None else attempt.holder
+        if holder is not None and holder != decided_by:
+            self._emit(CancelWork(node.name, holder, task, number))
+        if self._verdicts.decided(task, node.name):
             self.remove(run, node)
 
     def cancel_task(self, run: TaskRun) -> None:
@@ -107,13 +117,6 @@ class InFlight:
                 if instance is not None:
                     self._emit(CancelWork(node.name, instance, run.head.id))
         self._verdicts.forget(run.head.id)
-
-    def _place(self, run: TaskRun, node: NodeRun, now: float) -> Attempt:
-        run.place(node, now)
-        attempt = self._attempts.put(run, node)
-        self._note_life(attempt, now)
-        self._watch(attempt)
-        return attempt
 
     def _note_life(self, attempt: Attempt, now: float) -> None:
         # When the bus is found to have been silent for a while, its clock goes back by as much.
@@ -149,17 +152,15 @@ class InFlight:
     def _send(self, attempt: Attempt, now: float) -> None:
         """Send the work, unless nobody is there for it or it is about to be decided."""
         key, node = attempt.key, attempt.node
-        instance = self._fleet.agent_for(key.node, now) if self.leads else None
-        if instance is None or attempt.is_hopeless or self._is_leaving(key):
+        is_hopeless = len(attempt.lost_by) >= LOST_INSTANCES
+        if not self.leads or is_hopeless or self._verdicts.is_leaving(key.task, key.node):
+            return
+        instance = self._fleet.agent_for(key.node, now)
+        if instance is None:
             return
         attempt.sent_to, attempt.resend_at = instance, None
         spec = attempt.run.spec
         self._emit(Assign(key, instance, tuple(node.wanted(spec.work)), spec))
-
-    def _is_leaving(self, key: AttemptKey) -> bool:
-        """Whether a node's attempt is as good as decided."""
-        verdicts = self._verdicts
-        return verdicts.is_pending(key.task, key.node) or verdicts.is_gone(key.task, key.node)
 
     def send_again(self, key: AttemptKey, now: float) -> None:
         """Send what was refused or not answered, unless that has been done since."""
@@ -299,17 +300,20 @@ class InFlight:
         if node is None or not self._fits(run, node, hold):
             self._emit(CancelWork(name, instance, hold.task, hold.attempt))
             return False
-        self._keep(self._place(run, node, now), instance, now)
+        run.place(node, now)
+        attempt = self._attempts.put(run, node, self._fleet.clock.at(now))
+        self._watch(attempt)
+        self._keep(attempt, instance, now)
         node.started_at = int((now - min(max(0.0, hold.seconds), now)) * 1000)
         return True
 
     def _fits(self, run: TaskRun, node: NodeRun, hold: Hold) -> bool:
-        if node.phase not in _AT_REST or hold.attempt != node.next_attempt:
+        if node.phase not in AT_REST or hold.attempt != node.next_attempt:
             return False
-        if self._is_leaving(AttemptKey(run.head.id, node.name, hold.attempt)):
+        if self._verdicts.is_leaving(run.head.id, node.name):
             return False
         # What was begun under another limit goes on; nothing begins until there is room again.
-        return self.has_room(run) if self.leads else run.has_place
+        return self.has_room(run) if self.leads else has_place(run)
 
     # ── silence and verdicts ──
 
@@ -326,7 +330,7 @@ class InFlight:
         if attempt is None:
             return
         attempt.is_watched = False
-        if self._is_leaving(key):
+        if self._verdicts.is_leaving(key.task, key.node):
             return
         deadline = attempt.alive_at + self._wait
         if not self._fleet.clock.has_reached(attempt.alive_at + (self._wait - self._notice), now):
@@ -345,17 +349,14 @@ class InFlight:
 
     def _send_or_give_up(self, attempt: Attempt, now: float) -> None:
         """Send work that nobody has, unless it has killed too many agents; the leader's to do."""
-        if self.leads and attempt.is_hopeless and not self._is_leaving(attempt.key):
+        task, name, _ = attempt.key
+        if self.leads and attempt.is_hopeless and not self._verdicts.is_leaving(task, name):
             self._give_up(attempt, Reason.AGENT_LOST, AGENT_DIED(times=LOST_INSTANCES), now)
         else:
             self._send(attempt, now)
 
     def _give_up(self, attempt: Attempt, reason: Reason, text: Text, now: float) -> None:
-        started = attempt.node.started_at
-        began = now if started is None else started / 1000
-        seconds = max(0.0, now - began)
-        outcome = Outcome(reason=reason, seconds=seconds, **fields_of(text))
-        self._verdicts.store(attempt.key, outcome)
+        self._verdicts.store(attempt.key, attempt.given_up(reason, text, now))
 
     def remove(self, run: TaskRun, node: NodeRun) -> None:
         """The node has ceased to exist: it leaves the task, unless it is done."""

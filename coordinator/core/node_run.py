@@ -30,6 +30,7 @@ class NodePhase(StrEnum):
     REMOVED = "removed"
 
 
+AT_REST = frozenset({NodePhase.WAITING, NodePhase.RETRYING})
 IN_FLIGHT = frozenset({NodePhase.ASSIGNED, NodePhase.PULLING})
 UNSETTLED = frozenset({NodePhase.WAITING, NodePhase.ASSIGNED, NodePhase.PULLING})
 OVER = frozenset(
@@ -55,7 +56,7 @@ NEXT_PHASES: Final[Mapping[NodePhase, frozenset[NodePhase]]] = MappingProxyType(
     }
 )
 """The legal moves of a node, by its phase; docs/architecture.md draws them."""
-_ARRIVED = frozenset({ImageState.PRESENT, ImageState.PULLED})
+ARRIVED = frozenset({ImageState.PRESENT, ImageState.PULLED})
 
 
 class IllegalMoveError(Exception):
@@ -77,11 +78,11 @@ class NodeRun:
         "attempt",
         "batch",
         "early",
-        "failures",
         "finished_at",
         "images",
         "index",
         "name",
+        "next_attempt",
         "phase",
         "reason",
         "retry_at",
@@ -96,7 +97,8 @@ class NodeRun:
         self.phase = NodePhase.WAITING
         self.attempt = 0
         """The attempt in progress or the last one; 0 before the first."""
-        self.failures = 0
+        self.next_attempt = 1
+        """The number of the attempt in progress, or of the next one."""
         self.images: dict[str, ImageOutcome] = {}
         """The newest outcome of each image, by its name in the task."""
         self.reason: Reason | None = None
@@ -110,18 +112,22 @@ class NodeRun:
         """Outcomes of attempts whose predecessors are undecided: first writers all the same."""
 
     @property
-    def next_attempt(self) -> int:
-        """The number of the attempt in progress, or of the next one."""
-        return self.failures + 1
+    def failures(self) -> int:
+        """Attempts that have failed."""
+        return self.next_attempt - 1
 
     def arrived(self, image: str) -> bool:
         """Whether an image is on the node."""
         outcome = self.images.get(image)
-        return outcome is not None and outcome.state in _ARRIVED
+        return outcome is not None and outcome.state in ARRIVED
+
+    def not_arrived(self, work: Sequence[TaskImage]) -> list[TaskImage]:
+        """Images that are not on the node."""
+        return [image for image in work if not self.arrived(image.name)]
 
     def wanted(self, work: Sequence[TaskImage]) -> list[TaskImage]:
         """Images that another attempt should try: neither there nor beyond hope."""
-        return [image for image in work if not self.arrived(image.name) and self._hope(image.name)]
+        return [image for image in self.not_arrived(work) if self._hope(image.name)]
 
     def _hope(self, image: str) -> bool:
         outcome = self.images.get(image)
@@ -129,25 +135,31 @@ class NodeRun:
 
     def failed_images(self) -> Iterator[ImageOutcome]:
         """The newest outcomes that are failures."""
-        return (i for i in self.images.values() if i.state not in _ARRIVED)
+        return (i for i in self.images.values() if i.state not in ARRIVED)
 
     def failed_details(self) -> int:
         """Entries that this node has in ``failedNodeDetails`` once it is given up."""
         return sum(1 for _ in self.failed_images()) + (self.reason is not None)
 
-    def absorb(self, outcome: Outcome, work: Sequence[TaskImage]) -> list[ImageOutcome]:
+    def absorb(
+        self, outcome: Outcome, work: Sequence[TaskImage]
+    ) -> tuple[list[ImageOutcome], bool]:
         """Take in the images of an outcome; what arrived earlier stays arrived.
 
-        The images that have arrived with it.
+        The images that have arrived with it, and whether by now all are there.
         """
         names = {image.name for image in work}
         arrived = []
         for image in outcome.images:
             if image.image in names and not self.arrived(image.image):
                 self.images[image.image] = image
-                if image.state in _ARRIVED:
+                if image.state in ARRIVED:
                     arrived.append(image)
-        self.reason, self.text = outcome.reason, outcome.text
-        if outcome.reason is None and any(i.name not in self.images for i in work):
+        is_complete = not self.not_arrived(work)
+        if is_complete:
+            self.reason = self.text = None
+        elif outcome.reason is None and any(i.name not in self.images for i in work):
             self.reason, self.text = Reason.UNKNOWN, OUTCOME_INCOMPLETE()
-        return arrived
+        else:
+            self.reason, self.text = outcome.reason, outcome.text
+        return arrived, is_complete

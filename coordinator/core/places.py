@@ -10,11 +10,12 @@ from __future__ import annotations
 import heapq
 import math
 from bisect import bisect_left, insort
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum, auto
 from typing import NamedTuple
 
 from coordinator.core.run import TaskRun
+from coordinator.core.selection import demands
 from coordinator.core.timers import Reconsider, Timers
 
 RESTING_NODES = 100_000
@@ -27,7 +28,7 @@ Rank = tuple[int, int]
 
 
 class Stand(Enum):
-    """Where a running task is between two places."""
+    """Whether a running task holds a place, and if not, why."""
 
     HOLDS = auto()
     QUEUES = auto()
@@ -53,32 +54,25 @@ class Places:
         self._timers = timers
         self._ranks: dict[str, Ranked] = {}
         self._stands: dict[str, Stand] = {}
-        self._holding: list[Ranked] = []
-        self._queue: list[Ranked] = []
+        self.holding: list[Ranked] = []
+        """Tasks that hold a place, the most urgent first."""
+        self.queue: list[Ranked] = []
+        """Tasks that have something to do and no place, the most urgent first."""
         self._resting_nodes = 0
         self._retries: list[tuple[float, str]] = []
         """When which task that rests may have something to do; entries may be out of date."""
-        self._touched: dict[str, None] = {}
+        self.next_retry = math.inf
+        """When the next of them is due."""
+        self.touched: dict[str, None] = {}
         """Tasks that may have to stand elsewhere since the last review."""
-        self._over: dict[str, None] = {}
+        self.over: dict[str, None] = {}
         """Tasks of which no node has anything left to do."""
 
     # ── what is so ──
 
-    def __len__(self) -> int:
-        return len(self._holding)
-
-    def holding(self) -> Iterator[TaskRun]:
-        """Tasks that hold a place, the most urgent first."""
-        return iter([self._runs[task] for _, task in self._holding])
-
-    def over(self) -> Iterator[TaskRun]:
-        """Tasks whose end is to be stored."""
-        return iter([self._runs[task] for task in self._over])
-
     def next_in_queue(self) -> Ranked | None:
         """The most urgent task that has something to do and no place."""
-        return self._queue[0] if self._queue else None
+        return self.queue[0] if self.queue else None
 
     def queues(self, task: str) -> bool:
         """Whether a running task has something to do and no place."""
@@ -90,7 +84,8 @@ class Places:
         """A task runs; it has had its place since its start was asked for."""
         self._ranks[task] = Ranked(rank, task)
         self._enter(task, Stand.HOLDS)
-        self.touch(task)
+        if self._runs[task].is_over:
+            self.touched[task] = None
 
     def take_over(self) -> None:
         """What ran under another leader goes on, even more of it than may run by now.
@@ -100,30 +95,28 @@ class Places:
         for task, run in self._runs.items():
             if not (run.in_flight or run.is_over or run.has_work(-math.inf)):
                 self._put(task, Stand.QUEUES)
-            self.touch(task)
+            self.touched[task] = None
 
     def remove(self, task: str) -> None:
         """A task runs no more."""
         self._leave(task)
         del self._stands[task], self._ranks[task]
-        self._touched.pop(task, None)
-        self._over.pop(task, None)
+        self.touched.pop(task, None)
+        self.over.pop(task, None)
 
     def give(self, task: str) -> None:
         """A task that queues gets a place."""
         self._put(task, Stand.HOLDS)
 
-    def touch(self, task: str) -> None:
-        """A node of a task has moved: look at it in the next review."""
-        self._touched[task] = None
-
     # ── where tasks stand ──
 
-    def review(self, now: float) -> None:
-        """Put every task where it stands by now."""
+    def review(self, now: float, moved: Iterable[str]) -> None:
+        """Put every task where it stands by now; a node has ``moved`` of each of these."""
+        touched, self.touched = self.touched, {}
+        touched.update(dict.fromkeys(moved))
         while self._retries and self._retries[0][0] <= now:
-            self.touch(heapq.heappop(self._retries)[1])
-        touched, self._touched = self._touched, {}
+            touched[heapq.heappop(self._retries)[1]] = None
+        self.next_retry = self._retries[0][0] if self._retries else math.inf
         for task in touched:
             if (run := self._runs.get(task)) is not None:
                 self._review(run, now)
@@ -132,7 +125,7 @@ class Places:
         task = run.head.id
         holds = self._stands[task] is Stand.HOLDS
         if run.is_over:
-            self._over[task] = None
+            self.over[task] = None
         if holds and (run.in_flight or run.is_over):
             return
         if run.in_flight:
@@ -145,12 +138,13 @@ class Places:
             self._put(task, Stand.QUEUES)
 
     def _rest(self, run: TaskRun) -> None:
-        task, due = run.head.id, run.next_retry()
+        task, due = run.head.id, run.next_retry
         holds = self._stands[task] is Stand.HOLDS
         if due is None or (holds and self._resting_nodes + _cost(run) > RESTING_NODES):
             return
         self._put(task, Stand.RESTS)
         heapq.heappush(self._retries, (due, task))
+        self.next_retry = self._retries[0][0]
         self._timers.at(due, Reconsider())
 
     def _put(self, task: str, stand: Stand) -> None:
@@ -161,9 +155,9 @@ class Places:
     def _enter(self, task: str, stand: Stand) -> None:
         self._stands[task] = stand
         if stand is Stand.HOLDS:
-            insort(self._holding, self._ranks[task])
+            insort(self.holding, self._ranks[task])
         elif stand is Stand.QUEUES:
-            insort(self._queue, self._ranks[task])
+            insort(self.queue, self._ranks[task])
         elif stand is Stand.RESTS:
             self._resting_nodes += _cost(self._runs[task])
 
@@ -172,9 +166,10 @@ class Places:
         if stand is Stand.RESTS:
             self._resting_nodes -= _cost(self._runs[task])
         elif stand is not Stand.OVER:
-            ranked = self._holding if stand is Stand.HOLDS else self._queue
+            ranked = self.holding if stand is Stand.HOLDS else self.queue
             del ranked[bisect_left(ranked, self._ranks[task])]
 
 
 def _cost(run: TaskRun) -> int:
-    return max(LEAST_NODES, len(run.nodes))
+    """Nodes, and as much for each label that it demands."""
+    return max(LEAST_NODES, len(run.nodes) + demands(run.spec))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Sequence
-from enum import Enum
 from typing import NamedTuple
 
 from common.messages import Outcome, total_bytes
@@ -17,7 +16,10 @@ from common.reasons import Reason
 from common.subjects import AttemptKey
 from common.text import fields_of
 from common.texts import OUTCOME_UNDECODABLE
+from coordinator.core.changes import NodeMoved, Step
 from coordinator.core.node_run import (
+    AT_REST,
+    IN_FLIGHT,
     NEXT_PHASES,
     OVER,
     UNSETTLED,
@@ -32,19 +34,9 @@ from coordinator.core.task import (
     TaskCounts,
     TaskHead,
     TaskSpec,
-    TaskStatus,
 )
 
 LONGEST_DELAY_SECONDS = 600
-
-
-class Step(Enum):
-    """What an outcome did to its node; the value is the type of the event that tells of it."""
-
-    SUCCEEDED = "node.succeeded"
-    RETRYING = "node.retrying"
-    FAILED = "node.failed"
-    REMOVED = "node.removed"
 
 
 class Ending(NamedTuple):
@@ -66,21 +58,34 @@ def retry_delay(spec: TaskSpec, retry: int) -> int:
 
 
 class TaskRun:
-    """All nodes of one started task. ``on_move(task, node)`` is told of every move of a node."""
+    """All nodes of one started task. ``on_move`` is told of every move of a node.
+
+    What is so of the task as a whole is kept up to date by ``move``, and only to be read.
+    """
 
     def __init__(
         self,
         head: TaskHead,
         names: Sequence[str],
-        on_move: Callable[[str, str], None] = lambda _task, _node: None,
+        on_move: Callable[[NodeMoved], object] = lambda _move: None,
     ) -> None:
         self.head = head
+        self.spec = head.spec
+        """What the user asked for."""
         self._on_move = on_move
         size = head.spec.batch_size
         self.nodes = [NodeRun(name, i, i // size + 1) for i, name in enumerate(names)]
         self.by_name = {node.name: node for node in self.nodes}
         self.in_phase = dict.fromkeys(NodePhase, 0)
         self.in_phase[NodePhase.WAITING] = len(self.nodes)
+        self.total = len(self.nodes)
+        """Nodes that belong to the task."""
+        self.in_flight = 0
+        """Nodes that hold a place: assigned or pulling."""
+        self.at_rest = len(self.nodes)
+        """Nodes that wait for their turn or for a retry."""
+        self.is_over = not self.nodes
+        """Whether no node has anything left to do."""
         self.total_batches = -(-len(self.nodes) // size)
         self.current_batch = 0
         self.retry_count = 0
@@ -101,42 +106,18 @@ class TaskRun:
         """When a refused end may be stored again, in seconds."""
         self.woken_for: float | None = None
         """The retry for which the core has set its alarm."""
-        self._open = len(self.nodes)
-        """Nodes that are not over."""
-        self._unsettled = [0] * (self.total_batches + 1)
+        self.next_retry: float | None = None
+        """When the earliest retry is due (seconds); None where no node waits for one."""
+        self.unsettled = [0] * (self.total_batches + 1)
+        """By batch, its nodes that have neither succeeded nor failed, nor wait for a retry."""
         for node in self.nodes:
-            self._unsettled[node.batch] += 1
+            self.unsettled[node.batch] += 1
         self._retries: list[tuple[float, int]] = []
         self._cursor = 0
         self._open_batch = 0
         """The newest batch that was begun in its turn."""
 
     # ── what is so ──
-
-    @property
-    def spec(self) -> TaskSpec:
-        """What the user asked for."""
-        return self.head.spec
-
-    @property
-    def total(self) -> int:
-        """Nodes that belong to the task."""
-        return len(self.nodes) - self.in_phase[NodePhase.REMOVED]
-
-    @property
-    def in_flight(self) -> int:
-        """Nodes that hold a place: assigned or pulling."""
-        return self.in_phase[NodePhase.ASSIGNED] + self.in_phase[NodePhase.PULLING]
-
-    @property
-    def has_place(self) -> bool:
-        """Whether ``batchSize`` lets one more node be in flight."""
-        return self.in_flight < self.spec.batch_size
-
-    @property
-    def is_over(self) -> bool:
-        """Whether no node has anything left to do."""
-        return self._open == 0
 
     def counts(self) -> TaskCounts:
         """The nodes by what became of them; whatever is not over counts as cancelled."""
@@ -157,20 +138,6 @@ class TaskRun:
     def ending(self) -> Ending:
         """What a cancel or an end at this moment counts."""
         return Ending(self.counts(), self.results_seq)
-
-    def allowed_failures(self) -> int:
-        """How many nodes may fail without failing the task; a percentage is rounded down."""
-        allowed = self.spec.max_failed_nodes
-        if isinstance(allowed, int):
-            return allowed
-        return int(allowed.removesuffix("%")) * self.total // 100
-
-    def verdict(self) -> TaskStatus:
-        """How the task ends, once it is over."""
-        if not self.nodes:
-            return TaskStatus.FAILED
-        too_many = self.in_phase[NodePhase.FAILED] > self.allowed_failures()
-        return TaskStatus.FAILED if too_many else TaskStatus.COMPLETED
 
     # ── the fold ──
 
@@ -213,19 +180,19 @@ class TaskRun:
             return Step.REMOVED
         self.current_batch = max(self.current_batch, node.batch)
         self.retry_count = max(self.retry_count, attempt - 1)
-        for image in node.absorb(outcome, self.spec.work):
+        arrived, is_complete = node.absorb(outcome, self.spec.work)
+        for image in arrived:
             self.missing[image.image] -= 1
             if image.bytes is not None:
                 self.arrived_bytes = total_bytes([self.arrived_bytes or 0, image.bytes])
                 self.sizes[image.image] = max(self.sizes.get(image.image, 0), image.bytes)
-        if all(node.arrived(image.name) for image in self.spec.work):
-            node.reason = node.text = None
+        if is_complete:
             self.move(node, NodePhase.SUCCEEDED)
             return Step.SUCCEEDED
         return self._failed(node, stored_at, now)
 
     def _failed(self, node: NodeRun, stored_at: float, now: float) -> Step:
-        node.failures += 1
+        node.next_attempt += 1
         hopeless = node.reason is not None and not node.reason.retry_makes_sense
         if hopeless or node.failures > self.spec.max_retries or not node.wanted(self.spec.work):
             self.failed_details += node.failed_details()
@@ -234,6 +201,7 @@ class TaskRun:
         self.move(node, NodePhase.RETRYING)
         node.retry_at = min(stored_at, now) + retry_delay(self.spec, node.failures)
         heapq.heappush(self._retries, (node.retry_at, node.index))
+        self.next_retry = self._retries[0][0]
         return Step.RETRYING
 
     def close(self) -> None:
@@ -249,39 +217,48 @@ class TaskRun:
         """
         if phase not in NEXT_PHASES[node.phase]:
             raise IllegalMoveError(f"{self.head.id} {node.name}: {node.phase} to {phase}")
-        self.in_phase[node.phase] -= 1
-        self.in_phase[phase] += 1
-        self._open += (node.phase in OVER) - (phase in OVER)
-        self._unsettled[node.batch] += (phase in UNSETTLED) - (node.phase in UNSETTLED)
-        if phase in OVER and node.phase not in OVER:
-            for image in self.spec.work:
-                if not node.arrived(image.name):
+        self._count(node.batch, node.phase, -1)
+        self._count(node.batch, phase, 1)
+        if phase in OVER:
+            self.is_over = self.in_flight == self.at_rest == 0
+            if phase is not NodePhase.SUCCEEDED:
+                for image in node.not_arrived(self.spec.work):
                     self.missing[image.name] -= 1
         node.phase = phase
         node.retry_at = None
         while self._retries and self.nodes[self._retries[0][1]].retry_at != self._retries[0][0]:
             heapq.heappop(self._retries)  # that node has moved on since
-        self._on_move(self.head.id, node.name)
+        self.next_retry = self._retries[0][0] if self._retries else None
+        self._on_move(NodeMoved(self.head.id, node.name))
+
+    def _count(self, batch: int, phase: NodePhase, more: int) -> None:
+        self.in_phase[phase] += more
+        if phase in IN_FLIGHT:
+            self.in_flight += more
+        elif phase in AT_REST:
+            self.at_rest += more
+        elif phase is NodePhase.REMOVED:
+            self.total -= more
+        if phase in UNSETTLED:
+            self.unsettled[batch] += more
 
     # ── who may begin ──
 
-    def next_retry(self) -> float | None:
-        """When the earliest retry is due, in seconds; None where no node waits for one."""
-        return self._retries[0][0] if self._retries else None
-
-    def candidate(self, now: float) -> NodeRun | None:
-        """The node that a free place goes to, to be placed: a due retry, then the next in order."""
-        due = self.next_retry()
-        if due is not None and due <= now:
-            return self.nodes[self._retries[0][1]]
-        node = self._next_in_order()
-        if node is not None:
+    def place_next(self, now: float) -> NodeRun | None:
+        """Give a free place to a due retry, else to the next in order; None where none may go."""
+        if self.next_retry is not None and self.next_retry <= now:
+            node = self.nodes[self._retries[0][1]]
+        elif (following := self._next_in_order()) is not None:
+            node = following
             self._open_batch = node.batch
+        else:
+            return None
+        self.place(node, now)
         return node
 
     def has_work(self, now: float) -> bool:
         """Whether a place would go to any node."""
-        due = self.next_retry()
+        due = self.next_retry
         return (due is not None and due <= now) or self._next_in_order() is not None
 
     def _next_in_order(self) -> NodeRun | None:
@@ -298,11 +275,7 @@ class TaskRun:
     def _may_begin(self, node: NodeRun) -> bool:
         if self.spec.rollout is Rollout.ROLLING or node.batch == self._open_batch:
             return True
-        return self._open_batch == 0 or self.is_settled(self._open_batch)
-
-    def is_settled(self, batch: int) -> bool:
-        """Whether every node of a batch has succeeded, failed, or waits for a retry."""
-        return self._unsettled[batch] == 0
+        return self._open_batch == 0 or self.unsettled[self._open_batch] == 0
 
     def place(self, node: NodeRun, now: float) -> None:
         """Give a node its place: from now on it counts against ``batchSize``."""
@@ -315,3 +288,8 @@ class TaskRun:
         self.current_batch = max(self.current_batch, node.batch)
         self.retry_count = max(self.retry_count, node.attempt - 1)
         self.move(node, NodePhase.ASSIGNED)
+
+
+def has_place(run: TaskRun) -> bool:
+    """Whether ``batchSize`` lets one more node of a task be in flight."""
+    return run.in_flight < run.spec.batch_size

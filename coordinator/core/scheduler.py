@@ -2,8 +2,8 @@
 
 It owns who gets a place next, task or node, and how a task ends; ``queue.py`` owns pending tasks,
 ``places.py`` who holds a place, ``in_flight.py`` the attempts in flight, ``run.py`` one task's
-nodes. Unknown, late, doubled
-and stale events have no effect. Nothing here knows a clock or a network.
+nodes. Unknown, late, doubled and stale events have no effect. Nothing here knows a clock or a
+network.
 
 A core that has not heard ``Settled`` follows: it takes everything in and decides nothing, however
 long that lasts; ``Settled`` makes it the leader.
@@ -11,10 +11,10 @@ long that lasts; ``Settled`` makes it the leader.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from coordinator.core.changes import (
     AttemptDecided,
@@ -98,7 +98,7 @@ class Decision(NamedTuple):
 class Core:
     """The state of all unfinished tasks and of the fleet, and what follows from each event.
 
-    ``runs``, ``waiting`` and ``fleet`` are for reading; they change by ``handle`` alone.
+    ``runs``, ``waiting``, ``fleet`` and ``in_flight`` are for reading; they change by ``handle``.
     """
 
     def __init__(self, limits: Limits, now: float) -> None:
@@ -107,7 +107,6 @@ class Core:
         self._runs: dict[str, TaskRun] = {}
         self._commands: list[Command] = []
         self._changes: list[Change] = []
-        self._moved: set[tuple[str, str]] = set()
         self._timers = Timers(self._fleet.clock)
         self._queue = Queue(self._fleet, self._timers, now + limits.first_look)
         self.runs: Mapping[str, TaskRun] = MappingProxyType(self._runs)
@@ -124,11 +123,14 @@ class Core:
             agent_wait=limits.agent_wait,
             limit=limits.max_nodes_in_flight,
         )
+        self.in_flight: Collection[tuple[str, str]] = self._in_flight.places
+        """Every task and node between which an attempt is in flight."""
         self._places = Places(self.runs, self._timers)
         self._ended: dict[str, None] = {}
         self._vanished = Vanished()
         self._store_is_open = True
         self._wake: float | None = None
+        self._handlers = self._make_handlers()
 
     # ── what is so ──
 
@@ -137,11 +139,6 @@ class Core:
         """Whether this core decides; until ``Settled`` it only follows."""
         return self._in_flight.leads
 
-    @property
-    def in_flight(self) -> int:
-        """Attempts in flight, over all tasks."""
-        return len(self._in_flight)
-
     def accepted_by(self, task: str, node: str) -> str | None:
         """The agent instance that has accepted the attempt in flight on a node, if any."""
         return self._in_flight.accepted_by(task, node)
@@ -149,7 +146,7 @@ class Core:
     @property
     def places_taken(self) -> int:
         """Tasks that hold a place: they work or have something due, or their start is stored."""
-        return len(self._places) + len(self._queue.starting)
+        return len(self._places.holding) + len(self._queue.starting)
 
     def awaits_place(self, task: str) -> bool:
         """Whether a running task has something to do and no place for it."""
@@ -167,76 +164,97 @@ class Core:
 
         ``now`` is in seconds since 1970, about as the store's clock has it, and never falls.
         """
-        self._take_in(event, now)
-        if self.leads:
+        self._handlers[type(event)](event, now)
+        if self._in_flight.leads:
             self._go_on(now)
-        self._ask_to_be_woken()
+        if len(set(map(type, self._changes))) < len(self._changes):
+            self._tell_moves_once()
+        if self._timers.changed:
+            when = self._timers.next()
+            if when is not None and when != self._wake:
+                self._wake = when
+                self._commands.append(WakeAt(when))
         decision = Decision(self._commands[:], self._changes[:])
         self._commands.clear()
         self._changes.clear()
-        self._moved.clear()
         return decision
 
-    def _take_in(self, event: Event, now: float) -> None:  # noqa: C901, PLR0912 - one case an event
-        match event:
-            case OutcomeStored():
-                self._outcome_stored(event, now)
-            case AssignmentAccepted():
-                self._in_flight.accepted(event, now)
-            case AgentHeard():
-                self._in_flight.heard(event, now)
-            case AssignmentRefused():
-                self._in_flight.refused(event, now)
-            case AssignmentUnanswered():
-                self._in_flight.unanswered(event, now)
-            case Woken():
-                self._woken(now)
-            case TaskCreated():
-                self._task_created(event)
-            case TaskStarted():
-                self._task_started(event)
-            case TaskEnded():
-                self._task_ended(event)
-            case NamesLoaded():
-                self._names_loaded(event, now)
-            case StartFailed():
-                self._queue.start_failed(event.task, now)
-            case FinishFailed():
-                self._finish_failed(event.task, now)
-            case VerdictFailed():
-                self._in_flight.verdict_failed(event, now)
-            case NodeSeen():
-                self._node_seen(event, now)
-            case NodeVanished():
-                self._node_vanished(event.name)
-            case NodesListed():
-                self._nodes_listed(now)
-            case BusFellSilent():
-                self._fleet.clock.stop(event.since, now)
-            case BusHeard():
-                self._fleet.clock.go_on(now)
-            case Settled() if not self.leads:
-                self._queue.begin_first_look(now, self.limits.first_look)
-                self._in_flight.take_over(now)
-                self._places.take_over()
-            case StoreClosed():
-                self._store_is_open = False
-            case StoreOpened():
-                self._store_is_open = True
+    def _make_handlers(self) -> Mapping[type, Callable[[Any, float], None]]:
+        """Who takes which event in."""
+        return {
+            TaskCreated: self._task_created,
+            NamesLoaded: self._names_loaded,
+            StartFailed: self._queue.start_failed,
+            TaskStarted: self._task_started,
+            AssignmentAccepted: self._in_flight.accepted,
+            AssignmentRefused: self._in_flight.refused,
+            AssignmentUnanswered: self._in_flight.unanswered,
+            AgentHeard: self._in_flight.heard,
+            OutcomeStored: self._outcome_stored,
+            VerdictFailed: self._in_flight.verdict_failed,
+            FinishFailed: self._finish_failed,
+            TaskEnded: self._task_ended,
+            NodeSeen: self._node_seen,
+            NodeVanished: self._node_vanished,
+            NodesListed: self._nodes_listed,
+            Settled: self._settled,
+            StoreOpened: self._store_opened,
+            StoreClosed: self._store_closed,
+            BusFellSilent: self._bus_fell_silent,
+            BusHeard: self._bus_heard,
+            Woken: self._woken,
+        }
 
     def _go_on(self, now: float) -> None:
         """Give free places to tasks and nodes, end what is over: the leader's work."""
-        self._places.review(now)
+        moved = [change.task for change in self._changes if isinstance(change, NodeMoved)]
+        if moved or self._places.touched or self._places.next_retry <= now:
+            self._places.review(now, moved)
         if self._store_is_open:
-            self._give_places(now)
-            for run in self._places.holding():
-                self._fill(run, now)
-        for run in self._places.over():
-            self._finish(run, now)
+            queue = self._queue
+            if queue.queued or queue.aside or queue.choices or self._places.queue:
+                self._give_places(now)
+            for _, task in tuple(self._places.holding):
+                run = self._runs[task]
+                if run.at_rest:
+                    self._in_flight.fill(run, now)
+        for task in tuple(self._places.over):
+            self._finish(self._runs[task], now)
+
+    def _tell_moves_once(self) -> None:
+        """Leave a node's later moves out: observers look at where it is by now."""
+        changes, moved = self._changes[:], set[NodeMoved]()
+        self._changes.clear()
+        for change in changes:
+            if isinstance(change, NodeMoved):
+                if change in moved:
+                    continue
+                moved.add(change)
+            self._changes.append(change)
+
+    def _settled(self, _event: Settled, now: float) -> None:
+        if not self._in_flight.leads:
+            self._queue.begin_first_look(now, self.limits.first_look)
+            self._in_flight.take_over(now)
+            self._places.take_over()
+
+    def _bus_fell_silent(self, event: BusFellSilent, now: float) -> None:
+        self._fleet.clock.stop(event.since, now)
+        self._timers.changed = True
+
+    def _bus_heard(self, _event: BusHeard, now: float) -> None:
+        self._fleet.clock.go_on(now)
+        self._timers.changed = True
+
+    def _store_opened(self, _event: StoreOpened, _now: float) -> None:
+        self._store_is_open = True
+
+    def _store_closed(self, _event: StoreClosed, _now: float) -> None:
+        self._store_is_open = False
 
     # ── tasks come and go ──
 
-    def _task_created(self, event: TaskCreated) -> None:
+    def _task_created(self, event: TaskCreated, _now: float) -> None:
         head = event.head
         if head.id in self._runs or head.id in self._ended:
             return
@@ -245,23 +263,31 @@ class Core:
 
     def _names_loaded(self, event: NamesLoaded, now: float) -> None:
         if not self._store_is_open:
-            self._queue.start_failed(event.task, now)
-        elif start := self._queue.names_loaded(event.task, event.names, now):
-            self._commands.append(start)
+            self._queue.start_failed(event, now)
+        else:
+            self._queue.names_loaded(event.task, event.names)
 
-    def _task_started(self, event: TaskStarted) -> None:
+    def _task_started(self, event: TaskStarted, _now: float) -> None:
         task = event.head.id
+        self._queue.remove(task)
         if task not in self._runs and task not in self._ended:
-            run = self._runs[task] = TaskRun(event.head, event.nodes, self._note_move)
-            self._places.add(task, urgency(event.head, event.order))
+            rank = urgency(event.head, event.order)
+            run = self._runs[task] = TaskRun(event.head, event.nodes, self._changes.append)
+            self._places.add(task, rank)
             self._changes.append(TaskBegan(event.head))
-            for name in sorted(self._vanished.missing_of(run)):
-                self._in_flight.remove(run, run.by_name[name])
-        self._leave_queue(task)
+            if self._vanished.names:
+                for name in sorted(self._vanished.missing_of(run)):
+                    self._in_flight.remove(run, run.by_name[name])
+        self._forget_vanished()
 
-    def _task_ended(self, event: TaskEnded) -> None:
+    def _forget_vanished(self) -> None:
+        if self._vanished.names and not self._queue.starting:
+            self._vanished.nothing_starts()
+
+    def _task_ended(self, event: TaskEnded, _now: float) -> None:
         task = event.head.id
-        self._leave_queue(task)
+        self._queue.remove(task)
+        self._forget_vanished()
         if (run := self._runs.get(task)) is not None:
             self._places.remove(task)
             self._in_flight.cancel_task(run)
@@ -270,41 +296,26 @@ class Core:
             self._changes.append(TaskOver(event.head))
         remember(self._ended, task, REMEMBERED_ENDS)
 
-    def _leave_queue(self, task: str) -> None:
-        self._queue.remove(task)
-        if not self._queue.starting:
-            self._vanished.nothing_starts()
-
     def _give_places(self, now: float) -> None:
         """To tasks that want to start and to those that want to go on, the most urgent first."""
-        while self.places_taken < self.limits.max_concurrent_tasks:
-            wants = self._places.next_in_queue()
+        self._queue.begin()
+        self._commands += self._queue.go_on(now)
+        most = self.limits.max_concurrent_tasks
+        while self._queue.queued or self._queue.aside or self._places.queue:
+            if self.places_taken >= most or self._queue.is_busy:
+                break
+            wants = self._places.next_in_queue() if self._places.queue else None
             start = self._queue.start_next(now, None if wants is None else wants.rank)
             if start is not None:
                 self._commands.append(start)
+            elif self._queue.is_busy:
+                break
             elif wants is not None:
                 self._places.give(wants.task)
             else:
-                return
-
-    # ── nodes begin ──
-
-    def _note_move(self, task: str, node: str) -> None:
-        self._places.touch(task)
-        if (task, node) not in self._moved:
-            self._moved.add((task, node))
-            self._changes.append(NodeMoved(task, node))
-
-    def _fill(self, run: TaskRun, now: float) -> None:
-        while self._in_flight.has_room(run):
-            node = run.candidate(now)
-            if node is None:
                 break
-            self._in_flight.begin(run, node, now)
-        due = run.next_retry()
-        if due is not None and due > now and due != run.woken_for:
-            run.woken_for = due
-            self._timers.at(due, Reconsider())
+        if self._queue.choices or (self._queue.is_busy and self.places_taken < most):
+            self._timers.at(now, Reconsider())
 
     # ── outcomes, and the end ──
 
@@ -328,7 +339,7 @@ class Core:
                 key = event.key._replace(attempt=attempt)
                 by = replace(event, key=key, outcome=outcome, seq=seq, stored_at=stored_at)
             self._changes.append(AttemptDecided(task, name, attempt, step, by))
-        if node.batch in run.batch_began and run.is_settled(node.batch):
+        if node.batch in run.batch_began and run.unsettled[node.batch] == 0:
             seconds = now - run.batch_began.pop(node.batch)
             self._changes.append(BatchSettled(task, node.batch, seconds))
 
@@ -338,8 +349,8 @@ class Core:
         run.finishing = True
         self._commands.append(finish(run))
 
-    def _finish_failed(self, task: str, now: float) -> None:
-        run = self._runs.get(task)
+    def _finish_failed(self, event: FinishFailed, now: float) -> None:
+        run = self._runs.get(event.task)
         if run is not None and run.finishing:
             run.finishing = False
             run.finish_at = now + FINISH_AGAIN_SECONDS
@@ -356,12 +367,12 @@ class Core:
         self._queue.node_appeared(node)
         self._in_flight.returned(event.name, now)
 
-    def _node_vanished(self, name: str) -> None:
-        self._fleet.lose(name)
-        self._vanished.note(name, starting=bool(self._queue.starting))
-        self._in_flight.vanished(name)
+    def _node_vanished(self, event: NodeVanished, _now: float) -> None:
+        self._fleet.lose(event.name)
+        self._vanished.note(event.name, starting=bool(self._queue.starting))
+        self._in_flight.vanished(event.name)
 
-    def _nodes_listed(self, now: float) -> None:
+    def _nodes_listed(self, _event: NodesListed, now: float) -> None:
         self._queue.end_first_look(now)
         for run in self._runs.values():
             if run.spec.names_nodes:
@@ -372,7 +383,7 @@ class Core:
 
     # ── time ──
 
-    def _woken(self, now: float) -> None:
+    def _woken(self, _event: Woken, now: float) -> None:
         self._wake = None
         for timer in self._timers.due(now):
             match timer:
@@ -386,9 +397,3 @@ class Core:
                     self._queue.start_again(timer.task)
                 case Reconsider():
                     pass  # every event is followed by a look at what can begin or end
-
-    def _ask_to_be_woken(self) -> None:
-        when = self._timers.next()
-        if when is not None and when != self._wake:
-            self._wake = when
-            self._commands.append(WakeAt(when))

@@ -7,7 +7,7 @@ fields). Times are whole milliseconds since 1970, UTC.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final, Self
 
 import msgspec
 from msgspec import Meta
@@ -36,16 +36,24 @@ class StoredRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel", om
 class TaskStatus(StrEnum):
     """Where a task is. The values are public."""
 
+    is_final: bool
+    """Whether the task is over and never changes again."""
+
+    def __new__(cls, value: str, is_final: bool = False) -> Self:
+        """One member: its value, and whether it is final."""
+        status = str.__new__(cls, value)
+        status._value_ = value
+        status.is_final = is_final
+        return status
+
     PENDING = "pending"
     RUNNING = "running"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
+    COMPLETED = "completed", True
+    FAILED = "failed", True
+    CANCELLED = "cancelled", True
 
-    @property
-    def is_final(self) -> bool:
-        """Whether the task is over and never changes again."""
-        return self not in {TaskStatus.PENDING, TaskStatus.RUNNING}
+
+FINAL: Final = tuple(status for status in TaskStatus if status.is_final)
 
 
 class RetryStrategy(StrEnum):
@@ -157,7 +165,7 @@ class PendingNotification(StrEnum):
 
 
 class TaskHead(StoredRecord, frozen=True, kw_only=True):
-    """The one stored truth about a task, written only at its transitions, by compare-and-swap."""
+    """What is stored of a task as a whole, written at its transitions by compare-and-swap."""
 
     id: TaskId
     spec: TaskSpec

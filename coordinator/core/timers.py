@@ -55,18 +55,22 @@ class Timers:
         self._numbers = count()
         self._timed: list[tuple[float, int, Timer]] = []
         self._silent: list[tuple[float, int, Timer]] = []
+        self.changed = False
+        """Whether ``next`` may answer otherwise than it did."""
 
     def at(self, when: float, timer: Timer) -> None:
         """Come back to this at a time of the engine's clock."""
         heapq.heappush(self._timed, (when, next(self._numbers), timer))
+        self.changed = True
 
     def at_silence(self, when: float, timer: Timer) -> None:
         """Come back to this at a time of the clock of silence."""
         heapq.heappush(self._silent, (when, next(self._numbers), timer))
+        self.changed = True
 
     def due(self, now: float) -> Iterator[Timer]:
         """Take out what is due; what is added meanwhile waits for the next time."""
-        ready = []
+        ready, self.changed = [], True
         while self._timed and self._timed[0][0] <= now:
             ready.append(heapq.heappop(self._timed)[2])
         while self._silent and self._clock.has_reached(self._silent[0][0], now):
@@ -75,8 +79,9 @@ class Timers:
 
     def next(self) -> float | None:
         """The engine's time at which something is due next."""
+        self.changed = False
         timed = self._timed[0][0] if self._timed else None
         if not self._silent or self._clock.stands:
             return timed
-        silent = self._clock.when(self._silent[0][0])
+        silent = self._silent[0][0] + self._clock.lost
         return silent if timed is None else min(timed, silent)

@@ -12,19 +12,19 @@ class Vanished:
     """The nodes that ceased to exist last."""
 
     def __init__(self) -> None:
-        self._names: dict[str, None] = {}
+        self.names: dict[str, None] = {}
         self._meanwhile: set[str] = set()
         """Nodes that ceased to exist while a start that may name them was being stored."""
 
     def note(self, name: str, *, starting: bool) -> None:
         """A node has ceased to exist; ``starting``: while any start is being stored."""
-        remember(self._names, name, REMEMBERED)
+        remember(self.names, name, REMEMBERED)
         if starting:
             self._meanwhile.add(name)
 
     def returned(self, name: str) -> None:
         """A node exists again."""
-        self._names.pop(name, None)
+        self.names.pop(name, None)
         self._meanwhile.discard(name)
 
     def nothing_starts(self) -> None:
@@ -37,7 +37,7 @@ class Vanished:
         A node that was chosen by its labels existed then. One that was named did not have to: it
         is missing only if it vanished while this core's own start of the task was being stored.
         """
-        vanished = self._meanwhile if run.spec.names_nodes else self._names.keys()
+        vanished = self._meanwhile if run.spec.names_nodes else self.names.keys()
         return vanished & run.by_name.keys()
 
 

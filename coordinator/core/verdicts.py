@@ -32,6 +32,10 @@ class Verdicts:
         """Whether a node is to leave its task."""
         return node in self._gone.get(task, ())
 
+    def is_leaving(self, task: str, node: str) -> bool:
+        """Whether a node's attempt is as good as decided: by a verdict, or because it is gone."""
+        return node in self._pending.get(task, ()) or node in self._gone.get(task, ())
+
     def gone(self) -> list[tuple[str, str]]:
         """Every node that is to leave a task, as (task, node)."""
         return [(task, node) for task, nodes in self._gone.items() for node in nodes]
@@ -49,9 +53,10 @@ class Verdicts:
         del pending[key.node]
         return True
 
-    def decided(self, task: str, node: str) -> None:
-        """An attempt is decided: whatever was on its way about it is settled."""
+    def decided(self, task: str, node: str) -> bool:
+        """An attempt is decided, and what was on its way about it; whether its node is to leave."""
         self._pending.get(task, {}).pop(node, None)
+        return node in self._gone.get(task, ())
 
     def mark_gone(self, task: str, node: str) -> None:
         """A node has ceased to exist."""

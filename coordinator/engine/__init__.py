@@ -1,1 +1,1 @@
-"""The leader at work: feeds the core with what happens and carries out what it decides."""
+"""The coordinator at work: it feeds the core with what happens; a leader does what it decides."""

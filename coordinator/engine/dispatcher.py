@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from typing import Protocol
 
 import msgspec
@@ -57,10 +57,10 @@ class Dispatcher:
         bus: Commands,
         epoch: int,
         feed: Callable[[Event], None],
-        in_flight: Callable[[], int],
+        in_flight: Sized,
         deposed: Callable[[int], None],
     ) -> None:
-        """``in_flight``: attempts at this moment; ``deposed`` is told a newer leader's epoch."""
+        """``in_flight``: the attempts, kept by the core; ``deposed`` is told a newer epoch."""
         self._bus = bus
         self._epoch = epoch
         self._feed = feed
@@ -89,7 +89,7 @@ class Dispatcher:
             images=[AssignedImage(name=i.name, reference=i.reference) for i in command.images],
             always_pull=command.spec.image_pull_policy is PullPolicy.ALWAYS,
             pull_timeout_seconds=command.spec.pull_timeout_seconds,
-            progress_seconds=max(1.0, self._in_flight() / REPORTING_NODES),
+            progress_seconds=max(1.0, len(self._in_flight) / REPORTING_NODES),
         )
         subject = subjects.command(key.node, instance)
 

@@ -28,7 +28,7 @@ T = TypeVar("T")
 log = Log(__name__)
 
 AT_A_TIME = 4
-"""EndedTasks whose end is read from the store at once, after a start with many untold ones."""
+"""Tasks whose end is read from the store at once, after a start with many untold ones."""
 
 
 class MarkNotified(Protocol):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from common.reasons import Reason
-from coordinator.core.changes import AttemptDecided
+from coordinator.core.changes import AttemptDecided, Step
 from coordinator.core.events import Event
-from coordinator.core.run import Step, TaskRun
+from coordinator.core.run import TaskRun
 from coordinator.core.scheduler import Decision
 from coordinator.nodes.source import FailedPull
 

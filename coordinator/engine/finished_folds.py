@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 from weakref import WeakValueDictionary
 
+from coordinator.core.changes import Step
 from coordinator.core.events import OutcomeStored
-from coordinator.core.run import Step, TaskRun
+from coordinator.core.run import TaskRun
 from coordinator.core.task import TaskHead
 
 FINISHED_REMEMBERED = 2

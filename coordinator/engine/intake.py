@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from itertools import count
 from typing import Protocol
 
 from coordinator.core.events import OutcomeStored
 from coordinator.core.task import TaskStatus
+from coordinator.engine.heads import KeptHead
 from coordinator.engine.tasks import Spawn, TaskTable
 from coordinator.port import TaskDamaged
 from coordinator.store import Gone, StoredHead
+
+HEADS_AT_A_TIME = 50
+"""Heads that are taken in before others have a turn on the event loop."""
 
 
 class StoreReader(Protocol):
@@ -52,28 +58,32 @@ class Intake:
 
     async def load(self) -> Loaded:
         """Take in everything that is stored by now. Raises BusError."""
-        heads_end = 0
+        heads_end, number = 0, count(1)
         outcomes_end = await self._store.outcomes_end()
         async for stored in self._store.load_heads():
             heads_end = max(heads_end, stored.revision)
             if not isinstance(stored, Gone):
                 self._tasks.find(stored)
+            if next(number) % HEADS_AT_A_TIME == 0:
+                await asyncio.sleep(0)
         for kept in sorted(self._tasks, key=lambda kept: kept.order):
+            if next(number) % HEADS_AT_A_TIME == 0:
+                await asyncio.sleep(0)
             if kept.status is TaskStatus.RUNNING:
-                await self._load_running(kept.stored, outcomes_end)
+                await self._load_running(kept, outcomes_end)
             elif kept.status is TaskStatus.PENDING:
-                self._tasks.queue(kept.stored, found=True)
+                self._tasks.queue(kept.head, kept.order, found=True)
         self._tasks.outcomes_seen = outcomes_end
         return Loaded(heads_end, outcomes_end)
 
-    async def _load_running(self, stored: StoredHead, outcomes_end: int) -> None:
-        head = stored.head
+    async def _load_running(self, kept: KeptHead, outcomes_end: int) -> None:
+        head = kept.head
         try:
             nodes = await self._tasks.nodes_of(head)
         except TaskDamaged as damage:
             self._tasks.note_damage(head.id, damage.text)
             return
-        self._tasks.begin(stored, nodes)
+        self._tasks.begin(head, kept.order, nodes)
         async for event in self._store.load_outcomes(head.id, outcomes_end):
             await self._tasks.take_in([event])
 

@@ -63,17 +63,21 @@ class Removes(Protocol):
         """Remove what is left of a task whose head is deleted."""
 
     async def tasks_with_lists(self) -> set[str]:
-        """StoredTasks of which any list is stored."""
+        """Tasks of which any list is stored."""
 
     async def tasks_with_outcomes(self) -> set[str]:
-        """StoredTasks of which any outcome is stored."""
+        """Tasks of which any outcome is stored."""
 
     async def release_keys(self, is_known: Callable[[str], bool], now: float) -> None:
         """Remove key records that stand for no task."""
 
 
+LISTS_AT_A_TIME = 100
+"""Tasks that are looked at before others have a turn on the event loop."""
+
+
 class Janitor:
-    """Head first, then everything else: a task without a head is no task."""
+    """Deletes the head of a task that has expired, then what else is stored of it."""
 
     def __init__(
         self,
@@ -91,13 +95,12 @@ class Janitor:
         self._persistently = persistently
         self._changed = asyncio.Event()
         self._left: dict[str, str | None] = {}
-        """StoredTasks whose head is deleted, or was about to be, and whose other records are still
+        """Tasks whose head is deleted, or was about to be, and whose other records are still
         there; with their keys."""
 
-    def on_head(self, head: TaskHead) -> None:
-        """A head has changed: if it is over, or the world was told, it may expire sooner now."""
-        if head.status.is_final:
-            self._changed.set()
+    def on_final_head(self, _head: TaskHead) -> None:
+        """A task is over, or the world was told of it: it may expire sooner now."""
+        self._changed.set()
 
     async def run(self) -> NoReturn:
         """Sweep what crashes left, then remove tasks as their time comes; runs without end."""
@@ -149,8 +152,15 @@ class Janitor:
         """Purge again what belongs to no task: a purge is not crash-proof [nats-server #8505]."""
         # Lists are stored before their head: those of a task that is being created must stay.
         lists = await self._store.tasks_with_lists()
-        old = {task for task in lists if self._age(_drawn_at(task)) > BEING_CREATED_SECONDS}
-        for task in await self._store.tasks_with_outcomes() | old:
+        old = set()
+        for number, task in enumerate(lists):
+            if self._age(_drawn_at(task)) > BEING_CREATED_SECONDS:
+                old.add(task)
+            if number % LISTS_AT_A_TIME == 0:
+                await asyncio.sleep(0)
+        for number, task in enumerate(await self._store.tasks_with_outcomes() | old):
+            if number % LISTS_AT_A_TIME == 0:
+                await asyncio.sleep(0)
             if self._tasks.head(task) is None and not await self._store.exists(task):
                 await self._store.purge_task(task)
                 log.info("purged what was left of a removed task", task=task)

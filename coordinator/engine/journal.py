@@ -7,6 +7,7 @@ The same thing has the same name in every line: ``task``, ``node``, ``batch``, `
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from common.logs import Log
 from common.reasons import Reason
@@ -14,17 +15,21 @@ from coordinator.core.changes import (
     AttemptDecided,
     BatchSettled,
     Change,
+    Step,
     TaskBegan,
     TaskOver,
     TaskQueued,
 )
 from coordinator.core.events import Event
 from coordinator.core.node_run import NodeRun
-from coordinator.core.run import Step, TaskRun
+from coordinator.core.run import TaskRun
 from coordinator.core.scheduler import Decision
 from coordinator.core.task import TaskHead
 
 log = Log(__name__)
+
+JOURNALED: Final = (TaskQueued, TaskBegan, BatchSettled, AttemptDecided, TaskOver)
+"""What the journal wants to see."""
 
 
 class Journal:

@@ -8,45 +8,46 @@ When it is deposed, what runs on the nodes goes on.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from common.bus import NotConnected
-from common.logs import Log
+from common.logs import Log, RateLimitedLog
 from common.text import Text
+from coordinator.core.changes import AttemptDecided, TaskOver
 from coordinator.core.commands import (
     AskAgent,
     Assign,
     CancelWork,
-    Command,
     FinishTask,
     LoadNames,
     StartTask,
     StoreVerdict,
 )
-from coordinator.core.events import Settled
-from coordinator.core.task import PendingNotification, TaskStatus
+from coordinator.core.events import NodeSeen, NodeVanished, Settled
+from coordinator.core.task import FINAL, PendingNotification, TaskStatus
 from coordinator.engine.dispatcher import Dispatcher
 from coordinator.engine.end_notifications import Deliverer, EndNotifications
 from coordinator.engine.failed_pulls import FailedPulls
 from coordinator.engine.janitor import Janitor
-from coordinator.engine.journal import Journal
-from coordinator.engine.loop import Observer
+from coordinator.engine.journal import JOURNALED, Journal
+from coordinator.engine.loop import Kinds, Observer, Performers
 from coordinator.engine.publisher import Publisher
 from coordinator.engine.replica import Context, Replica
 from coordinator.engine.store_clock import Uptime
-from coordinator.engine.task_events import TaskEvents
+from coordinator.engine.task_events import TOLD, TaskEvents
 from coordinator.engine.transitions import Transitions
 from coordinator.nodes.source import FailureSink, NodeSource
 
 log = Log(__name__)
+poison = RateLimitedLog(log)
 
 SETTLE_SECONDS = 2.0
 """A starting leader hears so long what agents hold before it assigns."""
 
 
 class DeposedError(Exception):
-    """An agent knows a newer leader: this one leads no more."""
+    """An agent knows a newer leader, and the store does not contradict: this one leads no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,8 @@ class LeaderSettings:
     source: str
     """The CloudEvents ``source`` of this installation."""
     retention_seconds: float
+    confirms: Callable[[int], Awaitable[bool]]
+    """Whether the store's record of who leads bears out an agent's word of a newer epoch."""
     new_failure_sink: Callable[[NodeSource], FailureSink] | None = None
     """Makes whoever wants to know of failed pulls, from the replica's node source."""
 
@@ -70,13 +73,15 @@ class Leader:
         epoch: int,
         webhooks: Deliverer,
         settings: LeaderSettings,
-        observers: Sequence[Observer] = (),
+        observers: Sequence[tuple[Observer, Kinds]] = (),
     ) -> None:
+        """``observers`` come with the types of what they want to see."""
         feed, clock, persistently = replica.loop.feed, context.clock, replica.persistently
         self._replica = replica
+        self._confirms = settings.confirms
         self._deposition: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._dispatcher = Dispatcher(
-            context.bus, epoch, feed, lambda: replica.core.in_flight, self._deposed
+            context.bus, epoch, feed, replica.core.in_flight, self._deposed
         )
         self._transitions = Transitions(
             store=replica.store,
@@ -121,28 +126,27 @@ class Leader:
         self._observers = observers
 
     async def run(self) -> None:
-        """Lead until cancelled. Raises DeposedError when an agent knows a newer leader.
+        """Lead until cancelled. Raises DeposedError when there is a newer leader.
 
         Its jobs are the replica's: what dies of either ends both.
         """
         replica = self._replica
-        replica.loop.attach(self._perform)
-        replica.loop.observe(
-            self._events.observe,
-            self._notifications.observe,
-            self.journal.observe,
-            *self._observers,
-        )
+        replica.loop.attach(self._performers())
+        replica.loop.observe(self._events.observe, of=TOLD)
+        replica.loop.observe(self._notifications.observe, of=(TaskOver,))
+        replica.loop.observe(self.journal.observe, of=JOURNALED)
+        for observer, kinds in self._observers:
+            replica.loop.observe(observer, kinds)
         replica.board.listen(self._events.mark_changed)
-        replica.tasks.listen(self._janitor.on_head)
+        replica.tasks.listen(self._janitor.on_final_head, of=FINAL)
         if self._failures is not None:
             failed_pulls = FailedPulls(replica.core.runs, self._failures.pull_failed)
-            replica.loop.observe(failed_pulls.observe)
+            replica.loop.observe(failed_pulls.observe, of=(AttemptDecided,))
             replica.spawn(self._failures.run())
         if replica.nodes.source.relies_on_agents:
             # What the leader before has stored since this replica began.
             await replica.persistently(replica.load_nodes)
-            replica.loop.observe(replica.node_records.observe)
+            replica.loop.observe(replica.node_records.observe, of=(NodeSeen, NodeVanished))
             replica.spawn(replica.node_records.run())
         self.journal.led(len(replica.tasks))
         self._catch_up()
@@ -158,10 +162,13 @@ class Leader:
     def _catch_up(self) -> None:
         """Tell the world what the leader before this one did not get to say."""
         tasks, seen = self._replica.tasks, self._replica.tasks.outcomes_seen
-        for kept in sorted(tasks, key=lambda kept: kept.order):
-            if kept.status is TaskStatus.PENDING:
-                self._events.tell_created(kept.head)
-            elif kept.status is TaskStatus.RUNNING:
+        known = sorted(tasks, key=lambda kept: kept.order)
+        waiting = [kept for kept in known if kept.status is TaskStatus.PENDING]
+        for kept in waiting:
+            self._events.hold_created(kept)
+        self._replica.spawn(self._events.tell_created(waiting))
+        for kept in known:
+            if kept.status is TaskStatus.RUNNING:
                 self._events.hold(kept.id)
                 self._replica.spawn(self._events.catch_up(kept.head, seen))
             elif kept.notify:
@@ -182,7 +189,13 @@ class Leader:
         self._replica.loop.feed(Settled())
 
     def _deposed(self, epoch: int) -> None:
-        if not self._deposition.done():
+        self._replica.spawn(self._make_sure(epoch))
+
+    async def _make_sure(self, epoch: int) -> None:
+        """An agent alone ends no term: it may be out of its mind, or not be what it seems."""
+        if not await self._confirms(epoch):
+            poison.warning("epoch", "an agent speaks of a leader that there is not", epoch=epoch)
+        elif not self._deposition.done():
             error = DeposedError(f"an agent follows a leader of epoch {epoch}")
             self._deposition.set_exception(error)
 
@@ -190,19 +203,15 @@ class Leader:
         await self._transitions.mark_notified(task, PendingNotification.EVENT)
         self._events.forget(task)
 
-    def _perform(self, command: Command) -> None:
-        match command:
-            case Assign():
-                self._dispatcher.assign(command)
-            case CancelWork():
-                self._dispatcher.cancel(command)
-            case AskAgent():
-                self._dispatcher.ask(command)
-            case LoadNames():
-                self._replica.spawn(self._transitions.load_names(command))
-            case StartTask():
-                self._replica.spawn(self._transitions.start(command))
-            case FinishTask():
-                self._replica.spawn(self._transitions.finish(command))
-            case StoreVerdict():
-                self._replica.spawn(self._transitions.decide(command))
+    def _performers(self) -> Performers:
+        """Who carries out what the core wants done."""
+        spawn, transitions = self._replica.spawn, self._transitions
+        return {
+            Assign: self._dispatcher.assign,
+            CancelWork: self._dispatcher.cancel,
+            AskAgent: self._dispatcher.ask,
+            LoadNames: lambda command: spawn(transitions.load_names(command)),
+            StartTask: lambda command: spawn(transitions.start(command)),
+            FinishTask: lambda command: spawn(transitions.finish(command)),
+            StoreVerdict: lambda command: spawn(transitions.decide(command)),
+        }

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
-from typing import NoReturn, Protocol
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final, NoReturn, Protocol
 
 from coordinator.core.commands import Command, WakeAt
 from coordinator.core.events import Event, Woken
 from coordinator.core.scheduler import Decision
 from coordinator.faults import Faults
 
-Perform = Callable[[Command], None]
+Performers = Mapping[type[Command], Callable[[Any], None]]
+"""Who carries out commands, by their type."""
 Observer = Callable[[Event, Decision], None]
 """Sees an event and what the core made of it; must not touch either. Its faults end nothing."""
+Kinds = Collection[type]
+"""Types of events and of changes."""
+EVERYTHING: Final[Kinds] = (object,)
 
 
 class Decides(Protocol):
@@ -36,7 +40,7 @@ class Clock:
         self._offset = wall() - elapsed()
 
     def __call__(self) -> float:
-        """Now."""
+        """Seconds since 1970, at this moment."""
         return self._elapsed() + self._offset
 
     def begin_at(self, now: float) -> None:
@@ -45,9 +49,9 @@ class Clock:
 
 
 class Loop:
-    """Feeds the core. Observers see every event and decision before its commands are performed.
+    """Feeds the core. Observers see what they asked for before its commands are performed.
 
-    Without a performer (``attach``) commands are dropped: that is how a follower's core lives.
+    Without performers (``attach``) commands are dropped: that is how a follower's core lives.
     """
 
     def __init__(
@@ -56,21 +60,24 @@ class Loop:
         self._core = core
         self._clock = clock
         self._faults = faults or Faults()
-        self._perform: Perform | None = None
-        self._observers: list[Observer] = []
+        self._performers: Performers = {}
+        self._observers: list[tuple[Observer, Kinds]] = []
+        self._concerned: dict[frozenset[type], Collection[Observer]] = {}
+        """Observers of an event and changes of these types, as far as such were seen."""
         self._events: deque[Event] = deque()
         self._busy = False
         self._alarm: asyncio.TimerHandle | None = None
         self._ended = False
         self._fault: asyncio.Future[NoReturn] = asyncio.get_running_loop().create_future()
 
-    def attach(self, perform: Perform) -> None:
+    def attach(self, performers: Performers) -> None:
         """Have commands carried out from now on."""
-        self._perform = perform
+        self._performers = performers
 
-    def observe(self, *observers: Observer) -> None:
-        """Let these see everything from now on."""
-        self._observers.extend(observers)
+    def observe(self, observer: Observer, of: Kinds = EVERYTHING) -> None:
+        """Let this one see each event of these types, and each that led to such a change."""
+        self._observers.append((observer, of))
+        self._concerned.clear()
 
     def feed(self, event: Event) -> None:
         """Let the core know; what follows from it is done before this returns.
@@ -93,20 +100,35 @@ class Loop:
             self._busy = False
 
     def _handle(self, event: Event) -> None:
-        decision = self._core.handle(event, self._clock())
-        for observe in self._observers:
-            with self._faults.kept("observer"):
+        now = self._clock()
+        decision = self._core.handle(event, now)
+        kinds = frozenset((type(event), *map(type, decision.changes)))
+        concerned = self._concerned.get(kinds)
+        for observe in self._concern(kinds) if concerned is None else concerned:
+            try:
                 observe(event, decision)
+            except Exception as fault:  # noqa: BLE001 - who looks on ends nothing
+                self._faults.note("observer", fault)
         for command in decision.commands:
             if isinstance(command, WakeAt):
-                self._wake_at(command.when)
-            elif self._perform is not None:
-                self._perform(command)
+                self._wake_at(command.when, now)
+            elif (perform := self._performers.get(type(command))) is not None:
+                perform(command)
 
-    def _wake_at(self, when: float) -> None:
+    def _concern(self, kinds: frozenset[type]) -> Collection[Observer]:
+        """Who is to see such an event, in the order in which they came."""
+        concerned = tuple(
+            observer
+            for observer, of in self._observers
+            if of is EVERYTHING or not kinds.isdisjoint(of)
+        )
+        self._concerned[kinds] = concerned
+        return concerned
+
+    def _wake_at(self, when: float, now: float) -> None:
         if self._alarm is not None:
             self._alarm.cancel()
-        delay = max(0.0, when - self._clock())
+        delay = max(0.0, when - now)
         self._alarm = asyncio.get_running_loop().call_later(delay, self.feed, Woken())
 
     async def run(self) -> NoReturn:

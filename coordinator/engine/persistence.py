@@ -25,10 +25,11 @@ class Persistently:
 
     async def __call__(self, work: Callable[[], Awaitable[T]]) -> T:
         """Return what ``work`` does, which is called anew after each BusError; others pass."""
-        pause = Backoff(LONGEST_PAUSE_SECONDS, self._rng)
+        pause: Backoff | None = None
         while True:
             try:
                 return await work()
             except BusError as why:
                 log.debug("the store is waited for", why=str(why))
-                await asyncio.sleep(pause.next())
+            pause = pause or Backoff(LONGEST_PAUSE_SECONDS, self._rng)
+            await asyncio.sleep(pause.next())

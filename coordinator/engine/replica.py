@@ -15,14 +15,13 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from common.logs import Log
-from coordinator.core.changes import NodeMoved
-from coordinator.core.events import Event
-from coordinator.core.scheduler import Core, Decision, Limits
+from coordinator.core.changes import AttemptDecided, NodeMoved, TaskOver
+from coordinator.core.scheduler import Core, Limits
 from coordinator.engine.dispatcher import Commands
 from coordinator.engine.finished_folds import FinishedFolds
 from coordinator.engine.intake import Intake
 from coordinator.engine.live import LiveChanges
-from coordinator.engine.loop import Loop, Observer
+from coordinator.engine.loop import Kinds, Loop, Observer
 from coordinator.engine.node_records import NodeRecords
 from coordinator.engine.nodes import NodeTable
 from coordinator.engine.persistence import Persistently
@@ -75,7 +74,8 @@ class Context:
 class Replica:
     """The wiring of what follows and answers."""
 
-    def __init__(self, context: Context, observers: Sequence[Observer] = ()) -> None:
+    def __init__(self, context: Context, observers: Sequence[tuple[Observer, Kinds]] = ()) -> None:
+        """``observers`` come with the types of what they want to see."""
         clock = context.clock
         self._context = context
         self.observers = observers
@@ -121,12 +121,10 @@ class Replica:
         )
         self._intake = Intake(self.store, self.tasks, self.spawn)
         self.board.listen(lambda task, node: context.live.task_changed(task, [node]))
-        self.loop.observe(self.board.observe, self._show_changes, *observers)
-
-    def _show_changes(self, _event: Event, decision: Decision) -> None:
-        for change in decision.changes:
-            if isinstance(change, NodeMoved):
-                self._context.live.task_changed(change.task, [change.node])
+        self.loop.observe(self.board.observe, of=(AttemptDecided, TaskOver))
+        self.loop.observe(context.live.observe, of=(NodeMoved,))
+        for observer, kinds in observers:
+            self.loop.observe(observer, kinds)
 
     def spawn(self, job: Coroutine[Any, Any, Any]) -> None:
         """Have a job done, unless this replica is at its end: the next one takes it up."""

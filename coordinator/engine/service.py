@@ -9,7 +9,7 @@ from typing import NoReturn, Protocol
 from common import texts
 from common.bus import BusError
 from common.lifecycle import leaves
-from common.logs import Log
+from common.logs import Log, RateLimitedLog
 from common.text import Text
 from coordinator.core.task import Creator, TaskHead, TaskSpec
 from coordinator.engine.leader import DeposedError, Leader
@@ -22,6 +22,8 @@ log = Log(__name__)
 
 ANEW_SECONDS = 1.0
 """After a replica or a leader that could not go on."""
+LOG_SECONDS = 60.0
+"""Between two words about that, while a store is away for hours."""
 
 
 class ConnectionState(Protocol):
@@ -79,6 +81,7 @@ class Service:
         self._leads = False
         self._starting = texts.COORDINATOR_STARTING()
         self._clock: Watched | None = None
+        self._sparing = RateLimitedLog(log, interval_seconds=LOG_SECONDS)
 
     # ── replicas and leaders ──
 
@@ -97,7 +100,7 @@ class Service:
                 await self._follow_and_lead(replica, lease, new_leader)
             except* (DeposedError, BusError) as group:
                 why = "; ".join(map(str, leaves(group)))
-                log.warning("following anew", why=why)
+                self._sparing.warning("anew", "following anew", why=why)
                 await asyncio.sleep(ANEW_SECONDS)
 
     async def _follow_and_lead(
@@ -135,7 +138,7 @@ class Service:
     def state(self) -> State:
         """What metrics show of this moment."""
         known = None if self.unreadable() is not None else self._replica
-        waiting = [] if known is None else [p.head.created_at for p in known.core.waiting.values()]
+        waiting = [] if known is None else [p.created_at for p in known.core.waiting.values()]
         return State(
             ready=self.unreadable() is None,
             standing=self.standing(),

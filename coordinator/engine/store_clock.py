@@ -32,7 +32,7 @@ MOST_PAUSES = 64
 _STAMP = "uptime"
 _PROBE = "clock"
 
-Time = Annotated[float, Meta(ge=-1e12, le=1e12)]
+CountedMoment = Annotated[float, Meta(ge=-1e12, le=1e12)]
 
 
 class Adjustable(Protocol):
@@ -100,13 +100,13 @@ class StoreClock:
 class Pause(msgspec.Struct, frozen=True):
     """So many seconds that passed on the store's clock and that nobody lived through."""
 
-    since: Time
+    since: CountedMoment
     """The store's time at which they began."""
     seconds: Annotated[float, Meta(ge=0.0, le=1e12)]
 
 
 class _Stamp(msgspec.Struct, frozen=True):
-    at: Time
+    at: CountedMoment
     """The store's time at which somebody was seen to lead."""
     pauses: Annotated[list[Pause], Meta(max_length=MOST_PAUSES)] = []
 

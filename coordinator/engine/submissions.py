@@ -116,12 +116,12 @@ class Submissions:
         """Store a task. Raises KeyReused, TooManyPending, TooManyPendingOfUser, StoreAway."""
         async with self._store_needed():
             for _ in range(CREATE_TRIES):
-                head = self._new_head(spec, key, retry_of, creator)
                 claim = None if key is None else await self._look_up(key)
                 if claim is not None and claim.stored is not None:
                     self._tasks.learn(claim.stored)
                     return Created(claim.stored.head, is_new=False)
                 with self._room(creator):
+                    head = self._new_head(spec, key, retry_of, creator)
                     if key is not None and claim is not None:
                         head = replace(head, id=await self._claim(key, claim, head.id))
                     if names is not None:
@@ -137,7 +137,7 @@ class Submissions:
     @contextmanager
     def _room(self, creator: Creator | None) -> Iterator[None]:
         """Room for one more pending task, also while it is being stored."""
-        if self._tasks.count(TaskStatus.PENDING) + self._creating.total() >= self._max_pending:
+        if self._tasks.counts[TaskStatus.PENDING] + self._creating.total() >= self._max_pending:
             raise TooManyPending(self._max_pending)
         if creator is not None:
             pending = self._tasks.pending_of(creator) + self._creating[creator]

@@ -8,20 +8,21 @@ behind that, so that a task's events keep the order of its outcomes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from typing import NoReturn, Protocol
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, NoReturn, Protocol
 
 import msgspec
 
 from common import subjects
 from common.logs import Log
-from coordinator.core.changes import AttemptDecided, Change, NodeMoved, TaskBegan, TaskQueued
+from coordinator.core.changes import AttemptDecided, Change, NodeMoved, Step, TaskBegan, TaskQueued
 from coordinator.core.events import Event
-from coordinator.core.run import Step, TaskRun
+from coordinator.core.run import TaskRun
 from coordinator.core.scheduler import Decision
 from coordinator.core.task import TaskHead, TaskStatus
 from coordinator.documents import CloudEvent, Task, encode
 from coordinator.engine.finished_folds import Outcomes, fold
+from coordinator.engine.heads import KeptHead
 from coordinator.engine.persistence import Persistently
 from coordinator.engine.publisher import Item, Publisher
 from coordinator.faults import Faults
@@ -32,9 +33,13 @@ from coordinator.views.nodes import task_node
 
 log = Log(__name__)
 
+TOLD: Final = (TaskQueued, TaskBegan, AttemptDecided, NodeMoved)
+"""What the world is told of, or is reason to tell of progress."""
 PROGRESS_SECONDS = 1.0
 AT_A_TIME = 4
-"""TaskSnapshots that are read from the store at once, after a start with many untold ones."""
+"""Tasks that are read from the store at once, after a start with many untold ones."""
+CREATED_AT_A_TIME = 50
+"""Tasks that are told of before others have a turn on the event loop."""
 
 
 class TaskSnapshots(Protocol):
@@ -74,6 +79,8 @@ class TaskEvents:
         """By task that was there when this leader began: the ids that are published or queued."""
         self._behind: dict[str, list[Item]] = {}
         """By task that is catching up: what has happened since, and waits."""
+        self._announced: set[str] = set()
+        """Pending tasks whose creation this leader has told, or queued to be told."""
         self._changed: set[str] = set()
         """Running tasks whose progress is worth telling."""
         self._reports = 0
@@ -84,34 +91,37 @@ class TaskEvents:
     def observe(self, _event: Event, decision: Decision) -> None:
         """Queue what the world is to be told of this."""
         for change in decision.changes:
-            with self._faults.kept("event"):
+            if isinstance(change, NodeMoved):
+                self._changed.add(change.task)
+                continue
+            if not isinstance(change, TOLD):
+                continue
+            try:
                 self._observe(change)
+            except Exception as fault:  # noqa: BLE001 - the next change may be another task's
+                self._faults.note("event", fault)
 
     def _observe(self, change: Change) -> None:
         match change:
             case TaskQueued(head=head):
+                self._announced.add(head.id)
                 self._tell(self._created(head))
             case TaskBegan(head=head):
-                self._tell(self._created(head))
+                if head.id not in self._announced:
+                    self._tell(self._created(head))
+                self._announced.discard(head.id)
                 self._tell(self._started(head))
             case AttemptDecided():
                 run = self._runs.get(change.task)
                 if run is not None:
                     time = change.event.stored_at
                     self._tell(self._decided(run, change.node, change.attempt, change.step, time))
-            case NodeMoved(task=task):
-                self._changed.add(task)
             case _:
                 pass
 
     def mark_changed(self, task: str, _node: str = "") -> None:
         """Something of a running task has changed: its progress is worth telling."""
         self._changed.add(task)
-
-    def tell_created(self, head: TaskHead) -> None:
-        """A task waits that was created before this leader began; told only if nobody has."""
-        with self._faults.kept("event", task=head.id):
-            self._tell(self._created(head))
 
     def ended(self, shot: Snapshot) -> None:
         """A task is over: a last progress, then its last event. ``shot`` has the whole fold."""
@@ -140,12 +150,32 @@ class TaskEvents:
         """A task's last event is stored."""
         self._kept.pop(task, None)
         self._changed.discard(task)
+        self._announced.discard(task)
 
     # ── what happened before ──
 
     def hold(self, task: str) -> None:
         """Let what happens to a task wait from now on, until it has caught up."""
         self._behind.setdefault(task, [])
+
+    def hold_created(self, kept: KeptHead) -> None:
+        """Let what happens to a task that waits wait too, until its creation is told."""
+        self.hold(kept.id)
+        if not self._is_old(kept.newest_time):
+            self._announced.add(kept.id)
+
+    async def tell_created(self, waiting: Iterable[KeptHead]) -> None:
+        """Tasks wait that were created before this leader began; each is told only if nobody has.
+
+        Then what has waited of it (``hold_created``).
+        """
+        for number, kept in enumerate(waiting):
+            with self._faults.kept("event", task=kept.id):
+                self._queue(self._created(kept.head))
+            for item in self._behind.pop(kept.id, ()):
+                self._queue(item)
+            if number % CREATED_AT_A_TIME == 0:
+                await asyncio.sleep(0)
 
     async def catch_up(self, head: TaskHead, upto: int) -> None:
         """Tell what is missing of a task, up to this outcome; then what has waited.
@@ -163,15 +193,18 @@ class TaskEvents:
         kept |= await self._publisher.kept_ids(head.id)
         if self.knows_end(head):
             return
-        self._queue(self._created(head))
+        if not self._is_old(head.created_at):
+            self._queue(self._created(head))
         if head.started_at is not None:
-            self._queue(self._started(head))
+            if not self._is_old(head.started_at):
+                self._queue(self._started(head))
             await fold(self._outcomes, head, upto, self._decided_before)
 
     def _decided_before(
         self, run: TaskRun, node: str, attempt: int, step: Step, stored_at: float
     ) -> None:
-        self._queue(self._decided(run, node, attempt, step, stored_at))
+        if not self._is_old(int(stored_at * 1000)):
+            self._queue(self._decided(run, node, attempt, step, stored_at))
 
     # ── events ──
 
@@ -188,8 +221,6 @@ class TaskEvents:
         return self._task_event("task.started", Snapshot(running, head.started_at or 0))
 
     def _task_event(self, event_type: str, shot: Snapshot) -> Item | None:
-        if self._is_old(shot.now):
-            return None
         task = shot.head.id
         document = self._task_document(event_type, task, shot.now, views.task(shot))
         return _item(task, event_type, document, once=True)
@@ -204,7 +235,7 @@ class TaskEvents:
         """An outcome, stored at this time (seconds), has changed a node."""
         task, event_type, time = run.head.id, step.value, int(stored_at * 1000)
         event_id = f"{task}/{event_type}/{node}/{attempt}"
-        if self._is_old(time) or event_id in self._kept.get(task, ()):
+        if event_id in self._kept.get(task, ()):
             return None
         document = node_event(
             event_type,

@@ -7,8 +7,17 @@ it. The copy is kept by watching the bucket, and is ahead of it by the replica's
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -19,7 +28,7 @@ from coordinator.core.events import Event, OutcomeStored, TaskCreated, TaskEnded
 from coordinator.core.run import TaskRun
 from coordinator.core.task import Creator, TaskHead, TaskStatus
 from coordinator.engine.finished_folds import FinishedFolds
-from coordinator.engine.heads import Heads, KeptHead
+from coordinator.engine.heads import KeptHead
 from coordinator.engine.persistence import Persistently
 from coordinator.engine.progress_board import ProgressBoard
 from coordinator.port import NoSuchTask, StoreAway, TaskDamaged
@@ -48,6 +57,9 @@ class Lists(Protocol):
     async def load_head(self, task: str) -> StoredHead | None:
         """The head as the store has it now. Raises BusError."""
 
+    async def exists(self, task: str) -> bool:
+        """Whether there is a head, readable or not. Raises BusError."""
+
 
 class Runs(Protocol):
     """What is needed of the core."""
@@ -63,6 +75,65 @@ class _Withheld:
 
     holders: int = 0
     events: list[OutcomeStored] = field(default_factory=list)
+
+
+class Heads:
+    """The newest known head of every task."""
+
+    def __init__(self) -> None:
+        self.by_id: dict[str, KeptHead] = {}
+        self.counts: Counter[TaskStatus] = Counter()
+        """How many tasks have a status."""
+        self.pending_of: Counter[Creator] = Counter()
+        """How many pending tasks somebody has created."""
+        self._sorted: dict[TaskStatus | None, Sequence[str]] = {}
+
+    def apply(self, stored: StoredHead) -> bool:
+        """Take a head in; False where the same or a newer one is known already."""
+        known = self.by_id.get(stored.head.id)
+        if known is not None:
+            if known.revision >= stored.revision:
+                return False
+            self._count(known, -1)
+        kept = KeptHead(stored)
+        self.by_id[kept.id] = kept
+        self._count(kept, 1)
+        self._sorted.clear()
+        return True
+
+    def remove(self, task: str) -> bool:
+        """A head was deleted; False where it was not known."""
+        known = self.by_id.pop(task, None)
+        if known is None:
+            return False
+        self._count(known, -1)
+        self._sorted.clear()
+        return True
+
+    def _count(self, kept: KeptHead, by: int) -> None:
+        self.counts[kept.status] += by
+        if kept.status is TaskStatus.PENDING and kept.created_by is not None:
+            self.pending_of[kept.created_by] += by
+            if not self.pending_of[kept.created_by]:
+                del self.pending_of[kept.created_by]
+
+    def get(self, task: str) -> KeptHead | None:
+        """The newest known head of a task."""
+        return self.by_id.get(task)
+
+    def __len__(self) -> int:
+        return len(self.by_id)
+
+    def __iter__(self) -> Iterator[KeptHead]:
+        return iter(list(self.by_id.values()))
+
+    def newest_first(self, status: TaskStatus | None) -> Sequence[str]:
+        """Ids of tasks (of one status) in the store's order; sorted anew only after a change."""
+        if status not in self._sorted:
+            chosen = [kept for kept in self.by_id.values() if status in {None, kept.status}]
+            chosen.sort(key=lambda kept: kept.order, reverse=True)
+            self._sorted[status] = [kept.id for kept in chosen]
+        return self._sorted[status]
 
 
 class TaskTable:
@@ -92,8 +163,10 @@ class TaskTable:
         self._spawn = spawn
         self._persistently = persistently
         self._heads = Heads()
+        self.counts: Mapping[TaskStatus, int] = self._heads.counts
+        """How many tasks have a status."""
         self._withheld: dict[str, _Withheld] = {}
-        self._listeners: list[OnHead] = []
+        self._listeners: list[tuple[OnHead, Collection[TaskStatus]]] = []
         self.damaged: dict[str, Text] = {}
         """Tasks that are not over and cannot go on, with what of them cannot be read."""
         self._damage_listeners: list[OnDamage] = []
@@ -104,13 +177,15 @@ class TaskTable:
 
     def head(self, task_id: str) -> TaskHead | None:
         """The newest known head of a task."""
-        kept = self._heads.get(task_id)
-        return None if kept is None else kept.head
+        kept = self._heads.by_id.get(task_id)
+        if kept is None:
+            return None
+        return kept.head if kept.open is None else kept.open.head
 
     def stored(self, task_id: str) -> StoredHead | None:
         """The same with its revision, for whoever wants to swap it."""
-        kept = self._heads.get(task_id)
-        return None if kept is None else kept.stored
+        kept = self._heads.by_id.get(task_id)
+        return None if kept is None else kept.open or kept.stored
 
     def ids(self, status: TaskStatus | None = None) -> Sequence[str]:
         """Ids of tasks (of one status), newest first."""
@@ -120,13 +195,9 @@ class TaskTable:
         """The newest time in any head, in seconds since 1970; 0 where there is none."""
         return max((kept.newest_time for kept in self), default=0) / 1000
 
-    def count(self, status: TaskStatus) -> int:
-        """How many tasks have a status."""
-        return self._heads.count(status)
-
     def pending_of(self, creator: Creator) -> int:
         """How many pending tasks somebody has created."""
-        return self._heads.pending_of(creator)
+        return self._heads.pending_of[creator]
 
     def __iter__(self) -> Iterator[KeptHead]:
         return iter(self._heads)
@@ -154,9 +225,26 @@ class TaskTable:
         head = self.head(task_id)
         if head is None:
             raise NoSuchTask(task_id)
-        is_over = head.status.is_final
-        run = await self._folds.of(head) if is_over else self._core.runs.get(task_id)
+        if not head.status.is_final:
+            return self._snapshot(head, self._core.runs.get(task_id))
+        async with self._still_there(task_id):
+            run = await self._folds.of(head)
         return self._snapshot(head, run)
+
+    @asynccontextmanager
+    async def _still_there(self, task: str) -> AsyncIterator[None]:
+        """Read what a task has stored; what of it was removed meanwhile is no damage.
+
+        Raises NoSuchTask, and BusError and TaskDamaged as what is read.
+        """
+        try:
+            yield
+        except TaskDamaged:
+            if await self._store.exists(task):
+                raise
+            raise NoSuchTask(task) from None
+        if self._heads.get(task) is None:
+            raise NoSuchTask(task)
 
     def _snapshot(self, head: TaskHead, run: TaskRun | None) -> Snapshot:
         now = int(self._clock() * 1000)
@@ -175,20 +263,24 @@ class TaskTable:
         )
 
     async def named_nodes(self, task_id: str) -> Sequence[str] | None:
-        """The ``nodeNames`` that a task was created with. Raises StoreAway, TaskDamaged."""
+        """The ``nodeNames`` that a task was created with.
+
+        Raises NoSuchTask, StoreAway, TaskDamaged.
+        """
         head = self.head(task_id)
         if head is None or not head.spec.names_nodes:
             return None
         try:
-            return await self._store.load_named(task_id)
+            async with self._still_there(task_id):
+                return await self._store.load_named(task_id)
         except BusError as why:
             raise StoreAway(STORE_UNUSABLE(why=why.cause)) from why
 
     # ── how heads are learned ──
 
-    def listen(self, on_head: OnHead) -> None:
-        """Let this one know of every head that is new or changed from now on."""
-        self._listeners.append(on_head)
+    def listen(self, on_head: OnHead, of: Collection[TaskStatus] = tuple(TaskStatus)) -> None:
+        """Let this one know of every head that is new or changed, and of such a status."""
+        self._listeners.append((on_head, of))
 
     def learn(
         self,
@@ -197,42 +289,39 @@ class TaskTable:
         nodes: Sequence[str] | None = None,
     ) -> None:
         """Take a stored head in, with the nodes of a started task where they are at hand."""
-        before = self._heads.get(stored.head.id)
+        head = stored.head
+        before = self._heads.by_id.get(head.id)
         if not self._heads.apply(stored):
             return
-        if stored.head.status.is_final:
-            self.damaged.pop(stored.head.id, None)
-        if before is None or before.status is not stored.head.status:
-            self._tell_core(stored, nodes)
-        for listener in self._listeners:
-            listener(stored.head)
+        if head.status.is_final:
+            self.damaged.pop(head.id, None)
+        if before is None or before.status is not head.status:
+            if head.status is TaskStatus.PENDING:
+                self._feed(TaskCreated(head, stored.order))
+            elif head.status.is_final:
+                self._feed(TaskEnded(head))
+            elif nodes is None:
+                self._spawn(self._introduce(head, stored.order))
+            else:
+                self._start(head, stored.order, nodes)
+        for listener, statuses in self._listeners:
+            if head.status in statuses:
+                listener(head)
 
     def find(self, stored: StoredHead) -> None:
         """Take in a head that was there at the start; the core is told by ``begin``."""
         self._heads.apply(stored)
 
-    def queue(self, stored: StoredHead, *, found: bool) -> None:
+    def queue(self, head: TaskHead, order: int, *, found: bool) -> None:
         """Let the core know of a pending task; ``found``: it was there at the start."""
-        self._feed(TaskCreated(stored.head, stored.order, found))
+        self._feed(TaskCreated(head, order, found))
 
-    def begin(self, stored: StoredHead, nodes: Sequence[str]) -> None:
+    def begin(self, head: TaskHead, order: int, nodes: Sequence[str]) -> None:
         """Let the core know of a running task and its nodes."""
-        self._feed(TaskStarted(stored.head, stored.order, tuple(nodes)))
+        self._feed(TaskStarted(head, order, tuple(nodes)))
 
-    def _tell_core(self, stored: StoredHead, nodes: Sequence[str] | None) -> None:
-        head = stored.head
-        if head.status.is_final:
-            self._feed(TaskEnded(head))
-        elif head.status is TaskStatus.PENDING:
-            self.queue(stored, found=False)
-        elif nodes is not None:
-            self._start(stored, nodes)
-        else:
-            self._spawn(self._introduce(stored))
-
-    async def _introduce(self, stored: StoredHead) -> None:
+    async def _introduce(self, head: TaskHead, order: int) -> None:
         """A start that somebody else stored, or that landed without an answer: load its nodes."""
-        head = stored.head
         try:
             nodes = await self._persistently(lambda: self.nodes_of(head))
         except TaskDamaged as damage:
@@ -240,18 +329,19 @@ class TaskTable:
             return
         current = self.head(head.id)
         if current is not None and current.status is TaskStatus.RUNNING:
-            self._start(stored, nodes)
+            self._start(head, order, nodes)
 
-    def _start(self, stored: StoredHead, nodes: Sequence[str]) -> None:
+    def _start(self, head: TaskHead, order: int, nodes: Sequence[str]) -> None:
         """A task has just started; what was stored of it before, whoever did that, counts too."""
-        self.begin(stored, nodes)
-        self._spawn(self._take_earlier(stored.head.id, self.outcomes_seen))
+        self._feed(TaskStarted(head, order, tuple(nodes)))
+        self._spawn(self._take_earlier(head.id, self.outcomes_seen))
 
     async def _take_earlier(self, task: str, upto: int) -> None:
         async def read() -> list[OutcomeStored]:
             return [event async for event in self._store.load_outcomes(task, upto)]
 
-        await self.take_in(await self._persistently(read))
+        if earlier := await self._persistently(read):
+            await self.take_in(earlier)
 
     def listen_damage(self, on_damage: OnDamage) -> None:
         """Let this one know of every task of which something cannot be read, from now on."""

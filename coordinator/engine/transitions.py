@@ -95,9 +95,8 @@ class Transitions:
         try:
             names = await self._store.load_named(command.task)
         except TaskDamaged as damage:
-            self._tasks.note_damage(
-                command.task, damage.text
-            )  # it is over as soon as that is stored
+            # The task is over as soon as that is stored: the core needs no answer.
+            self._tasks.note_damage(command.task, damage.text)
         except BusError as why:
             log.warning("the names of a task's nodes cannot be read", task=command.task, why=why)
             self._feed(StartFailed(command.task))
@@ -116,7 +115,7 @@ class Transitions:
         running = replace(
             stored.head,
             status=TaskStatus.RUNNING,
-            started_at=self._now_ms(),
+            started_at=int(self._clock() * 1000),
             nodes=len(command.nodes),
             batches=-(-len(command.nodes) // size),
             node_list=name,

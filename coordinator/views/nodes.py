@@ -13,7 +13,7 @@ from common.reasons import Reason
 from common.text import Text
 from common.texts import NODE_NOT_SHOWN
 from coordinator import documents
-from coordinator.core.node_run import IN_FLIGHT, OVER, NodePhase, NodeRun
+from coordinator.core.node_run import ARRIVED, IN_FLIGHT, OVER, NodePhase, NodeRun
 from coordinator.core.task import TaskHead
 from coordinator.documents import Node, NodeImage, TaskNode
 from coordinator.live_documents import LiveImage, LiveNode
@@ -29,19 +29,24 @@ def task_node(head: TaskHead, node: NodeRun, pulls: Pulls = NOTHING_KNOWN) -> Ta
     reason, text = _why(node)
     said = shown(text)
     retry_at = None if node.retry_at is None else round(node.retry_at * 1000)
+    state, finished_at, images = (
+        node_state(node),
+        _finished_at(head, node),
+        _images(head, node, pulls),
+    )
     return TaskNode(
         node_name=node.name,
-        state=node_state(node),
+        state=state,
         batch=node.batch,
         attempt=max(node.attempt, 1),
         started_at=milliseconds_if_known(node.started_at),
-        finished_at=milliseconds_if_known(_finished_at(head, node)),
+        finished_at=milliseconds_if_known(finished_at),
         next_retry_at=milliseconds_if_known(retry_at),
         reason=reason,
         message=said.message,
         message_code=said.code,
         message_params=said.params,
-        images=_images(head, node, pulls),
+        images=images,
     )
 
 
@@ -130,7 +135,7 @@ def _image(node: NodeRun, name: str) -> NodeImage:
     if outcome is None:
         state = ImageState.CANCELLED if node.phase in OVER else ImageState.WAITING
         return NodeImage(image=name, state=state)
-    if node.arrived(name):
+    if outcome.state in ARRIVED:
         return _arrived_image(outcome)
     said = shown(outcome.text)
     return NodeImage(

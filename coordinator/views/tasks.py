@@ -40,6 +40,7 @@ def summary(shot: Snapshot) -> Task:
     counts = head.counts or TaskCounts()
     running = shot.run if head.status is TaskStatus.RUNNING else None
     said = _said(shot)
+    estimate = estimated_completion(shot)
     return Task(
         task_id=head.id,
         status=head.status,
@@ -67,7 +68,7 @@ def summary(shot: Snapshot) -> Task:
         created_at=seconds(head.created_at),
         started_at=seconds_if_known(head.started_at),
         finished_at=seconds_if_known(head.finished_at),
-        estimated_completion=seconds_if_known(estimated_completion(shot)),
+        estimated_completion=seconds_if_known(estimate),
     )
 
 
@@ -100,7 +101,9 @@ def _requirement(entry: Requirement) -> LabelRequirement:
 
 
 def _said(shot: Snapshot) -> Shown:
-    return shown(text_of_task(shot.head) if shot.head.status.is_final else shot.waiting_for)
+    if shot.head.status.is_final:
+        return shown(text_of_task(shot.head))
+    return Shown() if shot.waiting_for is None else shown(shot.waiting_for)
 
 
 # ── progress ─────────────────────────────────────────────────────────────────────────────────
@@ -169,7 +172,7 @@ def estimated_completion(shot: Snapshot) -> int | None:
     if rest > FARTHEST_ESTIMATE:
         return None
     estimate = shot.now + round(rest)
-    retry = run.next_retry()
+    retry = run.next_retry
     return estimate if retry is None else max(estimate, round(retry * 1000))
 
 

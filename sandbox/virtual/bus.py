@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import msgspec
 
 from common.bus import bus as real
-from common.bus.api import Fault
+from common.bus.api import ApiError
 from common.bus.connection import Connection
 from common.bus.errors import NotConnected, StoreUnavailable, TimedOut
 from common.bus.headers import encode as encode_headers
@@ -192,7 +192,7 @@ class VirtualBus(Connection[VirtualSession]):
             answer = await self.session.ask(operation, real.ANSWER_SECONDS, size)
         except (TimedOut, NotConnected) as error:
             raise StoreUnavailable(error.cause, about=about) from error
-        if isinstance(answer, Fault):
+        if isinstance(answer, ApiError):
             raise answer.as_error(about)
         result: _Result = answer
         return result

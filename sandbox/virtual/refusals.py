@@ -10,7 +10,7 @@ class Refused(Exception):  # noqa: N818 -- an answer, not a fault of the server
 
     def __init__(self, code: int, description: str) -> None:
         super().__init__(f"{description} ({code})")
-        self.fault = api.Fault(code, description)
+        self.fault = api.ApiError(code, description)
 
 
 def wrong_last_sequence(last: int) -> Refused:

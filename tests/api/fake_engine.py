@@ -53,8 +53,9 @@ class FakeChanges:
         self._names.update(names)
         self._wake()
 
-    def take(self) -> set[str]:
-        names, self._names = self._names, set()
+    def take(self, most: int) -> set[str]:
+        names = set(sorted(self._names)[:most])
+        self._names -= names
         return names
 
     def close(self) -> None:

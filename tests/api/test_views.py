@@ -12,8 +12,9 @@ from common.reasons import Reason
 from common.subjects import MAX_MESSAGE_BYTES
 from coordinator import documents
 from coordinator.api.create_body import read_order
+from coordinator.core.changes import Step
 from coordinator.core.node_run import NodePhase
-from coordinator.core.run import Step, TaskRun
+from coordinator.core.run import TaskRun
 from coordinator.core.task import TaskHead, TaskStatus
 from coordinator.documents import encode
 from coordinator.snapshots import KnownNode, Snapshot, Transfer

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -41,14 +41,6 @@ class Held:
         (self.gate / node).touch()
 
 
-class HeldAgent(Agent):
-    """An agent whose runtime knows held images."""
-
-    def __init__(self, folder: Path, node: str, settings: Mapping[str, str]) -> None:
-        super().__init__(folder, node, settings)
-        self._command = [sys.executable, "-m", "tests.client.held_agent"]
-
-
 @dataclass(frozen=True)
 class Service:
     """A coordinator with three agents, labelled ``workload=compute`` and ``zone=a``, ``b``, ``b``.
@@ -59,11 +51,18 @@ class Service:
     coordinator: Coordinator
     agents: tuple[Agent, ...]
     gates: Path
+    held: list[Held] = field(default_factory=list)
 
     def hold(self) -> Held:
         """Make an image that no node has yet, and that none gets before it is let go."""
         gate = secrets.token_hex(6)
-        return Held(f"registry.test/held/{gate}", self.gates / gate)
+        self.held.append(Held(f"registry.test/held/{gate}", self.gates / gate))
+        return self.held[-1]
+
+    def let_all_go(self) -> None:
+        """What a test that failed still held would keep the places of later tests' tasks."""
+        while self.held:
+            self.held.pop().let_go()
 
     @property
     def url(self) -> str:
@@ -75,7 +74,7 @@ def start_service(folder: Path) -> Service:
     """Start one and wait until it knows its nodes."""
     gates = folder / "gates"
     gates.mkdir()
-    coordinator = Coordinator(folder)
+    coordinator = Coordinator(folder, forked=True)
     coordinator.start()
     asyncio.run(coordinator.ready())
     simulated = {
@@ -89,7 +88,8 @@ def start_service(folder: Path) -> Service:
     for number in range(1, NODES + 1):
         labels = {"IPS_NODE_LABELS": f"workload=compute,zone={'a' if number == 1 else 'b'}"}
         own = {**coordinator.agent_settings(), **simulated, **labels}
-        agents.append(HeldAgent(folder, f"node-{number}", own))
+        held = "tests.client.held_agent"
+        agents.append(Agent(folder, f"node-{number}", own, module=held, forked=True))
         agents[-1].start()
     with Client(coordinator.url) as client:
         eventually(lambda: sum(node.connected for node in client.nodes()) == NODES)
@@ -129,19 +129,33 @@ def eventually(condition: Callable[[], bool], *, within: float = 30.0) -> None:
 
 
 @pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Have the shared service: tests leave it as they found it, tasks that are over aside."""
+def one_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Have the programs of ``service``."""
     made = start_service(tmp_path_factory.mktemp("service"))
     yield made
     stop_service(made)
 
 
 @pytest.fixture(scope="session")
-def frail_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Have a service whose coordinator may be killed and started again."""
+def one_frail_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Have the programs of ``frail_service``."""
     made = start_service(tmp_path_factory.mktemp("frail"))
     yield made
     stop_service(made)
+
+
+@pytest.fixture
+def service(one_service: Service) -> Iterator[Service]:
+    """Have the shared service: tests leave it as they found it, tasks that are over aside."""
+    yield one_service
+    one_service.let_all_go()
+
+
+@pytest.fixture
+def frail_service(one_frail_service: Service) -> Iterator[Service]:
+    """Have a service whose coordinator may be killed and started again."""
+    yield one_frail_service
+    one_frail_service.let_all_go()
 
 
 @pytest.fixture
@@ -204,7 +218,8 @@ class Ips:
 
     def environment(self, env: Mapping[str, str] | None = None) -> dict[str, str]:
         """An environment that names the server, and nothing that changes looks."""
-        dropped = {"NO_COLOR", "FORCE_COLOR", "TERM", "SSL_CERT_FILE", "SSL_CERT_DIR"}
+        looks = {"NO_COLOR", "FORCE_COLOR", "TERM", "COLUMNS", "LINES"}
+        dropped = looks | {"SSL_CERT_FILE", "SSL_CERT_DIR"}
         inherited = {
             key: value
             for key, value in os.environ.items()

@@ -6,6 +6,8 @@ import fcntl
 import os
 import pty
 import re
+import select
+import signal
 import struct
 import termios
 import time
@@ -35,7 +37,10 @@ class Terminal:
         """Read until a pattern stands on the screen (None), or to the end (the exit code)."""
         deadline = time.monotonic() + within
         while until is None or not re.search(until, "\n".join(self.screen)):
-            assert time.monotonic() < deadline, self.written
+            if not select.select([self._end], [], [], max(deadline - time.monotonic(), 0))[0]:
+                os.kill(self.pid, signal.SIGKILL)
+                os.waitpid(self.pid, 0)
+                raise AssertionError(self.written[-4096:])
             try:
                 data = os.read(self._end, 65536)
             except OSError:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from agent.settings import AgentSettings, DriverName
 from common.logs import LogFormat
+from common.messages import MOST_LABELS
 from common.setting_kinds import Listen
 from common.settings import NAMES, ProgramSettings, SettingsError
 from coordinator.access.callers import Way
@@ -319,6 +320,7 @@ def test_bad_coordinator_values(name: str, value: str) -> None:
             for bad in ("a", "a=b,", "=b", "a=b,a=c", "a=b=c", "a=" + "b" * 64)
         ],
         *[("IPS_NODE_LABELS", bad) for bad in ("a b=c", "/a=b", "a=-")],
+        ("IPS_NODE_LABELS", ",".join(f"k{number}=v" for number in range(MOST_LABELS + 1))),
         *[("IPS_RUNTIME", bad) for bad in ("docker", "cri crictl")],
         *[("IPS_RUNTIME_ENDPOINT", bad) for bad in ("/run/a.sock", "unix://a.sock", "tcp://h:1")],
         ("IPS_RUNTIME_ENDPOINT", "unix:///" + "\u00e4" * 54),
@@ -331,6 +333,16 @@ def test_bad_agent_values(name: str, value: str) -> None:
     [fault] = faults(AgentSettings, {**AGENT, "HOME": "/", name: value})
     assert fault.startswith(f"{name}=")
     assert ": accepted is " in fault
+
+
+def test_a_node_has_as_many_labels_as_a_heartbeat_takes() -> None:
+    """One more is a fault of the setting, whose message does not repeat them all."""
+    labels = ",".join(f"k{number}=v" for number in range(MOST_LABELS))
+    assert len(agent(IPS_NODE_LABELS=labels).node_labels) == MOST_LABELS
+    [fault] = faults(AgentSettings, {**AGENT, "IPS_NODE_LABELS": f"{labels},one=more"})
+    assert fault.startswith("IPS_NODE_LABELS='k0=v,k1=v,")
+    assert f"at most {MOST_LABELS} of them" in fault
+    assert len(fault) < 500
 
 
 def test_exact_message() -> None:

@@ -12,7 +12,7 @@ from common.messages import Hold, ImageOutcome, ImageState, Outcome
 from common.reasons import Reason
 from common.subjects import AttemptKey
 from coordinator.core.attempts import Attempt
-from coordinator.core.changes import AttemptDecided, BatchSettled, Change
+from coordinator.core.changes import AttemptDecided, BatchSettled, Change, Step
 from coordinator.core.commands import (
     AskAgent,
     Assign,
@@ -36,7 +36,7 @@ from coordinator.core.events import (
     Woken,
 )
 from coordinator.core.node_run import NodePhase, NodeRun
-from coordinator.core.run import Step, TaskRun
+from coordinator.core.run import TaskRun
 from coordinator.core.scheduler import Core, Limits
 from coordinator.core.task import TaskHead, TaskImage, TaskSpec, TaskStatus
 

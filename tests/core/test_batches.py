@@ -2,10 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from coordinator.core.changes import BatchSettled
+from coordinator.core.changes import BatchSettled, Step
 from coordinator.core.events import NodeSeen, NodeVanished
 from coordinator.core.node_run import NodePhase
-from coordinator.core.run import Step
 from coordinator.core.task import Rollout
 from tests.core.stage import (
     FLAKY,

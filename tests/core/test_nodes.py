@@ -5,10 +5,10 @@ import pytest
 from common.messages import Outcome
 from common.reasons import Reason
 from common.subjects import AttemptKey
+from coordinator.core.changes import Step
 from coordinator.core.commands import FinishTask, StoreVerdict
 from coordinator.core.events import AgentHeard, NodeSeen, NodeVanished, VerdictFailed
 from coordinator.core.node_run import NodePhase
-from coordinator.core.run import Step
 from coordinator.core.task import TaskStatus
 from tests.core.stage import (
     FLAKY,

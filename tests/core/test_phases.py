@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from coordinator.core.changes import NodeMoved
 from coordinator.core.node_run import NEXT_PHASES, OVER, IllegalMoveError, NodePhase
 from coordinator.core.run import TaskRun
 from tests.core.stage import head
@@ -49,15 +50,15 @@ def test_the_table_knows_every_phase() -> None:
 @pytest.mark.parametrize(("old", "new"), sorted(product(NodePhase, repeat=2)))
 def test_an_illegal_move_raises_and_a_legal_one_moves(old: NodePhase, new: NodePhase) -> None:
     """Nothing has changed where it raises, and nobody is told of a move."""
-    told: list[tuple[str, str]] = []
-    run = TaskRun(head("t1"), ["n1"], lambda task, node: told.append((task, node)))
+    told: list[NodeMoved] = []
+    run = TaskRun(head("t1"), ["n1"], told.append)
     node = run.nodes[0]
     run.in_phase[node.phase] -= 1
     run.in_phase[old] += 1
     node.phase = old
     if (old, new) in MOVES:
         run.move(node, new)
-        assert (node.phase, told) == (new, [("t1", "n1")])
+        assert (node.phase, told) == (new, [NodeMoved("t1", "n1")])
         return
     with pytest.raises(IllegalMoveError, match=f"t1 n1: {old} to {new}"):
         run.move(node, new)

@@ -9,10 +9,10 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from common.messages import Outcome
 from common.subjects import AttemptKey
-from coordinator.core import places, queue, run, scheduler
+from coordinator.core import in_flight, places, queue, run, scheduler
 from coordinator.core.attempts import Attempt, Attempts
-from coordinator.core.changes import TaskOver
-from coordinator.core.commands import LoadNames, StartTask
+from coordinator.core.changes import Change, NodeMoved, TaskOver
+from coordinator.core.commands import Command, LoadNames, StartTask
 from coordinator.core.events import TaskEnded
 from coordinator.core.fleet import Presence, SilenceClock
 from coordinator.core.in_flight import InFlight
@@ -20,7 +20,7 @@ from coordinator.core.node_run import NodePhase, NodeRun
 from coordinator.core.places import Places, Stand
 from coordinator.core.queue import Queue, Urgency
 from coordinator.core.run import TaskRun
-from coordinator.core.scheduler import Core
+from coordinator.core.scheduler import Core, Decision
 from coordinator.core.task import TaskHead
 from coordinator.core.timers import Reconsider, Timer, Timers
 from coordinator.core.verdicts import Verdicts
@@ -45,23 +45,22 @@ def nothing(*_arguments: Any, **_options: Any) -> None:
 @planted
 def one_node_more_than_a_batch(patch: pytest.MonkeyPatch) -> None:
     """``<=`` for ``<``."""
-    place = property(lambda self: self.in_flight <= self.spec.batch_size)
-    patch.setattr(TaskRun, "has_place", place)
+    patch.setattr(in_flight, "has_place", lambda task: task.in_flight <= task.spec.batch_size)
 
 
 @planted
 def retries_need_no_place(patch: pytest.MonkeyPatch) -> None:
     """What is due begins beside a full batch."""
-    fill = Core._fill
+    fill = InFlight.fill
 
-    def eager(self: Core, task: TaskRun, now: float) -> None:
-        while (due := task.next_retry()) is not None and due <= now:
-            node = task.candidate(now)
+    def eager(self: InFlight, task: TaskRun, now: float) -> None:
+        while (due := task.next_retry) is not None and due <= now:
+            node = task.place_next(now)
             assert node is not None
-            self._in_flight.begin(task, node, now)
+            self._send(self._attempts.put(task, node, self._fleet.clock.at(now)), now)
         fill(self, task, now)
 
-    patch.setattr(Core, "_fill", eager)
+    patch.setattr(InFlight, "fill", eager)
 
 
 @planted
@@ -139,7 +138,7 @@ def a_new_leader_forgets_what_is_held(patch: pytest.MonkeyPatch) -> None:
 @planted
 def held_work_needs_no_place(patch: pytest.MonkeyPatch) -> None:
     """Whatever an agent still holds is adopted."""
-    patch.setattr(TaskRun, "has_place", property(lambda self: self.in_flight < 99))
+    patch.setattr(in_flight, "has_place", lambda task: task.in_flight < 99)
     patch.setattr(InFlight, "has_room", lambda _self, task: task.in_flight < task.spec.batch_size)
 
 
@@ -206,13 +205,13 @@ def ended_tasks_come_back(patch: pytest.MonkeyPatch) -> None:
 @planted
 def the_cap_is_not_looked_at(patch: pytest.MonkeyPatch) -> None:
     """Every task for itself."""
-    patch.setattr(InFlight, "has_room", lambda _self, task: task.has_place)
+    patch.setattr(InFlight, "has_room", lambda _self, task: run.has_place(task))
 
 
 @planted
 def one_task_too_many(patch: pytest.MonkeyPatch) -> None:
     """Tasks whose start is being stored are not counted."""
-    patch.setattr(Core, "places_taken", property(lambda self: len(self._places)))
+    patch.setattr(Core, "places_taken", property(lambda self: len(self._places.holding)))
 
 
 @planted
@@ -279,7 +278,7 @@ def places_are_not_given_back(patch: pytest.MonkeyPatch) -> None:
     def greedy(self: Attempts, task: str, node: str) -> Attempt | None:
         taken = take(self, task, node)
         if taken is not None:
-            self._all[f"{task} {len(self)}", node] = taken
+            self._all[f"{task} {len(self.places)}", node] = taken
         return taken
 
     patch.setattr(Attempts, "take", greedy)
@@ -296,14 +295,18 @@ def nodes_that_are_over_move_again(patch: pytest.MonkeyPatch) -> None:
 @planted
 def moves_are_not_told(patch: pytest.MonkeyPatch) -> None:
     """Live views stand still."""
-    patch.setattr(Core, "_note_move", nothing)
+
+    def silent(commands: list[Command], changes: list[Change]) -> Decision:
+        return Decision(commands, [c for c in changes if not isinstance(c, NodeMoved)])
+
+    patch.setattr(scheduler, "Decision", silent)
 
 
 @planted
 def ends_are_told_again(patch: pytest.MonkeyPatch) -> None:
     """Each time that somebody says that a task is over."""
 
-    def talkative(self: Core, event: TaskEnded) -> None:
+    def talkative(self: Core, event: TaskEnded, _now: float) -> None:
         self._changes.append(TaskOver(event.head))
 
     patch.setattr(Core, "_task_ended", after(Core._task_ended, talkative))
@@ -356,7 +359,7 @@ def a_follower_ends_tasks(patch: pytest.MonkeyPatch) -> None:
         for task in self._runs.values():
             self._finish(task, now)
 
-    patch.setattr(Core, "_take_in", after(Core._take_in, eager))
+    patch.setattr(Core, "_outcome_stored", after(Core._outcome_stored, eager))
 
 
 @planted

@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 
 from common.messages import Hold
+from coordinator.core.changes import Step
 from coordinator.core.commands import FinishTask, StartTask
 from coordinator.core.events import AgentHeard, NodeSeen, Settled
 from coordinator.core.node_run import NodePhase
-from coordinator.core.run import Step
 from coordinator.core.task import TaskStatus
 from tests.core.stage import (
     FLAKY,

@@ -4,11 +4,11 @@ import pytest
 
 from common.messages import ImageOutcome, ImageState, Outcome
 from common.reasons import Reason
-from coordinator.core.changes import AttemptDecided, BatchSettled, NodeMoved
+from coordinator.core.changes import AttemptDecided, BatchSettled, NodeMoved, Step
 from coordinator.core.commands import FinishTask, WakeAt
 from coordinator.core.events import Woken
 from coordinator.core.node_run import NodePhase
-from coordinator.core.run import UNDECODABLE, Step
+from coordinator.core.run import UNDECODABLE
 from coordinator.core.task import RetryStrategy, TaskStatus
 from tests.core.stage import (
     FLAKY,

@@ -5,6 +5,7 @@ import pytest
 from common.messages import Outcome
 from common.reasons import Reason
 from common.subjects import AttemptKey
+from coordinator.core.changes import Step
 from coordinator.core.commands import AskAgent, StoreVerdict
 from coordinator.core.events import (
     AssignmentRefused,
@@ -15,7 +16,6 @@ from coordinator.core.events import (
     Woken,
 )
 from coordinator.core.node_run import NodePhase
-from coordinator.core.run import Step
 from tests.core.stage import Stage, instance_of, places, spec, stop, told, verdicts
 
 pytestmark = pytest.mark.pure

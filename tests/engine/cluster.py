@@ -84,8 +84,10 @@ class Coordinator:
             max_pending=cluster.max_pending,
             forget_seconds=600.0,
         )
-        self._settings = LeaderSettings(source="/ips/test", retention_seconds=3600.0)
         self._lease = Lease(bus, owner=name, name=name, clock=loop.time, rng=self._rng)
+        self._settings = LeaderSettings(
+            source="/ips/test", retention_seconds=3600.0, confirms=self._lease.confirms
+        )
         self._webhooks = cluster.webhooks
         self._jobs: list[asyncio.Task[Any]] = []
 

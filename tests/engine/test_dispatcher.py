@@ -69,7 +69,7 @@ class Sending:
         self.fed: list[Event] = []
         self.deposed: list[int] = []
         self.dispatcher = Dispatcher(
-            self.wire, EPOCH, self.fed.append, lambda: in_flight, self.deposed.append
+            self.wire, EPOCH, self.fed.append, range(in_flight), self.deposed.append
         )
 
     def answered(self, answer: Reply | bytes | BusError) -> list[Event]:

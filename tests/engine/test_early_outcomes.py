@@ -108,6 +108,10 @@ class Outcomes:
         """Nor for this."""
         raise NotImplementedError(task)
 
+    async def exists(self, task: str) -> bool:
+        """Nor for this."""
+        raise NotImplementedError(task)
+
     async def load_outcomes(self, task: str, upto: int) -> AsyncIterator[OutcomeStored]:
         """What is there by now, one after the other."""
         for event in [e for e in self.stored if e.key.task == task and e.seq <= upto]:

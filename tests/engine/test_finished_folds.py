@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from coordinator.core.run import Step, TaskRun
+from coordinator.core.changes import Step
+from coordinator.core.run import TaskRun
 from coordinator.core.task import TaskStatus
 from coordinator.engine.finished_folds import FINISHED_REMEMBERED, FinishedFolds, fold
 from sandbox.virtual.time import virtual

@@ -90,7 +90,7 @@ class Cleaning:
         ended = replace(failed(task), finished_at=int(now() * 1000), **changes)
         found = await stored(self.store, ended)
         self.table.apply(found)
-        self.janitor.on_head(found.head)
+        self.janitor.on_final_head(found.head)
         return found
 
     async def is_there(self, task: str = TASK) -> bool:
@@ -163,7 +163,7 @@ async def test_what_is_told_late_is_removed_at_once() -> None:
         await asyncio.sleep(2 * RETENTION)
         told = await it.store.swap_head(found, replace(found.head, notify=()))
         it.table.apply(told)
-        it.janitor.on_head(told.head)
+        it.janitor.on_final_head(told.head)
         await asyncio.sleep(5)
         assert not await it.is_there()
 

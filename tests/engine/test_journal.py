@@ -10,9 +10,8 @@ import pytest
 from common.messages import ImageOutcome, ImageState, Outcome
 from common.reasons import Reason
 from common.subjects import AttemptKey
-from coordinator.core.changes import AttemptDecided
+from coordinator.core.changes import AttemptDecided, Step
 from coordinator.core.events import Event, OutcomeStored, TaskCreated, TaskEnded, TaskStarted
-from coordinator.core.run import Step
 from coordinator.core.scheduler import Decision
 from coordinator.core.task import TaskCounts, TaskStatus
 from coordinator.engine.failed_pulls import FailedPulls

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from typing import get_args
 
 import msgspec
 
 from common import subjects
 from common.bus import Received
 from common.messages import Assign, Command, Report
+from coordinator.core.commands import Command as CoreCommand
+from coordinator.core.commands import WakeAt
 from coordinator.engine.leader import SETTLE_SECONDS
 from sandbox.virtual.time import virtual
 from tests.engine.cluster import Cluster
@@ -127,3 +130,13 @@ async def test_tasks_that_waited_while_nobody_led_are_started_and_told_once() ->
             told = await cluster.events(task)
             assert told[:2] == ["task.created", "task.started"]
             assert len(told) == len(set(told)) == len(NAMES) + 3
+
+
+@virtual
+async def test_a_leader_carries_every_kind_of_command_out() -> None:
+    """What nobody carries out would be waited for without end; the loop itself wakes the core."""
+    async with Cluster() as cluster:
+        leader = await cluster.leader()
+        replica = leader.service._replica
+        assert replica is not None
+        assert {*replica.loop._performers, WakeAt} == set(get_args(CoreCommand))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import get_args
 
 import pytest
 
+from coordinator.core.changes import BatchSettled, Change, NodeMoved
 from coordinator.core.commands import AskAgent, CancelWork, Command, WakeAt
 from coordinator.core.events import BusHeard, Event, Settled, StoreClosed, StoreOpened, Woken
 from coordinator.core.scheduler import Decision
-from coordinator.engine.loop import Clock, Loop
+from coordinator.engine.loop import Clock, Loop, Observer, Performers
 from coordinator.faults import Faults
 from sandbox.virtual.time import virtual
 
@@ -23,6 +25,7 @@ class ScriptedCore:
 
     def __init__(self, script: dict[Event, list[Command]]) -> None:
         self.script = script
+        self.changes: dict[Event, list[Change]] = {}
         self.seen: list[tuple[Event, float]] = []
         self.fault: Exception | None = None
 
@@ -31,7 +34,7 @@ class ScriptedCore:
         self.seen.append((event, now))
         if self.fault is not None:
             raise self.fault
-        return Decision(list(self.script.get(event, [])), [])
+        return Decision(list(self.script.get(event, [])), list(self.changes.get(event, [])))
 
 
 def looping(script: dict[Event, list[Command]]) -> tuple[Loop, ScriptedCore]:
@@ -40,15 +43,44 @@ def looping(script: dict[Event, list[Command]]) -> tuple[Loop, ScriptedCore]:
     return Loop(core, asyncio.get_running_loop().time), core
 
 
+def by(perform: Callable[[Command], None]) -> Performers:
+    """One performer for every command."""
+    return dict.fromkeys(get_args(Command), perform)
+
+
 @virtual
 async def test_observers_see_a_decision_before_its_commands_are_carried_out() -> None:
     """In the order in which the core said them."""
     loop, _ = looping({Settled(): [ASK, STOP]})
     done: list[object] = []
-    loop.attach(done.append)
+    loop.attach(by(done.append))
     loop.observe(lambda event, decision: done.append((event, len(decision.commands))))
     loop.feed(Settled())
     assert done == [(Settled(), 2), ASK, STOP]
+
+
+@virtual
+async def test_observers_see_what_they_asked_for() -> None:
+    """By the type of the event or of any change; each once an event, in the order they came."""
+    loop, core = looping({})
+    core.changes[StoreClosed()] = [NodeMoved("t", "n1"), NodeMoved("t", "n2")]
+    core.changes[StoreOpened()] = [BatchSettled("t", 1, 1.0)]
+    seen: list[tuple[str, Event]] = []
+
+    def watching(name: str) -> Observer:
+        return lambda event, _: seen.append((name, event))
+
+    loop.observe(watching("moves"), of=(NodeMoved, Settled))
+    loop.observe(watching("all"))
+    loop.observe(watching("batches"), of=(BatchSettled,))
+    for event in (StoreClosed(), StoreOpened(), Settled(), StoreClosed()):
+        loop.feed(event)
+    assert seen == [
+        *(("moves", StoreClosed()), ("all", StoreClosed())),
+        *(("all", StoreOpened()), ("batches", StoreOpened())),
+        *(("moves", Settled()), ("all", Settled())),
+        *(("moves", StoreClosed()), ("all", StoreClosed())),
+    ]
 
 
 @virtual
@@ -75,7 +107,7 @@ async def test_an_event_from_within_waits_its_turn() -> None:
             loop.feed(StoreClosed())
             order.append("fed")
 
-    loop.attach(perform)
+    loop.attach(by(perform))
     loop.observe(lambda event, _: order.append(event))
     loop.feed(Settled())
     assert order == [Settled(), ASK, "fed", STOP, StoreClosed()]
@@ -113,7 +145,7 @@ def broken_core(loop: Loop, core: ScriptedCore) -> None:
 def broken_performer(loop: Loop, core: ScriptedCore) -> None:
     """Whoever carries out fails: what the core believes to be done is not."""
     core.script[Settled()] = [ASK]
-    loop.attach(broken)
+    loop.attach(by(broken))
 
 
 @pytest.mark.parametrize("fault", [broken_core, broken_performer])
@@ -143,8 +175,9 @@ async def test_a_broken_observer_is_counted_and_is_alone_in_it() -> None:
     loop = Loop(core, asyncio.get_running_loop().time, Faults(counted.append))
     seen: list[Event] = []
     done: list[Command] = []
-    loop.attach(done.append)
-    loop.observe(broken, lambda event, _: seen.append(event))
+    loop.attach(by(done.append))
+    loop.observe(broken)
+    loop.observe(lambda event, _: seen.append(event))
     running = asyncio.create_task(loop.run())
     loop.feed(Settled())
     loop.feed(StoreClosed())
@@ -162,7 +195,7 @@ async def test_after_its_end_nothing_is_fed_and_no_alarm_rings() -> None:
     """A core that was replaced must not command agents beside its successor."""
     loop, core = looping({Settled(): [WakeAt(5.0)], StoreClosed(): [WakeAt(1.0), ASK]})
     done: list[Command] = []
-    loop.attach(done.append)
+    loop.attach(by(done.append))
     running = asyncio.create_task(loop.run())
     loop.feed(Settled())
     await asyncio.sleep(1.0)

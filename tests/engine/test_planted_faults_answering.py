@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -11,14 +10,14 @@ import pytest
 
 from common.bus import BusError, Handler
 from common.texts import TASK_STARTING
-from coordinator.core.commands import Command
+from coordinator.core.commands import AskAgent, Assign, CancelWork
 from coordinator.core.events import BusHeard, Event
 from coordinator.core.fleet import Node
 from coordinator.core.scheduler import Decision
 from coordinator.engine import reception, store_health
 from coordinator.engine.dispatcher import Dispatcher
 from coordinator.engine.leader import DeposedError
-from coordinator.engine.live import NameChanges
+from coordinator.engine.live import LiveChanges, NameChanges
 from coordinator.engine.loop import Loop
 from coordinator.engine.nodes import NodeTable
 from coordinator.engine.progress_board import ProgressBoard
@@ -151,9 +150,9 @@ def every_alarm_rings(patch: pytest.MonkeyPatch) -> None:
     """The one before is not taken back."""
     wake_at = Loop._wake_at
 
-    def also(self: Loop, when: float) -> None:
+    def also(self: Loop, when: float, now: float) -> None:
         self._alarm = None
-        wake_at(self, when)
+        wake_at(self, when, now)
 
     patch.setattr(Loop, "_wake_at", also)
 
@@ -165,9 +164,9 @@ def observers_look_afterwards(patch: pytest.MonkeyPatch) -> None:
     def handle(self: Loop, event: Event) -> None:
         decision: Decision = self._core.handle(event, self._clock())
         for command in decision.commands:
-            if self._perform is not None:
-                self._perform(command)
-        for observe in self._observers:
+            if type(command) in self._performers:
+                self._performers[type(command)](command)
+        for observe, _ in self._observers:
             observe(event, decision)
 
     patch.setattr(Loop, "_handle", handle)
@@ -180,17 +179,14 @@ def a_follower_is_obeyed(patch: pytest.MonkeyPatch) -> None:
 
     def commanding(self: Replica, context: Context, observers: Any = ()) -> None:
         init(self, context, observers)
-        dispatcher = Dispatcher(context.bus, 1, self.loop.feed, lambda: 0, nothing)
-        carry_out: dict[str, Callable[[Any], None]] = {
-            "Assign": dispatcher.assign,
-            "CancelWork": dispatcher.cancel,
-            "AskAgent": dispatcher.ask,
-        }
-
-        def perform(command: Command) -> None:
-            carry_out.get(type(command).__name__, nothing)(command)
-
-        self.loop.attach(perform)
+        dispatcher = Dispatcher(context.bus, 1, self.loop.feed, (), nothing)
+        self.loop.attach(
+            {
+                Assign: dispatcher.assign,
+                CancelWork: dispatcher.cancel,
+                AskAgent: dispatcher.ask,
+            }
+        )
 
     patch.setattr(Replica, "__init__", commanding)
 
@@ -198,7 +194,7 @@ def a_follower_is_obeyed(patch: pytest.MonkeyPatch) -> None:
 @FAULTS.found_by(test_replica)
 def moves_wake_nobody(patch: pytest.MonkeyPatch) -> None:
     """Pages stand still."""
-    patch.setattr(Replica, "_show_changes", nothing)
+    patch.setattr(LiveChanges, "observe", nothing)
 
 
 @FAULTS.found_by(test_service)
@@ -242,12 +238,7 @@ def a_full_house_is_not_said(patch: pytest.MonkeyPatch) -> None:
 @FAULTS.found_by(test_live)
 def each_change_wakes(patch: pytest.MonkeyPatch) -> None:
     """Whoever has something to take already is called again."""
-
-    def add(self: NameChanges, names: Any) -> None:
-        self._names.update(names)
-        self._wake()
-
-    patch.setattr(NameChanges, "add", add)
+    patch.setattr(NameChanges, "look", lambda self: self._wake())
 
 
 @FAULTS.found_by(test_metrics)

@@ -14,9 +14,9 @@ from coordinator.core.events import OutcomeStored
 from coordinator.core.run import TaskRun
 from coordinator.core.task import TaskHead
 from coordinator.engine import finished_folds
-from coordinator.engine.heads import Heads, KeptHead
+from coordinator.engine.heads import KeptHead
 from coordinator.engine.persistence import Persistently
-from coordinator.engine.tasks import TaskTable
+from coordinator.engine.tasks import Heads, TaskTable
 from coordinator.store import Gone, Store, StoredHead
 from tests.engine import (
     test_finished_folds,
@@ -72,7 +72,7 @@ def revisions_are_not_looked_at(patch: pytest.MonkeyPatch) -> None:
     """Whatever comes last counts."""
 
     def apply(self: Heads, stored: StoredHead) -> bool:
-        self._by_id[stored.head.id] = KeptHead(stored)
+        self.by_id[stored.head.id] = KeptHead(stored)
         self._sorted.clear()
         return True
 
@@ -126,9 +126,9 @@ def earlier_outcomes_do_not_count(patch: pytest.MonkeyPatch) -> None:
 def what_was_read_is_not_looked_at_again(patch: pytest.MonkeyPatch) -> None:
     """The task has ended meanwhile."""
 
-    async def introduce(self: TaskTable, stored: StoredHead) -> None:
-        nodes = await self._persistently(lambda: self.nodes_of(stored.head))
-        self.begin(stored, nodes)
+    async def introduce(self: TaskTable, head: TaskHead, order: int) -> None:
+        nodes = await self._persistently(lambda: self.nodes_of(head))
+        self.begin(head, order, nodes)
 
     patch.setattr(TaskTable, "_introduce", introduce)
 
@@ -138,9 +138,9 @@ def it_is_not_said_that_a_task_was_found(patch: pytest.MonkeyPatch) -> None:
     """A lost argument."""
     queue = TaskTable.queue
 
-    def forgetful(self: TaskTable, stored: StoredHead, *, found: bool) -> None:
+    def forgetful(self: TaskTable, head: TaskHead, order: int, *, found: bool) -> None:
         del found
-        queue(self, stored, found=False)
+        queue(self, head, order, found=False)
 
     patch.setattr(TaskTable, "queue", forgetful)
 
@@ -153,9 +153,9 @@ def a_load_skips_pending_tasks(patch: pytest.MonkeyPatch) -> None:
     """They wait for somebody to rewrite them."""
     queue = TaskTable.queue
 
-    def skipping(self: TaskTable, stored: StoredHead, *, found: bool) -> None:
+    def skipping(self: TaskTable, head: TaskHead, order: int, *, found: bool) -> None:
         if not found:
-            queue(self, stored, found=found)
+            queue(self, head, order, found=found)
 
     patch.setattr(TaskTable, "queue", skipping)
 

@@ -27,7 +27,7 @@ from coordinator.core.events import AgentHeard, BusFellSilent, Event, TaskStarte
 from coordinator.core.scheduler import Decision, Limits
 from coordinator.core.task import TaskStatus
 from coordinator.engine.live import LiveChanges
-from coordinator.engine.loop import Clock, Observer
+from coordinator.engine.loop import EVERYTHING, Clock, Observer
 from coordinator.engine.replica import Context, Replica
 from coordinator.engine.store_clock import StoreClock
 from coordinator.faults import Faults
@@ -91,7 +91,7 @@ class Followed:
             forget_seconds=600.0,
             faults=Faults(self.faults.append),
         )
-        self.replica = Replica(context, (self._observe, *observers))
+        self.replica = Replica(context, [(o, EVERYTHING) for o in (self._observe, *observers)])
         self.connecting = asyncio.create_task(bus.run())
         self.running = asyncio.create_task(self.replica.run())
 
@@ -171,13 +171,13 @@ async def test_what_agents_say_reaches_whoever_asks_and_watches() -> None:
         await asyncio.sleep(1.0)
         here.beat("n1", 1)
         await asyncio.sleep(1.0)
-        assert set(fleet.take()) == {"n1"}
-        assert set(task.take()) == {"n1"}
+        assert set(fleet.take(10)) == {"n1"}
+        assert set(task.take(10)) == {"n1"}
         image = ImageProgress(image="a", state=ImageState.PULLING, bytes=5)
         report = Progress(attempts=[AttemptProgress(task=TASK, attempt=1, images=[image])])
         here.world.publish(subjects.progress("n1", INSTANCE), msgspec.json.encode(report))
         await asyncio.sleep(1.0)
-        assert set(task.take()) == {"n1"}
+        assert set(task.take(10)) == {"n1"}
         assert woken == ["fleet", "task", "task"]
         shot = here.replica.tasks.snapshot(TASK)
         assert shot is not None

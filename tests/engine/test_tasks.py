@@ -151,7 +151,7 @@ async def test_what_is_found_at_the_start_is_told_by_queue_alone() -> None:
     found = stored()
     following.tasks.find(found)
     assert following.fed == []
-    following.tasks.queue(found, found=True)
+    following.tasks.queue(found.head, 1, found=True)
     assert following.fed == [TaskCreated(found.head, 1, found=True)]
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sandbox.child import Child
+from sandbox.programs import Program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,11 +26,25 @@ Child(["sh", "-c", f"echo $$ > {sys.argv[1]}; exec sleep infinity"], Path("/dev/
 sys.stdin.read()
 """
 
+_STARTS_A_PROGRAM = """
+import sys
+from pathlib import Path
+from sandbox.programs import Program
+program = Program("{module}", "p", Path("{folder}"), {{"WORD": "hello"}}, forked={forked})
+program.start()
+print(program.pid, flush=True)
+sys.stdin.read()
+"""
+MODULE = "tests.sandbox.waiting_program"
 
-@pytest.fixture
-async def child(tmp_path: Path) -> Child:
+
+@pytest.fixture(params=["a command", "a module", "a module, forked"])
+async def child(request: pytest.FixtureRequest, tmp_path: Path) -> Child:
     """Have a program that waits for ever."""
-    return Child(["sleep", "infinity"], tmp_path / "log")
+    if request.param == "a command":
+        return Child(["sleep", "infinity"], tmp_path / "log")
+    forked = request.param.endswith("forked")
+    return Program(MODULE, "waiting", tmp_path, {"WORD": "hello"}, forked=forked)
 
 
 @pytest.fixture
@@ -72,8 +87,9 @@ async def test_terminate_paused(child: Child) -> None:
     assert child.exit_code == -signal.SIGTERM
 
 
-async def test_terminate_ignored(child: Child) -> None:
+async def test_terminate_ignored(tmp_path: Path) -> None:
     """A program that ignores SIGTERM is waited for just so long."""
+    child = Child(["sleep", "infinity"], tmp_path / "log")
     default = signal.signal(signal.SIGTERM, signal.SIG_IGN)  # children inherit it
     try:
         child.start()
@@ -92,9 +108,8 @@ async def test_pause_and_resume(child: Child) -> None:
         child.pause()
         assert state(child) == "T"
         child.resume()
-    assert child.pid is not None
-    await asyncio.to_thread(os.waitid, os.P_PID, child.pid, os.WCONTINUED | os.WNOWAIT)
-    assert state(child) != "T"
+    while state(child) == "T":
+        await asyncio.sleep(0)
     await child.kill()
     child.pause()
 
@@ -117,6 +132,30 @@ async def test_log_and_environment(tmp_path: Path) -> None:
         await child.exited()
     assert child.log == "hello\nand\n" * 2
     assert child.exit_code == 0
+
+
+@pytest.mark.parametrize("forked", [False, True])
+async def test_a_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forked: bool) -> None:
+    """Forked or not it has its settings, a group and a log of its own, and an exit code."""
+    monkeypatch.setenv("IPS_STRANGE", "1")
+    settings = {"WORD": "hello", "EXIT": "7"}
+    program = Program(MODULE, "waiting", tmp_path, settings, forked=forked)
+    for _ in range(2):
+        program.start()
+        await program.exited()
+        assert program.exit_code == 7
+    assert program.log == "('hello', True, False)\nand\n" * 2
+
+
+@pytest.mark.parametrize("forked", [False, True])
+def test_a_module_dies_with_its_parent(tmp_path: Path, forked: bool) -> None:
+    """A parent's death by SIGKILL is the forked program's too."""
+    starts = _STARTS_A_PROGRAM.format(module=MODULE, folder=str(tmp_path), forked=forked)
+    command = [sys.executable, "-c", starts]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        with ends(int(parent.stdout.readline())):
+            parent.kill()
 
 
 async def test_one_at_a_time(child: Child) -> None:

@@ -54,7 +54,7 @@ async def agent(nats_server: NatsServer, tmp_path: Path, hold: Path) -> AsyncIte
         "IPS_SIMULATED_HOLD": str(hold),
         "IPS_HEARTBEAT_SECONDS": "0.2",
     }
-    agent = Agent(tmp_path, NODE, settings)
+    agent = Agent(tmp_path, NODE, settings, forked=True)
     yield agent
     await agent.kill()
 
@@ -76,7 +76,7 @@ async def real(
         "IPS_HEARTBEAT_SECONDS": "0.2",
         "IPS_STALL_SECONDS": stall,
     }
-    agent = Agent(tmp_path, NODE, settings)
+    agent = Agent(tmp_path, NODE, settings, forked=True)
     yield agent
     await agent.kill()
 

@@ -36,7 +36,7 @@ class Starter:
         """Start an agent with a simulated runtime unless told otherwise."""
         own = {"IPS_NATS_URL": nats, "IPS_RUNTIME": "simulated", "IPS_LOG_LEVEL": "warning"}
         folder = self._folder / str(len(self.agents))
-        agent = Agent(folder, NODE, {**own, **(settings or {})})
+        agent = Agent(folder, NODE, {**own, **(settings or {})}, forked=True)
         self.agents.append(agent)
         agent.start()
         return agent

@@ -29,7 +29,7 @@ _WIDE: Final = 70
 _NAME_PART: Final = 0.3
 
 
-class Row(NamedTuple):
+class BoardRow(NamedTuple):
     """A bar between a label and words, most important first; no bar for an unknown part."""
 
     label: str
@@ -70,15 +70,15 @@ class Board:
             self.ids, key=lambda each: rank.get(seen[each].task.status, 2) if each in seen else 1
         )
 
-    def _brief(self, task_id: str, width: int) -> Row:
+    def _brief(self, task_id: str, width: int) -> BoardRow:
         label = task_id if width >= _WIDE else f"…{task_id[-_SHORT_ID:]}"
         progress = self.progress.get(task_id)
         if progress is None:
-            return Row(label, 0.0, ["waiting for an answer"])
+            return BoardRow(label, 0.0, ["waiting for an answer"])
         task = progress.task
         away = ["server away"] if progress.trouble is not None else []
         status = [task.status] if task.status != "running" else []
-        return Row(label, _node_part(task), [*away, *status, *_node_words(task)])
+        return BoardRow(label, _node_part(task), [*away, *status, *_node_words(task)])
 
     def _one(self, task_id: str, width: int, height: int) -> list[RenderableType]:
         """All that is known of the only task."""
@@ -96,7 +96,7 @@ class Board:
             lines.append(_line(f"… and {len(nodes) - len(names)} more nodes at work", width))
         return lines
 
-    def _fitted(self, rows: Sequence[Row], width: int) -> Iterator[RenderableType]:
+    def _fitted(self, rows: Sequence[BoardRow], width: int) -> Iterator[RenderableType]:
         """Rows below one another, bars in one column; words that do not fit are left out."""
         label = max((len(row.label) for row in rows), default=0)
         bar = max(SMALLEST_BAR, min(LARGEST_BAR, (width - label) // 3))
@@ -139,16 +139,16 @@ def _head(progress: Progress) -> Iterator[str]:
         yield task.message
 
 
-def _task_rows(task: Task) -> Iterator[Row]:
+def _task_rows(task: Task) -> Iterator[BoardRow]:
     now = task.progress
     if now.total_nodes:
-        yield Row("nodes", _node_part(task), _node_words(task))
+        yield BoardRow("nodes", _node_part(task), _node_words(task))
     if now.bytes is not None:
         part = now.bytes / now.total_bytes if now.total_bytes else None
-        yield Row("bytes", part, _byte_words(task))
+        yield BoardRow("bytes", part, _byte_words(task))
 
 
-def _node_row(node: LiveNode, name: int) -> Row:
+def _node_row(node: LiveNode, name: int) -> BoardRow:
     known = [image for image in node.images if image.total_bytes]
     total = sum(image.total_bytes or 0 for image in known)
     done = sum(image.bytes or 0 for image in known)
@@ -161,7 +161,7 @@ def _node_row(node: LiveNode, name: int) -> Row:
         *([] if current is None else _image_words(current)),
         node.reason or "",
     ]
-    return Row(f"  {cut(node.node_name, name)}", done / total if total else 0.0, words)
+    return BoardRow(f"  {cut(node.node_name, name)}", done / total if total else 0.0, words)
 
 
 def _image_words(image: LiveImage) -> Iterator[str]:

@@ -82,9 +82,9 @@ _decode = msgspec.json.Decoder(AuditRecord).decode
 class AuditTrail:
     """Notes what happens, and reads what is kept."""
 
-    def __init__(self, clock: Callable[[], float] = elapsed) -> None:
+    def __init__(self, clock: Callable[[], float] = elapsed, most_waiting: int = WAITING) -> None:
         """``clock`` counts seconds and never jumps."""
-        self._waiting: deque[AuditRecord] = deque(maxlen=WAITING)
+        self._waiting: deque[AuditRecord] = deque(maxlen=most_waiting)
         self._wake = asyncio.Event()
         self._bus: AuditLog | None = None
         self._refusals = RateLimit(REFUSALS_PER_MINUTE, clock)

@@ -125,19 +125,23 @@ docker-build: ## Build the images ips-coordinator and ips-agent (TAG=1.0.0)
 	@$(DOCKER) build -f Dockerfile.agent -t ips-agent:$(TAG) .
 
 .PHONY: docker-run
-docker-run: ## Run a coordinator with a NATS of its own in Docker, on ports 8080 and 4222
+docker-run: .env .tokens ## Run a coordinator with a NATS of its own in Docker: the API on 127.0.0.1:8080, NATS on 4222
 	@$(DOCKER) run --detach --name ips-coordinator --read-only --volume ips-coordinator:/var/lib/ips \
-	  --publish 8080:8080 --publish 4222:4222 --env 'IPS_NATS_LISTEN=[::]:4222' ips-coordinator:$(TAG)
+	  --publish 127.0.0.1:8080:8080 --publish 4222:4222 --env 'IPS_NATS_LISTEN=[::]:4222' \
+	  --env IPS_AUTH=tokens --env IPS_AUTH_TOKENS=/etc/ips/tokens --volume "$(CURDIR)/.tokens:/etc/ips/tokens:ro" \
+	  ips-coordinator:$(TAG)
+	@echo 'the token of the API is IPS_TOKEN in .env: set -a && . ./.env && ips tasks'
 
 .PHONY: docker-stop
 docker-stop: ## End what docker-run started; its data stay in the volume ips-coordinator
 	@$(DOCKER) stop --time 40 ips-coordinator && $(DOCKER) rm ips-coordinator
 
-.env:
-	@umask 077 && printf 'IPS_NATS_TOKEN=t%s\n' "$$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')" > .env
+# The token of NATS, that of the API for its admin, and in .tokens what the API knows that one by.
+.env .tokens: scripts/make-tokens
+	@scripts/make-tokens
 
 .PHONY: docker-compose-up
-docker-compose-up: .env ## Run NATS, coordinator, an agent on this host's containerd, and Prometheus
+docker-compose-up: .env .tokens ## Run NATS, coordinator, an agent on this host's containerd, and Prometheus
 	@TAG=$(TAG) $(DOCKER) compose up --detach --build
 
 .PHONY: docker-compose-down
@@ -149,6 +153,7 @@ k8s-deploy: ## Apply the service to the current cluster (OVERLAY=deploy/overlays
 	@$(KUBECTL) get namespace $(NAMESPACE) >/dev/null 2>&1 || \
 	  if [ $(NAMESPACE) = ips-system ]; then $(KUBECTL) apply -k deploy/namespace; \
 	  else $(KUBECTL) create namespace $(NAMESPACE); fi
+	@$(KUBECTL) apply -k deploy/roles
 	@$(KUBECTL) apply -k $(OVERLAY)
 	@$(KUBECTL) -n $(NAMESPACE) rollout status deployment $(OURS) --timeout=300s
 	@$(KUBECTL) -n $(NAMESPACE) rollout status daemonset $(OURS) --timeout=300s

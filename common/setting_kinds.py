@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Final, Generic, NamedTuple, TypeVar
 
@@ -120,6 +121,14 @@ def _parse_listen(value: str) -> Listen:
     return Listen(host, max(0, int(port)))  # nats-server says -1 for any free port
 
 
+def _parse_address(value: str) -> str:
+    if value == "localhost":
+        return value
+    if value.startswith("["):
+        return f"[{parse_bracketed(value)}]"
+    return str(IPv4Address(value))
+
+
 def _is_endpoint(value: str) -> bool:
     found = _ENDPOINT.fullmatch(value)
     return found is not None and len(os.fsencode(found[1])) <= _SOCKET_PATH_LIMIT
@@ -156,6 +165,7 @@ NATS_SERVERS: Final = Kind(
 LISTEN: Final = Kind(
     "host:port, an IPv6 address in brackets (port 0: any free port)", _parse_listen
 )
+ADDRESS: Final = Kind("`localhost`, or an IP address, IPv6 in brackets", _parse_address)
 RUNTIME_ENDPOINT: Final = text(
     f"unix:///path/of/a.sock, the path at most {_SOCKET_PATH_LIMIT} bytes", _is_endpoint
 )

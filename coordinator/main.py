@@ -18,13 +18,14 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.process_collector import ProcessCollector
 
-from common import texts
-from common.bus import Bus, BusError, BusSettings, StoreRefused
+from common import subjects, texts
+from common.bus import Bus, BusError, BusSettings, KeyValue, StoreRefused
 from common.clock import elapsed
 from common.lifecycle import Jobs, StartupError, Stop
-from common.listening import listen_everywhere
+from common.listening import listen_on
 from common.logs import Log, configure
 from common.text import Text
+from coordinator.access_control import AccessControl, access_control
 from coordinator.api.app import make_app
 from coordinator.api.server import make_runner, most_connections
 from coordinator.api.streams import MOST_STREAMS
@@ -38,6 +39,7 @@ from coordinator.engine.persistence import Persistently
 from coordinator.engine.replica import Context, Replica
 from coordinator.engine.service import Service
 from coordinator.engine.store_clock import StoreClock
+from coordinator.engine.webhook_signatures import Signer
 from coordinator.engine.webhooks import Webhooks, new_http_session
 from coordinator.event_feed import EventFeed
 from coordinator.faults import Faults
@@ -69,14 +71,22 @@ async def main(stop: Stop) -> None:
         metrics = Metrics(registry, service.active_tasks)
         feed = EventFeed(metrics.poison)
         faults = Faults(metrics.fault)
-        program = Program(settings, folder, service, feed, metrics, faults)
         most = most_connections()
         # So that a probe or a create is answered, however many watch.
         streams = min(MOST_STREAMS, most * 3 // 4)
-        app = make_app(service, feed, registry, faults=faults, most_streams=streams)
-        async with _serving(app, settings.server_port, most), Jobs(stop) as jobs:
-            jobs.start("leader", program.lead())
-            await stop.wait()
+        async with access_control(settings) as access:
+            program = Program(settings, folder, service, feed, metrics, faults, access)
+            app = make_app(
+                service,
+                feed,
+                registry,
+                faults=faults,
+                most_streams=streams,
+                entrance=access.entrance,
+            )
+            async with _serving(app, settings, most), Jobs(stop) as jobs:
+                jobs.start("leader", program.lead())
+                await stop.wait()
 
 
 def _check(settings: CoordinatorSettings) -> None:
@@ -141,16 +151,20 @@ def _first_look(source: NodeSourceName) -> float:
 
 
 @asynccontextmanager
-async def _serving(app: web.Application, port: int, most: int) -> AsyncIterator[None]:
+async def _serving(
+    app: web.Application, settings: CoordinatorSettings, most: int
+) -> AsyncIterator[None]:
     """Answer HTTP from the first moment on: a probe is to hear why the program is not ready."""
     runner = make_runner(app, shutdown_timeout=SHUTDOWN_SECONDS, most=most)
     await runner.setup()
+    address, port = settings.listen, settings.server_port
     try:
         try:
-            await web.SockSite(runner, listen_everywhere(port)).start()
+            for listener in listen_on(address, port):
+                await web.SockSite(runner, listener).start()
         except OSError as error:
             raise StartupError(_port_trouble(port, error)) from error
-        log.info("serving", port=runner.addresses[0][1])
+        log.info("serving", address=address, port=runner.addresses[0][1])
         yield
     finally:
         await runner.cleanup()
@@ -161,7 +175,9 @@ def _port_trouble(port: int, error: OSError) -> str:
         return (
             f"port {port} is in use ({error.filename}): stop what listens there, or set SERVER_PORT"
         )
-    return f"{error.filename} cannot be listened on ({error.strerror}): set SERVER_PORT"
+    return (
+        f"{error.filename} cannot be listened on ({error.strerror}): set SERVER_PORT or IPS_LISTEN"
+    )
 
 
 def _store_trouble(why: BusError) -> Text:
@@ -181,8 +197,10 @@ class Program:
         feed: EventFeed,
         metrics: Metrics,
         faults: Faults,
+        access: AccessControl,
     ) -> None:
         self._settings = settings
+        self._access = access
         self._folder = folder
         self._service = service
         self._feed = feed
@@ -193,13 +211,21 @@ class Program:
         """Connect, then lead whenever the lease is held; gives everything back when cancelled."""
         async with self._bus_settings() as bus_settings:
             bus = await Bus.connect(bus_settings, on_state=self._tell_state)
-            async with asyncio.TaskGroup() as group, new_http_session() as http:
+            async with (
+                asyncio.TaskGroup() as group,
+                new_http_session(self._access.receivers) as http,
+            ):
                 group.create_task(bus.run())
                 try:
                     await self._prepare_store(bus)
                     group.create_task(self._feed.run(bus))
+                    group.create_task(self._access.entrance.audit.run(bus))
+                    if self._access.stored_keys is not None:
+                        bucket = KeyValue(bus, subjects.KEYS_BUCKET)
+                        group.create_task(self._access.stored_keys.run(bucket))
                     await self._lead_on(bus, http)
                 finally:
+                    await self._access.entrance.audit.flush(bus)
                     await bus.close()
 
     async def _lead_on(self, bus: Bus, http: aiohttp.ClientSession) -> None:
@@ -208,8 +234,15 @@ class Program:
         lease = Lease(bus, owner=self._folder.owner, name=name)
         settings = self._leader_settings(lease)
         count = [(self._metrics.observe, COUNTED)]
+        keys = self._access.signing_keys
         webhooks = Webhooks(
-            http, context.clock, context.rng, self._faults, self._metrics.webhook_given_up
+            http,
+            context.clock,
+            context.rng,
+            self._faults,
+            self._metrics.webhook_given_up,
+            receivers=self._access.receivers,
+            signer=None if keys is None else Signer(keys),
         )
 
         # What is stored between two times of leading in one process, nobody else counts.
@@ -247,6 +280,7 @@ class Program:
                 first_look=_first_look(settings.node_source),
             ),
             max_pending=settings.max_pending_tasks,
+            max_pending_of_user=settings.max_pending_per_user,
             forget_seconds=settings.node_forget_seconds,
         )
 
@@ -298,7 +332,11 @@ class Program:
         """Make or mend streams and buckets; a store that is not there yet is waited for."""
         settings = self._settings
         for config in definitions(
-            settings.replicas, settings.events_max_bytes, int(time.time() * 1000)
+            settings.replicas,
+            settings.events_max_bytes,
+            int(time.time() * 1000),
+            audit_max_bytes=settings.audit_max_bytes,
+            audit_days=settings.audit_days,
         ):
             while True:
                 try:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from common.text import Text
-from coordinator.core.task import TaskHead, TaskSpec, TaskStatus
+from coordinator.core.task import Creator, TaskHead, TaskSpec, TaskStatus
 from coordinator.snapshots import KnownNode, NodeState, Snapshot
 
 Wake = Callable[[], None]
@@ -44,6 +44,15 @@ class TooManyPending(Exception):
 
     def __init__(self, most: int) -> None:
         super().__init__(f"{most} tasks are pending")
+        self.most = most
+
+
+class TooManyPendingOfUser(Exception):
+    """As many tasks of one user wait as may."""
+
+    def __init__(self, user: str, most: int) -> None:
+        super().__init__(f"{most} tasks of {user} are pending")
+        self.user = user
         self.most = most
 
 
@@ -215,11 +224,12 @@ class Engine(Protocol):
         *,
         key: IdempotencyKey | None = None,
         retry_of: str | None = None,
+        creator: Creator | None = None,
     ) -> Created:
         """Store a task; when this returns it is stored.
 
-        Raises ``KeyReused``, ``TooManyPending`` and ``StoreAway``. A key whose task is known
-        answers with it, however many tasks wait.
+        Raises ``KeyReused``, ``TooManyPending``, ``TooManyPendingOfUser`` and ``StoreAway``. A key
+        whose task is known answers with it, however many tasks wait.
 
         ``names`` is sorted, without doubles, and not None exactly where ``spec.names_nodes``.
         """

@@ -18,6 +18,7 @@ from aiohttp import hdrs, web
 from common import texts
 from common.bus import BusError
 from common.logs import Log
+from coordinator.api.guard import HELD, Held
 from coordinator.api.problems import unavailable
 from coordinator.api.queries import Reader
 from coordinator.api.tasks import no_such_task
@@ -135,7 +136,8 @@ class Streams:
             response = _begun()
             await response.prepare(request)
             _bound_buffers(request.transport)
-            await _Connection(request, response, self._pace).run(reading, wake, source)
+            connection = _Connection(request, response, self._pace)
+            await connection.run(reading, wake, source, request[HELD])
         return response
 
     @contextmanager
@@ -247,16 +249,23 @@ class _Connection:
         self._writing = asyncio.Lock()
         """Held for one frame at a time."""
 
-    async def run(self, reading: FeedReading, wake: asyncio.Event, live: _Live | None) -> None:
-        """Send until the kept events end or the client goes; a slow client is disconnected."""
+    async def run(
+        self, reading: FeedReading, wake: asyncio.Event, live: _Live | None, held: Held
+    ) -> None:
+        """Send until the kept events end, the client goes or its credential is no longer good.
+
+        A slow client is disconnected.
+        """
         try:
             await self._write(COMMENT)  # a client learns at once that the stream is open
             async with asyncio.TaskGroup() as group:
                 others = [group.create_task(self._keep_awake())]
                 if live is not None:
                     others.append(group.create_task(self._send_live(live)))
-                await self._send_kept(reading, wake)
-                for other in others:
+                kept = group.create_task(self._send_kept(reading, wake))
+                others.append(group.create_task(held.ends()))
+                await asyncio.wait([kept, others[-1]], return_when=asyncio.FIRST_COMPLETED)
+                for other in (kept, *others):
                     other.cancel()
         except* (ConnectionError, TimeoutError):
             self._abort()

@@ -208,6 +208,9 @@ class Queue:
             self._put_aside(pending)
             return None
         pending.stage = Stage.STARTING
+        most = pending.head.spec.max_nodes
+        if most is not None and len(nodes) > most:
+            nodes = []  # the task fails, and says so
         return StartTask(choice.task, tuple(nodes))
 
     def _may_be_certain(self, pending: Pending) -> bool:

@@ -7,7 +7,7 @@ asked of all of them at hand. So is a large one that waits.
 from __future__ import annotations
 
 from coordinator.core.packed import FEW, keep, unpack
-from coordinator.core.task import PendingNotification, TaskHead, TaskStatus
+from coordinator.core.task import Creator, PendingNotification, TaskHead, TaskStatus
 from coordinator.store import StoredHead
 
 
@@ -16,6 +16,7 @@ class KeptHead:
 
     __slots__ = (
         "_packed",
+        "created_by",
         "finished_at",
         "id",
         "newest_time",
@@ -32,6 +33,7 @@ class KeptHead:
         self.status: TaskStatus = head.status
         self.order: int = stored.order
         self.revision: int = stored.revision
+        self.created_by: Creator | None = head.created_by
         self.finished_at: int | None = head.finished_at
         self.newest_time: int = head.finished_at or head.started_at or head.created_at
         """Milliseconds since 1970."""

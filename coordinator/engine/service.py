@@ -11,7 +11,7 @@ from common.bus import BusError
 from common.lifecycle import leaves
 from common.logs import Log, RateLimitedLog
 from common.text import Text
-from coordinator.core.task import TaskHead, TaskSpec
+from coordinator.core.task import Creator, TaskHead, TaskSpec
 from coordinator.engine.leader import DeposedError, Leader
 from coordinator.engine.live import LiveChanges
 from coordinator.engine.replica import Replica
@@ -215,9 +215,10 @@ class Service:
         *,
         key: IdempotencyKey | None = None,
         retry_of: str | None = None,
+        creator: Creator | None = None,
     ) -> Created:
-        """Store a task. Raises KeyReused, TooManyPending, StoreAway."""
-        return await self._writable().create(spec, names, key, retry_of)
+        """Store a task. Raises KeyReused, TooManyPending, TooManyPendingOfUser, StoreAway."""
+        return await self._writable().create(spec, names, key, retry_of, creator)
 
     async def cancel(self, task_id: str) -> TaskHead:
         """Cancel a task. Raises NoSuchTask, AlreadyOver, StoreAway."""

@@ -26,7 +26,7 @@ from common.text import Text
 from common.texts import STORE_UNUSABLE
 from coordinator.core.events import Event, OutcomeStored, TaskCreated, TaskEnded, TaskStarted
 from coordinator.core.run import TaskRun
-from coordinator.core.task import TaskHead, TaskStatus
+from coordinator.core.task import Creator, TaskHead, TaskStatus
 from coordinator.engine.finished_folds import FinishedFolds
 from coordinator.engine.heads import KeptHead
 from coordinator.engine.persistence import Persistently
@@ -84,6 +84,8 @@ class Heads:
         self.by_id: dict[str, KeptHead] = {}
         self.counts: Counter[TaskStatus] = Counter()
         """How many tasks have a status."""
+        self.pending_of: Counter[Creator] = Counter()
+        """How many pending tasks somebody has created."""
         self._sorted: dict[TaskStatus | None, Sequence[str]] = {}
 
     def apply(self, stored: StoredHead) -> bool:
@@ -92,10 +94,10 @@ class Heads:
         if known is not None:
             if known.revision >= stored.revision:
                 return False
-            self.counts[known.status] -= 1
+            self._count(known, -1)
         kept = KeptHead(stored)
         self.by_id[kept.id] = kept
-        self.counts[kept.status] += 1
+        self._count(kept, 1)
         self._sorted.clear()
         return True
 
@@ -104,9 +106,16 @@ class Heads:
         known = self.by_id.pop(task, None)
         if known is None:
             return False
-        self.counts[known.status] -= 1
+        self._count(known, -1)
         self._sorted.clear()
         return True
+
+    def _count(self, kept: KeptHead, by: int) -> None:
+        self.counts[kept.status] += by
+        if kept.status is TaskStatus.PENDING and kept.created_by is not None:
+            self.pending_of[kept.created_by] += by
+            if not self.pending_of[kept.created_by]:
+                del self.pending_of[kept.created_by]
 
     def get(self, task: str) -> KeptHead | None:
         """The newest known head of a task."""
@@ -185,6 +194,10 @@ class TaskTable:
     def newest_time(self) -> float:
         """The newest time in any head, in seconds since 1970; 0 where there is none."""
         return max((kept.newest_time for kept in self), default=0) / 1000
+
+    def pending_of(self, creator: Creator) -> int:
+        """How many pending tasks somebody has created."""
+        return self._heads.pending_of[creator]
 
     def __iter__(self) -> Iterator[KeptHead]:
         return iter(self._heads)

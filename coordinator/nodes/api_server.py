@@ -74,10 +74,12 @@ class ApiServer:
         async with self._answer("GET", path, query, silence=ANSWER_SECONDS) as answer:
             return await answer.read()
 
-    async def post(self, path: str, body: Mapping[str, Any]) -> None:
-        """Create something. Raises ApiServerError, ExistsError."""
-        async with self._answer("POST", path, {}, silence=ANSWER_SECONDS, body=body):
-            pass
+    async def post(
+        self, path: str, body: Mapping[str, Any], silence: float = ANSWER_SECONDS
+    ) -> bytes:
+        """Create something; what it is then, as JSON. Raises ApiServerError, ExistsError."""
+        async with self._answer("POST", path, {}, silence=silence, body=body) as answer:
+            return await answer.read()
 
     @asynccontextmanager
     async def streamed(

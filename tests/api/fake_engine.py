@@ -14,7 +14,7 @@ from common.subjects import AttemptKey
 from common.text import Text
 from coordinator.core.node_run import NodePhase
 from coordinator.core.run import TaskRun
-from coordinator.core.task import PendingNotification, TaskHead, TaskSpec, TaskStatus
+from coordinator.core.task import Creator, PendingNotification, TaskHead, TaskSpec, TaskStatus
 from coordinator.port import (
     AlreadyOver,
     Changes,
@@ -26,6 +26,7 @@ from coordinator.port import (
     Standing,
     StoreAway,
     TooManyPending,
+    TooManyPendingOfUser,
     Wake,
 )
 from coordinator.snapshots import (
@@ -90,6 +91,7 @@ class FakeEngine:
         self.warns: Text | None = None
         self.waits: str | Text | None = None
         self.most_pending = 1000
+        self.most_pending_of_user = 100
         self.all_heads: dict[str, TaskHead] = {}
         self.runs: dict[str, TaskRun] = {}
         self.names: dict[str, Sequence[str]] = {}
@@ -165,6 +167,7 @@ class FakeEngine:
         *,
         key: IdempotencyKey | None = None,
         retry_of: str | None = None,
+        creator: Creator | None = None,
     ) -> Created:
         if key is not None and key.key_hash in self.keys:
             task, body = self.keys[key.key_hash]
@@ -173,11 +176,14 @@ class FakeEngine:
             return Created(self.all_heads[task], is_new=False)
         if len(self.ids(TaskStatus.PENDING)) >= self.most_pending:
             raise TooManyPending(self.most_pending)
+        if creator is not None and self._pending_of(creator) >= self.most_pending_of_user:
+            raise TooManyPendingOfUser(creator.user, self.most_pending_of_user)
         head = TaskHead(
             id=f"task-20260116-151234-{len(self.all_heads):08x}",
             spec=spec,
             created_at=NOW,
             retry_of=retry_of,
+            created_by=creator,
         )
         self.all_heads[head.id] = head
         if names is not None:
@@ -185,6 +191,10 @@ class FakeEngine:
         if key is not None:
             self.keys[key.key_hash] = (head.id, key.body_hash)
         return Created(head, is_new=True)
+
+    def _pending_of(self, creator: Creator) -> int:
+        heads = self.all_heads.values()
+        return sum(h.created_by == creator and h.status is TaskStatus.PENDING for h in heads)
 
     async def cancel(self, task_id: str) -> TaskHead:
         head = self.all_heads.get(task_id)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from collections.abc import Iterable
 
 import pytest
 
 from coordinator.core.packed import pack, unpack
-from coordinator.core.task import TaskStatus
+from coordinator.core.task import Creator, TaskHead, TaskStatus
 from coordinator.engine.heads import KeptHead
 from coordinator.engine.tasks import Heads
-from coordinator.port import IdempotencyKey, TooManyPending
+from coordinator.port import IdempotencyKey, TooManyPending, TooManyPendingOfUser
 from coordinator.store import StoredHead
 from sandbox.simulator.cluster import Cluster
 from sandbox.virtual.time import virtual
@@ -50,6 +51,30 @@ async def test_as_many_tasks_wait_as_may() -> None:
         await leader.service.cancel(running)
         await cluster.until(lambda: len(leader.service.tasks.ids(TaskStatus.PENDING)) == 1)
         await cluster.create(leader)
+
+
+@virtual
+async def test_as_many_tasks_of_one_user_wait_as_may() -> None:
+    """Also while they are being stored, and after a change of leader; others are not in the way."""
+    ann, same = Creator(user="ann", way="oidc"), Creator(user="ann", way="tokens")
+    async with Cluster() as cluster:
+        leader = await cluster.leader(max_concurrent_tasks=1, first_look=1e6)
+
+        async def create(creator: Creator | None) -> TaskHead:
+            return (await leader.service.create(spec("a"), None, creator=creator)).head
+
+        made = await asyncio.gather(*(create(ann) for _ in range(150)), return_exceptions=True)
+        refused = [each for each in made if isinstance(each, TooManyPendingOfUser)]
+        assert (len(refused), refused[0].user, refused[0].most) == (50, "ann", 100)
+        assert (await create(same)).created_by == same
+        assert (await create(None)).created_by is None
+        await leader.kill()
+        leader = await cluster.leader(max_concurrent_tasks=1, first_look=1e6)
+        with pytest.raises(TooManyPendingOfUser):
+            await create(ann)
+        [first, *_] = [each for each in made if isinstance(each, TaskHead)]
+        await leader.service.cancel(first.id)
+        assert (await create(ann)).created_by == ann
 
 
 @virtual

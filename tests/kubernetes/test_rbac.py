@@ -11,6 +11,15 @@ from pathlib import Path
 import pytest
 
 from common.reasons import Reason
+from coordinator.access.callers import (
+    AuthorityAwayError,
+    Caller,
+    Permission,
+    Resource,
+    UnknownCredentialError,
+    Verb,
+)
+from coordinator.access.kubernetes_reviews import KubernetesReviews
 from coordinator.nats_token import secret
 from coordinator.nodes import failure_events
 from coordinator.nodes.api_server import ApiServer, ApiServerError, NotFoundError
@@ -30,6 +39,8 @@ VERBS = [
     ("ips-system", "events", "create"),
     ("ips-system", "nodes", "list"),
     ("ips-system", "nodes", "watch"),
+    ("ips-system", "subjectaccessreviews", "create"),
+    ("ips-system", "tokenreviews", "create"),
 ]
 """Every verb of every role: the role, the resource, the verb."""
 
@@ -74,6 +85,16 @@ async def everything_works(kube: Kube, use: UseConfig, folder: Path) -> list[str
             await anext(aiter(lines))
     async with attempt("create events"):
         await _tell_of_a_failed_pull(kube)
+    reviews = KubernetesReviews(ApiServer.connected, "ips-system")
+    try:
+        await reviews.may(Caller(user="ann"), Permission(Verb.GET, Resource.TASKS))
+    except AuthorityAwayError:
+        refused.append("create subjectaccessreviews")
+    try:
+        with suppress(UnknownCredentialError):
+            await reviews.identify("nobody's")
+    except AuthorityAwayError:
+        refused.append("create tokenreviews")
     secrets = "/api/v1/namespaces/ips-system/secrets"
     async with ApiServer.connected() as api:
         async with attempt("create secrets"):

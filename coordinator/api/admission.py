@@ -15,7 +15,7 @@ from coordinator.access.policy import Allowed, Policy, Refused, decide
 from coordinator.access.receivers import Receivers
 from coordinator.api.faults import fault
 from coordinator.api.problems import Refusal, bad_request
-from coordinator.core.selection import Query, satisfies
+from coordinator.core.selection import LabelQuery, satisfies
 from coordinator.core.task import TaskSpec
 from coordinator.port import Engine
 
@@ -79,7 +79,7 @@ class Admission:
             return len(names)
         if spec.max_nodes is None:
             return 0
-        query = Query(spec)
+        query = LabelQuery(spec)
         return sum(query.matches(labels) for _, labels in self._engine.nodes.labels())
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from agent.events import CommandReceived, Event, OutcomeFound, OutcomeSettled, ShutdownRequested
-from agent.instructions import Instruction, SendReply
+from agent.instructions import Deliver, Instruction, SendReply
 from agent.notices import Notice
 from common.messages import Assign, Cancel
 from sandbox.simulator.laws import Law
@@ -94,6 +94,7 @@ class AgentSeen:
     def handled(self, event: Event, instructions: Sequence[Instruction]) -> None:
         """Take in what its ledger made of an event."""
         held = self._agents.held
+        self._look_at_ends(instructions)
         match event:
             case CommandReceived(command=Assign() as work):
                 replies = [i.reply for i in instructions if isinstance(i, SendReply)]
@@ -113,23 +114,33 @@ class AgentSeen:
             case ShutdownRequested():
                 self._agents.gone(self._node)
 
+    def _look_at_ends(self, instructions: Sequence[Instruction]) -> None:
+        for instruction in instructions:
+            if isinstance(instruction, Deliver) and self._is_cancelled(instruction.key.task):
+                detail = f"{self._node} has gone on with {instruction.key}, which is cancelled"
+                self._witness.breaks(Law.NOTHING_AFTER_CANCEL, detail)
+
     def noticed(self, notice: Notice) -> None:
         """What happens beside the ledger decides nothing."""
 
     def _accepted(self, work: Assign) -> None:
-        now = asyncio.get_running_loop().time()
         if work.epoch < self._epoch:
             detail = (
                 f"{self._node} takes {work.task} from {work.epoch}, and has heard {self._epoch}"
             )
             self._witness.breaks(Law.NO_OLD_EPOCH, detail)
-        if now - self._cancelled.get(work.task, -REMEMBERED_SECONDS) < REMEMBERED_SECONDS - 1:
+        if self._is_cancelled(work.task):
             detail = f"{self._node} takes {work.task}, which it was told is cancelled"
             self._witness.breaks(Law.NOTHING_AFTER_CANCEL, detail)
         self._witness.say(self._node, f"takes {work.task} {work.attempt} of epoch {work.epoch}")
         self._agents.held[work.task][self._node] = work.attempt
         self._agents.check_cap(work.task)
         self._agents.check_limit()
+
+    def _is_cancelled(self, task: str) -> bool:
+        """Whether this agent was told within the last hour that a task is cancelled."""
+        since = self._cancelled.get(task, -REMEMBERED_SECONDS)
+        return asyncio.get_running_loop().time() - since < REMEMBERED_SECONDS - 1
 
     def _stopped(self, cancel: Cancel) -> None:
         held = self._agents.held[cancel.task]

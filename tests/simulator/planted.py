@@ -41,6 +41,11 @@ from sandbox.simulator.strikes import draw
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 PLANTS: list[Plant] = []
+FOUND_IN: dict[str, int] = {}
+"""By name of a plant: in how many histories, from seed 0, it was found the last time.
+
+What is not here was not found in the few that there was time for.
+"""
 
 
 def planted(plant: Plant) -> Plant:

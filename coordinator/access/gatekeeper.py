@@ -23,7 +23,7 @@ from coordinator.access.callers import (
 from coordinator.access.known_answers import KnownAnswers
 from coordinator.access.oidc import Issuer
 from coordinator.access.roles import Groups, may
-from coordinator.access.sealing import CallerSession, NoKeysError, Seal, Session, TokenSession
+from coordinator.access.sealing import CallerSession, NoKeysError, Seal, SealedSession, TokenSession
 from coordinator.access.token_file import TokenFile
 
 POSITIVE_SECONDS: Final = 30.0
@@ -183,7 +183,7 @@ class Gatekeeper:
 
     def session_for(self, caller: Caller) -> str:
         """A session for somebody who has just logged in. Raises NoKeysError, TooLargeError."""
-        session: Session = CallerSession(
+        session: SealedSession = CallerSession(
             user=caller.user,
             groups=caller.groups,
             way=caller.way,

@@ -52,7 +52,7 @@ class Login(msgspec.Struct, frozen=True, tag="login", kw_only=True):
     until: float
 
 
-Session = TokenSession | CallerSession
+SealedSession = TokenSession | CallerSession
 Sealed = TokenSession | CallerSession | Login
 S = TypeVar("S", bound=Sealed)
 

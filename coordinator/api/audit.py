@@ -12,7 +12,7 @@ from msgspec import UNSET
 
 from common.listening import peer
 from common.redaction import redact
-from coordinator import documents
+from coordinator import caller_documents
 from coordinator.access.callers import Caller, Permission
 from coordinator.api.answers import json_answer
 from coordinator.api.observation import endpoint
@@ -124,15 +124,15 @@ class Audit:
         user = request.query.get("user") or None
         records = await self._trail.newest(limit, user=user, since=since)
         return json_answer(
-            documents.AuditList(entries=[_shown(record) for record in records], limit=limit)
+            caller_documents.AuditList(entries=[_shown(record) for record in records], limit=limit)
         )
 
 
-def _shown(record: AuditRecord) -> documents.AuditEntry:
+def _shown(record: AuditRecord) -> caller_documents.AuditEntry:
     def known(value: str) -> Any:
         return value or UNSET
 
-    return documents.AuditEntry(
+    return caller_documents.AuditEntry(
         time=milliseconds(record.at),
         user=known(record.user),
         groups=list(record.groups),

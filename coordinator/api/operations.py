@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from coordinator import documents
+from coordinator import caller_documents, documents
 from coordinator.api.answers import JSON
 from coordinator.api.create_body import CreateTask
 from coordinator.api.permissions import SESSION
@@ -248,7 +248,7 @@ OPERATIONS: Final = (
         "/api/v1/audit",
         "listAudit",
         "List who changed what, and who was refused, newest first",
-        _ok("The newest entries.", documents.AuditList),
+        _ok("The newest entries.", caller_documents.AuditList),
         (_BAD, _AWAY),
         (
             _query("user", "Only entries of this user.", {"type": "string"}),
@@ -261,7 +261,7 @@ OPERATIONS: Final = (
         SESSION,
         "getSession",
         "Show who asks, and how a browser can log in",
-        _ok("Who asks, or that nobody knows.", documents.Session),
+        _ok("Who asks, or that nobody knows.", caller_documents.Session),
         (_AWAY,),
     ),
     Operation(
@@ -273,7 +273,7 @@ OPERATIONS: Final = (
             DocumentedAnswer(
                 HTTPStatus.OK,
                 "Who asks.",
-                documents.Session,
+                caller_documents.Session,
                 headers={"Set-Cookie": "The session, for this browser alone."},
             ),
         ),
@@ -285,7 +285,7 @@ OPERATIONS: Final = (
         SESSION,
         "closeSession",
         "Log a browser out",
-        _ok("The cookie is taken back.", documents.Session),
+        _ok("The cookie is taken back.", caller_documents.Session),
     ),
     Operation(
         "get",

@@ -16,7 +16,7 @@ from msgspec import UNSET, inspect
 
 from common import texts
 from common.text import Text
-from coordinator import documents
+from coordinator import caller_documents
 from coordinator.access.callers import ANYBODY, AuthorityAwayError, Caller, UnknownCredentialError
 from coordinator.access.gatekeeper import TOKEN_CHARACTERS, Credential
 from coordinator.access.oidc import Issuer
@@ -193,12 +193,12 @@ class Sessions:
 
     # ── what is answered ──
 
-    async def _document(self, caller: Caller) -> documents.Session:
+    async def _document(self, caller: Caller) -> caller_documents.Session:
         said = shown(self._warning)
         reads_audit = False
         with suppress(AuthorityAwayError):
             reads_audit = await self._guard.keeper.may(caller, READ_AUDIT)
-        return documents.Session(
+        return caller_documents.Session(
             identified=caller.is_known,
             required=not self._guard.keeper.authorities.is_open,
             user=caller.user or UNSET,

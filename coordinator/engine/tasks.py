@@ -117,13 +117,6 @@ class Heads:
             if not self.pending_of[kept.created_by]:
                 del self.pending_of[kept.created_by]
 
-    def get(self, task: str) -> KeptHead | None:
-        """The newest known head of a task."""
-        return self.by_id.get(task)
-
-    def __len__(self) -> int:
-        return len(self.by_id)
-
     def __iter__(self) -> Iterator[KeptHead]:
         return iter(list(self.by_id.values()))
 
@@ -203,7 +196,7 @@ class TaskTable:
         return iter(self._heads)
 
     def __len__(self) -> int:
-        return len(self._heads)
+        return len(self._heads.by_id)
 
     def snapshot(self, task_id: str) -> Snapshot | None:
         """What is known of a task from memory alone."""
@@ -243,7 +236,7 @@ class TaskTable:
             if await self._store.exists(task):
                 raise
             raise NoSuchTask(task) from None
-        if self._heads.get(task) is None:
+        if task not in self._heads.by_id:
             raise NoSuchTask(task)
 
     def _snapshot(self, head: TaskHead, run: TaskRun | None) -> Snapshot:
@@ -368,7 +361,7 @@ class TaskTable:
 
     def forget(self, task: str) -> None:
         """A task's head was deleted: after its retention, or by hand, and then nothing goes on."""
-        kept = self._heads.get(task)
+        kept = self._heads.by_id.get(task)
         self.damaged.pop(task, None)
         if kept is not None and self._heads.remove(task) and not kept.status.is_final:
             self._feed(TaskEnded(kept.head))

@@ -154,7 +154,7 @@ def test_heads_large_and_small_come_back_as_they_were(labels: int) -> None:
         given = stored(7, status, labels)
         heads = Heads()
         assert heads.apply(given)
-        found = heads.get("task-20260101-000000-00000007")
+        found = heads.by_id.get("task-20260101-000000-00000007")
         assert found is not None
         assert found.head == given.head
         is_large = status is TaskStatus.PENDING and labels == 500

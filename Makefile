@@ -37,11 +37,20 @@ test: setup ## Run all tests that need nothing built: on nats-server, containerd
 
 # A ring that takes long, or needs what `make setup` does not bring, is a target of its own here.
 .PHONY: test-all
-test-all: test test-long test-crictl test-kubernetes ## Run what `make test` runs, and the rings below (but for e2e)
+test-all: test test-long test-sim test-crictl test-kubernetes ## Run what `make test` runs, and the rings below (but for e2e)
 
 .PHONY: test-long
 test-long: setup ## Run long searches and measurements of what decides
-	@$(PYTEST) -q -n 2 -m "$(LONG)" $(ARGS)
+	@$(PYTEST) -q -n 2 -m "$(LONG) and not sim" $(ARGS)
+
+.PHONY: test-sim
+test-sim: .venv/.ready ## Run 2,000 histories of a simulated fleet, and find planted faults (3 minutes)
+	@$(PYTEST) -q -n 2 -m sim tests/simulator $(ARGS)
+
+.PHONY: sim
+sim: .venv/.ready ## Run histories of a simulated fleet (SEEDS=200 FROM=0 JOBS=2), or tell one in full (SEED=17)
+	@$(BIN)/python -m sandbox.simulator $(if $(SEED),--seed $(SEED) $(ARGS),\
+	  --seeds $(or $(SEEDS),200) --first $(or $(FROM),0) --jobs $(or $(JOBS),2) $(ARGS))
 
 .PHONY: test-crictl
 test-crictl: setup ## Run the tests of the driver crictl against a real one, which is built once (3 minutes)
@@ -116,19 +125,23 @@ docker-build: ## Build the images ips-coordinator and ips-agent (TAG=1.0.0)
 	@$(DOCKER) build -f Dockerfile.agent -t ips-agent:$(TAG) .
 
 .PHONY: docker-run
-docker-run: ## Run a coordinator with a NATS of its own in Docker, on ports 8080 and 4222
+docker-run: .env .tokens ## Run a coordinator with a NATS of its own in Docker: the API on 127.0.0.1:8080, NATS on 4222
 	@$(DOCKER) run --detach --name ips-coordinator --read-only --volume ips-coordinator:/var/lib/ips \
-	  --publish 8080:8080 --publish 4222:4222 --env 'IPS_NATS_LISTEN=[::]:4222' ips-coordinator:$(TAG)
+	  --publish 127.0.0.1:8080:8080 --publish 4222:4222 --env 'IPS_NATS_LISTEN=[::]:4222' \
+	  --env IPS_AUTH=tokens --env IPS_AUTH_TOKENS=/etc/ips/tokens --volume "$(CURDIR)/.tokens:/etc/ips/tokens:ro" \
+	  ips-coordinator:$(TAG)
+	@echo 'the token of the API is IPS_TOKEN in .env: set -a && . ./.env && ips tasks'
 
 .PHONY: docker-stop
 docker-stop: ## End what docker-run started; its data stay in the volume ips-coordinator
 	@$(DOCKER) stop --time 40 ips-coordinator && $(DOCKER) rm ips-coordinator
 
-.env:
-	@umask 077 && printf 'IPS_NATS_TOKEN=t%s\n' "$$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')" > .env
+# The token of NATS, that of the API for its admin, and in .tokens what the API knows that one by.
+.env .tokens: scripts/make-tokens
+	@scripts/make-tokens
 
 .PHONY: docker-compose-up
-docker-compose-up: .env ## Run NATS, coordinator, an agent on this host's containerd, and Prometheus
+docker-compose-up: .env .tokens ## Run NATS, coordinator, an agent on this host's containerd, and Prometheus
 	@TAG=$(TAG) $(DOCKER) compose up --detach --build
 
 .PHONY: docker-compose-down
@@ -140,6 +153,7 @@ k8s-deploy: ## Apply the service to the current cluster (OVERLAY=deploy/overlays
 	@$(KUBECTL) get namespace $(NAMESPACE) >/dev/null 2>&1 || \
 	  if [ $(NAMESPACE) = ips-system ]; then $(KUBECTL) apply -k deploy/namespace; \
 	  else $(KUBECTL) create namespace $(NAMESPACE); fi
+	@$(KUBECTL) apply -k deploy/roles
 	@$(KUBECTL) apply -k $(OVERLAY)
 	@$(KUBECTL) -n $(NAMESPACE) rollout status deployment $(OURS) --timeout=300s
 	@$(KUBECTL) -n $(NAMESPACE) rollout status daemonset $(OURS) --timeout=300s
@@ -161,7 +175,7 @@ k8s-port-forward: ## The API and the page on http://localhost:8080 (PORT=8080)
 .PHONY: k8s-delete
 k8s-delete: ## Remove everything of it from the cluster, stored tasks included; the namespace stays
 	@$(KUBECTL) delete -k $(OVERLAY) --ignore-not-found
-	@$(KUBECTL) -n $(NAMESPACE) delete pvc $(OURS)
+	@$(KUBECTL) -n $(NAMESPACE) delete pvc,configmap $(OURS)
 	@$(KUBECTL) -n $(NAMESPACE) delete secret $(PREFIX)ips-nats --ignore-not-found
 
 .PHONY: clean

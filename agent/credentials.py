@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import errno
 import logging
 import re
+import stat
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple, Self
@@ -37,6 +39,8 @@ _USERINFO = re.compile(r"(?<=://)[^/]*@|^[^/:]*:[^/]*@")
 _REGISTRY = re.compile(r"[.:/]|^localhost$")
 _NOTHING = (b"", b"null", b'""', b"{}")
 _NAME_LIMIT = 100
+FILE_LIMIT = 8 * 1024 * 1024
+"""Bytes; a Secret has one MiB at most."""
 _COMPLAINTS = 3
 _HOST = re.compile(r"(?:\[(?P<ipv6>[^\]]*)\]|(?P<name>[^:]*))(?::(?P<port>.*))?")
 
@@ -193,6 +197,11 @@ def _entries(path: Path) -> dict[str, msgspec.Raw]:
     older ``.dockercfg``, which holds nothing but entries; a registry's name there is told from a
     setting of Docker's by its dot, colon or slash. Raises OSError, NOT_DECODABLE.
     """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, "it is no file")  # to open a pipe would wait for ever
+    if found.st_size > FILE_LIMIT:
+        raise OSError(errno.EFBIG, f"it is larger than {FILE_LIMIT} bytes")
     members = msgspec.json.decode(path.read_bytes(), type=dict[str, msgspec.Raw])
     settings = {name.lower(): value for name, value in members.items()}
     for name in ("credsstore", "credhelpers"):

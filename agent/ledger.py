@@ -40,6 +40,9 @@ from common.messages import (
 from common.subjects import AttemptKey, is_task_id
 
 REMEMBER_SECONDS = 3600.0
+EPOCH_SECONDS = 600.0
+"""After so long without a word of a leader its epoch no longer keeps others out: the one before it
+has ended long ago, and it may never have been."""
 REMEMBER_LIMIT = 10_000
 """Tasks that are remembered after they are decided or cancelled."""
 
@@ -65,6 +68,8 @@ class Ledger:
         self._held: dict[str, Attempt] = {}
         self._closed: dict[str, ClosedTask] = {}
         self._epoch = 0
+        self._epoch_until = -inf
+        """As long as older epochs are refused."""
         self._stopping = False
         self._wakes_at = inf
         self._out: list[Instruction] = []
@@ -144,14 +149,15 @@ class Ledger:
 
     def _command(self, event: CommandReceived, now: float) -> None:
         refusal = self._execute(event.command, now)
-        self._epoch = max(self._epoch, event.command.epoch)
+        if event.command.epoch >= self._epoch or now >= self._epoch_until:
+            self._epoch, self._epoch_until = event.command.epoch, now + EPOCH_SECONDS
         if event.reply:
             reply = Reply(accepted=not refusal, refusal=refusal, epoch=self._epoch)
             self._out.append(SendReply(event.reply, reply))
 
     def _execute(self, command: Assign | Cancel | Report, now: float) -> str:
         """Carry out a command; why not, if it is refused, else empty."""
-        if command.epoch < self._epoch:
+        if command.epoch < self._epoch and now < self._epoch_until:
             return f"epoch {command.epoch} is over, a leader of epoch {self._epoch} has spoken"
         match command:
             case Assign():

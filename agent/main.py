@@ -74,7 +74,7 @@ def build_runtime(settings: AgentSettings) -> Runtime:
     """Choose the driver."""
     match settings.runtime:
         case DriverName.CRI:
-            return CriRuntime(settings.runtime_endpoint)
+            return CriRuntime(settings.runtime_endpoint, installation=settings.installation)
         case DriverName.CRICTL:
             return CrictlRuntime(settings.runtime_endpoint, program=settings.crictl)
         case DriverName.SIMULATED:

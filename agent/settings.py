@@ -74,6 +74,13 @@ class AgentSettings(ProgramSettings):
         PATH,
         "Docker `config.json` on the node with credentials for registries",
     )
+    installation: str = setting(
+        "IPS_INSTALLATION",
+        NODE_NAME,
+        "Name of the installation, different where agents of several use one container runtime: "
+        "none touches what another has half pulled",
+        default="ips",
+    )
     parallel_pulls: int = setting(
         "IPS_AGENT_PARALLEL_PULLS",
         integer(1, 100),

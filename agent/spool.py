@@ -11,6 +11,7 @@ import asyncio
 import fcntl
 import os
 import re
+import stat
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Self
@@ -155,7 +156,10 @@ class ThreadedSpool:
 
 def _read(path: Path) -> bytes:
     """Read an outcome. Raises ValueError for one that cannot be sent, NOT_DECODABLE for none."""
-    if path.stat().st_size > MAX_MESSAGE_BYTES:
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise ValueError("it is no file")  # to open a pipe would wait for ever
+    if found.st_size > MAX_MESSAGE_BYTES:
         raise ValueError(f"it is larger than {MAX_MESSAGE_BYTES} bytes")
     content = path.read_bytes()
     msgspec.json.decode(content, type=Outcome)

@@ -33,6 +33,8 @@ COUNTS = {2: 5, 20: 2, 100: 1}
 TASKS = 20
 """How often the task is, which costs too little to be seen otherwise."""
 NAMESPACE = "bench"
+USER = "bench"
+"""The ServiceAccount by which the API is used."""
 IDLE_SECONDS = 20.0
 CLOCK_TICK = 0.01
 """The least CPU time, in seconds, that the kernel tells of."""
@@ -178,6 +180,9 @@ def _fill(cluster: Cluster) -> str:
     cluster.add_volumes(3)
     cluster.kubectl("create", "namespace", NAMESPACE)
     cluster.kubectl("apply", "-k", PROJECT / "deploy")
+    cluster.kubectl("-n", "ips-system", "create", "serviceaccount", USER)
+    admin = ("create", "clusterrolebinding", USER, "--clusterrole=cluster-admin")
+    cluster.kubectl(*admin, f"--serviceaccount=ips-system:{USER}")
     for workload in _ROLLED_OUT:
         cluster.kubectl("-n", "ips-system", "rollout", "status", workload, "--timeout=300s")
     return image
@@ -185,7 +190,11 @@ def _fill(cluster: Cluster) -> str:
 
 def _client_on_a_node(cluster: Cluster) -> aiohttp.ClientSession:
     machine = cluster.nodes["node-1"].machine
-    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(socket_factory=machine.socket))
+    token = cluster.kubectl("-n", "ips-system", "create", "token", USER, "--duration=6h").strip()
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(socket_factory=machine.socket),
+        headers={"Authorization": f"Bearer {token}"},
+    )
 
 
 @asynccontextmanager

@@ -94,7 +94,7 @@ async def _fill(coordinator: Coordinator, nodes: int) -> str:
 
 @asynccontextmanager
 async def _chromium() -> AsyncIterator[Browser]:
-    program = os.environ.get("IPS_TEST_CHROMIUM") or shutil.which("chromium")
+    program = os.environ.get("IPS_TEST_CHROMIUM") or shutil.which("chromium-headless-shell")
     flags = ["--no-sandbox"] if os.geteuid() == 0 else []
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=program, args=flags)

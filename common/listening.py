@@ -17,7 +17,13 @@ from typing import Final
 EVERY_ADDRESS: Final = "[::]"
 EVERY_IPV4_ADDRESS: Final = "0.0.0.0"  # noqa: S104 - where every address is meant
 
+LOCALHOST: Final = "localhost"
+"""This machine alone, at its loopback addresses of both families."""
+
 WILDCARDS: Final = frozenset({EVERY_ADDRESS, EVERY_IPV4_ADDRESS})
+
+PORT_TRIES: Final = 20
+"""For a port that is free in both families."""
 
 _NO_IPV6: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT})
 _LOOPBACK: Final = ("127.0.0.1", "::1")
@@ -37,6 +43,32 @@ def listen_everywhere(port: int) -> socket.socket:
             if error.errno not in _NO_IPV6:
                 raise
     return _listen(EVERY_IPV4_ADDRESS, socket.AF_INET, port)
+
+
+def listen_on(address: str, port: int) -> list[socket.socket]:
+    """Listen at an address as URLs write it, ``localhost`` and wildcards included, on one port.
+
+    Raises OSError, whose ``filename`` is the address.
+    """
+    if address == EVERY_ADDRESS:
+        return [listen_everywhere(port)]
+    if address != LOCALHOST:
+        return [_at(address, port)]
+    hosts = [f"[{host}]" if ":" in host else host for host in _LOOPBACK if _is_ours(host)]
+    for _ in range(PORT_TRIES if port == 0 else 1):
+        first = _at(hosts[0] if hosts else _LOOPBACK[0], port)
+        try:
+            return [first, *(_at(host, first.getsockname()[1]) for host in hosts[1:])]
+        except OSError:
+            first.close()
+            if port != 0:
+                raise
+    return [_at(_LOOPBACK[0], 0)]  # the one family that has a free port
+
+
+def _at(address: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    return _listen(address, family, port, both=False)
 
 
 def own_address(wildcard: str) -> str:
@@ -74,11 +106,13 @@ def peer(address: str | None) -> str | None:
     return address if mapped is None else str(mapped)
 
 
-def _listen(host: str, family: socket.AddressFamily, port: int) -> socket.socket:
+def _listen(
+    host: str, family: socket.AddressFamily, port: int, *, both: bool = True
+) -> socket.socket:
+    """``both``: an IPv6 socket takes IPv4, too."""
+    is_dual = both and family == socket.AF_INET6
     try:
-        return socket.create_server(
-            (host.strip("[]"), port), family=family, dualstack_ipv6=family == socket.AF_INET6
-        )
+        return socket.create_server((host.strip("[]"), port), family=family, dualstack_ipv6=is_dual)
     except OSError as error:  # its own words hold the address as a tuple
         code = error.errno or errno.EINVAL
         raise OSError(code, os.strerror(code), f"{host}:{port}") from error

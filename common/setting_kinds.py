@@ -10,11 +10,13 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from common.bus.settings import parse_bracketed, parse_server
 from common.labels import is_label_key, is_label_value
+from common.messages import MOST_LABELS
 from common.subjects import is_node_name
 
 T = TypeVar("T")
@@ -119,6 +121,14 @@ def _parse_listen(value: str) -> Listen:
     return Listen(host, max(0, int(port)))  # nats-server says -1 for any free port
 
 
+def _parse_address(value: str) -> str:
+    if value == "localhost":
+        return value
+    if value.startswith("["):
+        return f"[{parse_bracketed(value)}]"
+    return str(IPv4Address(value))
+
+
 def _is_endpoint(value: str) -> bool:
     found = _ENDPOINT.fullmatch(value)
     return found is not None and len(os.fsencode(found[1])) <= _SOCKET_PATH_LIMIT
@@ -130,6 +140,7 @@ def _parse_labels(value: str) -> Mapping[str, str]:
         key, equals, label = pair.strip().partition("=")
         _checked(key, equals and is_label_key(key) and is_label_value(label))
         labels[_checked(key, key not in labels)] = label
+        _checked(key, len(labels) <= MOST_LABELS)
     return labels
 
 
@@ -154,10 +165,14 @@ NATS_SERVERS: Final = Kind(
 LISTEN: Final = Kind(
     "host:port, an IPv6 address in brackets (port 0: any free port)", _parse_listen
 )
+ADDRESS: Final = Kind("`localhost`, or an IP address, IPv6 in brackets", _parse_address)
 RUNTIME_ENDPOINT: Final = text(
     f"unix:///path/of/a.sock, the path at most {_SOCKET_PATH_LIMIT} bytes", _is_endpoint
 )
-LABELS: Final = Kind("key=value,… in Kubernetes' syntax for labels, each key once", _parse_labels)
+LABELS: Final = Kind(
+    f"key=value,… in Kubernetes' syntax for labels, each key once, at most {MOST_LABELS} of them",
+    _parse_labels,
+)
 NODE_NAME: Final = text(
     "an RFC 1123 subdomain (lower-case letters, digits, '-' and '.')", is_node_name
 )

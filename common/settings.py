@@ -36,6 +36,26 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "coordinator": (
         "SERVER_PORT",
+        "IPS_LISTEN",
+        "IPS_PUBLIC_URL",
+        "IPS_AUTH",
+        "IPS_AUTH_TOKENS",
+        "IPS_ROLES",
+        "IPS_OIDC_ISSUER",
+        "IPS_OIDC_AUDIENCE",
+        "IPS_OIDC_CLIENT_ID",
+        "IPS_OIDC_CLIENT_SECRET_FILE",
+        "IPS_OIDC_USER_CLAIM",
+        "IPS_OIDC_GROUPS_CLAIM",
+        "IPS_OIDC_SCOPES",
+        "IPS_OIDC_CA",
+        "IPS_SESSION_KEYS_FILE",
+        "IPS_SESSION_HOURS",
+        "IPS_METRICS_AUTH",
+        "IPS_POLICY",
+        "IPS_MAX_PENDING_PER_USER",
+        "IPS_REQUESTS_PER_MINUTE",
+        "IPS_FAILED_LOGINS_PER_MINUTE",
         "K8S_NAMESPACE",
         "WORKER_IMAGE",
         "IPS_NATS_URL",
@@ -44,10 +64,15 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
         "IPS_NATS_SERVER",
         "IPS_REPLICAS",
         "IPS_EVENTS_MAX_BYTES",
+        "IPS_AUDIT_MAX_BYTES",
+        "IPS_AUDIT_DAYS",
         "IPS_NODE_SOURCE",
         "IPS_NODE_SELECTOR",
         "IPS_KUBE_CONTEXT",
         "IPS_KUBERNETES_EVENTS",
+        "IPS_WEBHOOK_SECRET_FILE",
+        "IPS_WEBHOOK_NETWORKS",
+        "IPS_WEBHOOK_PRIVATE",
         "IPS_MAX_CONCURRENT_TASKS",
         "IPS_MAX_PENDING_TASKS",
         "IPS_MAX_NODES_IN_FLIGHT",
@@ -63,6 +88,7 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
         "IPS_RUNTIME_ENDPOINT",
         "IPS_CRICTL",
         "IPS_REGISTRY_CONFIG",
+        "IPS_INSTALLATION",
         "IPS_AGENT_PARALLEL_PULLS",
         "IPS_AGENT_METRICS_PORT",
         "IPS_STALL_SECONDS",
@@ -148,7 +174,9 @@ class Setting(Generic[T]):
                 return default
 
     def _complaint(self, value: str, *, given: bool) -> str:
-        fault = f"{self.name}={self.kind.show(value)}: accepted is {self.kind.accepts}"
+        shown = self.kind.show(value)
+        shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
+        fault = f"{self.name}={shown}: accepted is {self.kind.accepts}"
         if not given:
             return f"{fault} (this value is the default on this machine: set another)"
         if _is_service_address(self.name, value):
@@ -161,6 +189,8 @@ def _is_service_address(name: str, value: str) -> bool:
 
 
 _METADATA: Final = "setting"
+_SHOWN: Final = 300
+"""Characters of a value that a message repeats."""
 
 
 def setting(name: str, kind: Kind[T], doc: str, *, default: str | Computed) -> T:

@@ -6,6 +6,7 @@ Subjects are build/parse pairs. A node name holds dots and a NATS token may not:
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import NamedTuple
 
@@ -171,6 +172,8 @@ def parse_agent_inbox(reply: str) -> AgentAddress | None:
 
 RESULTS = "IPS_RESULTS"
 EVENTS = "IPS_EVENTS"
+AUDIT = "IPS_AUDIT"
+"""Who changed what, and who was refused."""
 TASKS_BUCKET = "IPS_TASKS"
 """Task heads: key ``<task>``."""
 LISTS_BUCKET = "IPS_LISTS"
@@ -185,6 +188,9 @@ ALL_RESULTS = f"{PREFIX}.result.*.*.*"
 ALL_EVENTS = f"{PREFIX}.event.>"
 EVENTS_MAX_AGE_SECONDS = 24 * 3600
 EVENTS_MAX_BYTES = 1024**3
+ALL_AUDIT = f"{PREFIX}.audit.*"
+AUDIT_MAX_DAYS = 90
+AUDIT_MAX_BYTES = 1024**3
 
 
 def result(task: str, node: str, attempt: int) -> str:
@@ -239,3 +245,8 @@ def parse_event(subject: str) -> EventKey | None:
     """The type and task that an event's subject names; None for anything else."""
     found = _EVENT_SUBJECT.fullmatch(subject)
     return EventKey(found[1], found[2]) if found else None
+
+
+def audit(user: str) -> str:
+    """Where is stored what somebody did: by the name's hash, since a name may hold anything."""
+    return f"{PREFIX}.audit.{hashlib.sha256(user.encode()).hexdigest()[:32]}"

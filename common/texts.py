@@ -178,6 +178,82 @@ TASKS_TOO_MANY = Template(
 )
 KEY_REUSED = Template("key.reused", "This {header} was used with another body, for {task}.")
 
+# ── who asks, and what they may do ───────────────────────────────────────────────────────────
+
+ACCESS_UNIDENTIFIED = Template(
+    "access.unidentified",
+    "Nobody knows who asks: send a token (Authorization: Bearer …), or log in on the page.",
+)
+ACCESS_UNKNOWN = Template("access.unknown", "The token is not known here, or no longer good.")
+ACCESS_SESSION_OVER = Template("access.sessionOver", "The session is over: log in again.")
+ACCESS_FORBIDDEN = Template("access.forbidden", "{user} may not {verb} {resource}.")
+ACCESS_AUTHORITY_AWAY = Template(
+    "access.authorityAway", "Nobody can say who asks, or what they may do: {authority}: {why}."
+)
+ACCESS_FOREIGN = Template(
+    "access.foreignOrigin", "A page of another site made this request, which is not allowed."
+)
+ACCESS_STRANGE_HOST = Template(
+    "access.strangeHost",
+    "No service of the name {host} is here; where that is its name, IPS_PUBLIC_URL must say so.",
+)
+ACCESS_NO_KEYS = Template(
+    "access.noKeys", "The keys that sessions are sealed with have not been read yet."
+)
+ACCESS_SESSION_TOO_LARGE = Template(
+    "access.sessionTooLarge", "The session is larger than a browser keeps: too many groups."
+)
+ACCESS_NO_LOGIN = Template("access.noLogin", "There is no such login here.")
+ACCESS_LOGIN_FAILED = Template("access.loginFailed", "The login did not succeed: {why}.")
+AUDIT_NOT_READY = Template("audit.notReady", "The audit cannot be read yet.")
+VALUE_NOT_TIME = Template(
+    "value.notTime", "must be a time as RFC 3339 writes it, 2026-01-16T15:12:34Z, not {got}"
+)
+ACCESS_OPEN = Template(
+    "access.open",
+    "Nobody is asked who they are (IPS_AUTH=none), and others than this machine can reach the API.",
+)
+
+# ── what a caller may warm, and how often ────────────────────────────────────────────────────
+
+POLICY_NO_RULE = Template(
+    "policy.noRule", "No rule of the policy allows {user} anything; asked for was {image}."
+)
+POLICY_IMAGE = Template("policy.image", "Rule {rule} does not allow the image {image}.")
+POLICY_PRIORITY = Template(
+    "policy.priority", "Rule {rule} allows the image {image} with priority {most} at most."
+)
+POLICY_NODES = Template(
+    "policy.nodes",
+    "Rule {rule} allows {most:,} nodes at most for the image {image}; these are {count:,}.",
+)
+POLICY_NODE = Template(
+    "policy.node",
+    "Rule {rule} does not allow node {node} for the image {image}, or there is none of that name.",
+)
+TASKS_TOO_MANY_OF_USER = Template(
+    "task.tooManyPendingOfUser",
+    "{most:,} tasks of {user} are pending, as many as may be (IPS_MAX_PENDING_PER_USER).",
+)
+REQUESTS_TOO_MANY = Template(
+    "requests.tooMany", "{user} asks too often; {seconds} s is long enough."
+)
+LOGINS_TOO_MANY = Template(
+    "logins.tooMany", "Too many tokens from this address were not known; wait for {seconds} s."
+)
+TASK_NO_MATCH_OR_TOO_MANY = Template(
+    "task.noMatchOrTooMany",
+    "No node matches {selection}, or more than the {most:,} that the policy allows.",
+)
+
+WEBHOOK_REFUSED = Template(
+    "webhook.refused",
+    "The webhook was not told: its address is {kind}, which is not allowed (IPS_WEBHOOK_NETWORKS).",
+)
+VALUE_WEBHOOK_REFUSED = Template(
+    "value.webhookRefused", "is a {kind} address, which is not allowed (IPS_WEBHOOK_NETWORKS)"
+)
+
 # ── requests that are refused as a whole ─────────────────────────────────────────────────────
 
 REQUEST_ONE_FAULT = Template("request.oneFault", "One thing is wrong with the request.")

@@ -164,6 +164,8 @@ class Task(Document, frozen=True, kw_only=True):
     pull_timeout_seconds: int
     retry_of: TaskId | UnsetType = UNSET
     """The finished task that this one repeats."""
+    created_by: str | UnsetType = UNSET
+    """Who created it, where that is known."""
     progress: TaskProgress
     failed_node_details: Annotated[list[FailedNodeDetail], Meta(max_length=100)] | UnsetType = UNSET
     """The first 100; the rest is in ``/nodes?state=failed``."""

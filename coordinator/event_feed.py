@@ -28,7 +28,9 @@ QUEUE_BYTES: Final = 4 * 1024 * 1024
 """What may wait for one slow reader; the payloads are shared between all of them."""
 WAITING_BYTES: Final = 32 * 1024 * 1024
 """What may wait for all readers together, each payload counted once."""
-REPLAY_BYTES: Final = 128 * 1024
+TAKEN_BYTES: Final = 16 * 1024
+"""What a reader takes out of its queue at a time; one event at least."""
+REPLAY_BYTES: Final = 64 * 1024
 """What a reader that begins has in memory of the events kept before; one event at least."""
 REPLAYS_AT_A_TIME: Final = 8
 """Readers for whom the store is read at once; none of them waits for its client meanwhile."""
@@ -154,9 +156,18 @@ class FeedReading:
                     yield events
 
     def take(self) -> list[KeptEvent]:
-        """What has come since; those before the wanted position are left out."""
-        events = [event for event in self._queue if event.position >= self._start]
-        self._forget_queue()
+        """The first of what has come since, those before the wanted position left out.
+
+        Empty where nothing waits. What stays in the queue is counted as waiting.
+        """
+        events, size = list[KeptEvent](), 0
+        while self._queue and size < TAKEN_BYTES:
+            event = self._queue.popleft()
+            self._waiting_bytes -= len(event.data)
+            self._feed.taken(event)
+            if event.position >= self._start:
+                events.append(event)
+                size += len(event.data)
         return events
 
     def close(self) -> None:

@@ -57,6 +57,12 @@ class LeaseTimes:
     """How often a standby looks: the store tells nobody when a key expires."""
 
 
+ASK_SECONDS = 10.0
+"""Between two looks at the record for an agent's sake."""
+ANEW_SECONDS = 300.0
+"""Between two new terms for an agent's sake, where nobody else holds the lease."""
+
+
 class LeaseLost(Exception):  # noqa: N818 -- named by what happened
     """Somebody else holds it, or nobody."""
 
@@ -97,6 +103,10 @@ class Lease:
         """Another one's revision, and since when it has not changed, by ``clock``."""
         self._held_since = -float("inf")
         """When the renewal that is known to have worked was begun, by ``clock``."""
+        self._asked_at = -float("inf")
+        """When the record was last looked at for an agent's sake, by ``clock``."""
+        self._yielded_at = -float("inf")
+        """When an agent was last believed although nobody else holds the lease."""
 
     @property
     def held(self) -> bool:
@@ -148,6 +158,30 @@ class Lease:
         if self._watched[0] != revision:
             self._watched = revision, now
         return now - self._watched[1] > self._times.ttl + self._times.answer
+
+    async def confirms(self, epoch: int) -> bool:
+        """Whether an agent that names a newer epoch is to be believed: the store's record decides.
+
+        It is where another one holds the lease, or nobody. Where this process does, nobody has led
+        since; an epoch that the store has passed meanwhile is overtaken by a new term, once in
+        five minutes, so that whoever was lied to hears a leader again. One that it has never
+        given is a lie. The record is looked at once in ten seconds.
+        """
+        now = self._clock()
+        if now - self._asked_at < ASK_SECONDS:
+            return False
+        self._asked_at = now
+        try:
+            async with asyncio.timeout(self._times.answer):
+                entry = await self._bucket.get(KEY)
+        except (BusError, TimeoutError):
+            return False  # a renewal that does not work says more
+        if entry is None or _read(entry).process != self._claim.process:
+            return True
+        if epoch > entry.revision or now - self._yielded_at < ANEW_SECONDS:
+            return False
+        self._yielded_at = now
+        return True
 
     async def lost(self) -> None:
         """Keep it alive; return when it is lost: this one leads only while this is awaited.

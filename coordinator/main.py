@@ -18,13 +18,14 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.process_collector import ProcessCollector
 
-from common import texts
-from common.bus import Bus, BusError, BusSettings, StoreRefused
+from common import subjects, texts
+from common.bus import Bus, BusError, BusSettings, KeyValue, StoreRefused
 from common.clock import elapsed
 from common.lifecycle import Jobs, StartupError, Stop
-from common.listening import listen_everywhere
+from common.listening import listen_on
 from common.logs import Log, configure
 from common.text import Text
+from coordinator.access_control import AccessControl, access_control
 from coordinator.api.app import make_app
 from coordinator.api.server import make_runner, most_connections
 from coordinator.api.streams import MOST_STREAMS
@@ -39,6 +40,7 @@ from coordinator.engine.persistence import Persistently
 from coordinator.engine.replica import Context, Replica
 from coordinator.engine.service import Service
 from coordinator.engine.store_clock import StoreClock
+from coordinator.engine.webhook_signatures import Signer
 from coordinator.engine.webhooks import Webhooks, new_http_session
 from coordinator.event_feed import EventFeed
 from coordinator.faults import Faults
@@ -72,17 +74,25 @@ async def main(stop: Stop) -> None:
         metrics = Metrics(registry, service.active_tasks)
         feed = EventFeed(metrics.poison)
         faults = Faults(metrics.fault)
-        program = Program(settings, folder, service, feed, metrics, faults)
         most = most_connections()
         # So that a probe or a create is answered, however many watch.
         streams = min(MOST_STREAMS, most * 3 // 4)
-        app = make_app(service, feed, registry, faults=faults, most_streams=streams)
-        async with _serving(app, settings.server_port, most), Jobs(stop) as jobs:
-            jobs.start("leader", program.lead())
-            await stop.wait()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(HAND_OVER_SECONDS):
-                    await service.hand_over()
+        async with access_control(settings) as access:
+            program = Program(settings, folder, service, feed, metrics, faults, access)
+            app = make_app(
+                service,
+                feed,
+                registry,
+                faults=faults,
+                most_streams=streams,
+                entrance=access.entrance,
+            )
+            async with _serving(app, settings, most), Jobs(stop) as jobs:
+                jobs.start("leader", program.lead())
+                await stop.wait()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(HAND_OVER_SECONDS):
+                        await service.hand_over()
 
 
 def _check(settings: CoordinatorSettings) -> None:
@@ -90,7 +100,7 @@ def _check(settings: CoordinatorSettings) -> None:
         log.warning("WORKER_IMAGE has no meaning: agents pull, no worker pods are made")
 
 
-def _new_source(settings: CoordinatorSettings) -> NewSource:
+def _new_source(settings: CoordinatorSettings, on_poison: Callable[[str], None]) -> NewSource:
     """Where nodes come from. Raises StartupError where that needs what is not installed."""
     if settings.node_source is NodeSourceName.AGENTS:
         return AnnouncedNodes
@@ -99,7 +109,12 @@ def _new_source(settings: CoordinatorSettings) -> NewSource:
         from coordinator.nodes.watched import WatchedNodes  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise StartupError(_package_missing("IPS_NODE_SOURCE=kubernetes", error)) from error
-    return partial(WatchedNodes, context=settings.kube_context, selector=settings.node_selector)
+    return partial(
+        WatchedNodes,
+        context=settings.kube_context,
+        selector=settings.node_selector,
+        on_poison=on_poison,
+    )
 
 
 def _new_failure_sink(
@@ -142,16 +157,20 @@ def _first_look(source: NodeSourceName) -> float:
 
 
 @asynccontextmanager
-async def _serving(app: web.Application, port: int, most: int) -> AsyncIterator[None]:
+async def _serving(
+    app: web.Application, settings: CoordinatorSettings, most: int
+) -> AsyncIterator[None]:
     """Answer HTTP from the first moment on: a probe is to hear why the program is not ready."""
     runner = make_runner(app, shutdown_timeout=SHUTDOWN_SECONDS, most=most)
     await runner.setup()
+    address, port = settings.listen, settings.server_port
     try:
         try:
-            await web.SockSite(runner, listen_everywhere(port)).start()
+            for listener in listen_on(address, port):
+                await web.SockSite(runner, listener).start()
         except OSError as error:
             raise StartupError(_port_trouble(port, error)) from error
-        log.info("serving", port=runner.addresses[0][1])
+        log.info("serving", address=address, port=runner.addresses[0][1])
         yield
     finally:
         await runner.cleanup()
@@ -162,7 +181,9 @@ def _port_trouble(port: int, error: OSError) -> str:
         return (
             f"port {port} is in use ({error.filename}): stop what listens there, or set SERVER_PORT"
         )
-    return f"{error.filename} cannot be listened on ({error.strerror}): set SERVER_PORT"
+    return (
+        f"{error.filename} cannot be listened on ({error.strerror}): set SERVER_PORT or IPS_LISTEN"
+    )
 
 
 def _store_trouble(why: BusError) -> Text:
@@ -182,8 +203,10 @@ class Program:
         feed: EventFeed,
         metrics: Metrics,
         faults: Faults,
+        access: AccessControl,
     ) -> None:
         self._settings = settings
+        self._access = access
         self._folder = folder
         self._service = service
         self._feed = feed
@@ -194,24 +217,38 @@ class Program:
         """Connect, then lead whenever the lease is held; gives everything back when cancelled."""
         async with self._bus_settings() as bus_settings:
             bus = await Bus.connect(bus_settings, on_state=self._tell_state)
-            async with asyncio.TaskGroup() as group, new_http_session() as http:
+            async with (
+                asyncio.TaskGroup() as group,
+                new_http_session(self._access.receivers) as http,
+            ):
                 group.create_task(bus.run())
                 try:
                     await self._prepare_store(bus)
                     group.create_task(self._feed.run(bus))
+                    group.create_task(self._access.entrance.audit.run(bus))
+                    if self._access.stored_keys is not None:
+                        bucket = KeyValue(bus, subjects.KEYS_BUCKET)
+                        group.create_task(self._access.stored_keys.run(bucket))
                     await self._lead_on(bus, http)
                 finally:
+                    await self._access.entrance.audit.flush(bus)
                     await bus.close()
 
     async def _lead_on(self, bus: Bus, http: aiohttp.ClientSession) -> None:
         context = await self._context(bus)
-        settings = self._leader_settings()
-        webhooks = Webhooks(
-            http, context.clock, context.rng, self._faults, self._metrics.webhook_given_up
-        )
-
         name = f"{socket.gethostname()}:{self._settings.server_port}"
         lease = Lease(bus, owner=self._folder.owner, name=name)
+        settings = self._leader_settings(lease)
+        keys = self._access.signing_keys
+        webhooks = Webhooks(
+            http,
+            context.clock,
+            context.rng,
+            self._faults,
+            self._metrics.webhook_given_up,
+            receivers=self._access.receivers,
+            signer=None if keys is None else Signer(keys),
+        )
 
         def observe(event: Event, decision: Decision) -> None:
             if lease.holder is None:  # else another one counts
@@ -246,7 +283,7 @@ class Program:
             store_clock=store_clock,
             rng=rng,
             live=self._service.live,
-            new_source=_new_source(settings),
+            new_source=_new_source(settings, self._metrics.poison),
             on_poison=self._metrics.poison,
             faults=self._faults,
             limits=Limits(
@@ -256,14 +293,16 @@ class Program:
                 first_look=_first_look(settings.node_source),
             ),
             max_pending=settings.max_pending_tasks,
+            max_pending_of_user=settings.max_pending_per_user,
             forget_seconds=settings.node_forget_seconds,
         )
 
-    def _leader_settings(self) -> LeaderSettings:
+    def _leader_settings(self, lease: Lease) -> LeaderSettings:
         settings = self._settings
         return LeaderSettings(
             source=f"/ips/{settings.namespace}",
             retention_seconds=settings.task_retention_hours * 3600,
+            confirms=lease.confirms,
             new_failure_sink=_new_failure_sink(settings),
         )
 
@@ -306,7 +345,11 @@ class Program:
         """Make or mend streams and buckets; a store that is not there yet is waited for."""
         settings = self._settings
         for config in definitions(
-            settings.replicas, settings.events_max_bytes, int(time.time() * 1000)
+            settings.replicas,
+            settings.events_max_bytes,
+            int(time.time() * 1000),
+            audit_max_bytes=settings.audit_max_bytes,
+            audit_days=settings.audit_days,
         ):
             while True:
                 try:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from common.text import Text
-from coordinator.core.task import TaskHead, TaskSpec, TaskStatus
+from coordinator.core.task import Creator, TaskHead, TaskSpec, TaskStatus
 from coordinator.snapshots import KnownNode, NodeState, Snapshot
 
 Wake = Callable[[], None]
@@ -44,6 +44,15 @@ class TooManyPending(Exception):
 
     def __init__(self, most: int) -> None:
         super().__init__(f"{most} tasks are pending")
+        self.most = most
+
+
+class TooManyPendingOfUser(Exception):
+    """As many tasks of one user wait as may."""
+
+    def __init__(self, user: str, most: int) -> None:
+        super().__init__(f"{most} tasks of {user} are pending")
+        self.user = user
         self.most = most
 
 
@@ -112,13 +121,14 @@ class State:
 
 
 class Changes(Protocol):
-    """Names of nodes that have changed since they were last taken: a set, so it never grows long.
+    """Names of nodes that have changed since they were last taken.
 
-    The ``wake`` of the subscription is called whenever the set becomes non-empty.
+    The ``wake`` of the subscription is called whenever there is something to take and was nothing
+    before.
     """
 
-    def take(self) -> Collection[str]:
-        """The names so far; the set is empty afterwards."""
+    def take(self, most: int) -> Collection[str]:
+        """At most so many of the names, each once; the rest can be taken afterwards."""
 
     def close(self) -> None:
         """Want no more."""
@@ -158,7 +168,7 @@ class Tasks(Protocol):
     async def named_nodes(self, task_id: str) -> Sequence[str] | None:
         """The ``nodeNames`` that a task was created with; None for none.
 
-        Raises ``StoreAway`` and ``TaskDamaged``.
+        Raises ``NoSuchTask``, ``StoreAway`` and ``TaskDamaged``.
         """
 
 
@@ -222,11 +232,12 @@ class Engine(Protocol):
         *,
         key: IdempotencyKey | None = None,
         retry_of: str | None = None,
+        creator: Creator | None = None,
     ) -> Created:
         """Store a task; when this returns it is stored.
 
-        Raises ``KeyReused``, ``TooManyPending`` and ``StoreAway``. A key whose task is known
-        answers with it, however many tasks wait.
+        Raises ``KeyReused``, ``TooManyPending``, ``TooManyPendingOfUser`` and ``StoreAway``. A key
+        whose task is known answers with it, however many tasks wait.
 
         ``names`` is sorted, without doubles, and not None exactly where ``spec.names_nodes``.
         """

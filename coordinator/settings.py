@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from common import subjects
+from common.listening import EVERY_ADDRESS, LOCALHOST
 from common.setting_kinds import (
+    ADDRESS,
     LISTEN,
     NAMESPACE,
     NATS_SERVERS,
@@ -21,13 +24,38 @@ from common.setting_kinds import (
     number,
     text,
 )
-from common.settings import ProgramSettings, optional, setting
+from common.settings import Computed, Environment, ProgramSettings, optional, setting
+from coordinator.access.callers import Way
+from coordinator.access.oidc import is_safe_address
+from coordinator.access.receivers import Network, parse_networks
+from coordinator.access.roles import Groups, parse_groups
 from coordinator.core.task import Requirement
 from coordinator.label_selector import parse_selector
 
 
 def _parse_selector(value: str) -> tuple[Requirement, ...]:
     return () if value == "*" else parse_selector(value)
+
+
+def _parse_ways(value: str) -> frozenset[Way]:
+    ways = frozenset(Way(part.strip().lower()) for part in value.split(","))
+    if Way.NONE in ways:
+        if len(ways) > 1:
+            raise ValueError(value)
+        return frozenset()
+    return ways
+
+
+def _default_address(environ: Environment) -> str:
+    """Whoever asks nobody who they are is not to be reached by others unless told so."""
+    asks = environ.get("IPS_AUTH", "").strip().lower() not in {"", Way.NONE}
+    return EVERY_ADDRESS if asks else LOCALHOST
+
+
+def _is_origin(value: str) -> bool:
+    parts = urlsplit(value)
+    is_web = parts.scheme in {"http", "https"} and parts.hostname and "@" not in parts.netloc
+    return bool(is_web) and not (parts.path.strip("/") or parts.query or parts.fragment)
 
 
 class NodeSourceName(StrEnum):
@@ -44,8 +72,120 @@ class CoordinatorSettings(ProgramSettings):
     server_port: int = setting(
         "SERVER_PORT",
         PORT,
-        "Port of the API, the web page and the metrics, at every address (IPv6 and IPv4)",
+        "Port of the API, the web page and the metrics",
         default="8080",
+    )
+    listen: str = setting(
+        "IPS_LISTEN",
+        ADDRESS,
+        "Where the API listens: `localhost` for this machine alone, `[::]` for every address (IPv6 "
+        "and IPv4), or one address",
+        default=Computed(
+            "`localhost` where `IPS_AUTH` is `none`, else `[::]`; the images say `[::]`",
+            _default_address,
+        ),
+    )
+    public_url: str | None = optional(
+        "IPS_PUBLIC_URL",
+        text("an http or https address without a path", _is_origin),
+        "How browsers reach the API; a login at an OIDC issuer leads back there",
+    )
+    ways: frozenset[Way] = setting(
+        "IPS_AUTH",
+        Kind(
+            "`none`, or one or several of `tokens`, `kubernetes`, `oidc` with commas between",
+            _parse_ways,
+        ),
+        "Who says who a caller is; with `none` nobody is asked",
+        default="none",
+    )
+    auth_tokens: Path | None = optional(
+        "IPS_AUTH_TOKENS",
+        PATH,
+        "File of hashed tokens for `tokens`: `python -m coordinator hash-token` makes its lines. "
+        "It is read anew when it changes",
+    )
+    roles: Groups = setting(
+        "IPS_ROLES",
+        Kind("group=role,… where a role is `view`, `edit` or `admin`", parse_groups),
+        "Roles of groups, for callers by `tokens` and `oidc`",
+        default="ips-view=view,ips-edit=edit,ips-admin=admin",
+    )
+    oidc_issuer: str | None = optional(
+        "IPS_OIDC_ISSUER",
+        text("an https address (http on this machine)", is_safe_address),
+        "OpenID Connect issuer for `oidc`",
+    )
+    oidc_audience: str | None = optional(
+        "IPS_OIDC_AUDIENCE", text("any text"), "Audience that tokens of the issuer must name"
+    )
+    oidc_client_id: str | None = optional(
+        "IPS_OIDC_CLIENT_ID",
+        text("any text"),
+        "Client of the page's login; without it the audience",
+    )
+    oidc_client_secret_file: Path | None = optional(
+        "IPS_OIDC_CLIENT_SECRET_FILE", PATH, "File with the client's secret, where it has one"
+    )
+    oidc_user_claim: str = setting(
+        "IPS_OIDC_USER_CLAIM", text("a claim's name"), "Claim that names the user", default="sub"
+    )
+    oidc_groups_claim: str = setting(
+        "IPS_OIDC_GROUPS_CLAIM",
+        text("a claim's name"),
+        "Claim that lists the user's groups",
+        default="groups",
+    )
+    oidc_scopes: str = setting(
+        "IPS_OIDC_SCOPES",
+        text("scopes with blanks between"),
+        "What the page's login asks for",
+        default="openid profile email groups",
+    )
+    oidc_ca: Path | None = optional(
+        "IPS_OIDC_CA", PATH, "PEM file that the issuer's certificate is checked against"
+    )
+    session_keys_file: Path | None = optional(
+        "IPS_SESSION_KEYS_FILE",
+        PATH,
+        "File of keys that sessions are sealed with, one a line (32 bytes in URL-safe base64), the "
+        "first one seals; without it they are made and kept in the store",
+    )
+    session_hours: float = setting(
+        "IPS_SESSION_HOURS",
+        number(0.01, 720),
+        "How long a session of the page lasts, if what it stands on does",
+        default="8",
+    )
+    metrics_auth: bool = setting(
+        "IPS_METRICS_AUTH",
+        choice({"on": True, "off": False}),
+        "Whether `/metrics` asks who asks",
+        default="off",
+    )
+    policy: Path | None = optional(
+        "IPS_POLICY",
+        PATH,
+        "File of rules about what each caller may warm; without it whoever may create a task may "
+        "create any. It is read anew when it changes",
+    )
+    max_pending_per_user: int = setting(
+        "IPS_MAX_PENDING_PER_USER",
+        integer(1, 100_000),
+        "Tasks of one caller that may wait; beyond it a create is answered 429",
+        default="100",
+    )
+    requests_per_minute: int = setting(
+        "IPS_REQUESTS_PER_MINUTE",
+        integer(0, 1_000_000, "0: no limit"),
+        "Requests of one caller in a minute; beyond it they are answered 429",
+        default="3000",
+    )
+    failed_logins_per_minute: int = setting(
+        "IPS_FAILED_LOGINS_PER_MINUTE",
+        integer(0, 1_000_000, "0: no limit"),
+        "Unknown tokens from one address in a minute; beyond it nobody is asked about more",
+        default="60",
     )
     namespace: str = setting(
         "K8S_NAMESPACE",
@@ -93,6 +233,19 @@ class CoordinatorSettings(ProgramSettings):
         "have so much room",
         default=str(subjects.EVENTS_MAX_BYTES),
     )
+    audit_max_bytes: int = setting(
+        "IPS_AUDIT_MAX_BYTES",
+        integer(1_000_000, 2**50),
+        "Bytes that the audit may take; the oldest entries go first. The store must have so much "
+        "room",
+        default=str(subjects.AUDIT_MAX_BYTES),
+    )
+    audit_days: int = setting(
+        "IPS_AUDIT_DAYS",
+        integer(1, 36_500),
+        "How long an entry of the audit is kept",
+        default=str(subjects.AUDIT_MAX_DAYS),
+    )
     node_source: NodeSourceName = setting(
         "IPS_NODE_SOURCE",
         choice({member.value: member for member in NodeSourceName}),
@@ -116,6 +269,24 @@ class CoordinatorSettings(ProgramSettings):
         choice({"on": True, "off": False}),
         "Whether failed pulls are told as Events on their Nodes (node source `kubernetes`)",
         default="off",
+    )
+    webhook_secret_file: Path | None = optional(
+        "IPS_WEBHOOK_SECRET_FILE",
+        PATH,
+        "File with a key or two (`whsec_…`, one a line) that webhooks are signed with by the "
+        "Standard Webhooks scheme. It is read anew when it changes",
+    )
+    webhook_networks: tuple[Network, ...] | None = optional(
+        "IPS_WEBHOOK_NETWORKS",
+        Kind("networks, 10.0.0.0/8,fd00::/8", parse_networks),
+        "Networks that webhooks may reach whatever they are: without it none that is loopback, "
+        "link-local, multicast, reserved or a cloud's metadata",
+    )
+    webhook_private: bool = setting(
+        "IPS_WEBHOOK_PRIVATE",
+        choice({"true": True, "false": False}),
+        "Whether webhooks may reach private addresses",
+        default="true",
     )
     max_concurrent_tasks: int = setting(
         "IPS_MAX_CONCURRENT_TASKS",

@@ -9,11 +9,17 @@ NANOSECONDS = 1_000_000_000
 
 
 def definitions(
-    replicas: int, events_max_bytes: int = subjects.EVENTS_MAX_BYTES, first_seq: int = 0
+    replicas: int,
+    events_max_bytes: int = subjects.EVENTS_MAX_BYTES,
+    first_seq: int = 0,
+    *,
+    audit_max_bytes: int = subjects.AUDIT_MAX_BYTES,
+    audit_days: int = subjects.AUDIT_MAX_DAYS,
 ) -> tuple[StreamConfig, ...]:
     """All that the service stores, each on so many servers (1, 3 or 5).
 
-    NATS sets ``events_max_bytes`` aside at once: a store with less room refuses the stream.
+    NATS sets ``events_max_bytes`` and ``audit_max_bytes`` aside at once: a store with less room
+    refuses the stream.
     ``first_seq`` should grow with each new store (milliseconds since 1970 will do): then no SSE
     client takes its position in a former store for one in this, and no agent a new leader's epoch
     for an older one.
@@ -34,6 +40,15 @@ def definitions(
             first_seq=first_seq,
             allow_direct=True,
             allow_atomic=True,
+        ),
+        StreamConfig(
+            name=subjects.AUDIT,
+            subjects=(subjects.ALL_AUDIT,),
+            num_replicas=replicas,
+            max_age=audit_days * 24 * 3600 * NANOSECONDS,
+            max_bytes=audit_max_bytes,
+            allow_direct=True,
+            deny_delete=True,
         ),
         _bucket(subjects.TASKS_BUCKET, replicas),
         _bucket(subjects.LISTS_BUCKET, replicas),

@@ -136,9 +136,10 @@ class Containerd:
         """End a lease; what only it kept is collected soon afterwards."""
         await self._call(_DELETE_LEASE, api.DeleteRequest(id=name))
 
-    async def leases(self, label: str, value: str) -> list[Lease]:
-        """List the leases that carry a label."""
-        request = api.ListRequest(filters=[f'labels."{label}"=="{value}"'])
+    async def leases(self, labels: Mapping[str, str]) -> list[Lease]:
+        """List the leases that carry all of these labels."""
+        every = ",".join(f'labels."{label}"=="{value}"' for label, value in labels.items())
+        request = api.ListRequest(filters=[every])
         reply = await self._call(_LIST_LEASES, request)
         return [Lease(lease.id, dict(lease.labels)) for lease in reply.leases]
 

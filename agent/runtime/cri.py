@@ -61,8 +61,10 @@ _ORDERS_BY_IMAGE = re.compile(r"v?(?:1\.|2\.0(?!\d))")
 class CriRuntime:
     """A container runtime at an endpoint ``unix:///path``; it need not be there yet.
 
-    ``progress_seconds`` is the time between two reports of bytes, ``answer_seconds`` how long the
-    runtime may take for what needs no registry. Raises ValueError.
+    ``installation`` names the installation of this service, of which several may have an agent on
+    the node; none ends what another has half pulled. ``progress_seconds`` is the time between two
+    reports of bytes, ``answer_seconds`` how long the runtime may take for what needs no registry.
+    Raises ValueError.
     """
 
     driver = "cri"
@@ -71,12 +73,13 @@ class CriRuntime:
         self,
         endpoint: str,
         *,
+        installation: str = "ips",
         progress_seconds: float = 1.0,
         answer_seconds: float = ANSWER_SECONDS,
     ) -> None:
         self._endpoint = Endpoint(endpoint, answer_seconds)
         self._containerd = Containerd(self._endpoint)
-        self._leases = Leases(self._containerd)
+        self._leases = Leases(self._containerd, installation)
         self._downloads = Downloads(self._containerd, self._leases, progress_seconds)
 
     @property
@@ -139,7 +142,7 @@ class CriRuntime:
         await self._leases.drop(resume_key)
 
     async def sweep(self, keep: Callable[[str], bool]) -> None:
-        """End all leases of this service whose key is not to be kept. Raises RuntimeAway."""
+        """End all leases of this installation whose key is not to be kept. Raises RuntimeAway."""
         await self._leases.sweep(keep)
 
     async def close(self) -> None:

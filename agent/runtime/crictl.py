@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     from agent.runtime.protocol import Credentials, OnBytes, RuntimeFacts
 
+_MOST_OUTPUT = 16 * 1024 * 1024
+"""Bytes that the program may print: what is asked of it takes some kilobytes."""
 _STOP_SECONDS = 5.0
 """How long the program may take to stop a pull before it is killed; the runtime then stops it."""
 
@@ -51,7 +53,7 @@ _RPC_ERROR = re.compile(r"rpc error: code = (\w+) desc = (.*)", re.DOTALL)
 _WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _ABSENT = re.compile(r"no such image .* present$")
 _CODES = {"CANCELED": "CANCELLED"}  # Go's names, where they are not gRPC's own
-_DIGITS = 20  # of a size, as many as 64 bits have
+_SIZE = re.compile(r"[0-9]{1,20}")  # as many digits as 64 bits have
 _FACT = re.compile(r"^(\w+): +(.*)$", re.MULTILINE)
 
 
@@ -174,7 +176,8 @@ class CrictlRuntime:
         process = await self._start(arguments, secrets)
         try:
             async with asyncio.timeout(None if patient else self._answer_seconds):
-                output, errors = await process.communicate()
+                output, errors = await _read_both(process)
+                await process.wait()
         except TimeoutError as error:
             why = self._why_away(f"no answer within {self._answer_seconds:g} s")
             raise RuntimeAway(why) from error
@@ -235,6 +238,32 @@ def _secrets(credentials: Credentials | None) -> dict[str, str]:
     return {"CRICTL_AUTH": base64.b64encode(pair.encode()).decode()}
 
 
+async def _read_both(process: Process) -> tuple[bytes, bytes]:
+    """Read what a program prints and what it says on stderr; it is killed where that is too much.
+
+    Raises _ProgramFailed then.
+    """
+    assert process.stdout is not None  # noqa: S101 -- both were asked for
+    assert process.stderr is not None  # noqa: S101
+    output, errors = await asyncio.gather(
+        _read_start(process.stdout, process), _read_start(process.stderr, process)
+    )
+    if max(len(output), len(errors)) > _MOST_OUTPUT:
+        raise _ProgramFailed("", f"it prints more than {_MOST_OUTPUT} bytes")
+    return output, errors
+
+
+async def _read_start(stream: asyncio.StreamReader, process: Process) -> bytes:
+    """Read up to the end, but keep only a bounded beginning, and end who says more."""
+    kept = bytearray()
+    while part := await stream.read(65_536):
+        if len(kept) <= _MOST_OUTPUT:
+            kept += part
+        elif process.returncode is None:
+            process.kill()
+    return bytes(kept)
+
+
 async def _stop(process: Process) -> None:
     """Make sure that a program is over; the runtime stops what it was doing for it."""
     if process.returncode is not None:
@@ -268,11 +297,11 @@ def _unescaped(escape: re.Match[str]) -> str:
 def _read_status(output: bytes) -> ImageStatus:
     try:
         image = msgspec.json.decode(output, type=_Inspected)
-        size = bounded_size(int(image.status.size[:_DIGITS])) if image.status.size else None
-    except (ValueError, *NOT_DECODABLE) as error:
+    except NOT_DECODABLE as error:
         raise _ProgramFailed("", f"cannot read what inspecti says: {error}") from error
-    digests = tuple(image.status.repo_digests)
-    return ImageStatus(digests, size, image.info.platform, image.info.is_artifact)
+    digests, size = tuple(image.status.repo_digests), image.status.size
+    known = bounded_size(int(size)) if _SIZE.fullmatch(size) else None
+    return ImageStatus(digests, known, image.info.platform, image.info.is_artifact)
 
 
 def _mountpoint(output: bytes) -> str:

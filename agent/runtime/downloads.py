@@ -50,7 +50,7 @@ class IdleLeases(Protocol):
     """Knows what is half pulled and not being pulled."""
 
     async def idle_ingests(self, running: Container[str]) -> set[str]:
-        """Name the downloads that only leases of this service keep, those that run excepted."""
+        """Name the downloads that only our own leases keep, those that run excepted."""
 
 
 class Download:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from agent.runtime.containerd import Containerd, Lease, Resource
 
 _OWNER_LABEL, _OWNER = "io.ips.owner", "prewarm-agent"
+_INSTALLATION_LABEL = "io.ips.installation"
 _KEY_LABEL = "io.ips.resume-key"
 _EXPIRY_LABEL = "containerd.io/gc.expire"
 _GRACE = timedelta(hours=1)
@@ -32,10 +33,14 @@ _log = logging.getLogger(__name__)
 
 
 class Leases:
-    """The leases of this service on one runtime."""
+    """The leases of one installation of this service on one runtime.
 
-    def __init__(self, containerd: Containerd) -> None:
+    Another installation may have an agent on the same node; its leases are neither seen nor ended.
+    """
+
+    def __init__(self, containerd: Containerd, installation: str) -> None:
         self._containerd = containerd
+        self._owner = {_OWNER_LABEL: _OWNER, _INSTALLATION_LABEL: installation}
         self.available = False
         """Whether the runtime has leases, as far as it has answered yet."""
 
@@ -77,7 +82,7 @@ class Leases:
             _log.debug("a lease is left to expire: %s", error)
 
     async def sweep(self, keep: Callable[[str], bool]) -> None:
-        """Let everything of this service go whose key is not to be kept. Raises RuntimeAway."""
+        """Let all of this installation go whose key is not to be kept. Raises RuntimeAway."""
         try:
             for lease in await self._ours():
                 if not keep(lease.labels.get(_KEY_LABEL, "")):
@@ -87,7 +92,7 @@ class Leases:
                 _log.warning("a lease is left to expire: %s", error)
 
     async def idle_ingests(self, running: Container[str]) -> set[str]:
-        """Name the downloads that only leases of this service keep, those that run excepted.
+        """Name the downloads that only leases of this installation keep, those that run excepted.
 
         Raises CallFailed, RuntimeAway.
         """
@@ -116,7 +121,7 @@ class Leases:
 
     async def _ours(self) -> list[Lease]:
         try:
-            found = await self._containerd.leases(_OWNER_LABEL, _OWNER)
+            found = await self._containerd.leases(self._owner)
         except CallFailed as error:
             self.available = error.code != UNIMPLEMENTED
             raise
@@ -126,7 +131,7 @@ class Leases:
     async def _renew(self, held: Sequence[Lease], key: str, expiry: datetime) -> str:
         name = f"ips-{hashlib.sha256(key.encode()).hexdigest()[:16]}-{secrets.token_hex(4)}"
         labels = {
-            _OWNER_LABEL: _OWNER,
+            **self._owner,
             _KEY_LABEL: key,
             _EXPIRY_LABEL: expiry.isoformat(timespec="seconds"),
         }

@@ -134,7 +134,7 @@ class Runtime(Protocol):
         """
 
     async def sweep(self, keep: Callable[[str], bool]) -> None:
-        """Drop everything resumable of this service whose key is not to be kept.
+        """Drop everything resumable of this installation whose key is not to be kept.
 
         Raises RuntimeAway.
         """

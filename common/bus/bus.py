@@ -36,6 +36,8 @@ ANSWER_SECONDS = 5.0
 ELECTION_SECONDS = 15.0
 """How long to ask again while nobody leads; elections take 4 to 9 s."""
 ELECTION_BACKOFF = 1.0
+ANSWER_CLIP = 200
+"""Characters of why an answer cannot be read."""
 BATCH_LIMIT = 200
 BATCH_BYTES_LIMIT = 8 * 1024 * 1024
 
@@ -69,7 +71,10 @@ class Bus(Connection[Session]):
             ) from None
         except (TimedOut, NotConnected):
             return  # a store that is away is for those who store to say
-        fault = msgspec.json.decode(reply, type=api.Answer).error
+        try:
+            fault = msgspec.json.decode(reply, type=api.Answer).error
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return  # see ``_request_once``
         if fault and fault.err_code in {api.OFF_FOR_ACCOUNT, api.OFF_FOR_SERVER}:
             raise NoJetStream(f"{self.state_text}, but: {fault.description}")
 
@@ -237,7 +242,12 @@ class Bus(Connection[Session]):
             raise api.Electing("no stream takes it at this moment", about=subject) from None
         except (TimedOut, NotConnected) as error:
             raise StoreUnavailable(error.cause, about=subject) from error
-        answer = msgspec.json.decode(reply, type=answer_type)
+        try:
+            answer = msgspec.json.decode(reply, type=answer_type)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            # Whoever shares the account can answer in the server's place.
+            why = f"the answer is none of JetStream's: {error}"
+            raise StoreUnavailable(why[:ANSWER_CLIP], about=subject) from error
         if answer.error is not None:
             raise answer.error.as_error(subject)
         return answer

@@ -11,15 +11,20 @@ from msgspec import UNSET
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
+from coordinator.api.admission import Admission
 from coordinator.api.answers import JSON, json_answer
 from coordinator.api.asyncapi import asyncapi_document
+from coordinator.api.audit import Audit
 from coordinator.api.bodies import ROOM, BodyRoom
 from coordinator.api.docs_page import docs_page
 from coordinator.api.finds import Finds
+from coordinator.api.guard import Entrance, Guard
 from coordinator.api.nodes import NodeRoutes
 from coordinator.api.observation import HttpMetrics, endpoint
 from coordinator.api.openapi import openapi_document
+from coordinator.api.permissions import API, METRICS, SESSION
 from coordinator.api.problems import LIMIT_BYTES, RouteHandler, answer_problems, unavailable
+from coordinator.api.sessions import CALLBACK, LOGIN, Sessions
 from coordinator.api.streams import DEFAULT_PACE, MOST_STREAMS, Pace, Streams
 from coordinator.api.tasks import TaskRoutes
 from coordinator.api.web_files import FOLDER, HEADERS, WebFiles
@@ -29,7 +34,6 @@ from coordinator.faults import Faults
 from coordinator.port import Engine
 from coordinator.views.texts import shown
 
-API: Final = "/api/v1"
 _READS: Final = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
 
 
@@ -43,30 +47,39 @@ def make_app(
     body_room: BodyRoom | None = None,
     most_streams: int = MOST_STREAMS,
     web_folder: Path = FOLDER,
+    entrance: Entrance | None = None,
 ) -> web.Application:
-    """Wire the application. Streams end when it shuts down; ``feed.run`` is the caller's to run."""
+    """Wire the application. Streams end when it shuts down; ``feed.run`` is the caller's to run.
+
+    Without an ``entrance`` nobody is asked who they are.
+    """
     metrics = HttpMetrics(registry)
     gate = Gate(engine)
+    entrance = entrance or Entrance.wide_open()
+    guard = Guard(entrance)
     app = web.Application(
         # Versions of aiohttp differ about a body of just this size; ours to refuse is one more.
         client_max_size=LIMIT_BYTES + 1,
-        middlewares=[metrics.clock_in, answer_problems, gate.check],
+        middlewares=[metrics.clock_in, answer_problems, guard.check, gate.check],
     )
     faults = faults or Faults()
     app[ROOM] = BodyRoom() if body_room is None else body_room
     finds = Finds(engine)
+    admission = Admission(engine, entrance.policy, entrance.receivers)
     streams = Streams(engine, finds, feed, pace, faults, most=most_streams)
-    app.add_routes(_task_routes(TaskRoutes(engine, finds, faults), streams))
+    app.add_routes(_task_routes(TaskRoutes(engine, finds, faults, admission), streams))
+    app.add_routes(_session_routes(Sessions(guard, entrance)))
     nodes, files = NodeRoutes(engine, faults), WebFiles(web_folder)
     app.add_routes(
         [
             web.get(f"{API}/nodes", nodes.list),
             web.get(f"{API}/nodes/{{name}}", nodes.get),
             web.get(f"{API}/leader", gate.leader),
+            web.get(f"{API}/audit", Audit(entrance.audit).list),
             web.get("/health", _health),
             web.get("/healthz", _health),
             web.get("/readyz", gate.readyz),
-            web.get("/metrics", Exposition(registry).get),
+            web.get(METRICS, Exposition(registry).get),
             web.get("/openapi.json", _openapi),
             web.get("/asyncapi.json", _asyncapi),
             web.get("/docs", _docs),
@@ -100,6 +113,16 @@ def _task_routes(tasks: TaskRoutes, streams: Streams) -> list[web.RouteDef]:
     ]
 
 
+def _session_routes(sessions: Sessions) -> list[web.RouteDef]:
+    return [
+        web.get(SESSION, sessions.get),
+        web.post(SESSION, sessions.open),
+        web.delete(SESSION, sessions.close),
+        web.get(LOGIN, sessions.log_in),
+        web.get(CALLBACK, sessions.callback),
+    ]
+
+
 class Gate:
     """Answers 503 for whatever the engine cannot do at this moment."""
 
@@ -109,7 +132,8 @@ class Gate:
     @web.middleware
     async def check(self, request: web.Request, handler: RouteHandler) -> web.StreamResponse:
         """The middleware: reads need the state, the rest needs a store that takes writes too."""
-        if endpoint(request).startswith(API):
+        pattern = endpoint(request)
+        if pattern.startswith(API) and not pattern.startswith(SESSION):
             reads = request.method in _READS
             why = self._engine.unreadable() if reads else self._engine.not_ready()
             if why is not None:

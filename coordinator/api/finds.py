@@ -9,12 +9,17 @@ from typing import Final
 from aiohttp import web
 
 from common import texts
+from coordinator.access.callers import ANYBODY
+from coordinator.api.guard import CALLER
 from coordinator.api.problems import Refusal, busy
 from coordinator.core.task import TaskHead
 from coordinator.port import Engine
 
 MOST_OF_A_CALLER: Final = 8
-"""Tasks that are looked for in the store at once for one address: each costs the store a read."""
+"""Tasks that are looked for in the store at once for one caller: each costs the store a read."""
+
+_Asker = tuple[str, str]
+"""How a caller was identified, and as whom; where nobody was, as the address."""
 
 
 class Finds:
@@ -22,7 +27,7 @@ class Finds:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._looking: Counter[str] = Counter()
+        self._looking: Counter[_Asker] = Counter()
 
     async def head(self, request: web.Request, *, over: bool = False) -> TaskHead:
         """The head of the task in a request's path. Raises Refusal and StoreAway.
@@ -32,21 +37,26 @@ class Finds:
         task = request.match_info["id"]
         head = self._engine.tasks.head(task)
         if head is None or (over and not head.status.is_final):
-            head = await self._look_for(task, request.remote or "")
+            head = await self._look_for(task, _asker(request))
         if head is None:
             raise no_such_task()
         return head
 
-    async def _look_for(self, task: str, caller: str) -> TaskHead | None:
-        if self._looking[caller] >= MOST_OF_A_CALLER:
+    async def _look_for(self, task: str, asker: _Asker) -> TaskHead | None:
+        if self._looking[asker] >= MOST_OF_A_CALLER:
             raise busy(texts.TASKS_LOOKED_FOR())
-        self._looking[caller] += 1
+        self._looking[asker] += 1
         try:
             return await self._engine.find(task)
         finally:
-            self._looking[caller] -= 1
-            if not self._looking[caller]:
-                del self._looking[caller]
+            self._looking[asker] -= 1
+            if not self._looking[asker]:
+                del self._looking[asker]
+
+
+def _asker(request: web.Request) -> _Asker:
+    caller = request.get(CALLER, ANYBODY)
+    return caller.way, caller.user if caller.is_known else request.remote or ""
 
 
 def no_such_task() -> Refusal:

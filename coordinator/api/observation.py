@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from common.listening import peer
 from common.logs import Log
+from coordinator.api.permissions import SESSION
 from coordinator.api.problems import RouteHandler
 
 UNMATCHED: Final = "unmatched"
@@ -27,6 +28,11 @@ def endpoint(request: web.BaseRequest) -> str:
     """The pattern of the route, never the raw path: a label must have few values."""
     resource = request.match_info.route.resource if isinstance(request, web.Request) else None
     return UNMATCHED if resource is None else resource.canonical
+
+
+def _path(request: web.BaseRequest) -> str:
+    """The path with its query, but for what an issuer gave a browser to bring here."""
+    return request.path if request.path.startswith(SESSION) else request.path_qs
 
 
 class HttpMetrics:
@@ -71,7 +77,7 @@ class AccessLog(AbstractAccessLogger):
         write(
             "request",
             method=request.method,
-            path=request.path_qs,
+            path=_path(request),
             status=response.status,
             bytes=response.body_length,
             seconds=round(time, 4),

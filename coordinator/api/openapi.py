@@ -15,13 +15,19 @@ from common.texts import templates
 from common.version import VERSION
 from coordinator import documents, live_documents
 from coordinator.api.answers import JSON
+from coordinator.api.guard import SESSION_COOKIE
 from coordinator.api.operations import OPERATIONS, DocumentedAnswer, Operation, Schema
+from coordinator.api.permissions import permission_of
 from coordinator.api.problems import CONTENT_TYPE as PROBLEM
 
 _ABOUT: Final = (
     "Pulls container images onto nodes before they are needed. Every error is RFC 9457 "
     "`application/problem+json`; one about the request names every fault at once."
 )
+_SCHEMES: Final[Schema] = {
+    "token": {"type": "http", "scheme": "bearer"},
+    "session": {"type": "apiKey", "in": "cookie", "name": SESSION_COOKIE},
+}
 _COME_BACK: Final = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
 _REFERENCE: Final = "#/components/schemas/{name}"
 _MORE_SHAPES: Final = (
@@ -49,7 +55,7 @@ def openapi_document() -> bytes:
                 "license": {"name": "MIT", "identifier": "MIT"},
             },
             "paths": paths,
-            "components": {"schemas": _schemas()},
+            "components": {"schemas": _schemas(), "securitySchemes": _SCHEMES},
         }
     )
 
@@ -59,14 +65,28 @@ def _operation(operation: Operation) -> Schema:
         "operationId": operation.name,
         "summary": operation.summary,
         "responses": {str(int(a.status)): _answer(a) for a in operation.answers}
-        | {str(int(status)): _refusal(status) for status in operation.refusals},
+        | {str(int(status)): _refusal(status) for status in _refusals(operation)},
     }
+    demanded = permission_of(operation.method.upper(), operation.path)
+    if demanded is not None:
+        made["description"] = f"Needs `{demanded.verb}` on `{demanded.resource}`."
+        made["security"] = [{scheme: []} for scheme in _SCHEMES]
     if operation.parameters:
         made["parameters"] = list(operation.parameters)
     if operation.body is not None:
         content = {JSON: {"schema": _reference(operation.body)}}
         made["requestBody"] = {"required": operation.body_required, "content": content}
     return made
+
+
+def _refusals(operation: Operation) -> Iterable[HTTPStatus]:
+    """Those that an operation names, and those of whoever stands before it."""
+    refusals = {*operation.refusals, HTTPStatus.MISDIRECTED_REQUEST}
+    if permission_of(operation.method.upper(), operation.path) is not None:
+        refusals |= {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.SERVICE_UNAVAILABLE}
+    if operation.method != "get":
+        refusals |= {HTTPStatus.FORBIDDEN}
+    return sorted(refusals)
 
 
 def _answer(answer: DocumentedAnswer) -> Schema:
@@ -78,7 +98,7 @@ def _answer(answer: DocumentedAnswer) -> Schema:
         }
     if answer.shape is not None and answer.media_type == JSON:
         made["content"] = {JSON: {"schema": _reference(answer.shape)}}
-    elif answer.status is not HTTPStatus.NO_CONTENT:
+    elif answer.status not in {HTTPStatus.NO_CONTENT, HTTPStatus.SEE_OTHER}:
         made["content"] = {answer.media_type: {"schema": {"type": "string"}}}
     return made
 

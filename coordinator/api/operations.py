@@ -9,10 +9,12 @@ from typing import Any, Final
 
 import msgspec
 
-from coordinator import documents
+from coordinator import caller_documents, documents
 from coordinator.api.answers import JSON
 from coordinator.api.create_body import CreateTask
-from coordinator.api.queries import LARGEST_OFFSET, NODES, TASKS, PageSizes
+from coordinator.api.permissions import SESSION
+from coordinator.api.queries import AUDIT, LARGEST_OFFSET, NODES, TASKS, PageSizes
+from coordinator.api.sessions import CALLBACK, LOGIN, OpenSession
 from coordinator.api.tasks import IDEMPOTENCY_KEY, KEY_CHARACTERS, RetryTask
 from coordinator.documents import NODE_STATES, TASK_STATUSES
 
@@ -109,6 +111,10 @@ _RESUME: Final = (
 _BAD, _MISSING, _CONFLICT = HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT
 _LARGE, _TYPE = HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNSUPPORTED_MEDIA_TYPE
 _BUSY, _SLOW = HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.REQUEST_TIMEOUT
+_UNKNOWN: Final = HTTPStatus.UNAUTHORIZED
+_ELSEWHERE: Final = DocumentedAnswer(
+    HTTPStatus.SEE_OTHER, "To another place.", headers={"Location": "Where to go."}
+)
 _AWAY: Final = HTTPStatus.SERVICE_UNAVAILABLE
 _CREATED: Final = (
     DocumentedAnswer(
@@ -244,6 +250,71 @@ OPERATIONS: Final = (
         "Show which coordinator leads",
         _ok("As far as this one knows.", documents.Leadership),
         (_AWAY,),
+    ),
+    Operation(
+        "get",
+        "/api/v1/audit",
+        "listAudit",
+        "List who changed what, and who was refused, newest first",
+        _ok("The newest entries.", caller_documents.AuditList),
+        (_BAD, _AWAY),
+        (
+            _query("user", "Only entries of this user.", {"type": "string"}),
+            _query("since", "None before this time.", {"type": "string", "format": "date-time"}),
+            _page(AUDIT)[0],
+        ),
+    ),
+    Operation(
+        "get",
+        SESSION,
+        "getSession",
+        "Show who asks, and how a browser can log in",
+        _ok("Who asks, or that nobody knows.", caller_documents.Session),
+        (_AWAY,),
+    ),
+    Operation(
+        "post",
+        SESSION,
+        "openSession",
+        "Log a browser in by a token",
+        (
+            DocumentedAnswer(
+                HTTPStatus.OK,
+                "Who asks.",
+                caller_documents.Session,
+                headers={"Set-Cookie": "The session, for this browser alone."},
+            ),
+        ),
+        (_BAD, _UNKNOWN, _SLOW, _LARGE, _TYPE, _AWAY),
+        body=OpenSession,
+    ),
+    Operation(
+        "delete",
+        SESSION,
+        "closeSession",
+        "Log a browser out",
+        _ok("The cookie is taken back.", caller_documents.Session),
+    ),
+    Operation(
+        "get",
+        LOGIN,
+        "logIn",
+        "Log a browser in at the OIDC issuer",
+        (_ELSEWHERE,),
+        (_MISSING, _AWAY),
+        (_query("place", "Where the page goes afterwards: `#/…`.", {"type": "string"}),),
+    ),
+    Operation(
+        "get",
+        CALLBACK,
+        "loggedIn",
+        "Where the OIDC issuer sends a browser back to",
+        (_ELSEWHERE,),
+        (_BAD, _UNKNOWN, _MISSING, _AWAY),
+        (
+            _query("code", "As the issuer gave it.", {"type": "string"}),
+            _query("state", "As this browser was given it.", {"type": "string"}),
+        ),
     ),
     Operation("get", "/health", "health", "Liveness", _ok("It works.", documents.Health)),
     Operation("get", "/healthz", "healthz", "Liveness", _ok("It works.", documents.Health)),

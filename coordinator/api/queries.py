@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Final, NamedTuple
 
 from multidict import MultiMapping
@@ -32,6 +33,7 @@ class PageSizes(NamedTuple):
 
 TASKS: Final = PageSizes(10, 100)
 NODES: Final = PageSizes(100, 1000)
+AUDIT: Final = PageSizes(100, 1000)
 
 
 class Page(NamedTuple):
@@ -95,6 +97,20 @@ class Reader:
         if text not in {"true", "false"}:
             self._fault(name, texts.VALUE_NOT_FLAG(got=quoted(text)))
         return text == "true"
+
+    def moment(self, name: str) -> int:
+        """A time as RFC 3339 writes it, in milliseconds since 1970; 0 where there is none."""
+        text = self._query.get(name, "")
+        if not text:
+            return 0
+        try:
+            found = datetime.fromisoformat(text)
+            moment = int(found.timestamp() * 1000) if found.tzinfo is not None else -1
+        except (ValueError, OverflowError):
+            moment = -1
+        if moment < 0:
+            self._fault(name, texts.VALUE_NOT_TIME(got=quoted(text)))
+        return max(moment, 0)
 
     def _number(self, name: str, most: int) -> int:
         text = self._query.get(name, "") or "0"

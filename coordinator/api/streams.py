@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import ExitStack, aclosing, closing, contextmanager
+from contextlib import ExitStack, aclosing, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -18,24 +19,28 @@ from common import texts
 from common.bus import BusError
 from common.logs import Log
 from coordinator.api.finds import Finds
+from coordinator.api.guard import HELD, Held
 from coordinator.api.problems import unavailable
 from coordinator.api.queries import Reader
 from coordinator.core.task import TaskHead
 from coordinator.documents import encode
 from coordinator.event_feed import EventFeed, FeedReading, KeptEvent, NothingLeft
 from coordinator.faults import Faults
-from coordinator.live_documents import LiveAgents, LiveNodes
 from coordinator.port import Changes, Engine, StoreAway
 from coordinator.views import nodes as views
 
 CONTENT_TYPE: Final = "text/event-stream"
 COMMENT: Final = b":\n\n"
 PIECE_BYTES: Final = 16 * 1024
-"""What is written at once, if one frame does not take more: all that a client that does not read
-keeps in memory, beside what its queue shares with those of others."""
+"""What is written at once: all that a client that does not read keeps in memory, beside what its
+queue shares with those of others."""
+SOCKET_BYTES: Final = 32 * 1024
+"""What the system may keep for such a client; by itself it lets that grow to some megabytes."""
 MOST_STREAMS: Final = 2000
 NODES_IN_A_FRAME: Final = 1000
 """The rest is in the next frame, a second later."""
+NODES_AT_A_TIME: Final = 50
+"""Of a frame, as many are put into JSON before they are sent."""
 
 _POSITION: Final = re.compile(r"[0-9]{1,40}")
 _UNKNOWN_POSITION: Final = -1
@@ -66,8 +71,9 @@ class _Live:
 
     changes: Changes
     wake: asyncio.Event
-    make: Callable[[Collection[str]], bytes | None]
-    """The frame that shows these nodes as they are now; None where there is nothing to show."""
+    make: Callable[[Collection[str]], Iterator[bytes]]
+    """The frame that shows these nodes as they are now, in parts that are made when they are
+    sent; none where there is nothing to show."""
 
 
 class Streams:
@@ -128,9 +134,9 @@ class Streams:
             stack.enter_context(closing(reading))
             response = _begun()
             await response.prepare(request)
-            if request.transport is not None:
-                request.transport.set_write_buffer_limits(high=PIECE_BYTES)
-            await _Connection(request, response, self._pace).run(reading, wake, source)
+            _bound_buffers(request.transport)
+            connection = _Connection(request, response, self._pace)
+            await connection.run(reading, wake, source, request[HELD])
         return response
 
     @contextmanager
@@ -144,30 +150,41 @@ class Streams:
         with closing(source.changes):
             yield source
 
-    def _fleet_frame(self, names: Collection[str]) -> bytes:
-        shown, gone = [], []
-        for name in sorted(names):
-            node = self._engine.nodes.get(name)
-            if node is None:
-                gone.append(name)
-                continue
-            with self._faults.kept("node view"):
-                shown.append(views.fleet_node(node))
-        return frame("agents", encode(LiveAgents(nodes=shown, gone=gone)))
+    def _fleet_frame(self, names: Collection[str]) -> Iterator[bytes]:
+        gone: list[str] = []
 
-    def _task_frame(self, task: str, names: Collection[str]) -> bytes | None:
+        def shown() -> Iterator[bytes]:
+            for name in sorted(names):
+                node = self._engine.nodes.get(name)
+                if node is None:
+                    gone.append(name)
+                    continue
+                made = None
+                with self._faults.kept("node view"):
+                    made = encode(views.fleet_node(node))
+                if made is not None:
+                    yield made
+
+        yield from _long_frame("agents", shown(), lambda: b'],"gone":%b}' % encode(gone))
+
+    def _task_frame(self, task: str, names: Collection[str]) -> Iterator[bytes]:
         shot = None
         with self._faults.kept("task view", task=task):
             shot = self._engine.tasks.snapshot(task)
         if shot is None or shot.run is None:
-            return None
-        run = shot.run
+            return
+        run, pulls = shot.run, shot.pulls
         changed = [run.by_name[name] for name in names if name in run.by_name]
-        shown = []
-        for node in sorted(changed, key=lambda node: node.index):
-            with self._faults.kept("task view", task=task):
-                shown.append(views.live_node(run.head, node, shot.pulls(node)))
-        return frame("nodes", encode(LiveNodes(nodes=shown)))
+
+        def shown() -> Iterator[bytes]:
+            for node in sorted(changed, key=lambda node: node.index):
+                made = None
+                with self._faults.kept("task view", task=task):
+                    made = encode(views.live_node(run.head, node, pulls(node)))
+                if made is not None:
+                    yield made
+
+        yield from _long_frame("nodes", shown(), lambda: b"]}")
 
 
 def _begun() -> web.StreamResponse:
@@ -176,6 +193,30 @@ def _begun() -> web.StreamResponse:
         "X-Accel-Buffering": "no",  # nginx, and ingresses made of it, buffer otherwise
     }
     return web.StreamResponse(headers=headers)
+
+
+def _long_frame(event: str, nodes: Iterator[bytes], close: Callable[[], bytes]) -> Iterator[bytes]:
+    """A frame whose data is an object that begins with a list of nodes, part by part.
+
+    ``close`` gives the end of the object once all nodes were gone through.
+    """
+    opening = b'event: %b\ndata: {"nodes":[' % event.encode()
+    while part := list(islice(nodes, NODES_AT_A_TIME)):
+        yield opening + b",".join(part)
+        opening = b","
+    opening = opening if opening != b"," else b""
+    yield opening + close() + b"\n\n"
+
+
+def _bound_buffers(transport: asyncio.Transport | None) -> None:
+    """Have whoever does not read cost little."""
+    if transport is None:
+        return
+    transport.set_write_buffer_limits(high=PIECE_BYTES)
+    connection = transport.get_extra_info("socket")
+    if connection is not None:
+        with suppress(OSError):
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BYTES)
 
 
 def position(request: web.Request) -> int | None:
@@ -188,9 +229,13 @@ def position(request: web.Request) -> int | None:
 
 def frame(event: str, data: bytes, event_id: int | None = None) -> bytes:
     """One event as it goes over the wire; ``data`` is one line."""
-    name = event.encode()
+    return b"".join(frame_parts(event, data, event_id))
+
+
+def frame_parts(event: str, data: bytes, event_id: int | None = None) -> tuple[bytes, ...]:
+    """The same in parts, of which the data is one."""
     line = b"" if event_id is None else b"id: %d\n" % event_id
-    return b"event: %b\n%bdata: %b\n\n" % (name, line, data)
+    return b"event: %b\n%bdata: " % (event.encode(), line), data, b"\n\n"
 
 
 class _Connection:
@@ -200,17 +245,26 @@ class _Connection:
         self._request = request
         self._response = response
         self._pace = pace
+        self._writing = asyncio.Lock()
+        """Held for one frame at a time."""
 
-    async def run(self, reading: FeedReading, wake: asyncio.Event, live: _Live | None) -> None:
-        """Send until the kept events end or the client goes; a slow client is disconnected."""
+    async def run(
+        self, reading: FeedReading, wake: asyncio.Event, live: _Live | None, held: Held
+    ) -> None:
+        """Send until the kept events end, the client goes or its credential is no longer good.
+
+        A slow client is disconnected.
+        """
         try:
             await self._write(COMMENT)  # a client learns at once that the stream is open
             async with asyncio.TaskGroup() as group:
                 others = [group.create_task(self._keep_awake())]
                 if live is not None:
                     others.append(group.create_task(self._send_live(live)))
-                await self._send_kept(reading, wake)
-                for other in others:
+                kept = group.create_task(self._send_kept(reading, wake))
+                others.append(group.create_task(held.ends()))
+                await asyncio.wait([kept, others[-1]], return_when=asyncio.FIRST_COMPLETED)
+                for other in (kept, *others):
                     other.cancel()
         except* (ConnectionError, TimeoutError):
             self._abort()
@@ -232,49 +286,60 @@ class _Connection:
                 if await self._send(reading, events):
                     return
         while True:
-            ended = reading.ended
-            if await self._send(reading, reading.take()) or ended:
-                return
-            await wake.wait()
             wake.clear()
+            if events := reading.take():
+                if await self._send(reading, events):
+                    return
+            elif reading.ended:
+                return
+            else:
+                await wake.wait()
 
     async def _send(self, reading: FeedReading, events: Iterable[KeptEvent]) -> bool:
         """Send events; True where the reading's task is over with the last of them."""
         piece, is_over = bytearray(), False
         for event in events:
-            made = frame(event.type, event.data, event.position)
-            if piece and len(piece) + len(made) > PIECE_BYTES:
+            if piece and len(piece) + len(event.data) > PIECE_BYTES:
                 await self._write(bytes(piece))
                 piece.clear()
-            piece += made
+            if len(event.data) > PIECE_BYTES:
+                # In parts, and not copied: others wait for the same event.
+                await self._write(*frame_parts(event.type, event.data, event.position))
+            else:
+                piece += frame(event.type, event.data, event.position)
             is_over = is_over or (event.is_last and reading.task is not None)
         if piece:
             await self._write(bytes(piece))
         return is_over
 
     async def _send_live(self, live: _Live) -> None:
-        names: dict[str, None] = {}
         while True:
-            if not names:
-                await live.wake.wait()
             live.wake.clear()
-            names |= dict.fromkeys(live.changes.take())
-            now = list(islice(names, NODES_IN_A_FRAME))
-            for name in now:
-                del names[name]
-            made = live.make(now)
-            if made is not None:
-                await self._write(made)
-            await asyncio.sleep(self._pace.live)
+            if names := live.changes.take(NODES_IN_A_FRAME):
+                await self._write_all(live.make(names))
+                await asyncio.sleep(self._pace.live)
+            else:
+                await live.wake.wait()
 
     async def _keep_awake(self) -> None:
         while True:
             await asyncio.sleep(self._pace.comment)
             await self._write(COMMENT)
 
-    async def _write(self, data: bytes) -> None:
+    async def _write(self, *parts: bytes) -> None:
+        await self._write_all(parts)
+
+    async def _write_all(self, parts: Iterable[bytes]) -> None:
+        """Send the parts of whole frames, with nothing of another frame between them."""
+        async with self._writing:
+            for part in parts:
+                view = memoryview(part)
+                for start in range(0, len(view), PIECE_BYTES):
+                    await self._write_piece(view[start : start + PIECE_BYTES])
+
+    async def _write_piece(self, piece: memoryview) -> None:
         async with asyncio.timeout(self._pace.patience):
-            await self._response.write(data)
+            await self._response.write(piece)
             await self._request.writer.drain()  # by itself it waits behind 64 KiB only
 
     def _abort(self) -> None:

@@ -16,15 +16,19 @@ from msgspec import inspect
 from common import texts
 from common.text import Text
 from coordinator import documents
+from coordinator.access.callers import Caller
+from coordinator.api.admission import Admission
 from coordinator.api.answers import json_answer
+from coordinator.api.audit import IMAGES
 from coordinator.api.bodies import read_json, read_json_if_any
 from coordinator.api.create_body import read_order
 from coordinator.api.faults import fault, faults, rule
 from coordinator.api.finds import Finds, no_such_task
+from coordinator.api.guard import CALLER
 from coordinator.api.problems import Refusal, bad_request, busy
 from coordinator.api.queries import NODES, TASKS, Reader
 from coordinator.core.node_run import NodePhase
-from coordinator.core.task import TaskHead, TaskSpec
+from coordinator.core.task import Creator, TaskHead, TaskSpec
 from coordinator.faults import Faults
 from coordinator.port import (
     AlreadyOver,
@@ -36,6 +40,7 @@ from coordinator.port import (
     TaskDamaged,
     Tasks,
     TooManyPending,
+    TooManyPendingOfUser,
 )
 from coordinator.snapshots import Snapshot
 from coordinator.views import nodes as node_views
@@ -68,33 +73,39 @@ _RETRY_SHAPE: Final = inspect.type_info(RetryTask)
 class TaskRoutes:
     """The routes."""
 
-    def __init__(self, engine: Engine, finds: Finds, faults: Faults) -> None:
+    def __init__(self, engine: Engine, finds: Finds, faults: Faults, admission: Admission) -> None:
         self._engine = engine
         self._finds = finds
         self._faults = faults
+        self._admission = admission
 
     # ── one task ──
 
     async def create(self, request: web.Request) -> web.Response:
         """``POST /api/v1/tasks``."""
         order = await read_json(request, read_order)
+        request[IMAGES] = order.spec.images
         key = _idempotency_key(request, order.body_hash)
-        return await self._create(order.spec, order.names, key)
+        return await self._create(request[CALLER], order.spec, order.names, key)
 
     async def retry(self, request: web.Request) -> web.Response:
         """``POST /api/v1/tasks/{id}/retry``."""
         head = await self._finds.head(request, over=True)
         nodes = await read_json_if_any(request, _read_retry)
+        request[IMAGES] = head.spec.images
         key = _idempotency_key(request, _sha256(f"retry/{head.id}/{nodes}".encode()))
         if not head.status.is_final:
             raise _conflict(texts.TASK_NOT_FINISHED(status=head.status))
         names = await self._names_again(head, nodes)
         spec = msgspec.structs.replace(head.spec, names_nodes=names is not None)
-        return await self._create(spec, names, key, retry_of=head.id)
+        return await self._create(request[CALLER], spec, names, key, retry_of=head.id)
 
     async def _names_again(self, head: TaskHead, nodes: RetryNodes) -> Sequence[str] | None:
         if nodes is RetryNodes.ALL:
-            return await self._engine.tasks.named_nodes(head.id)
+            try:
+                return await self._engine.tasks.named_nodes(head.id)
+            except NoSuchTask:
+                raise no_such_task() from None
         run = (await self._with_nodes(head)).run
         everywhere = () if run is None else run.nodes
         failed = [node.name for node in everywhere if node.phase is NodePhase.FAILED]
@@ -104,15 +115,22 @@ class TaskRoutes:
 
     async def _create(
         self,
+        caller: Caller,
         spec: TaskSpec,
         names: Sequence[str] | None,
         key: IdempotencyKey | None,
         retry_of: str | None = None,
     ) -> web.Response:
+        spec = self._admission.admit(caller, spec, names)
+        creator = Creator(user=caller.user, way=caller.way) if caller.is_known else None
         try:
-            created = await self._engine.create(spec, names, key=key, retry_of=retry_of)
+            created = await self._engine.create(
+                spec, names, key=key, retry_of=retry_of, creator=creator
+            )
         except TooManyPending as full:
             raise busy(texts.TASKS_TOO_MANY(most=full.most)) from None
+        except TooManyPendingOfUser as full:
+            raise busy(texts.TASKS_TOO_MANY_OF_USER(user=full.user, most=full.most)) from None
         except KeyReused as reused:
             raise _conflict(texts.KEY_REUSED(header=IDEMPOTENCY_KEY, task=reused.task_id)) from None
         return await self._answer_create(created)
@@ -243,7 +261,11 @@ def _idempotency_key(request: web.Request, body_hash: str) -> IdempotencyKey | N
     if not 1 <= len(text) <= KEY_CHARACTERS:
         wrong = texts.VALUE_LENGTH(least=1, most=KEY_CHARACTERS, length=len(text))
         raise bad_request([fault(IDEMPOTENCY_KEY, wrong)])
-    return IdempotencyKey(_sha256(text.encode(errors="surrogateescape")), body_hash)
+    key = text.encode(errors="surrogateescape")
+    caller = request[CALLER]
+    if caller.is_known:  # each has keys of their own; a key that nobody owns is as it always was
+        key = b"\0".join([caller.way.encode(), caller.user.encode(), key])
+    return IdempotencyKey(_sha256(key), body_hash)
 
 
 def _sha256(data: bytes) -> str:

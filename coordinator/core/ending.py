@@ -8,6 +8,7 @@ from common.reasons import Reason
 from common.text import Text
 from common.texts import (
     TASK_NO_MATCH,
+    TASK_NO_MATCH_OR_TOO_MANY,
     TASK_NO_NODES,
     TASK_NODES_GONE,
     TASK_SOME_FAILED,
@@ -42,7 +43,9 @@ def _allowed_failures(run: TaskRun) -> int:
 def _closing_text(run: TaskRun, status: TaskStatus, allowed: int) -> Text | None:
     """Why a task ended as it did; None where there is nothing to say."""
     if not run.nodes:
-        selection = describe(run.spec)
+        selection, most = describe(run.spec), run.spec.max_nodes
+        if most is not None:
+            return TASK_NO_MATCH_OR_TOO_MANY(selection=selection or "the task", most=most)
         return TASK_NO_MATCH(selection=selection) if selection else TASK_NO_NODES()
     if run.total == 0:
         return TASK_NODES_GONE()

@@ -124,6 +124,10 @@ class SilenceClock:
             self._heard_again = now
 
 
+MOST_SIGHTINGS = 8
+"""Instances under one node name that are told apart: two are a conflict already."""
+
+
 @dataclass(slots=True)
 class _Sighting:
     first: float
@@ -152,6 +156,9 @@ class Presence:
         seen = self.sightings.get(instance)
         if seen is None:
             seen = self.sightings[instance] = _Sighting(time, time, interval)
+            if len(self.sightings) > MOST_SIGHTINGS:
+                quietest = min(self.sightings, key=lambda name: self.sightings[name].last)
+                del self.sightings[quietest]
         seen.last, seen.interval = max(seen.last, time), interval
         if self.instance != instance or len(self.sightings) > 1:
             self.sightings = {

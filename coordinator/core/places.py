@@ -15,6 +15,7 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 from coordinator.core.run import TaskRun
+from coordinator.core.selection import demands
 from coordinator.core.timers import Reconsider, Timers
 
 RESTING_NODES = 100_000
@@ -170,4 +171,5 @@ class Places:
 
 
 def _cost(run: TaskRun) -> int:
-    return max(LEAST_NODES, len(run.nodes))
+    """Nodes, and as much for each label that it demands."""
+    return max(LEAST_NODES, len(run.nodes) + demands(run.spec))

@@ -55,7 +55,7 @@ from coordinator.core.events import (
 from coordinator.core.fleet import Fleet, FleetView, Node
 from coordinator.core.in_flight import InFlight
 from coordinator.core.places import Places
-from coordinator.core.queue import Pending, Queue, urgency
+from coordinator.core.queue import STEPS_AN_EVENT, Pending, Queue, urgency
 from coordinator.core.run import Ending, TaskRun
 from coordinator.core.timers import (
     DecideAgain,
@@ -220,7 +220,8 @@ class Core:
         if moved or self._places.touched or self._places.next_retry <= now:
             self._places.review(now, moved)
         if self._store_is_open:
-            if self._queue.queued or self._queue.aside or self._places.queue:
+            queue = self._queue
+            if queue.queued or queue.aside or queue.choices or self._places.queue:
                 self._give_places(now)
             for _, task in tuple(self._places.holding):
                 run = self._runs[task]
@@ -272,8 +273,8 @@ class Core:
     def _names_loaded(self, event: NamesLoaded, now: float) -> None:
         if not self._store_is_open:
             self._queue.start_failed(event, now)
-        elif start := self._queue.names_loaded(event.task, event.names, now):
-            self._commands.append(start)
+        else:
+            self._queue.names_loaded(event.task, event.names)
 
     def _task_started(self, event: TaskStarted, _now: float) -> None:
         task = event.head.id
@@ -306,17 +307,21 @@ class Core:
 
     def _give_places(self, now: float) -> None:
         """To tasks that want to start and to those that want to go on, the most urgent first."""
-        while self._queue.queued or self._queue.aside or self._places.queue:
-            if self.places_taken >= self.limits.max_concurrent_tasks:
-                return
+        queue, most = self._queue, self.limits.max_concurrent_tasks
+        queue.steps = STEPS_AN_EVENT
+        if queue.choices:
+            self._commands += queue.go_on(now)
+        while (queue.queued or queue.aside or self._places.queue) and self.places_taken < most:
             wants = self._places.next_in_queue() if self._places.queue else None
-            start = self._queue.start_next(now, None if wants is None else wants.rank)
+            start = queue.start_next(now, None if wants is None else wants.rank)
             if start is not None:
                 self._commands.append(start)
-            elif wants is not None:
+            elif wants is not None and not queue.choices and queue.steps > 0:
                 self._places.give(wants.task)
             else:
-                return
+                break
+        if queue.choices or (queue.steps <= 0 and self.places_taken < most):
+            self._timers.at(now, Reconsider())
 
     # ── outcomes, and the end ──
 

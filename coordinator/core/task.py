@@ -127,6 +127,16 @@ class TaskSpec(StoredRecord, frozen=True, kw_only=True):
     rollout: Rollout = Rollout.BATCH
     image_pull_policy: PullPolicy = PullPolicy.IF_NOT_PRESENT
     pull_timeout_seconds: Annotated[int, Meta(ge=1, le=10**6)] = 1800
+    max_nodes: Number | None = None
+    """With more nodes than this the task fails at its start; a policy says so."""
+
+
+class Creator(StoredRecord, frozen=True, kw_only=True):
+    """Who created a task, where that is known."""
+
+    user: Annotated[str, Meta(max_length=256)]
+    way: Annotated[str, Meta(max_length=32)]
+    """How they were identified: one name may be two people, by two ways."""
 
 
 class TaskCounts(StoredRecord, frozen=True, kw_only=True):
@@ -178,6 +188,7 @@ class TaskHead(StoredRecord, frozen=True, kw_only=True):
     message_params: Params = {}
     notify: Annotated[tuple[PendingNotification, ...], Meta(max_length=10)] = ()
     retry_of: TaskId | None = None
+    created_by: Creator | None = None
     node_list: Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,64}\Z")] | None = None
     """Under which name the node list of a started task is stored."""
     key: Annotated[str, Meta(pattern=r"^idem\.[0-9a-z]{1,64}\Z")] | None = None

@@ -7,10 +7,11 @@ one before it did not get to say.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import Protocol, TypeVar
 
 from common.logs import Log
+from common.text import Text
 from coordinator.core.changes import TaskOver
 from coordinator.core.events import Event
 from coordinator.core.scheduler import Decision
@@ -29,8 +30,14 @@ log = Log(__name__)
 AT_A_TIME = 4
 """Tasks whose end is read from the store at once, after a start with many untold ones."""
 
-MarkNotified = Callable[[str, PendingNotification], Awaitable[None]]
-"""Takes a pending notification off a task's head. Raises BusError."""
+
+class MarkNotified(Protocol):
+    """Takes a pending notification off a task's head."""
+
+    def __call__(
+        self, task: str, what: PendingNotification, refused: Text | None = None
+    ) -> Awaitable[None]:
+        """Raises BusError. ``refused``: why it cannot be told, for the task's message."""
 
 
 class EndedTasks(Protocol):
@@ -49,8 +56,8 @@ class EndedTasks(Protocol):
 class Deliverer(Protocol):
     """Who brings webhooks to their receivers."""
 
-    async def deliver(self, head: TaskHead, look: Look) -> None:
-        """Bring one delivery to its end: taken, or given up."""
+    async def deliver(self, head: TaskHead, look: Look) -> Text | None:
+        """Bring one delivery to its end: taken, given up, or refused, with the reason."""
 
 
 class EndNotifications:
@@ -106,9 +113,9 @@ class EndNotifications:
                 async with self._readers:
                     self._events.ended(await self._persistently(lambda: self._look(head)))
             if PendingNotification.WEBHOOK in head.notify:
-                await self._webhooks.deliver(head, lambda: self._look(head))
+                refused = await self._webhooks.deliver(head, lambda: self._look(head))
                 await self._persistently(
-                    lambda: self._mark_notified(head.id, PendingNotification.WEBHOOK)
+                    lambda: self._mark_notified(head.id, PendingNotification.WEBHOOK, refused)
                 )
         except NoSuchTask:
             log.info("a task was removed before the world was told of its end", task=head.id)

@@ -1,27 +1,14 @@
 """One head as a replica keeps it.
 
 A finished task stays for a week, and is hardly looked at: its head is kept packed, with what is
-asked of all of them at hand. Decoded, one of 59 kB took 443 kB.
+asked of all of them at hand. So is a large one that waits.
 """
 
 from __future__ import annotations
 
-import zlib
-from typing import Final
-
-import msgspec
-
-from coordinator.core.task import PendingNotification, TaskHead, TaskStatus
+from coordinator.core.packed import FEW, keep, unpack
+from coordinator.core.task import Creator, PendingNotification, TaskHead, TaskStatus
 from coordinator.store import StoredHead
-
-COMPRESSED_FROM: Final = 1024
-"""Bytes; a smaller head is packed as it is."""
-_LEVEL: Final = 1
-_ZLIB: Final = b"\x78"
-"""What compressed data begin with, and JSON never does."""
-
-_encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(TaskHead).decode
 
 
 class KeptHead:
@@ -29,6 +16,7 @@ class KeptHead:
 
     __slots__ = (
         "_packed",
+        "created_by",
         "finished_at",
         "id",
         "newest_time",
@@ -45,31 +33,25 @@ class KeptHead:
         self.status: TaskStatus = head.status
         self.order: int = stored.order
         self.revision: int = stored.revision
+        self.created_by: Creator | None = head.created_by
         self.finished_at: int | None = head.finished_at
         self.newest_time: int = head.finished_at or head.started_at or head.created_at
         """Milliseconds since 1970."""
         self.notify: tuple[PendingNotification, ...] = head.notify
-        self.open: StoredHead | None = None if head.status.is_final else stored
-        """As it is stored, where the task is not over."""
-        self._packed = pack(head) if head.status.is_final else b""
+        spec = head.spec
+        is_small = len(spec.images) <= FEW and not (spec.node_selector or spec.match_expressions)
+        is_used = head.status is TaskStatus.RUNNING or (is_small and not head.status.is_final)
+        kept = head if is_used else keep(head)
+        self.open: StoredHead | None = None if isinstance(kept, bytes) else stored
+        """As it is stored, where it is not packed."""
+        self._packed = kept if isinstance(kept, bytes) else b""
 
     @property
     def head(self) -> TaskHead:
-        """All of it; unpacked anew each time where the task is over."""
+        """All of it; unpacked anew each time where it is packed."""
         return unpack(self._packed) if self.open is None else self.open.head
 
     @property
     def stored(self) -> StoredHead:
         """The same with its revision, for whoever wants to swap it."""
         return self.open or StoredHead(self.head, self.revision)
-
-
-def pack(head: TaskHead) -> bytes:
-    """A head in a tenth of its memory, or less."""
-    data = _encode(head)
-    return data if len(data) < COMPRESSED_FROM else zlib.compress(data, _LEVEL)
-
-
-def unpack(packed: bytes) -> TaskHead:
-    """The head that was packed."""
-    return _decode(zlib.decompress(packed) if packed.startswith(_ZLIB) else packed)

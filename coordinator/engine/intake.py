@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from itertools import count
 from typing import Protocol
 
 from coordinator.core.events import OutcomeStored
@@ -12,6 +14,9 @@ from coordinator.engine.heads import KeptHead
 from coordinator.engine.tasks import Spawn, TaskTable
 from coordinator.port import TaskDamaged
 from coordinator.store import Gone, StoredHead
+
+HEADS_AT_A_TIME = 50
+"""Heads that are taken in before others have a turn on the event loop."""
 
 
 class StoreReader(Protocol):
@@ -53,13 +58,17 @@ class Intake:
 
     async def load(self) -> Loaded:
         """Take in everything that is stored by now. Raises BusError."""
-        heads_end = 0
+        heads_end, number = 0, count(1)
         outcomes_end = await self._store.outcomes_end()
         async for stored in self._store.load_heads():
             heads_end = max(heads_end, stored.revision)
             if not isinstance(stored, Gone):
                 self._tasks.find(stored)
+            if next(number) % HEADS_AT_A_TIME == 0:
+                await asyncio.sleep(0)
         for kept in sorted(self._tasks, key=lambda kept: kept.order):
+            if next(number) % HEADS_AT_A_TIME == 0:
+                await asyncio.sleep(0)
             if kept.status is TaskStatus.RUNNING:
                 await self._load_running(kept, outcomes_end)
             elif kept.status is TaskStatus.PENDING:

@@ -72,6 +72,10 @@ class Removes(Protocol):
         """Remove key records that stand for no task."""
 
 
+LISTS_AT_A_TIME = 100
+"""Tasks that are looked at before others have a turn on the event loop."""
+
+
 class Janitor:
     """Deletes the head of a task that has expired, then what else is stored of it."""
 
@@ -148,8 +152,15 @@ class Janitor:
         """Purge again what belongs to no task: a purge is not crash-proof [nats-server #8505]."""
         # Lists are stored before their head: those of a task that is being created must stay.
         lists = await self._store.tasks_with_lists()
-        old = {task for task in lists if self._age(_drawn_at(task)) > BEING_CREATED_SECONDS}
-        for task in await self._store.tasks_with_outcomes() | old:
+        old = set()
+        for number, task in enumerate(lists):
+            if self._age(_drawn_at(task)) > BEING_CREATED_SECONDS:
+                old.add(task)
+            if number % LISTS_AT_A_TIME == 0:
+                await asyncio.sleep(0)
+        for number, task in enumerate(await self._store.tasks_with_outcomes() | old):
+            if number % LISTS_AT_A_TIME == 0:
+                await asyncio.sleep(0)
             if self._tasks.head(task) is None and not await self._store.exists(task):
                 await self._store.purge_task(task)
                 log.info("purged what was left of a removed task", task=task)

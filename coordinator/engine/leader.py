@@ -15,7 +15,7 @@ from typing import Any
 
 from common import subjects
 from common.bus import NotConnected
-from common.logs import Log
+from common.logs import Log, RateLimitedLog
 from common.text import Text
 from coordinator.core.changes import AttemptDecided, TaskOver
 from coordinator.core.commands import (
@@ -44,6 +44,7 @@ from coordinator.engine.transitions import Transitions
 from coordinator.nodes.source import FailureSink, NodeSource
 
 log = Log(__name__)
+poison = RateLimitedLog(log)
 
 SETTLE_SECONDS = 2.0
 """A starting leader hears so long what agents hold before it assigns."""
@@ -54,7 +55,7 @@ HAND_OVER_SECONDS = 1.0
 
 
 class DeposedError(Exception):
-    """An agent knows a newer leader: this one leads no more."""
+    """An agent knows a newer leader, and the store does not contradict: this one leads no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,8 @@ class LeaderSettings:
     source: str
     """The CloudEvents ``source`` of this installation."""
     retention_seconds: float
+    confirms: Callable[[int], Awaitable[bool]]
+    """Whether the store's record of who leads bears out an agent's word of a newer epoch."""
     new_failure_sink: Callable[[NodeSource], FailureSink] | None = None
     """Makes whoever wants to know of failed pulls, from the replica's node source."""
 
@@ -88,6 +91,7 @@ class Leader:
         feed, clock, persistently = replica.loop.feed, context.clock, replica.persistently
         self._replica = replica
         self._held = held
+        self._confirms = settings.confirms
         self._deposition: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._dispatcher = Dispatcher(
             context.bus, epoch, feed, replica.core.in_flight, self._deposed
@@ -144,11 +148,15 @@ class Leader:
         )
 
     async def run(self) -> None:
-        """Lead until cancelled. Raises DeposedError when an agent knows a newer leader.
+        """Lead until cancelled. Raises DeposedError when there is a newer leader.
 
         Its jobs are the replica's: what dies of either ends both.
         """
         replica = self._replica
+        if replica.nodes.source.relies_on_agents:
+            # What the leader before has stored since this replica began. First of all: between the
+            # first look at what happens and the catching up nothing may happen.
+            await replica.persistently(replica.load_nodes)
         replica.loop.attach(self._performers())
         replica.loop.observe(self._briefer.observe, of=BRIEFED)
         replica.loop.observe(self._events.observe, of=TOLD)
@@ -163,8 +171,6 @@ class Leader:
             replica.loop.observe(failed_pulls.observe, of=(AttemptDecided,))
             replica.spawn(self._failures.run())
         if replica.nodes.source.relies_on_agents:
-            # What the leader before has stored since this replica began.
-            await replica.persistently(replica.load_nodes)
             replica.loop.observe(replica.node_records.observe, of=(NodeSeen, NodeVanished))
             replica.spawn(replica.node_records.run())
         self.journal.led(len(replica.tasks))
@@ -189,10 +195,13 @@ class Leader:
     def _catch_up(self) -> None:
         """Tell the world what the leader before this one did not get to say."""
         tasks, seen = self._replica.tasks, self._replica.tasks.outcomes_seen
-        for kept in sorted(tasks, key=lambda kept: kept.order):
-            if kept.status is TaskStatus.PENDING:
-                self._events.tell_created(kept.head)
-            elif kept.status is TaskStatus.RUNNING:
+        known = sorted(tasks, key=lambda kept: kept.order)
+        waiting = [kept for kept in known if kept.status is TaskStatus.PENDING]
+        for kept in waiting:
+            self._events.hold_created(kept)
+        self._replica.spawn(self._events.tell_created(waiting))
+        for kept in known:
+            if kept.status is TaskStatus.RUNNING:
                 self._events.hold(kept.id)
                 self._replica.spawn(self._events.catch_up(kept.head, seen))
             elif kept.notify:
@@ -228,7 +237,13 @@ class Leader:
         self._briefer.end(await rest())
 
     def _deposed(self, epoch: int) -> None:
-        if not self._deposition.done():
+        self._replica.spawn(self._make_sure(epoch))
+
+    async def _make_sure(self, epoch: int) -> None:
+        """An agent alone ends no term: it may be out of its mind, or not be what it seems."""
+        if not await self._confirms(epoch):
+            poison.warning("epoch", "an agent speaks of a leader that there is not", epoch=epoch)
+        elif not self._deposition.done():
             error = DeposedError(f"an agent follows a leader of epoch {epoch}")
             self._deposition.set_exception(error)
 

@@ -2,63 +2,115 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
+from typing import Final
 
 from coordinator.core.changes import NodeMoved
 from coordinator.core.events import Event
 from coordinator.core.scheduler import Decision
 from coordinator.port import Wake
 
+SPARE_ENTRIES: Final = 1000
+"""Entries of a log that are out of date before it is put in order."""
+
 
 class NameChanges:
-    """One subscriber's set of changed names (``port.Changes``)."""
+    """One subscriber's place in a log (``port.Changes``): 1,000 that never look cost no more."""
 
-    def __init__(self, wake: Wake, closed: Callable[[NameChanges], None]) -> None:
+    def __init__(self, log: ChangeLog, wake: Wake, closed: Callable[[], None]) -> None:
+        self._log = log
         self._wake = wake
         self._closed = closed
-        self._names: set[str] = set()
+        self._asleep = True
+        self.position = log.end
+        """Everything up to here has been taken."""
 
-    def add(self, names: Iterable[str]) -> None:
-        """Remember names, and wake the subscriber if it had nothing to take."""
-        asleep = not self._names
-        self._names.update(names)
-        if asleep and self._names:
+    def look(self) -> None:
+        """Something has changed: wake the subscriber if it had nothing to take."""
+        if self._asleep:
+            self._asleep = False
             self._wake()
 
-    def take(self) -> Collection[str]:
-        """The names so far; the set is empty afterwards."""
-        names, self._names = self._names, set()
+    def take(self, most: int) -> set[str]:
+        """So many of the names that changed since the last time, those that wait longest."""
+        names, self.position = self._log.after(self.position, most)
+        self._asleep = self.position == self._log.end
         return names
 
     def close(self) -> None:
         """Want no more."""
-        self._closed(self)
+        self._log.subscribers.remove(self)
+        self._closed()
+
+
+class ChangeLog:
+    """Names in the order of their last change, once for all who watch the same."""
+
+    def __init__(self) -> None:
+        self.subscribers: list[NameChanges] = []
+        self.end = 0
+        """How many changes there were."""
+        self._latest: dict[str, int] = {}
+        self._entries: list[tuple[int, str]] = []
+        """Numbers and names; an entry whose name has changed since is out of date."""
+
+    def note(self, names: Iterable[str]) -> None:
+        """These have changed."""
+        before = self.end
+        for name in names:
+            self.end += 1
+            self._latest[name] = self.end
+            self._entries.append((self.end, name))
+        if self.end == before:
+            return
+        if len(self._entries) > 2 * len(self._latest) + SPARE_ENTRIES:
+            self._put_in_order()
+        for subscriber in self.subscribers:
+            subscriber.look()
+
+    def _put_in_order(self) -> None:
+        """Keep each name once, and only what somebody has yet to take."""
+        taken = min(subscriber.position for subscriber in self.subscribers)
+        self._latest = {name: number for name, number in self._latest.items() if number > taken}
+        self._entries = sorted((number, name) for name, number in self._latest.items())
+
+    def after(self, position: int, most: int) -> tuple[set[str], int]:
+        """At most so many names that have changed after a position, and where to go on."""
+        names = set[str]()
+        start = bisect_right(self._entries, position, key=lambda entry: entry[0])
+        for index in range(start, len(self._entries)):
+            number, name = self._entries[index]
+            if self._latest[name] == number:
+                if len(names) == most:
+                    return names, number - 1
+                names.add(name)
+        return names, self.end
 
 
 class LiveChanges:
-    """Who watches what (``port.Live``). It outlives replicas and leaders, as streams do."""
+    """Who watches what (``port.Live``). It outlives replicas and leaders, as streams do.
+
+    A log is there for as long as somebody watches.
+    """
 
     def __init__(self) -> None:
-        self._tasks: defaultdict[str, list[NameChanges]] = defaultdict(list)
-        self._fleet: list[NameChanges] = []
+        self._tasks: defaultdict[str, ChangeLog] = defaultdict(ChangeLog)
+        self._fleet = ChangeLog()
 
     def of_task(self, task_id: str, wake: Wake) -> NameChanges:
         """Nodes of one task whose state, or an image's bytes, changed."""
-        changes = NameChanges(wake, lambda gone: self._leave(task_id, gone))
-        self._tasks[task_id].append(changes)
-        return changes
+        return _subscribed(self._tasks[task_id], wake, lambda: self._leave(task_id))
 
     def of_fleet(self, wake: Wake) -> NameChanges:
         """Nodes that changed in the table of nodes."""
-        changes = NameChanges(wake, self._fleet.remove)
-        self._fleet.append(changes)
-        return changes
+        return _subscribed(self._fleet, wake, self._leave_fleet)
 
     def task_changed(self, task: str, nodes: Iterable[str]) -> None:
         """Some nodes of a task are not what they were."""
-        for changes in self._tasks.get(task, ()):
-            changes.add(nodes)
+        if task in self._tasks:
+            self._tasks[task].note(nodes)
 
     def observe(self, _event: Event, decision: Decision) -> None:
         """Nodes of tasks have moved."""
@@ -68,10 +120,19 @@ class LiveChanges:
 
     def fleet_changed(self, nodes: Iterable[str]) -> None:
         """Some nodes of the fleet are not what they were, or are gone."""
-        for changes in self._fleet:
-            changes.add(nodes)
+        if self._fleet.subscribers:
+            self._fleet.note(nodes)
 
-    def _leave(self, task: str, changes: NameChanges) -> None:
-        self._tasks[task].remove(changes)
-        if not self._tasks[task]:
+    def _leave(self, task: str) -> None:
+        if not self._tasks[task].subscribers:
             del self._tasks[task]
+
+    def _leave_fleet(self) -> None:
+        if not self._fleet.subscribers:
+            self._fleet = ChangeLog()
+
+
+def _subscribed(log: ChangeLog, wake: Wake, closed: Callable[[], None]) -> NameChanges:
+    changes = NameChanges(log, wake, closed)
+    log.subscribers.append(changes)
+    return changes

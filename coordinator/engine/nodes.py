@@ -27,6 +27,8 @@ from coordinator.snapshots import KnownNode, NodeState
 LONGEST_INTERVAL = 60.0
 SHORTEST_INTERVAL = 0.1
 """Bounds (seconds) for what an agent may call its heartbeat interval."""
+MOST_AGENTS = 50_000
+"""Nodes that are known by their agents alone: each takes some kilobytes, and any name is free."""
 LOOK_SECONDS = 2.0
 """Between two looks for agents that fell silent."""
 
@@ -106,6 +108,8 @@ class NodeTable:
             raise ValueError(f"no heartbeat has the subject {received.subject}")
         said, now, name = _decode(received.data), self._clock(), address.node
         before = self._heard.get(name)
+        if before is None and len(self._heard) >= MOST_AGENTS and name not in self._fleet.nodes:
+            raise ValueError(f"{len(self._heard)} nodes have agents, and there is room for no more")
         self._heard[name] = _Heard(said, self._fleet.clock.at(now), int(now * 1000))
         self._remembered.pop(name, None)
         if before is None or before.heartbeat.labels != said.labels:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 import msgspec
@@ -52,6 +52,7 @@ class ProgressBoard:
         self._pulls: defaultdict[str, dict[str, tuple[int, dict[str, ImageProgress]]]] = (
             defaultdict(dict)
         )
+        self._sums: defaultdict[str, _Sums] = defaultdict(_Sums)
 
     def listen(self, on_progress: OnProgress) -> None:
         """Let this one know of every report from now on."""
@@ -97,6 +98,7 @@ class ProgressBoard:
                     self.drop_node(task, node)
                 case TaskOver(head=head):
                     self._pulls.pop(head.id, None)
+                    self._sums.pop(head.id, None)
                 case _:
                     pass
 
@@ -106,10 +108,16 @@ class ProgressBoard:
             return False
         attempt, images = self._pulls[run.head.id].get(node.name, (0, {}))
         if attempt != node.attempt:
+            self.drop_node(run.head.id, node.name)
             images = {}
+        sums = self._sums[run.head.id]
         for image in report.images:
             if image.image in run.missing:  # what the task does not have is nobody's progress
-                images[image.image] = _rising(images.get(image.image), image)
+                known = images.get(image.image)
+                images[image.image] = new = _rising(known, image)
+                if known is not None:
+                    sums.count(known, -1)
+                sums.count(new, 1)
         self._pulls[run.head.id][node.name] = (node.attempt, images)
         return True
 
@@ -123,31 +131,56 @@ class ProgressBoard:
         """The attempt is decided: what its bytes are now is in the outcome."""
         self._early.pop((task, node), None)
         if task in self._pulls:
-            self._pulls[task].pop(node, None)
+            _, images = self._pulls[task].pop(node, (0, NOTHING_KNOWN))
+            for image in images.values():
+                self._sums[task].count(image, -1)
 
     def transfer(self, run: TaskRun) -> Transfer:
         """A running task's bytes: what has arrived, and what the pulls in flight have."""
-        arrived = run.arrived_bytes
-        pulls = [
-            image
-            for _, images in self._pulls.get(run.head.id, {}).values()
-            for image in images.values()
-        ]
-        now = [image.bytes for image in pulls if image.bytes is not None]
-        speed = [image.bytes_per_second for image in pulls if image.bytes_per_second is not None]
+        arrived, sums = run.arrived_bytes, self._sums.get(run.head.id) or _Sums()
+        is_known = sums.pulls_with_bytes > 0 or arrived is not None
         return Transfer(
-            bytes=total_bytes([arrived or 0, *now]) if now or arrived is not None else None,
-            total_bytes=_total(run, pulls),
-            bytes_per_second=total_bytes(speed) if speed else None,
+            bytes=total_bytes([arrived or 0, sums.bytes]) if is_known else None,
+            total_bytes=_total(run, sums),
+            bytes_per_second=total_bytes([sums.speed]) if sums.pulls_with_speed else None,
         )
 
 
-def _total(run: TaskRun, pulls: Iterable[ImageProgress]) -> int | None:
+class _Sums:
+    """What the pulls in flight of one task come to; kept up to date with each of them.
+
+    A task may have 10,000 nodes of 50 images, and it is asked for more than once a second.
+    """
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self.pulls_with_bytes = 0
+        self.speed = 0
+        self.pulls_with_speed = 0
+        self.sizes: defaultdict[str, Counter[int]] = defaultdict(Counter)
+        """How many pulls say so of an image's size; few differ."""
+
+    def count(self, image: ImageProgress, times: int) -> None:
+        """Count a pull in (1) or out (-1)."""
+        if image.bytes is not None:
+            self.bytes += times * image.bytes
+            self.pulls_with_bytes += times
+        if image.bytes_per_second is not None:
+            self.speed += times * image.bytes_per_second
+            self.pulls_with_speed += times
+        if image.total_bytes is not None:
+            known = self.sizes[image.image]
+            known[image.total_bytes] += times
+            if not known[image.total_bytes]:
+                del known[image.total_bytes]
+
+
+def _total(run: TaskRun, sums: _Sums) -> int | None:
     """What a task's bytes will come to; None until the size of every image has been seen once."""
     sizes = dict(run.sizes)
-    for image in pulls:
-        if image.total_bytes is not None:
-            sizes[image.image] = max(sizes.get(image.image, 0), image.total_bytes)
+    for image, known in sums.sizes.items():
+        if known:
+            sizes[image] = max(sizes.get(image, 0), *known)
     missing = {image: nodes for image, nodes in run.missing.items() if nodes}
     if not sizes or missing.keys() - sizes.keys():
         return None

@@ -69,6 +69,8 @@ class Context:
     """So many tasks may wait."""
     forget_seconds: float
     """After so long without a heartbeat an agent is forgotten."""
+    max_pending_of_user: int = 100
+    """So many of them may be of one user."""
     faults: Faults = field(default_factory=Faults)
     """Told of each fault that ends nothing."""
 
@@ -118,6 +120,7 @@ class Replica:
             tasks=self.tasks,
             lookups=self.lookups,
             max_pending=context.max_pending,
+            max_pending_of_user=context.max_pending_of_user,
             clock=clock,
             draw=lambda size: context.rng.randbytes(size).hex(),
             spawn=self.spawn,

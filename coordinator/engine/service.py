@@ -9,9 +9,9 @@ from typing import NoReturn, Protocol
 from common import subjects, texts
 from common.bus import BusError
 from common.lifecycle import leaves
-from common.logs import Log
+from common.logs import Log, RateLimitedLog
 from common.text import Text
-from coordinator.core.task import TaskHead, TaskSpec
+from coordinator.core.task import Creator, TaskHead, TaskSpec
 from coordinator.engine.leader import DeposedError, Leader
 from coordinator.engine.live import LiveChanges
 from coordinator.engine.replica import Replica
@@ -22,6 +22,8 @@ log = Log(__name__)
 
 ANEW_SECONDS = 1.0
 """After a replica or a leader that could not go on."""
+LOG_SECONDS = 60.0
+"""Between two words about that, while a store is away for hours."""
 
 
 class ConnectionState(Protocol):
@@ -86,6 +88,7 @@ class Service:
         self._leader: Leader | None = None
         self._starting = texts.COORDINATOR_STARTING()
         self._clock: Watched | None = None
+        self._sparing = RateLimitedLog(log, interval_seconds=LOG_SECONDS)
 
     # ── replicas and leaders ──
 
@@ -104,7 +107,7 @@ class Service:
                 await self._follow_and_lead(replica, lease, new_leader)
             except* (DeposedError, BusError) as group:
                 why = "; ".join(map(str, leaves(group)))
-                log.warning("following anew", why=why)
+                self._sparing.warning("anew", "following anew", why=why)
                 await asyncio.sleep(ANEW_SECONDS)
 
     async def _follow_and_lead(
@@ -149,7 +152,7 @@ class Service:
     def state(self) -> State:
         """What metrics show of this moment."""
         known = None if self.unreadable() is not None else self._replica
-        waiting = [] if known is None else [p.head.created_at for p in known.core.waiting.values()]
+        waiting = [] if known is None else [p.created_at for p in known.core.waiting.values()]
         return State(
             ready=self.unreadable() is None,
             standing=self.standing(),
@@ -234,9 +237,10 @@ class Service:
         *,
         key: IdempotencyKey | None = None,
         retry_of: str | None = None,
+        creator: Creator | None = None,
     ) -> Created:
-        """Store a task. Raises KeyReused, TooManyPending, StoreAway."""
-        return await self._writable().create(spec, names, key, retry_of)
+        """Store a task. Raises KeyReused, TooManyPending, TooManyPendingOfUser, StoreAway."""
+        return await self._writable().create(spec, names, key, retry_of, creator)
 
     async def cancel(self, task_id: str) -> TaskHead:
         """Cancel a task. Raises NoSuchTask, AlreadyOver, StoreAway."""

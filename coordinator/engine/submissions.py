@@ -7,6 +7,7 @@ watching the heads. What may have landed although no answer came is learned the 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
@@ -23,7 +24,7 @@ from common.texts import (
     TASK_LOADING,
 )
 from coordinator.core.run import Ending, TaskRun
-from coordinator.core.task import TaskHead, TaskSpec, TaskStatus
+from coordinator.core.task import Creator, TaskHead, TaskSpec, TaskStatus
 from coordinator.engine.ending import ended
 from coordinator.engine.tasks import Spawn, TaskTable
 from coordinator.port import (
@@ -34,6 +35,7 @@ from coordinator.port import (
     NoSuchTask,
     StoreAway,
     TooManyPending,
+    TooManyPendingOfUser,
 )
 from coordinator.store import NAMED, KeyRecord, StoredHead
 
@@ -94,6 +96,7 @@ class Submissions:
         tasks: TaskTable,
         lookups: Loads,
         max_pending: int,
+        max_pending_of_user: int = 100,
         clock: Callable[[], float],
         draw: Callable[[int], str],
         spawn: Spawn,
@@ -104,8 +107,9 @@ class Submissions:
         self._tasks = tasks
         self._lookups = lookups
         self._max_pending = max_pending
-        self._creating = 0
-        """Creates that are under way, and may become pending tasks."""
+        self._max_pending_of_user = max_pending_of_user
+        self._creating: Counter[Creator | None] = Counter()
+        """Creates that are under way, and may become pending tasks, by who asked for them."""
         self._clock = clock
         self._draw = draw
         self._spawn = spawn
@@ -120,16 +124,17 @@ class Submissions:
         names: Sequence[str] | None,
         key: IdempotencyKey | None,
         retry_of: str | None,
+        creator: Creator | None = None,
     ) -> Created:
-        """Store a task. Raises KeyReused, TooManyPending, StoreAway."""
+        """Store a task. Raises KeyReused, TooManyPending, TooManyPendingOfUser, StoreAway."""
         async with self._store_needed():
             for _ in range(CREATE_TRIES):
                 claim = None if key is None else await self._look_up(key)
                 if claim is not None and claim.stored is not None:
                     self._tasks.learn(claim.stored)
                     return Created(claim.stored.head, is_new=False)
-                with self._room():
-                    head = self._new_head(spec, key, retry_of)
+                with self._room(creator):
+                    head = self._new_head(spec, key, retry_of, creator)
                     if key is not None and claim is not None:
                         head = replace(head, id=await self._claim(key, claim, head.id))
                     if names is not None:
@@ -143,18 +148,27 @@ class Submissions:
         raise StoreAway(KEY_TASK_UNREADABLE())
 
     @contextmanager
-    def _room(self) -> Iterator[None]:
+    def _room(self, creator: Creator | None) -> Iterator[None]:
         """Room for one more pending task, also while it is being stored."""
-        if self._tasks.counts[TaskStatus.PENDING] + self._creating >= self._max_pending:
+        if self._tasks.counts[TaskStatus.PENDING] + self._creating.total() >= self._max_pending:
             raise TooManyPending(self._max_pending)
-        self._creating += 1
+        if creator is not None:
+            pending = self._tasks.pending_of(creator) + self._creating[creator]
+            if pending >= self._max_pending_of_user:
+                raise TooManyPendingOfUser(creator.user, self._max_pending_of_user)
+        self._creating[creator] += 1
         try:
             yield
         finally:
-            self._creating -= 1
+            self._creating[creator] -= 1
+            self._creating += Counter()  # only those that are not 0 are kept
 
     def _new_head(
-        self, spec: TaskSpec, key: IdempotencyKey | None, retry_of: str | None
+        self,
+        spec: TaskSpec,
+        key: IdempotencyKey | None,
+        retry_of: str | None,
+        creator: Creator | None,
     ) -> TaskHead:
         now = int(self._clock() * 1000)
         stamp = datetime.fromtimestamp(now / 1000, UTC).strftime("%Y%m%d-%H%M%S")
@@ -163,6 +177,7 @@ class Submissions:
             spec=spec,
             created_at=now,
             retry_of=retry_of,
+            created_by=creator,
             key=None if key is None else _name(key),
         )
 

@@ -8,7 +8,7 @@ behind that, so that a task's events keep the order of its outcomes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NoReturn, Protocol
 
 import msgspec
@@ -22,6 +22,7 @@ from coordinator.core.scheduler import Decision
 from coordinator.core.task import TaskHead, TaskStatus
 from coordinator.documents import CloudEvent, Task, encode
 from coordinator.engine.finished_folds import Outcomes, fold
+from coordinator.engine.heads import KeptHead
 from coordinator.engine.persistence import Persistently
 from coordinator.engine.publisher import Item, Publisher
 from coordinator.faults import Faults
@@ -37,6 +38,8 @@ TOLD: Final = (TaskQueued, TaskBegan, AttemptDecided, NodeMoved)
 PROGRESS_SECONDS = 1.0
 AT_A_TIME = 4
 """Tasks that are read from the store at once, after a start with many untold ones."""
+CREATED_AT_A_TIME = 50
+"""Tasks that are told of before others have a turn on the event loop."""
 
 
 class TaskSnapshots(Protocol):
@@ -120,13 +123,6 @@ class TaskEvents:
         """Something of a running task has changed: its progress is worth telling."""
         self._changed.add(task)
 
-    def tell_created(self, head: TaskHead) -> None:
-        """A task waits that was created before this leader began; told only if nobody has."""
-        with self._faults.kept("event", task=head.id):
-            if not self._is_old(head.created_at):
-                self._announced.add(head.id)
-                self._tell(self._created(head))
-
     def ended(self, shot: Snapshot) -> None:
         """A task is over: a last progress, then its last event. ``shot`` has the whole fold."""
         head = shot.head
@@ -161,6 +157,25 @@ class TaskEvents:
     def hold(self, task: str) -> None:
         """Let what happens to a task wait from now on, until it has caught up."""
         self._behind.setdefault(task, [])
+
+    def hold_created(self, kept: KeptHead) -> None:
+        """Let what happens to a task that waits wait too, until its creation is told."""
+        self.hold(kept.id)
+        if not self._is_old(kept.newest_time):
+            self._announced.add(kept.id)
+
+    async def tell_created(self, waiting: Iterable[KeptHead]) -> None:
+        """Tasks wait that were created before this leader began; each is told only if nobody has.
+
+        Then what has waited of it (``hold_created``).
+        """
+        for number, kept in enumerate(waiting):
+            with self._faults.kept("event", task=kept.id):
+                self._queue(self._created(kept.head))
+            for item in self._behind.pop(kept.id, ()):
+                self._queue(item)
+            if number % CREATED_AT_A_TIME == 0:
+                await asyncio.sleep(0)
 
     async def catch_up(self, head: TaskHead, upto: int) -> None:
         """Tell what is missing of a task, up to this outcome; then what has waited.

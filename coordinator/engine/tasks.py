@@ -17,7 +17,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -26,7 +26,7 @@ from common.text import Text
 from common.texts import STORE_UNUSABLE
 from coordinator.core.events import Event, OutcomeStored, TaskCreated, TaskEnded, TaskStarted
 from coordinator.core.run import TaskRun
-from coordinator.core.task import TaskHead, TaskStatus
+from coordinator.core.task import Creator, TaskHead, TaskStatus
 from coordinator.engine.finished_folds import FinishedFolds
 from coordinator.engine.heads import KeptHead
 from coordinator.engine.persistence import Persistently
@@ -57,6 +57,9 @@ class Lists(Protocol):
     async def load_head(self, task: str) -> StoredHead | None:
         """The head as the store has it now. Raises BusError."""
 
+    async def exists(self, task: str) -> bool:
+        """Whether there is a head, readable or not. Raises BusError."""
+
 
 class Runs(Protocol):
     """What is needed of the core."""
@@ -81,6 +84,8 @@ class Heads:
         self.by_id: dict[str, KeptHead] = {}
         self.counts: Counter[TaskStatus] = Counter()
         """How many tasks have a status."""
+        self.pending_of: Counter[Creator] = Counter()
+        """How many pending tasks somebody has created."""
         self._sorted: dict[TaskStatus | None, Sequence[str]] = {}
 
     def apply(self, stored: StoredHead) -> bool:
@@ -89,10 +94,10 @@ class Heads:
         if known is not None:
             if known.revision >= stored.revision:
                 return False
-            self.counts[known.status] -= 1
+            self._count(known, -1)
         kept = KeptHead(stored)
         self.by_id[kept.id] = kept
-        self.counts[kept.status] += 1
+        self._count(kept, 1)
         self._sorted.clear()
         return True
 
@@ -101,16 +106,16 @@ class Heads:
         known = self.by_id.pop(task, None)
         if known is None:
             return False
-        self.counts[known.status] -= 1
+        self._count(known, -1)
         self._sorted.clear()
         return True
 
-    def get(self, task: str) -> KeptHead | None:
-        """The newest known head of a task."""
-        return self.by_id.get(task)
-
-    def __len__(self) -> int:
-        return len(self.by_id)
+    def _count(self, kept: KeptHead, by: int) -> None:
+        self.counts[kept.status] += by
+        if kept.status is TaskStatus.PENDING and kept.created_by is not None:
+            self.pending_of[kept.created_by] += by
+            if not self.pending_of[kept.created_by]:
+                del self.pending_of[kept.created_by]
 
     def __iter__(self) -> Iterator[KeptHead]:
         return iter(list(self.by_id.values()))
@@ -183,11 +188,15 @@ class TaskTable:
         """The newest time in any head, in seconds since 1970; 0 where there is none."""
         return max((kept.newest_time for kept in self), default=0) / 1000
 
+    def pending_of(self, creator: Creator) -> int:
+        """How many pending tasks somebody has created."""
+        return self._heads.pending_of[creator]
+
     def __iter__(self) -> Iterator[KeptHead]:
         return iter(self._heads)
 
     def __len__(self) -> int:
-        return len(self._heads)
+        return len(self._heads.by_id)
 
     def snapshot(self, task_id: str) -> Snapshot | None:
         """What is known of a task from memory alone."""
@@ -209,9 +218,26 @@ class TaskTable:
         head = self.head(task_id)
         if head is None:
             raise NoSuchTask(task_id)
-        is_over = head.status.is_final
-        run = await self._folds.of(head) if is_over else self._core.runs.get(task_id)
+        if not head.status.is_final:
+            return self._snapshot(head, self._core.runs.get(task_id))
+        async with self._still_there(task_id):
+            run = await self._folds.of(head)
         return self._snapshot(head, run)
+
+    @asynccontextmanager
+    async def _still_there(self, task: str) -> AsyncIterator[None]:
+        """Read what a task has stored; what of it was removed meanwhile is no damage.
+
+        Raises NoSuchTask, and BusError and TaskDamaged as what is read.
+        """
+        try:
+            yield
+        except TaskDamaged:
+            if await self._store.exists(task):
+                raise
+            raise NoSuchTask(task) from None
+        if task not in self._heads.by_id:
+            raise NoSuchTask(task)
 
     def _snapshot(self, head: TaskHead, run: TaskRun | None) -> Snapshot:
         now = int(self._clock() * 1000)
@@ -230,12 +256,16 @@ class TaskTable:
         )
 
     async def named_nodes(self, task_id: str) -> Sequence[str] | None:
-        """The ``nodeNames`` that a task was created with. Raises StoreAway, TaskDamaged."""
+        """The ``nodeNames`` that a task was created with.
+
+        Raises NoSuchTask, StoreAway, TaskDamaged.
+        """
         head = self.head(task_id)
         if head is None or not head.spec.names_nodes:
             return None
         try:
-            return await self._store.load_named(task_id)
+            async with self._still_there(task_id):
+                return await self._store.load_named(task_id)
         except BusError as why:
             raise StoreAway(STORE_UNUSABLE(why=why.cause)) from why
 
@@ -331,7 +361,7 @@ class TaskTable:
 
     def forget(self, task: str) -> None:
         """A task's head was deleted: after its retention, or by hand, and then nothing goes on."""
-        kept = self._heads.get(task)
+        kept = self._heads.by_id.get(task)
         self.damaged.pop(task, None)
         if kept is not None and self._heads.remove(task) and not kept.status.is_final:
             self._feed(TaskEnded(kept.head))

@@ -17,7 +17,7 @@ from common.bus import BusError, Conflict
 from common.logs import Log
 from common.messages import Outcome
 from common.subjects import AttemptKey
-from common.text import Text
+from common.text import Text, fields_of
 from coordinator.core.commands import FinishTask, LoadNames, StartTask, StoreVerdict
 from coordinator.core.events import Event, FinishFailed, NamesLoaded, StartFailed, VerdictFailed
 from coordinator.core.run import Ending
@@ -192,15 +192,32 @@ class Transitions:
             self._failed(why)
             self._feed(VerdictFailed(command.key, command.outcome))
 
-    async def mark_notified(self, task: str, what: PendingNotification) -> None:
-        """Note that the world has been told. Raises BusError: the caller tries again."""
+    async def mark_notified(
+        self, task: str, what: PendingNotification, refused: Text | None = None
+    ) -> None:
+        """Note that the world has been told. Raises BusError: the caller tries again.
+
+        ``refused``: why a webhook cannot be told, which the task's message says from then on.
+        """
         stored = self._tasks.stored(task)
         while stored is not None and what in stored.head.notify:
             left = tuple(other for other in stored.head.notify if other is not what)
             try:
-                swapped = await self._store.swap_head(stored, replace(stored.head, notify=left))
+                told = _with_reason(replace(stored.head, notify=left), refused)
+                swapped = await self._store.swap_head(stored, told)
             except Conflict:
                 stored = await self._store.load_head(task)
             else:
                 self._tasks.learn(swapped)
                 return
+
+
+def _with_reason(head: TaskHead, refused: Text | None) -> TaskHead:
+    """A finished task's head with one more reason in its message."""
+    if refused is None:
+        return head
+    if head.message:  # two sentences have no code
+        return replace(
+            head, message=f"{head.message} {refused}", message_code=None, message_params={}
+        )
+    return replace(head, **fields_of(refused))

@@ -9,18 +9,24 @@ from __future__ import annotations
 import asyncio
 import random
 import re
+import socket
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from weakref import WeakValueDictionary
 
 import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import ThreadedResolver
 from yarl import URL
 
 from common.bus import BusError
 from common.logs import Log
-from common.texts import TASK_OVER
+from common.text import Text
+from common.texts import TASK_OVER, WEBHOOK_REFUSED
+from coordinator.access.receivers import Receivers
 from coordinator.core.task import TaskHead
 from coordinator.documents import Task, Webhook, encode
+from coordinator.engine.webhook_signatures import Signer
 from coordinator.faults import Faults
 from coordinator.snapshots import Snapshot
 from coordinator.views import tasks as views
@@ -42,11 +48,46 @@ Look = Callable[[], Awaitable[Snapshot]]
 """Reads how a task ended. Raises BusError, NoSuchTask."""
 
 
-def new_http_session() -> aiohttp.ClientSession:
+class AddressRefusedError(OSError):
+    """A webhook's address must not be reached; the text is the kind of address."""
+
+
+class GuardedResolver(AbstractResolver):
+    """Resolves a name once; what must not be reached is not among the answers.
+
+    Whatever is connected to was looked at here, so that a name cannot be another address by then.
+    """
+
+    def __init__(self, inner: AbstractResolver, receivers: Receivers) -> None:
+        self._inner = inner
+        self._receivers = receivers
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """The addresses that may be reached. Raises AddressRefusedError where there is none."""
+        found = await self._inner.resolve(host, port, family)
+        refused = [self._receivers.refusal_of_host(each["host"]) for each in found]
+        allowed = [each for each, why in zip(found, refused, strict=True) if why is None]
+        if not allowed and found:
+            raise AddressRefusedError(refused[0])
+        return allowed
+
+    async def close(self) -> None:
+        """End what resolves."""
+        await self._inner.close()
+
+
+def new_http_session(
+    receivers: Receivers, resolver: AbstractResolver | None = None
+) -> aiohttp.ClientSession:
     """A session in which no receiver waits for another's connections, nor gets its cookies."""
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
+    connector = aiohttp.TCPConnector(
+        limit=0,
+        use_dns_cache=False,
+        resolver=GuardedResolver(resolver or ThreadedResolver(), receivers),
     )
+    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
 
 def as_written(address: str) -> URL:
@@ -73,8 +114,13 @@ class Webhooks:
         rng: random.Random,
         faults: Faults | None = None,
         on_given_up: Callable[[], None] = lambda: None,
+        *,
+        receivers: Receivers | None = None,
+        signer: Signer | None = None,
     ) -> None:
-        """``rng`` draws the jitter of the pauses between two tries."""
+        """``rng`` draws the jitter of the pauses between two tries; ``clock``: since 1970."""
+        self._receivers = receivers or Receivers()
+        self._signer = signer
         self._on_given_up = on_given_up
         self._http = http
         self._clock = clock
@@ -82,15 +128,21 @@ class Webhooks:
         self._faults = faults or Faults()
         self._places: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
-    async def deliver(self, head: TaskHead, look: Look) -> None:
+    async def deliver(self, head: TaskHead, look: Look) -> Text | None:
         """Bring one delivery to its end: taken (2xx), or given up after a day. Raises NoSuchTask.
 
-        What is told is looked up anew for each try: a thousand tasks whose receiver is dead for a
-        day must not lie in memory for as long.
+        Says why where the address must not be reached, which no repetition mends. What is told is
+        looked up anew for each try: a thousand tasks whose receiver is dead for a day must not lie
+        in memory for as long.
         """
         number = 0
         while self._clock() < (head.finished_at or 0) / 1000 + GIVE_UP_SECONDS:
-            failure = await self._try(head, look)
+            try:
+                failure = await self._try(head, look)
+            except AddressRefusedError as refused:
+                log.warning("webhook refused", task=head.id, why=str(refused))
+                self._on_given_up()
+                return WEBHOOK_REFUSED(kind=str(refused))
             if failure is None:
                 break
             number += 1
@@ -101,6 +153,7 @@ class Webhooks:
         else:
             log.warning("webhook given up", task=head.id)
             self._on_given_up()
+        return None
 
     async def _try(self, head: TaskHead, look: Look) -> str | None:
         receiver = views.scheme_and_host(head.spec.webhook_url or "")
@@ -133,15 +186,25 @@ class Webhooks:
         return encode(document)
 
     async def _post(self, head: TaskHead, body: bytes) -> str | None:
-        """Try once; None if it was taken, otherwise why not (without the address: a secret)."""
+        """Try once; None if it was taken, otherwise why not (without the address: a secret).
+
+        Raises AddressRefusedError. Of an answer nothing but its status is read.
+        """
         headers = {
             "Content-Type": "application/json",
             "IPS-Delivery": f"{head.id}/task.{head.status}",
         }
+        if self._signer is not None:
+            delivery = f"{head.id}_{head.status}"  # a full stop is the scheme's own separator
+            headers |= self._signer.headers(delivery, int(self._clock()), body)
         timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
         try:
+            url = as_written(head.spec.webhook_url or "")
+            refused = self._receivers.refusal_of_host(url.host or "")
+            if refused is not None:  # an address is not resolved
+                raise AddressRefusedError(refused)
             async with self._http.post(
-                as_written(head.spec.webhook_url or ""),
+                url,
                 data=body,
                 headers=headers,
                 timeout=timeout,
@@ -150,4 +213,6 @@ class Webhooks:
                 ok = HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES
                 return None if ok else f"status {answer.status}"
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            if isinstance(error.__cause__, AddressRefusedError):  # aiohttp wraps what resolves
+                raise error.__cause__ from None
             return type(error).__name__

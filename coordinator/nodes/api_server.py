@@ -24,6 +24,8 @@ CONNECT_SECONDS: Final = 10.0
 ANSWER_SECONDS: Final = 60.0
 """Longest wait for the next bytes of an answer that is due at once."""
 _CHUNK: Final = 64 * 1024
+LINE_BYTES: Final = 16 * 1024 * 1024
+"""Of a line: no object of Kubernetes has a tenth of it."""
 _AUTHENTICATION: Final = ["BearerToken"]
 
 
@@ -72,10 +74,12 @@ class ApiServer:
         async with self._answer("GET", path, query, silence=ANSWER_SECONDS) as answer:
             return await answer.read()
 
-    async def post(self, path: str, body: Mapping[str, Any]) -> None:
-        """Create something. Raises ApiServerError, ExistsError."""
-        async with self._answer("POST", path, {}, silence=ANSWER_SECONDS, body=body):
-            pass
+    async def post(
+        self, path: str, body: Mapping[str, Any], silence: float = ANSWER_SECONDS
+    ) -> bytes:
+        """Create something; what it is then, as JSON. Raises ApiServerError, ExistsError."""
+        async with self._answer("POST", path, {}, silence=silence, body=body) as answer:
+            return await answer.read()
 
     @asynccontextmanager
     async def streamed(
@@ -119,14 +123,18 @@ class ApiServer:
 
 
 async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
-    """Cut into lines: aiohttp's own reader gives up on long ones, and Nodes are long."""
-    rest: list[bytes] = []
+    """Cut into lines: aiohttp's own reader gives up on long ones, and Nodes are long.
+
+    Of one that is longer than ``LINE_BYTES`` comes its beginning, which nobody understands.
+    """
+    line = bytearray()
     async for chunk in content.iter_chunked(_CHUNK):
         first, *others = chunk.split(b"\n")
-        rest.append(first)
+        if len(line) <= LINE_BYTES:
+            line += first
         for start in others:
-            yield b"".join(rest)
-            rest = [start]
+            yield bytes(line)
+            line = bytearray(start)
 
 
 async def _configuration(context: str | None) -> Configuration:

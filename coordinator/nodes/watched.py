@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Final, NamedTuple, NoReturn
 
@@ -36,6 +36,7 @@ from coordinator.nodes.source import NodeSink
 
 log = Log(__name__)
 sparing = RateLimitedLog(log)
+away = RateLimitedLog(log, interval_seconds=60.0)
 
 NODES: Final = "/api/v1/nodes"
 PAGE: Final = 50
@@ -64,11 +65,16 @@ class WatchedNodes:
         sink: NodeSink,
         context: str | None = None,
         selector: Sequence[Requirement] = (),
+        on_poison: Callable[[str], None] = lambda _kind: None,
     ) -> None:
-        """``selector``: only nodes with such labels are told of, the others are counted."""
+        """``selector``: only nodes with such labels are told of, the others are counted.
+
+        ``on_poison`` is told the kind, ``node``, of each thing that is no Node.
+        """
         self._sink = sink
         self._context = context
         self._selector = selector
+        self._on_poison = on_poison
         self._left_out: set[str] = set()
         self._known: dict[str, _Known] = {}
         self._version: str | None = None
@@ -119,7 +125,7 @@ class WatchedNodes:
                 self._version = None
             except (ApiServerError, *NOT_DECODABLE) as why:
                 self._why_not = str(why).rstrip(".")
-                log.warning("the API server cannot be asked for its nodes", why=self._why_not)
+                away.warning("away", "the API server cannot be asked for its nodes", why=str(why))
             await asyncio.sleep(self._pause.next())
 
     async def _follow(self, api: ApiServer) -> None:
@@ -141,7 +147,7 @@ class WatchedNodes:
             self._why_not = ""
             taken = 0
             async for line in lines:
-                self._take_in(read_event(line))
+                self._take_in_line(line)
                 taken += 1
                 if taken % _AT_ONCE == 0:
                     await asyncio.sleep(0)
@@ -171,6 +177,15 @@ class WatchedNodes:
 
     # ── the watch ──
 
+    def _take_in_line(self, line: bytes) -> None:
+        """One line, which alone is passed over where nobody understands it."""
+        try:
+            event = read_event(line)
+        except NOT_DECODABLE as why:
+            self._pass_over("a line of the watch is no event", why)
+        else:
+            self._take_in(event)
+
     def _take_in(self, event: WatchEvent) -> None:
         self._pause.reset()
         if event.type == "ERROR":
@@ -190,13 +205,16 @@ class WatchedNodes:
 
     # ── what is known ──
 
-    @staticmethod
-    def _read(item: bytes | msgspec.Raw) -> NodeObject | None:
+    def _pass_over(self, what: str, why: Exception) -> None:
+        self._on_poison("node")
+        sparing.warning("node", what, why=clip(str(why)))
+
+    def _read(self, item: bytes | msgspec.Raw) -> NodeObject | None:
         """A Node; None for what is none, which is passed over and said."""
         try:
             return read_node(item)
         except NOT_DECODABLE as why:
-            sparing.warning("node", "an object of the API server is no Node", why=clip(str(why)))
+            self._pass_over("an object of the API server is no Node", why)
             return None
 
     def _seen(self, found: NodeObject) -> None:

@@ -59,6 +59,7 @@ def summary(shot: Snapshot) -> Task:
         image_pull_policy=spec.image_pull_policy,
         pull_timeout_seconds=spec.pull_timeout_seconds,
         retry_of=head.retry_of or UNSET,
+        created_by=UNSET if head.created_by is None else head.created_by.user,
         progress=progress(shot),
         failed_node_details_total=running.failed_details if running else counts.failed_details,
         message=said.message,

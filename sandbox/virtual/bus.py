@@ -6,6 +6,7 @@ is asked without JSON in between.
 
 from __future__ import annotations
 
+import asyncio
 import random
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -73,6 +74,14 @@ class VirtualBus(Connection[VirtualSession]):
     async def _open(self, server: Server) -> VirtualSession:  # noqa: ARG002 -- there is one only
         return await self.server.accept(self.link)
 
+    async def ping(self, within: float) -> float:
+        """As ``Bus.ping``; not as a message where none can be lost or late."""
+        if not self.link.certain:
+            return await super().ping(within)
+        since = asyncio.get_running_loop().time()
+        await self.session.ask(_nothing, within)
+        return asyncio.get_running_loop().time() - since
+
     # ── write ────────────────────────────────────────────────────────────────────────────────
 
     async def store(
@@ -105,6 +114,8 @@ class VirtualBus(Connection[VirtualSession]):
         return self._stored(seq)
 
     def _stored(self, seq: int) -> int:
+        if self.link.on_write is not None:
+            self.link.on_write()
         if self.link.answers_to_lose:
             self.link.answers_to_lose -= 1
             return LOST  # type: ignore[return-value]  # the session takes it for no answer
@@ -196,3 +207,7 @@ class VirtualBus(Connection[VirtualSession]):
             raise answer.as_error(about)
         result: _Result = answer
         return result
+
+
+def _nothing() -> None:
+    """What a ping has the server do."""

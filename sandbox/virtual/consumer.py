@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
@@ -63,6 +64,7 @@ class Consumer:
             self._next = stream.last_seq + 1
         self._granted = 0
         self._due: asyncio.Handle | None = None
+        self._context = contextvars.Context()
 
     def grant(self, records: int) -> None:
         """Allow so many more to be sent, and send what is there, if only that nothing is."""
@@ -72,7 +74,7 @@ class Consumer:
     def notice(self) -> None:
         """Look for records soon: several that are stored at once go together."""
         if self._granted and self._due is None:
-            self._due = self.client.loop.call_soon(self._send)
+            self._due = self.client.loop.call_soon(self._send, context=self._context)
 
     def end(self, why: str = "") -> None:
         """Send nothing more; the reader is told a reason, where there is one."""

@@ -41,6 +41,8 @@ class JetStream:
         self._max_file_store = max_file_store
         self._by_subject: SubjectTree[Stream] = SubjectTree()
         self._purged: list[tuple[Stream, list[Record]]] = []
+        self.on_stored: Callable[[Record], None] | None = None
+        """Told each record that is stored."""
 
     # ── faults ───────────────────────────────────────────────────────────────────────────────
 
@@ -80,7 +82,7 @@ class JetStream:
         stream.check(subject, expect_last, ttl, sent)
         self._check_room(len(payload))
         seq = stream.append(subject, payload, sent, ttl, now)
-        self._notice(stream)
+        self._notice(stream, 1)
         return seq
 
     def store_batch(self, batch: Sequence[tuple[Draft, Mapping[str, str]]]) -> int:
@@ -92,10 +94,14 @@ class JetStream:
         now = self._now()
         for draft, headers in batch:
             stream.append(draft.subject, draft.payload, headers, None, now)
-        self._notice(stream)
+        self._notice(stream, len(batch))
         return stream.last_seq
 
-    def _notice(self, stream: Stream) -> None:
+    def _notice(self, stream: Stream, stored: int) -> None:
+        if self.on_stored is not None:
+            for seq in range(stream.last_seq - stored + 1, stream.last_seq + 1):
+                if (record := stream.at(seq)) is not None:
+                    self.on_stored(record)
         for consumer in self._consumers[stream.name].values():
             consumer.notice()
 

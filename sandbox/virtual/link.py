@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
+
+from sandbox.virtual.time import PROCESS
 
 if TYPE_CHECKING:
     import random
@@ -19,6 +22,15 @@ class Connected(Protocol):
 
     def go_on(self) -> None:
         """Undo ``hold``, unless something else still holds it."""
+
+    def stop_reading(self) -> None:
+        """Let the program hear nothing, and know nothing of that."""
+
+    def read_again(self) -> None:
+        """Undo ``stop_reading``."""
+
+    def leave(self) -> None:
+        """End it from the program's side; what was sent arrives."""
 
     def break_off(self, why: str) -> None:
         """End it; what is under way is lost."""
@@ -45,6 +57,11 @@ class Link:
         """Whether what the server says is lost, answers to pings included."""
         self.answers_to_lose = 0
         """Of so many of the next writes the answer is lost, though they are stored."""
+        self.on_write: Callable[[], None] | None = None
+        """Called when something of this program is stored, before it hears of that."""
+        self.context = contextvars.copy_context()
+        """In which this program hears what it is told."""
+        self.context.run(PROCESS.set, name)
         self.random = source
         self.session: Connected | None = None
         """The newest connection, made by the server."""
@@ -69,10 +86,26 @@ class Link:
         if self.session is not None:
             self.session.go_on()
 
+    def stop_reading(self) -> None:
+        """Have the program read nothing, as one that stands still."""
+        if self.session is not None:
+            self.session.stop_reading()
+
+    def read_again(self) -> None:
+        """Undo ``stop_reading``."""
+        if self.session is not None:
+            self.session.read_again()
+
     def drop(self) -> None:
         """End the connection at once; what is under way is lost. The program may connect again."""
         if self.session is not None:
             self.session.break_off("the connection was reset")
+
+    def leave(self) -> None:
+        """End the program's side for good, as its death does: what it had sent arrives."""
+        self.open.clear()
+        if self.session is not None:
+            self.session.leave()
 
     def one_way(self) -> float:
         """Draw how long something takes."""
@@ -98,9 +131,13 @@ class Link:
 class Pipe:
     """One direction of one connection: first in, first out, never before the next turn."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, link: Link) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, link: Link, context: contextvars.Context
+    ) -> None:
+        """``context``: that of the end at which things arrive."""
         self._loop = loop
         self._link = link
+        self._context = context
         self._held = False
         self._closed = False
         self._waiting: deque[tuple[float, Callable[..., None], tuple[Any, ...]]] = deque()
@@ -145,9 +182,9 @@ class Pipe:
     def _next_turn(self) -> None:
         due = self._waiting[0][0]
         if due > self._loop.time():
-            self._turn = self._loop.call_at(due, self._arrive)
+            self._turn = self._loop.call_at(due, self._arrive, context=self._context)
         else:
-            self._turn = self._loop.call_soon(self._arrive)
+            self._turn = self._loop.call_soon(self._arrive, context=self._context)
 
     def _arrive(self) -> None:
         self._turn = None

@@ -8,6 +8,7 @@ where two servers could differ in order, this one has always the same. Its strea
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import itertools
 import random
 from typing import TYPE_CHECKING, NamedTuple
@@ -21,7 +22,7 @@ from sandbox.virtual.session import VirtualSession
 from sandbox.virtual.subject_tree import SubjectTree
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 EPOCH = 1_767_225_600.0
 """What a calendar says when a virtual run begins: 2026-01-01, in seconds since 1970."""
@@ -50,6 +51,8 @@ class VirtualServer:
         self, *, seed: int | str = 0, epoch: float = EPOCH, max_file_store: int | None = None
     ) -> None:
         self.url = "nats://memory:4222"
+        self.context = contextvars.Context()
+        self.on_sent: Callable[[str, str, bytes], None] | None = None
         self.jetstream = JetStream(self.now, max_file_store)
         self._awake = asyncio.Event()
         self._awake.set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import itertools
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,6 +23,10 @@ class Server(Protocol):
     """What a session needs of the server that took it."""
 
     url: str
+    context: contextvars.Context
+    """In which it works; that of no program."""
+    on_sent: Callable[[str, str, bytes], None] | None
+    """Told the name of a link, and subject and payload of what a program sends there."""
 
     @property
     def paused(self) -> bool:
@@ -64,13 +69,14 @@ class VirtualSession:
         self.ended: asyncio.Future[str] = self.loop.create_future()
         self._server = server
         self._handlers: dict[int, Callable[[Delivery], None]] = {}
-        self._there = Pipe(self.loop, link)
-        self._back = Pipe(self.loop, link)
+        self._there = Pipe(self.loop, link, server.context)
+        self._back = Pipe(self.loop, link, link.context)
         self._numbers = itertools.count(1)
         self._asked: dict[int, tuple[asyncio.Future[Any], asyncio.TimerHandle]] = {}
         self._giving_up: asyncio.TimerHandle | None = None
         self._unsent = 0
         self._is_held = False
+        self._is_stopped = False
 
     @property
     def alive(self) -> bool:
@@ -88,6 +94,8 @@ class VirtualSession:
             encode_headers(headers)
             headers = dict(headers)
         self._check_alive(len(payload))
+        if self._server.on_sent is not None:
+            self._server.on_sent(self.link.name, subject, payload)
         if self.link.certain:
             self._there.send(self._server.route, subject, payload, reply, headers)
             return
@@ -114,6 +122,10 @@ class VirtualSession:
 
     async def hang_up(self) -> None:
         """Disconnect; what was sent arrives."""
+        self.leave()
+
+    def leave(self) -> None:
+        """The same, at once."""
         self._there.send(self._server.detach, self)
         self._end("it was closed")
 
@@ -125,12 +137,44 @@ class VirtualSession:
         The future raises TimedOut or NotConnected. Raises NotConnected itself.
         """
         self._check_alive(size)
-        number = next(self._numbers)
         answer: asyncio.Future[Any] = self.loop.create_future()
+        if self._is_clear:
+            self.loop.call_soon(self._ask_at_once, operation, answer, within)
+        else:
+            self._ask(operation, answer, within)
+        return answer
+
+    @property
+    def _is_clear(self) -> bool:
+        """Whether a question and its answer need one turn, and no time."""
+        return self._there.clear and self._back.clear and not self.link.deaf
+
+    def _ask_at_once(
+        self, operation: Callable[[], Any], answer: asyncio.Future[Any], within: float
+    ) -> None:
+        """The usual case, without anything that may have to wait: it is most of a virtual day."""
+        if self.ended.done():
+            if not answer.done():
+                answer.set_exception(self._lost())
+        elif not self._is_clear:
+            self._ask(operation, answer, within)
+        else:
+            result = _result_of(operation)
+            if result is LOST:
+                self._await_answer(answer, within)
+            elif not answer.done():  # whoever asked was cancelled
+                answer.set_result(result)
+
+    def _ask(
+        self, operation: Callable[[], Any], answer: asyncio.Future[Any], within: float
+    ) -> None:
+        self._there.send(self._operate, operation, self._await_answer(answer, within))
+
+    def _await_answer(self, answer: asyncio.Future[Any], within: float) -> int:
+        number = next(self._numbers)
         deadline = self.loop.call_later(within, self._expire, number, within)
         self._asked[number] = answer, deadline
-        self._there.send(self._operate, operation, number)
-        return answer
+        return number
 
     def tell(self, operation: Callable[[], None]) -> None:
         """Have the server do something without an answer, unless the connection is over."""
@@ -150,10 +194,7 @@ class VirtualSession:
     # ── what the server does ─────────────────────────────────────────────────────────────────
 
     def _operate(self, operation: Callable[[], Any], number: int) -> None:
-        try:
-            answer = operation()
-        except Refused as refusal:
-            answer = refusal.fault
+        answer = _result_of(operation)
         if answer is not LOST:
             self.deliver(self._answered, number, answer)
 
@@ -162,7 +203,7 @@ class VirtualSession:
         if self.ended.done() or self.link.deaf:
             return
         if self._back.clear:
-            receive(*args)
+            self.link.context.run(receive, *args)
         else:
             self._back.send(receive, *args)
 
@@ -173,7 +214,9 @@ class VirtualSession:
             return
         for late in self.link.fates():
             if late:
-                self.loop.call_later(late, self._handle, number, delivery)
+                self.loop.call_later(
+                    late, self._handle, number, delivery, context=self.link.context
+                )
             else:
                 self.deliver(self._handle, number, delivery)
 
@@ -216,10 +259,22 @@ class VirtualSession:
         self._is_held = False
         self._unsent = 0
         self._there.go_on()
-        self._back.go_on()
+        if not self._is_stopped:
+            self._back.go_on()
         if self._giving_up is not None:
             self._giving_up.cancel()
             self._giving_up = None
+
+    def stop_reading(self) -> None:
+        """The program stands still: what it is told waits."""
+        self._is_stopped = True
+        self._back.hold()
+
+    def read_again(self) -> None:
+        """Undo ``stop_reading``."""
+        self._is_stopped = False
+        if not self._is_held:
+            self._back.go_on()
 
     def _give_up(self) -> None:
         if self.link.is_cut:
@@ -245,7 +300,17 @@ class VirtualSession:
         for future, deadline in asked.values():
             deadline.cancel()
             if not future.done():
-                future.set_exception(NotConnected(f"the connection to NATS is lost: {why}"))
+                future.set_exception(self._lost())
+
+    def _lost(self) -> NotConnected:
+        return NotConnected(f"the connection to NATS is lost: {self.ended.result()}")
+
+
+def _result_of(operation: Callable[[], Any]) -> Any:
+    try:
+        return operation()
+    except Refused as refusal:
+        return refusal.fault
 
 
 LOST = object()

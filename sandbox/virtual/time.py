@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import functools
+import heapq
 import itertools
 import selectors
+from collections import deque
 from concurrent.futures import Executor
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, TypeVarTuple, Unpack
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, TypeVarTuple, Unpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
@@ -21,6 +24,10 @@ STEPS_LIMIT = 50_000_000
 """Turns of the loop; one runs all callbacks that are ready."""
 _CLOSING_STEPS = 100_000
 """What the tasks have to end in, once a limit was reached."""
+_MOST_CANCELLED = 100
+"""Cancelled timers that are kept until their time, if they are less than half of all."""
+PROCESS: contextvars.ContextVar[str] = contextvars.ContextVar("process", default="")
+"""Which of the pretended processes of a run something belongs to; tasks and timers inherit it."""
 
 
 class Deadlock(Exception):  # noqa: N818 -- named by what happened
@@ -36,7 +43,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     Work for threads is done in the loop itself, as a step of its own. Sockets and pipes are
     refused. Tasks are hashed by their number, so that a set of them has one order in every run.
+    What is due at the same time runs in the order in which it was asked for.
     """
+
+    _ready: deque[asyncio.Handle]
+    _stopping: bool
 
     def __init__(self, *, seconds: float = SECONDS_LIMIT, steps: int = STEPS_LIMIT) -> None:
         self.steps = 0
@@ -45,7 +56,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._seconds_limit = seconds
         self._steps_limit = steps
         self._task_numbers = itertools.count(1)
-        super().__init__(_Skipping(self))
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._timer_numbers = itertools.count(1)
+        self._cancelled_timers = 0
+        self._held: dict[str, deque[asyncio.Handle]] = {}
+        """By process that stands still: what it would have done meanwhile."""
+        super().__init__(_NoSelector())
         self.set_task_factory(self._make_task)
 
     def time(self) -> float:
@@ -56,20 +72,92 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Let time pass while nothing runs, as in a process that is stopped; timers come late."""
         self._now += seconds
 
-    def skip(self, timeout: float | None) -> None:
-        """Take one turn; what the loop would wait has passed. For the selector alone."""
+    def pause(self, process: str) -> None:
+        """Let nothing run of what a process (``PROCESS``) has begun, as in SIGSTOP."""
+        self._held.setdefault(process, deque())
+
+    def resume(self, process: str) -> None:
+        """Undo ``pause``: what has become due meanwhile runs now, late and in order."""
+        self._ready.extend(self._held.pop(process, ()))
+
+    # ── one turn; asyncio's own has a selector to ask, and compares timers in Python ──
+
+    def call_soon(  # type: ignore[override]  # asyncio's own stub binds the arguments' types
+        self,
+        callback: Callable[..., object],
+        *args: Any,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.Handle:
+        """Have something called in the next turn."""
+        handle = asyncio.Handle(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
+
+    def call_later(  # type: ignore[override]  # as above
+        self,
+        delay: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """Have something called after so many seconds."""
+        return self.call_at(self._now + delay, callback, *args, context=context)
+
+    def call_at(  # type: ignore[override]  # as above
+        self,
+        when: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """Have something called at a time."""
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        heapq.heappush(self._timers, (when, next(self._timer_numbers), timer))
+        timer._scheduled = True  # type: ignore[attr-defined]  # noqa: SLF001 -- as asyncio does
+        return timer
+
+    def _timer_handle_cancelled(self, _handle: asyncio.TimerHandle) -> None:
+        self._cancelled_timers += 1
+        if self._cancelled_timers > _MOST_CANCELLED and self._cancelled_timers * 2 > len(
+            self._timers
+        ):
+            self._timers = [timer for timer in self._timers if not timer[2].cancelled()]
+            heapq.heapify(self._timers)
+            self._cancelled_timers = 0
+
+    def _run_once(self) -> None:
+        ready, timers, held = self._ready, self._timers, self._held
+        while timers and timers[0][2].cancelled():
+            heapq.heappop(timers)[2]._scheduled = False  # type: ignore[attr-defined]  # noqa: SLF001 -- as asyncio does
+            self._cancelled_timers -= 1
+        if not ready and not self._stopping:
+            if not timers:
+                raise Deadlock(
+                    f"nothing is ready and no timer runs at {self._now:g} s:{self._waiting()}"
+                )
+            self._now = max(self._now, timers[0][0])
         self.steps += 1
-        if timeout is None:
-            raise Deadlock(
-                f"nothing is ready and no timer runs at {self._now:g} s:{self._waiting()}"
-            )
-        self._now += timeout
+        if self._now > self._seconds_limit or self.steps > self._steps_limit:
+            self._complain()
+        while timers and timers[0][0] <= self._now:
+            timer = heapq.heappop(timers)[2]
+            timer._scheduled = False  # type: ignore[attr-defined]  # noqa: SLF001 -- as asyncio does
+            ready.append(timer)
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if handle.cancelled():
+                continue
+            if held and (waiting := held.get(_process_of(handle))) is not None:
+                waiting.append(handle)
+            else:
+                handle._run()  # noqa: SLF001 -- as asyncio does
+
+    def _complain(self) -> NoReturn:
         if self._now > self._seconds_limit:
             self._seconds_limit = float("inf")
             raise OutOfTime(f"not over after {self._now:g} virtual seconds:{self._waiting()}")
-        if self.steps > self._steps_limit:
-            self._steps_limit = self.steps + _CLOSING_STEPS
-            raise OutOfTime(f"not over after {self.steps} steps:{self._waiting()}")
+        self._steps_limit = self.steps + _CLOSING_STEPS
+        raise OutOfTime(f"not over after {self.steps} steps:{self._waiting()}")
 
     def run_in_executor(
         self,
@@ -116,12 +204,8 @@ class _NumberedTask(asyncio.Task[Any]):
         return self is other
 
 
-class _Skipping(selectors.SelectSelector):
-    """Watches nothing but the loop's own pipe, which nobody writes to."""
-
-    def __init__(self, loop: VirtualLoop) -> None:
-        super().__init__()
-        self._loop = loop
+class _NoSelector(selectors.SelectSelector):
+    """Takes the loop's own pipe, which nobody writes to, and is never asked."""
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         """Take the first, which is the loop's own."""
@@ -129,10 +213,9 @@ class _Skipping(selectors.SelectSelector):
             raise RuntimeError("there are no sockets or pipes in virtual time")
         return super().register(fileobj, events, data)
 
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """Skip the time that the loop would wait for a timer."""
-        self._loop.skip(timeout)
-        return []
+
+def _process_of(handle: asyncio.Handle) -> str:
+    return handle._context.get(PROCESS, "")  # type: ignore[attr-defined,no-any-return]  # noqa: SLF001
 
 
 def _innermost(work: Any) -> str:

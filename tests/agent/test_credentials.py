@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agent.credentials import Keyring
+from agent.credentials import FILE_LIMIT, Keyring
 from agent.runtime.protocol import PullFailed
 from common.reasons import Reason
 
@@ -276,6 +277,17 @@ def test_a_broken_file_is_logged_once_and_taken_for_none(
     keyring = Keyring(path)
     assert keyring.lookup(IMAGE) == keyring.lookup(IMAGE) == []
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
+
+
+def test_what_is_no_file_is_not_opened(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A pipe would be waited for without end; so would a file without one be read."""
+    os.mkfifo(path)
+    assert Keyring(path).lookup(IMAGE) == []
+    path.unlink()
+    with path.open("wb") as file:
+        file.truncate(FILE_LIMIT + 1)
+    assert Keyring(path).lookup(IMAGE) == []
+    assert ["no registry credentials" in record.message for record in caplog.records] == [True] * 2
 
 
 @pytest.mark.parametrize("helper", [{"credsStore": "desktop"}, {"credHelpers": {"a": "gcr"}}])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import Coroutine
@@ -104,6 +105,41 @@ async def test_what_it_prints_must_be_readable(tmp_path: Path) -> None:
     with pytest.raises(PullFailed, match=r"^Unknown: cannot read what inspecti says"):
         await odd.find(IMAGE)
     assert (await odd.facts()).image_disk is None
+
+
+@pytest.mark.parametrize(
+    ("size", "known"),
+    [
+        ("1234", 1234),
+        ("", None),
+        ("-1", None),
+        ("1e3", None),
+        ("1_000", None),
+        (" 7", None),
+        ("\u0661", None),
+        ("9" * 19, None),
+        ("1" * 5000, None),
+    ],
+)
+async def test_a_size_that_is_none_is_unknown(tmp_path: Path, size: str, known: int | None) -> None:
+    """The image is there all the same."""
+    said = json.dumps({"status": {"repoDigests": [], "size": size}})
+    odd = CrictlRuntime(ENDPOINT, program=program(tmp_path, f"print({said!r})\n"))
+    found = await odd.find(IMAGE)
+    assert found is not None
+    assert found.size == known
+
+
+async def test_a_program_that_prints_without_end_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of it is kept beyond a bound, wherever it is said."""
+    monkeypatch.setattr(crictl, "_MOST_OUTPUT", 100_000)
+    endless = "while True:\n    os.write({}, b'x' * 65536)\n"
+    for stream in (1, 2):
+        odd = CrictlRuntime(ENDPOINT, program=program(tmp_path, endless.format(stream)))
+        with pytest.raises(PullFailed, match="more than 100000 bytes"):
+            await pull(odd)
 
 
 async def test_a_missing_program(tmp_path: Path) -> None:

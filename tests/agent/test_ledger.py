@@ -30,7 +30,7 @@ from agent.instructions import (
     StopPull,
     WakeAt,
 )
-from agent.ledger import REMEMBER_LIMIT, REMEMBER_SECONDS, Ledger
+from agent.ledger import EPOCH_SECONDS, REMEMBER_LIMIT, REMEMBER_SECONDS, Ledger
 from agent.runtime.protocol import Bytes
 from common.messages import (
     Assign,
@@ -296,6 +296,18 @@ def test_older_epoch() -> None:
         assert not desk.reply.accepted
         assert desk.reply.epoch == 7
     assert desk.command(assign(T1, "a", epoch=7)) == [start("a")]
+
+
+def test_an_epoch_that_nobody_repeats_ends() -> None:
+    """One that never was, however large, keeps the real leader out for ten minutes."""
+    desk = Desk()
+    desk.command(Report(epoch=2**63 - 1))
+    desk.at(EPOCH_SECONDS - 1.0)
+    assert desk.command(assign(T1, "a", epoch=7)) == []
+    desk.at(EPOCH_SECONDS)
+    assert desk.command(assign(T1, "a", epoch=7)) == [start("a")]
+    assert desk.reply == Reply(accepted=True, epoch=7)
+    assert desk.command(assign(T2, "b", epoch=6)) == []
 
 
 def test_report() -> None:

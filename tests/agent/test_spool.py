@@ -78,6 +78,17 @@ def test_unreadable(spool: Spool, folder: Path, content: bytes) -> None:
     assert (folder / f"{TASK}.1.unreadable").read_bytes() == content
 
 
+def test_what_is_no_file_is_set_aside(spool: Spool, folder: Path) -> None:
+    """Whoever opens a pipe that nobody writes to waits for ever."""
+    other = AttemptKey(TASK, NODE, 2)
+    os.mkfifo(folder / f"{TASK}.1.json")
+    (folder / f"{TASK}.3.json").mkdir()
+    spool.write(other, OUTCOME)
+    assert spool.load() == [(other, OUTCOME)]
+    assert sorted(name for name, _ in spool.unreadable) == [f"{TASK}.1.json", f"{TASK}.3.json"]
+    assert spool.load() == [(other, OUTCOME)]
+
+
 @pytest.mark.parametrize(
     "name",
     ["notes.txt", "task-1.1.json", f"{TASK}.0.json", f"{TASK}.json", f"{TASK}.1.json.bak", ".json"],

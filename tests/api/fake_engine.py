@@ -14,7 +14,7 @@ from common.subjects import AttemptKey
 from common.text import Text
 from coordinator.core.node_run import NodePhase
 from coordinator.core.run import TaskRun
-from coordinator.core.task import PendingNotification, TaskHead, TaskSpec, TaskStatus
+from coordinator.core.task import Creator, PendingNotification, TaskHead, TaskSpec, TaskStatus
 from coordinator.port import (
     AlreadyOver,
     Changes,
@@ -26,6 +26,7 @@ from coordinator.port import (
     Standing,
     StoreAway,
     TooManyPending,
+    TooManyPendingOfUser,
     Wake,
 )
 from coordinator.snapshots import (
@@ -52,8 +53,9 @@ class FakeChanges:
         self._names.update(names)
         self._wake()
 
-    def take(self) -> set[str]:
-        names, self._names = self._names, set()
+    def take(self, most: int) -> set[str]:
+        names = set(sorted(self._names)[:most])
+        self._names -= names
         return names
 
     def close(self) -> None:
@@ -91,6 +93,7 @@ class FakeEngine:
         self.most_pending = 1000
         self.leads = True
         self.leader: str | None = None
+        self.most_pending_of_user = 100
         self.all_heads: dict[str, TaskHead] = {}
         self.elsewhere: dict[str, TaskHead] = {}
         """What another coordinator has stored, and this one has not heard of."""
@@ -173,6 +176,7 @@ class FakeEngine:
         *,
         key: IdempotencyKey | None = None,
         retry_of: str | None = None,
+        creator: Creator | None = None,
     ) -> Created:
         if key is not None and key.key_hash in self.keys:
             task, body = self.keys[key.key_hash]
@@ -181,11 +185,14 @@ class FakeEngine:
             return Created(self.all_heads[task], is_new=False)
         if len(self.ids(TaskStatus.PENDING)) >= self.most_pending:
             raise TooManyPending(self.most_pending)
+        if creator is not None and self._pending_of(creator) >= self.most_pending_of_user:
+            raise TooManyPendingOfUser(creator.user, self.most_pending_of_user)
         head = TaskHead(
             id=f"task-20260116-151234-{len(self.all_heads):08x}",
             spec=spec,
             created_at=NOW,
             retry_of=retry_of,
+            created_by=creator,
         )
         self.all_heads[head.id] = head
         if names is not None:
@@ -193,6 +200,10 @@ class FakeEngine:
         if key is not None:
             self.keys[key.key_hash] = (head.id, key.body_hash)
         return Created(head, is_new=True)
+
+    def _pending_of(self, creator: Creator) -> int:
+        heads = self.all_heads.values()
+        return sum(h.created_by == creator and h.status is TaskStatus.PENDING for h in heads)
 
     async def cancel(self, task_id: str) -> TaskHead:
         head = self.all_heads.get(task_id)

@@ -29,9 +29,9 @@ from tests.api.fake_event_log import FakeEventLog, event, unexpected
 
 TASKS = "/api/v1/tasks"
 TASK = "task-20260116-151234-0000000a"
-HALF = b"POST /api/v1/tasks HTTP/1.1\r\nHost: x\r\nContent-Le"
+HALF = b"POST /api/v1/tasks HTTP/1.1\r\nHost: localhost\r\nContent-Le"
 SLOW = (
-    b"POST /api/v1/tasks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    b"POST /api/v1/tasks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     b"Content-Length: 100\r\n\r\n{"
 )
 LABELS = {f"key-{number}": "v" for number in range(180_000)}
@@ -165,7 +165,7 @@ async def test_bodies_have_a_bound_together(client: Client) -> None:
     """What is too much at once is refused for now, and takes nothing with it."""
     async with serving(room={"most": 50}) as port:
         for size, status in ((60, b"503"), (45, b"415"), (60, b"503"), (45, b"415")):
-            head = f"POST {TASKS} HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n"
+            head = f"POST {TASKS} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\n\r\n"
             reader, writer = await dial(port, head.encode() + b"x" * size)
             assert await answer_of(reader) == status
             writer.close()
@@ -188,7 +188,7 @@ async def test_who_is_quiet_for_longest_makes_room() -> None:
     """However many half requests there are, a whole one is answered."""
     async with serving(most=3) as port:
         opened = [await dial(port, HALF) for _ in range(10)]
-        reader, writer = await dial(port, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        reader, writer = await dial(port, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert await answer_of(reader) == b"200"
         cut = [await answer_of(reader) for reader, _ in opened[:8]]
         assert cut == [b""] * 8

@@ -15,7 +15,7 @@ from coordinator.event_feed import EventFeed
 from tests.api.fake_engine import FakeEngine
 from tests.api.fake_event_log import unexpected
 
-HEAD = b"POST /api/v1/tasks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+HEAD = b"POST /api/v1/tasks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 CUT_SHORT = HEAD + b"Content-Length: 100\r\n\r\n{"
 
 
@@ -50,8 +50,8 @@ async def send() -> AsyncIterator[Callable[[bytes], Awaitable[bytes]]]:
         HEAD + b"Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\nabcde",
         HEAD + b"Content-Encoding: br\r\nContent-Length: 5\r\n\r\nabcde",
         CUT_SHORT,
-        b"GET /api/v1/tasks?status=\xff HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET /" + b"x" * 10_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /api/v1/tasks?status=\xff HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /" + b"x" * 10_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
     ],
 )
 async def test_nonsense_is_the_clients_fault(
@@ -70,7 +70,7 @@ async def test_each_request_has_a_line(
     """With fields, when its answer has ended; looks only for who debugs, and once."""
     with caplog.at_level(logging.DEBUG):
         for request in (b"POST /api/v1/tasks", b"GET /api/v1/tasks?limit=1", b"GET /health"):
-            await send(request + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            await send(request + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
     lines: list[Any] = [record for record in caplog.records if record.message == "request"]
     assert [line.levelno for line in lines] == [
         logging.INFO,

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -215,6 +216,51 @@ def test_the_page_waits_longer_than_the_server_is_silent() -> None:
     assert first < 5
     assert DEFAULT_PACE.comment <= 5
     assert DEFAULT_PACE.comment + 2 < later < 10
+
+
+async def test_nothing_comes_between_the_parts_of_a_frame(
+    engine: FakeEngine,
+    feed: EventFeed,
+    event_log: FakeEventLog,
+    monkeypatch: pytest.MonkeyPatch,
+    aiohttp_client: Callable[..., Awaitable[Client]],
+) -> None:
+    """Large events are written in parts; comments and live frames wait for the last of them."""
+    monkeypatch.setattr(streams, "PIECE_BYTES", 7)
+    monkeypatch.setattr(streams, "NODES_AT_A_TIME", 1)
+    engine.known = {name: KnownNode(name) for name in "abc"}
+    pace = Pace(comment=0.0, live=0.0)
+    client = await aiohttp_client(make_app(engine, feed, CollectorRegistry(), pace=pace))
+    async with client.get(f"{ALL}?live=true") as response:
+        opened = Stream(response)
+        for number in range(1, 11):
+            await event_log.publish("task.progress", TASK)
+            _fleet(engine).add("a", "b", "c", "gone")
+            seen = set[str | None]()
+            while seen != {"task.progress", "agents"}:
+                frame = await opened.next()
+                assert frame is not None
+                seen.add(frame.event)
+                if frame.event == "agents":
+                    assert [node["name"] for node in frame.data["nodes"]] == ["a", "b", "c"]
+                    assert frame.data["gone"] == ["gone"]
+                else:
+                    assert frame.id == str(number)
+
+
+async def test_a_client_that_does_not_read_costs_the_system_little() -> None:
+    """Its socket takes some kilobytes, and not the megabytes that the system allows."""
+    ours, theirs = socket.socketpair()
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.connect_accepted_socket(asyncio.Protocol, ours)
+    streams._bound_buffers(transport)
+    kept = transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+    assert kept <= 2 * streams.SOCKET_BYTES  # Linux doubles it for its own needs
+    transport.abort()
+    theirs.close()
+    await asyncio.sleep(0)
+    streams._bound_buffers(transport)
+    streams._bound_buffers(None)
 
 
 async def test_bad_parameters(client: Client, create: Create) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -10,7 +11,7 @@ from enum import Enum, auto
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Error, Page, expect
 
 from tests.fixtures.browser import Windows
 from tests.fixtures.fleet import Fleet
@@ -110,8 +111,15 @@ async def stopped(windows: Windows, place: str, language: str = "en-GB") -> Page
 
 
 async def stop_clock(page: Page) -> None:
-    """Time stands still in a page from now on."""
-    await page.clock.pause_at(await page.evaluate("Date.now()") / 1_000 + 1)
+    """Time stands still in a page from a moment on that is still to come when the page hears it."""
+    for ahead in itertools.count(1):
+        try:
+            await page.clock.pause_at(await page.evaluate("Date.now()") / 1_000 + ahead)
+        except Error as error:
+            if "to the past" not in error.message:
+                raise
+        else:
+            return
 
 
 @pytest.mark.parametrize("language", ["en-GB", "zh-CN"])

@@ -271,6 +271,20 @@ def test_nodes(ips: Ips) -> None:
     assert first.split() == ["node-1", "ready", "simulated", "simulated", "workload=compute,zone=a"]
 
 
+def test_audit(ips: Ips, client: Client, image: str) -> None:
+    """Who changed what; what was done a moment ago may still be on its way into the store."""
+    task = client.create([image], batch_size=1)
+    while task.task_id not in (said := ips("audit", "--since", "10m").stdout):
+        pass
+    [line] = [line for line in said.splitlines() if task.task_id in line]
+    assert "(nobody)" in line
+    assert "create tasks  201" in line
+    assert image in line
+    [entry] = [entry for entry in client.audit(limit=1000) if entry.task_id == task.task_id]
+    assert (entry.user, entry.way, entry.images) == (None, "none", (image,))
+    assert ips("audit", "--user", "somebody else").stdout.strip() == "nothing"
+
+
 def test_events(ips: Ips, client: Client, image: str) -> None:
     """One line an event, ended by the last."""
     task = client.create([image])

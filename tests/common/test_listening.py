@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from common.listening import EVERY_IPV4_ADDRESS, listen_everywhere, own_address, peer
+from common.listening import (
+    EVERY_IPV4_ADDRESS,
+    LOCALHOST,
+    listen_everywhere,
+    listen_on,
+    own_address,
+    peer,
+)
 
 
 def connects(host: str, port: int) -> bool:
@@ -39,6 +46,51 @@ def test_both_families_on_one_port() -> None:
         port = listener.getsockname()[1]
         assert connects("127.0.0.1", port)
         assert connects("::1", port)
+
+
+@pytest.mark.parametrize("port", [0, None])
+def test_this_machine_alone(port: int | None) -> None:
+    """Both loopback addresses on one port, and no other address."""
+    if port is None:
+        with listen_everywhere(0) as free:
+            port = free.getsockname()[1]
+    listeners = listen_on(LOCALHOST, port)
+    try:
+        hosts = [each.getsockname()[:2] for each in listeners]
+        assert [host for host, _ in hosts] == ["127.0.0.1", "::1"]
+        assert len({found for _, found in hosts}) == 1
+    finally:
+        for each in listeners:
+            each.close()
+
+
+def test_a_port_of_which_one_half_is_taken_is_refused() -> None:
+    """With the address that is; what was opened is closed again."""
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match="in use") as refused:
+            listen_on(LOCALHOST, port)
+        assert refused.value.filename == f"[::1]:{port}"
+        with socket.create_server(("127.0.0.1", port)):
+            pass  # nobody has it
+
+
+@pytest.mark.parametrize(
+    ("address", "host"), [("127.0.0.2", "127.0.0.2"), ("[::1]", "::1"), ("[::]", "::")]
+)
+def test_one_address(address: str, host: str) -> None:
+    """As it is written in URLs."""
+    [listener] = listen_on(address, 0)
+    with listener:
+        assert listener.getsockname()[0] == host
+
+
+@pytest.mark.usefixtures("no_ipv6")
+def test_this_machine_alone_without_ipv6() -> None:
+    """IPv4's loopback."""
+    [listener] = listen_on(LOCALHOST, 0)
+    with listener:
+        assert listener.getsockname()[0] == "127.0.0.1"
 
 
 @pytest.mark.usefixtures("no_ipv6")

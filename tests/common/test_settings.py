@@ -16,8 +16,11 @@ from hypothesis import strategies as st
 
 from agent.settings import AgentSettings, DriverName
 from common.logs import LogFormat
+from common.messages import MOST_LABELS
 from common.setting_kinds import Listen
 from common.settings import NAMES, ProgramSettings, SettingsError
+from coordinator.access.callers import Way
+from coordinator.access.roles import Role
 from coordinator.core.task import Operator, Requirement
 from coordinator.settings import CoordinatorSettings, NodeSourceName
 
@@ -60,6 +63,26 @@ def test_coordinator_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         log_level=logging.INFO,
         log_format=LogFormat.AUTO,
         server_port=8080,
+        listen="localhost",
+        public_url=None,
+        ways=frozenset(),
+        auth_tokens=None,
+        roles={"ips-view": Role.VIEW, "ips-edit": Role.EDIT, "ips-admin": Role.ADMIN},
+        oidc_issuer=None,
+        oidc_audience=None,
+        oidc_client_id=None,
+        oidc_client_secret_file=None,
+        oidc_user_claim="sub",
+        oidc_groups_claim="groups",
+        oidc_scopes="openid profile email groups",
+        oidc_ca=None,
+        session_keys_file=None,
+        session_hours=8,
+        metrics_auth=False,
+        policy=None,
+        max_pending_per_user=100,
+        requests_per_minute=3000,
+        failed_logins_per_minute=60,
         namespace="default",
         worker_image=None,
         nats_servers=None,
@@ -73,9 +96,14 @@ def test_coordinator_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         kube_context=None,
         kubernetes_events=False,
+        webhook_secret_file=None,
+        webhook_networks=None,
+        webhook_private=True,
         max_concurrent_tasks=3,
         max_pending_tasks=1000,
         events_max_bytes=1024**3,
+        audit_max_bytes=1024**3,
+        audit_days=90,
         max_nodes_in_flight=0,
         agent_wait_seconds=60,
         task_retention_hours=168,
@@ -102,6 +130,7 @@ def test_agent_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         runtime_endpoint="unix:///run/containerd/containerd.sock",
         crictl="crictl",
         registry_config=None,
+        installation="ips",
         parallel_pulls=2,
         metrics_port=9101,
         stall_seconds=300,
@@ -173,6 +202,14 @@ def test_relative_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ("SERVER_PORT", "0", "server_port", 0),
         ("SERVER_PORT", " 65535\n", "server_port", 65535),
         ("SERVER_PORT", "", "server_port", 8080),
+        ("IPS_LISTEN", "[0::0]", "listen", "[::]"),
+        ("IPS_LISTEN", "192.0.2.1", "listen", "192.0.2.1"),
+        ("IPS_AUTH", "tokens", "listen", "[::]"),
+        ("IPS_AUTH", "None", "listen", "localhost"),
+        ("IPS_AUTH", "none", "ways", frozenset()),
+        ("IPS_AUTH", "tokens, OIDC", "ways", frozenset({Way.TOKENS, Way.OIDC})),
+        ("IPS_PUBLIC_URL", "https://ips.example", "public_url", "https://ips.example"),
+        ("IPS_ROLES", "a=view,b=c=edit", "roles", {"a": Role.VIEW, "b=c": Role.EDIT}),
         ("K8S_NAMESPACE", "ips-system", "namespace", "ips-system"),
         ("WORKER_IMAGE", "what/ever it WAS", "worker_image", "what/ever it WAS"),
         ("IPS_NATS_URL", "nats://a:1, tls://b", "nats_servers", ("nats://a:1", "tls://b")),
@@ -228,6 +265,14 @@ def test_agent_values(name: str, value: str, field: str, expected: object) -> No
             ("SERVER_PORT", bad)
             for bad in ("http", "-1", "65536", "80.0", "8_0", "\u0661", "1" * 99)
         ],
+        *[("IPS_LISTEN", bad) for bad in ("*", "::", "[::1]:80", "host", "1.2.3", "127.0.0.1:80")],
+        *[("IPS_AUTH", bad) for bad in ("basic", "none,tokens", ",", "tokens,")],
+        *[
+            ("IPS_PUBLIC_URL", bad)
+            for bad in ("ips.example", "ftp://a", "https://a/b", "https://a?b", "https://u:p@a")
+        ],
+        *[("IPS_ROLES", bad) for bad in ("a", "a=root", "=view", "a=view,a=edit", "a=view,")],
+        *[("IPS_OIDC_ISSUER", bad) for bad in ("issuer", "http://issuer.example", "https://[")],
         *[("K8S_NAMESPACE", bad) for bad in ("A", "a.b", "a_b", "a" * 64)],
         *[
             ("IPS_NATS_LISTEN", bad)
@@ -276,6 +321,7 @@ def test_bad_coordinator_values(name: str, value: str) -> None:
             for bad in ("a", "a=b,", "=b", "a=b,a=c", "a=b=c", "a=" + "b" * 64)
         ],
         *[("IPS_NODE_LABELS", bad) for bad in ("a b=c", "/a=b", "a=-")],
+        ("IPS_NODE_LABELS", ",".join(f"k{number}=v" for number in range(MOST_LABELS + 1))),
         *[("IPS_RUNTIME", bad) for bad in ("docker", "cri crictl")],
         *[("IPS_RUNTIME_ENDPOINT", bad) for bad in ("/run/a.sock", "unix://a.sock", "tcp://h:1")],
         ("IPS_RUNTIME_ENDPOINT", "unix:///" + "\u00e4" * 54),
@@ -288,6 +334,16 @@ def test_bad_agent_values(name: str, value: str) -> None:
     [fault] = faults(AgentSettings, {**AGENT, "HOME": "/", name: value})
     assert fault.startswith(f"{name}=")
     assert ": accepted is " in fault
+
+
+def test_a_node_has_as_many_labels_as_a_heartbeat_takes() -> None:
+    """One more is a fault of the setting, whose message does not repeat them all."""
+    labels = ",".join(f"k{number}=v" for number in range(MOST_LABELS))
+    assert len(agent(IPS_NODE_LABELS=labels).node_labels) == MOST_LABELS
+    [fault] = faults(AgentSettings, {**AGENT, "IPS_NODE_LABELS": f"{labels},one=more"})
+    assert fault.startswith("IPS_NODE_LABELS='k0=v,k1=v,")
+    assert f"at most {MOST_LABELS} of them" in fault
+    assert len(fault) < 500
 
 
 def test_exact_message() -> None:

@@ -20,7 +20,11 @@ PROGRAMS = {
     "client": ("client/python/src",),
 }
 FOLDERS = sorted({folder for folders in PROGRAMS.values() for folder in folders})
-WIRES = {"coordinator/documents.py", "common/messages.py"}
+WIRES = {
+    "coordinator/documents.py",
+    "coordinator/caller_documents.py",
+    "common/messages.py",
+}
 """The two vocabularies of the wires, REST and NATS: each may have a type of a name that the domain
 has, too, and the other wire; they are converted where they meet."""
 LONGEST_FILE = 400

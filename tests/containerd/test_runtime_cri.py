@@ -48,7 +48,7 @@ async def leases(
     """Make what lists the leases of this service, on a connection of its own."""
     endpoint = Endpoint(f"unix://{containerd.socket}")
     api = Api(endpoint)
-    yield lambda: api.leases("io.ips.owner", "prewarm-agent")
+    yield lambda: api.leases({"io.ips.owner": "prewarm-agent"})
     endpoint.close()
 
 
@@ -105,7 +105,25 @@ async def test_a_lease_names_its_owner_and_its_end(node: RealNode, leases: Lease
     [lease] = await leases()
     assert lease.id.startswith("ips-")
     assert lease.labels["io.ips.resume-key"] == "task-1/image-1"
+    assert lease.labels["io.ips.installation"] == "ips"
     assert "containerd.io/gc.expire" in lease.labels
+
+
+async def test_an_agent_of_another_installation_ends_nothing(
+    node: RealNode, leases: Leases
+) -> None:
+    """Two have an agent on one node: one sweeps, forgets, and pulls the same image to its end."""
+    pull = Pull(node.runtime, node.image())
+    await interrupt(node, pull)
+    before = await leases()
+    other = CriRuntime(f"unix://{node.containerd.socket}", installation="b-ips-coordinator.tools")
+    try:
+        await other.sweep(lambda _: False)
+        await other.forget(pull.key)
+        assert (await Pull(other, pull.reference).run()).digest
+    finally:
+        await other.close()
+    assert await leases() == before
 
 
 async def test_a_pull_that_succeeded_leaves_no_lease(node: RealNode, leases: Leases) -> None:

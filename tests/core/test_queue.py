@@ -147,6 +147,20 @@ def test_no_matching_node_leads_through_running_to_failed() -> None:
     assert finish.counts.total == 0
 
 
+def test_more_nodes_than_a_policy_allows_are_none() -> None:
+    """Nodes that have joined since the task was created: it starts with none, and says so."""
+    stage = Stage("n1", "n2", "n3")
+    stage.wait(10)
+    wanted = spec(max_nodes=2)
+    assert stage.create("t1", wanted) == [StartTask("t1", ())]
+    [finish] = of_kind(stage.start("t1", "", wanted), FinishTask)
+    assert finish.status is TaskStatus.FAILED
+    assert str(finish.text) == (
+        "No node matches the task, or more than the 2 that the policy allows."
+    )
+    assert stage.create("t2", spec(max_nodes=3)) == [StartTask("t2", ("n1", "n2", "n3"))]
+
+
 def test_a_task_for_all_nodes_fails_where_there_is_none() -> None:
     """Without a selector there is none to name."""
     stage = Stage(first_look=0.0)

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from itertools import count
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
 
 from common.text import Text
-from coordinator.core.events import BusFellSilent, NodeSeen
+from coordinator.core.events import BusFellSilent, Event, NodeSeen
 from coordinator.core.fleet import FleetView
 from coordinator.core.run import TaskRun
 from coordinator.core.scheduler import Core
@@ -142,3 +142,8 @@ def test_views_cannot_be_written_to(core: Core) -> None:
         with pytest.raises(TypeError):
             view["n9"] = None  # type: ignore[index]
         assert isinstance(view, MappingProxyType)
+
+
+def test_the_core_takes_every_kind_of_event_in(core: Core) -> None:
+    """One that nobody takes in would end the program when it comes."""
+    assert core._handlers.keys() == set(get_args(Event))

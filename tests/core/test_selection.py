@@ -1,15 +1,34 @@
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from coordinator.core.fleet import Node
-from coordinator.core.selection import describe, matches, satisfies, select
-from coordinator.core.task import Operator, Requirement
+from coordinator.core.selection import LabelQuery, Selection, describe, satisfies
+from coordinator.core.task import Operator, Requirement, TaskSpec
 from tests.core.stage import spec
 
 pytestmark = pytest.mark.pure
 
 LABELS = {"zone": "a", "cpus": "8", "empty": "", "word": "many"}
+
+
+def matches(wanted: TaskSpec, labels: Mapping[str, str]) -> bool:
+    """Whether a node with these labels is what a task wants."""
+    return LabelQuery(wanted).matches(labels)
+
+
+def select(
+    wanted: TaskSpec, nodes: Mapping[str, Node], named: Iterable[str] | None = None
+) -> list[str]:
+    """All that a task wants, each node looked at by itself."""
+    selection = Selection(wanted, nodes, named, 1)
+    while selection.left:
+        selection.go_on(1)
+    return selection.found
 
 
 def wants(key: str, operator: Operator, *values: str) -> Requirement:
@@ -61,6 +80,7 @@ def test_a_requirement_means_what_it_means_to_kubernetes(
 ) -> None:
     """NotIn holds where the label is absent; Gt and Lt only between two 64-bit integers."""
     assert satisfies(requirement, LABELS) is holds
+    assert matches(spec(match_expressions=(requirement,)), LABELS) is holds
 
 
 def test_selector_and_expressions_are_joined_by_and() -> None:
@@ -70,6 +90,30 @@ def test_selector_and_expressions_are_joined_by_and() -> None:
     assert not matches(both, LABELS | {"zone": "b"})
     assert not matches(both, LABELS | {"cpus": "4"})
     assert matches(spec(), {})
+
+
+KEYS = st.sampled_from(["zone", "cpus", "empty", "word", "absent"])
+VALUES = st.sampled_from(["a", "b", "", "7", "8", "9", "-1", "many", "08"])
+
+
+@given(
+    wanted=st.dictionaries(KEYS, VALUES, max_size=2),
+    requirements=st.lists(
+        st.builds(wants, KEYS, st.sampled_from(Operator), VALUES, VALUES)
+        | st.builds(wants, KEYS, st.sampled_from(Operator), VALUES)
+        | st.builds(wants, KEYS, st.sampled_from(Operator)),
+        max_size=4,
+    ),
+    labels=st.dictionaries(KEYS, VALUES),
+)
+def test_all_demands_at_once_are_what_each_of_them_is(
+    wanted: dict[str, str], requirements: list[Requirement], labels: dict[str, str]
+) -> None:
+    """However they are put together, several about one label among them."""
+    both = spec(node_selector=wanted, match_expressions=tuple(requirements))
+    equal = all(labels.get(key) == value for key, value in wanted.items())
+    each = all(satisfies(requirement, labels) for requirement in requirements)
+    assert matches(both, labels) is (equal and each)
 
 
 NODES = {

@@ -17,6 +17,8 @@ from tests.fixtures.user import Json, User
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 NAMESPACE = "ips-system"
+USER = "somebody"
+"""The ServiceAccount by which the tests use the API."""
 _SIZE = 4_000_000
 _HELD_AT = 1_000_000
 _PATIENCE_SECONDS = 180.0
@@ -42,12 +44,17 @@ class Installation(User):
         return f"http://{self._address}"
 
     def session(self) -> aiohttp.ClientSession:
-        """A client on node-1. Each request has a connection of its own, to whichever pod is."""
+        """A client on node-1 with a token of its own. Blocks for that.
+
+        Each request has a connection of its own, to whichever pod is.
+        """
         connector = aiohttp.TCPConnector(
             socket_factory=self.cluster.nodes["node-1"].machine.socket, force_close=True
         )
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=3, sock_read=20)
-        return aiohttp.ClientSession(connector=connector, timeout=timeout)
+        token = self.kubectl("create", "token", USER, "--duration=2h").strip()
+        headers = {"Authorization": f"Bearer {token}"}
+        return aiohttp.ClientSession(connector=connector, timeout=timeout, headers=headers)
 
     # ── its admin ──
 
@@ -199,11 +206,16 @@ def installed(cluster: Cluster, overlay: Path, *, servers: int) -> Iterator[Inst
     cluster.add_volumes(servers or 1)
     workloads = ["statefulset/ips-nats"] if servers else []
     cluster.kubectl("apply", "-k", DEPLOY / "namespace")
+    cluster.kubectl("apply", "-k", DEPLOY / "roles")
     cluster.kubectl("apply", "-k", overlay)
+    cluster.kubectl("-n", NAMESPACE, "create", "serviceaccount", USER)
+    binding = ("create", "rolebinding", USER, "--clusterrole=ips-admin")
+    cluster.kubectl("-n", NAMESPACE, *binding, f"--serviceaccount={NAMESPACE}:{USER}")
     try:
         yield Installation(cluster, [*workloads, _COORDINATOR, _AGENTS])
     finally:
         cluster.kubectl("delete", "-k", overlay, "--ignore-not-found")
+        cluster.kubectl("delete", "-k", DEPLOY / "roles", "--ignore-not-found")
         cluster.kubectl("delete", "-k", DEPLOY / "namespace", "--ignore-not-found")
 
 

@@ -28,6 +28,17 @@ async def warms_both_nodes(service: Installation) -> None:
     assert service.requests(image) == asked
 
 
+async def tells_of_a_failed_pull(service: Installation) -> None:
+    """Have a pull fail on a node: an Event on the node names image and task."""
+    image = "registry.example.com/shop/no-such-image:1"
+    task = await service.post([image], nodeNames=["node-2"])
+    seen = await service.over(task)
+    assert seen["status"] == "failed"
+    assert seen["failedNodeDetails"][0]["reason"] == "ImageNotFound"
+    said = await service.event_on_node("node-2", task)
+    assert image in said
+
+
 async def run_pod(cluster: Cluster, image: str, node: str) -> list[str]:
     """Run a pod on a node until it is Ready, and delete it; what its events say."""
     name = f"pod-{secrets.token_hex(4)}"

@@ -10,7 +10,7 @@ import pytest
 from sandbox.kubernetes.cluster import Cluster
 from sandbox.kubernetes.node import Node
 from tests.e2e.installation import DEPLOY, Installation, installed
-from tests.e2e.smoke import BOTH, warms_both_nodes
+from tests.e2e.smoke import BOTH, tells_of_a_failed_pull, warms_both_nodes
 
 
 @pytest.fixture(scope="module")
@@ -237,13 +237,7 @@ async def test_a_cut_between_a_node_and_nats_is_waited_for(service: Installation
 
 async def test_a_pull_that_fails_is_an_event_on_its_node(service: Installation) -> None:
     """What kubectl describe node shows: which image, for which task, and why."""
-    image = "registry.example.com/shop/no-such-image:1"
-    task = await service.post([image], nodeNames=["node-2"])
-    seen = await service.over(task)
-    assert seen["status"] == "failed"
-    assert seen["failedNodeDetails"][0]["reason"] == "ImageNotFound"
-    said = await service.event_on_node("node-2", task)
-    assert image in said
+    await tells_of_a_failed_pull(service)
 
 
 async def test_without_a_quorum_reads_go_on_writes_do_not_and_nats_says_so(

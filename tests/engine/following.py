@@ -113,6 +113,11 @@ class FakeStore:
         await self._asked("head")
         return self.heads.get(task)
 
+    async def exists(self, task: str) -> bool:
+        """As ``Store.exists``."""
+        await self._asked("whether it exists")
+        return task in self.heads
+
     @contextmanager
     def away(self) -> Iterator[None]:
         """Have every call fail meanwhile."""

@@ -12,8 +12,8 @@ import msgspec
 from common import subjects
 from common.bus import Draft
 from coordinator.core.task import TaskHead, TaskSpec, TaskStatus
+from sandbox.simulator.cluster import Cluster, Coordinator
 from tests.core.stage import spec
-from tests.engine.cluster import Cluster, Coordinator
 
 NAMES = ("n1", "n2", "n3")
 Write = tuple[str, bytes]

@@ -49,12 +49,12 @@ class Table(Heads):
 
     def stored(self, task_id: str) -> StoredHead | None:
         """The newest known head with its revision."""
-        kept = self.get(task_id)
+        kept = self.by_id.get(task_id)
         return None if kept is None else kept.stored
 
     def head(self, task_id: str) -> TaskHead | None:
         """The newest known head."""
-        stored = self.get(task_id)
+        stored = self.by_id.get(task_id)
         return None if stored is None else stored.head
 
     def learn(self, stored: StoredHead, *, nodes: Sequence[str] | None = None) -> None:  # noqa: ARG002

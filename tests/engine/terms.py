@@ -16,12 +16,13 @@ from coordinator.core.changes import TaskOver
 from coordinator.core.events import Event, OutcomeStored, TaskCreated, TaskEnded, TaskStarted
 from coordinator.core.scheduler import Core, Limits
 from coordinator.core.task import TaskHead, TaskStatus
+from coordinator.engine.heads import KeptHead
 from coordinator.engine.persistence import Persistently
 from coordinator.engine.publisher import Publisher
 from coordinator.engine.task_events import TaskEvents
 from coordinator.faults import Faults
 from coordinator.snapshots import Snapshot
-from coordinator.store import Store
+from coordinator.store import Store, StoredHead
 from sandbox.virtual.bus import VirtualBus
 from tests.core.stage import FLAKY, head, pulled, spec
 from tests.engine.stored import TASK, bus_in_memory, now
@@ -140,7 +141,9 @@ class Term:
         """Take over, as ``Leader`` does."""
         self._leads = True
         if known is not None and known.status is TaskStatus.PENDING:
-            self.events.tell_created(known)
+            waiting = [KeptHead(StoredHead(known, 1))]
+            self.events.hold_created(waiting[0])
+            self._jobs.append(asyncio.create_task(self.events.tell_created(waiting)))
         elif known is not None and known.status is TaskStatus.RUNNING:
             self.events.hold(known.id)
             self._jobs.append(asyncio.create_task(self.events.catch_up(known, self._seen)))

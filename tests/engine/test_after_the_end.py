@@ -12,6 +12,7 @@ from typing import Any
 from aiohttp import web
 from msgspec.structs import replace
 
+from coordinator.access import receivers as access
 from coordinator.engine.finished_folds import FinishedFolds
 from coordinator.engine.webhooks import AT_ONCE, Webhooks, new_http_session
 from coordinator.snapshots import Snapshot
@@ -44,6 +45,9 @@ async def test_all_who_ask_at_once_share_one_reading() -> None:
 
 
 # ── webhooks ──
+
+
+LOOPBACK = access.Receivers(loopback=True)
 
 
 class Receivers:
@@ -88,8 +92,8 @@ class Receivers:
 async def test_however_many_receivers_are_dead_another_one_is_told() -> None:
     """More requests hang than a session usually has connections; no receiver sees a cookie."""
     receivers, hosts = Receivers(), 15
-    async with receivers.listening(), new_http_session() as http:
-        webhooks = Webhooks(http, time.time, random.Random(1))
+    async with receivers.listening(), new_http_session(LOOPBACK) as http:
+        webhooks = Webhooks(http, time.time, random.Random(1), receivers=LOOPBACK)
         dead = [
             asyncio.create_task(_deliver(webhooks, number, receivers.url(host, "/dead")))
             for number, host in enumerate(list(range(1, hosts + 1)) * AT_ONCE)

@@ -22,10 +22,10 @@ from coordinator.port import TaskDamaged
 from coordinator.store import KeyRecord
 from coordinator.views import nodes as node_views
 from coordinator.views import tasks as views
+from sandbox.simulator.cluster import Cluster, Coordinator
 from sandbox.virtual.time import virtual
 from tests.common.shapes import spoiled, values, written
 from tests.core.stage import spec
-from tests.engine.cluster import Cluster, Coordinator
 
 STRANGER: Final = "task-20260101-000000-0000000e"
 GHOST: Final = ("n9", "0123456789abcdef")

@@ -10,9 +10,9 @@ from common import subjects
 from common.bus import KeyValue
 from coordinator.core.task import TaskStatus
 from coordinator.engine.store_clock import MOST_PAUSES
+from sandbox.simulator.cluster import Cluster, Coordinator
 from sandbox.virtual.time import virtual
 from tests.core.stage import spec
-from tests.engine.cluster import Cluster, Coordinator
 
 DAYS = 10 * 86_400.0
 RETENTION = 3600.0

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from coordinator.core.task import TaskStatus
+from sandbox.simulator.cluster import Cluster
 from sandbox.virtual.time import virtual
 from tests.core.stage import spec
-from tests.engine.cluster import Cluster
 
 NAMES = ("n1", "n2", "n3")
 

@@ -6,9 +6,9 @@ import asyncio
 
 from common.reasons import Reason
 from coordinator.core.task import TaskStatus
+from sandbox.simulator.cluster import Cluster
 from sandbox.virtual.time import virtual
 from tests.core.stage import spec
-from tests.engine.cluster import Cluster
 from tests.engine.histories import NAMES, agents, hooked, is_whole
 
 

@@ -13,9 +13,9 @@ from common import subjects
 from coordinator.core.node_run import NodePhase
 from coordinator.core.task import TaskHead
 from coordinator.port import AlreadyOver, StoreAway
+from sandbox.simulator.cluster import Cluster, Coordinator
 from sandbox.virtual.link import Link
 from sandbox.virtual.time import virtual
-from tests.engine.cluster import Cluster, Coordinator
 from tests.engine.histories import hooked, told
 
 NODES = ("n1", "n2", "n3", "n4")

@@ -15,9 +15,9 @@ from coordinator.core.task import TaskStatus
 from coordinator.documents import encode
 from coordinator.views import nodes as node_views
 from coordinator.views import tasks as views
+from sandbox.simulator.cluster import Cluster, Coordinator
 from sandbox.virtual.time import virtual
 from tests.core.stage import spec
-from tests.engine.cluster import Cluster, Coordinator
 from tests.engine.histories import NAMES, agents, is_whole
 
 SETTLING = 1.0

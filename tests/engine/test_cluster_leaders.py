@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from coordinator.core.task import TaskStatus
+from sandbox.simulator.cluster import Cluster, Coordinator
 from sandbox.virtual.time import virtual
-from tests.engine.cluster import Cluster, Coordinator
 from tests.engine.histories import (
     NAMES,
     Write,

@@ -9,9 +9,9 @@ import pytest
 from common import subjects
 from coordinator.core.task import TaskStatus
 from coordinator.port import StoreAway
+from sandbox.simulator.cluster import Cluster
 from sandbox.virtual.time import virtual
 from tests.core.stage import spec
-from tests.engine.cluster import Cluster
 from tests.engine.histories import agents, hooked, is_whole, told
 
 HEADS, LISTS, KEYS = (

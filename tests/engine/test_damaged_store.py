@@ -13,10 +13,10 @@ from common import subjects
 from common.bus import Record
 from coordinator.core.task import TaskStatus
 from coordinator.port import IdempotencyKey, TaskDamaged
+from sandbox.simulator.cluster import Cluster, Coordinator
 from sandbox.virtual.time import virtual
 from tests.common.shapes import written
 from tests.core.stage import spec
-from tests.engine.cluster import Cluster, Coordinator
 
 DEEP: Final = b'{"x":' + b"[" * 10_000
 DAMAGES: Final[dict[str, Callable[[bytes], bytes]]] = {

@@ -26,9 +26,9 @@ from coordinator.engine.persistence import Persistently
 from coordinator.engine.progress_board import ProgressBoard
 from coordinator.engine.tasks import TaskTable
 from coordinator.store import Store, StoredHead
+from sandbox.simulator.cluster import Cluster
 from sandbox.virtual.time import virtual
 from tests.core.stage import FLAKY, HOPELESS, head, pulled, spec
-from tests.engine.cluster import Cluster
 
 TASK = "task-20260101-000000-00000001"
 NODES = ("n1", "n2")
@@ -105,6 +105,10 @@ class Outcomes:
         raise NotImplementedError(task)
 
     async def load_head(self, task: str) -> StoredHead | None:
+        """Nor for this."""
+        raise NotImplementedError(task)
+
+    async def exists(self, task: str) -> bool:
         """Nor for this."""
         raise NotImplementedError(task)
 

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from common import subjects
 from common.bus import StoreUnavailable
+from common.text import Text
 from coordinator.core.changes import TaskOver
 from coordinator.core.events import Settled
 from coordinator.core.scheduler import Decision
@@ -104,7 +105,10 @@ class Telling:
         await self.receiver.wait()
         self.delivered.append((await look()).head.id)
 
-    async def _mark(self, task: str, what: PendingNotification) -> None:
+    async def _mark(
+        self, task: str, what: PendingNotification, refused: Text | None = None
+    ) -> None:
+        assert refused is None
         if self.refuse_marks:
             self.refuse_marks -= 1
             raise StoreUnavailable("away")

@@ -14,7 +14,7 @@ def test_only_a_higher_revision_is_news() -> None:
     assert heads.apply(newer)
     assert not heads.apply(stored(revision=4))
     assert not heads.apply(stored(status=TaskStatus.CANCELLED, revision=5))
-    kept = heads.get(TASK)
+    kept = heads.by_id.get(TASK)
     assert kept is not None
     assert kept.stored == newer
 
@@ -25,7 +25,7 @@ def test_a_head_is_removed_once() -> None:
     heads.apply(stored(revision=5))
     assert heads.remove(TASK)
     assert not heads.remove(TASK)
-    assert heads.get(TASK) is None
+    assert heads.by_id.get(TASK) is None
     assert heads.newest_first(None) == []
     assert heads.apply(stored(revision=1))
 
@@ -40,7 +40,7 @@ def test_lists_follow_every_change() -> None:
     assert list(heads.newest_first(None)) == [OTHER, TASK]
     assert list(heads.newest_first(TaskStatus.RUNNING)) == [OTHER]
     assert heads.newest_first(TaskStatus.FAILED) == []
-    assert len(heads) == 2
+    assert len(heads.by_id) == 2
 
 
 def test_heads_may_go_while_they_are_walked_through() -> None:
@@ -50,4 +50,4 @@ def test_heads_may_go_while_they_are_walked_through() -> None:
         heads.apply(stored(task, revision=revision))
     for one in heads:
         heads.remove(one.head.id)
-    assert len(heads) == 0
+    assert len(heads.by_id) == 0

@@ -10,10 +10,10 @@ from common import subjects
 from common.bus import KeyValue
 from coordinator.core.task import TaskStatus
 from coordinator.engine.node_records import AT_A_TIME, MOST_NODES, ROUND_SECONDS
+from sandbox.simulator.cluster import Cluster, Coordinator
 from sandbox.virtual.refusals import Refused
 from sandbox.virtual.time import virtual
 from tests.core.stage import spec
-from tests.engine.cluster import Cluster, Coordinator
 
 NAMES = ("n1", "n2.zone-a", "n3")
 STREAM = f"KV_{subjects.NODES_BUCKET}"

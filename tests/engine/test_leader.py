@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from typing import get_args
 
 import msgspec
 
 from common import subjects
 from common.bus import Received
 from common.messages import Assign, Command, Report
+from coordinator.core.commands import Command as CoreCommand
+from coordinator.core.commands import WakeAt
 from coordinator.engine.leader import SETTLE_SECONDS
+from sandbox.simulator.cluster import Cluster
 from sandbox.virtual.time import virtual
-from tests.engine.cluster import Cluster
 from tests.engine.histories import NAMES, agents, hooked, is_whole
 
 COMMANDS = f"{subjects.PREFIX}.command.*.*"
@@ -127,3 +130,37 @@ async def test_tasks_that_waited_while_nobody_led_are_started_and_told_once() ->
             told = await cluster.events(task)
             assert told[:2] == ["task.created", "task.started"]
             assert len(told) == len(set(told)) == len(NAMES) + 3
+
+
+@virtual
+async def test_what_happens_before_a_leader_has_caught_up_is_told_once() -> None:
+    """It waits for the stored nodes, in an election of their stream, and outcomes come in.
+
+    Events cannot be stored at first, so that nothing of this is to be found among the kept ones.
+    """
+    async with Cluster() as cluster:
+        first = await cluster.leader()
+        await agents(cluster, seconds=20.0)
+        second = await cluster.coordinator("c2")
+        await asyncio.sleep(1.0)
+        task = await cluster.create(first, hooked(batch_size=2))
+        await asyncio.sleep(2.0)
+        jetstream = cluster.server.jetstream
+        jetstream.lead(f"KV_{subjects.NODES_BUCKET}", leads=False)
+        jetstream.refuse(subjects.EVENTS)
+        await first.kill()
+        await asyncio.sleep(25.0)
+        jetstream.lead(f"KV_{subjects.NODES_BUCKET}", leads=True)
+        await asyncio.sleep(5.0)
+        jetstream.refuse(subjects.EVENTS, None)
+        await is_whole(cluster, second, task)
+
+
+@virtual
+async def test_a_leader_carries_every_kind_of_command_out() -> None:
+    """What nobody carries out would be waited for without end; the loop itself wakes the core."""
+    async with Cluster() as cluster:
+        leader = await cluster.leader()
+        replica = leader.service._replica
+        assert replica is not None
+        assert {*replica.loop._performers, WakeAt} == set(get_args(CoreCommand))

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from typing import NoReturn
 
 import msgspec
+import pytest
 
+from agent.ledger import EPOCH_SECONDS
 from common import subjects, texts
-from common.bus import Received
-from common.messages import Command, Heartbeat, Reply
+from common.bus import KeyValue, Received
+from common.messages import Command, Heartbeat, Reply, Report
 from coordinator.core.task import TaskStatus
+from coordinator.lease import ANEW_SECONDS, ASK_SECONDS, KEY, Lease
 from coordinator.port import StoreAway
+from sandbox.simulator.cluster import Cluster, Coordinator
+from sandbox.virtual.bus import VirtualBus
 from sandbox.virtual.time import virtual
 from tests.core.stage import spec
-from tests.engine.cluster import Cluster, Coordinator
+from tests.engine.following import connected
 from tests.engine.test_service import write_refused
 
 INSTANCE = "0123456789abcdef"
@@ -127,6 +133,8 @@ class Agent:
     def __init__(self, cluster: Cluster, epoch: int) -> None:
         self.bus = cluster.observer
         self.epoch = epoch
+        self.grows = 0
+        """By how much its epoch is above whatever it is told, where that is not 0."""
         self.epochs: list[int] = []
 
     async def listen(self) -> None:
@@ -142,7 +150,8 @@ class Agent:
         command: Command = msgspec.json.decode(received.data, type=Command)
         if received.reply:
             self.epochs.append(command.epoch)
-            reply = Reply(accepted=command.epoch >= self.epoch, epoch=self.epoch)
+            epoch = max(self.epoch, command.epoch + self.grows) if self.grows else self.epoch
+            reply = Reply(accepted=command.epoch >= epoch, epoch=epoch)
             self.bus.publish(received.reply, msgspec.json.encode(reply))
 
 
@@ -151,6 +160,13 @@ async def beating(agent: Agent) -> NoReturn:
     while True:
         agent.beat()
         await asyncio.sleep(5.0)
+
+
+async def lease_revision(cluster: Cluster) -> int:
+    """The epoch that whoever took the lease last has, or a newer one."""
+    entry = await KeyValue(cluster.observer, subjects.LEASE_BUCKET).get(KEY)
+    assert entry is not None
+    return entry.revision
 
 
 def is_running(leader: Coordinator, task: str) -> bool:
@@ -167,10 +183,10 @@ async def test_a_leader_that_an_agent_knows_to_be_deposed_begins_anew() -> None:
     """With a replica that has read everything again, and an epoch that is higher."""
     async with Cluster() as cluster:
         leader = await cluster.leader()
-        agent = Agent(cluster, epoch=2**62)
+        agent = Agent(cluster, epoch=await lease_revision(cluster) + 1)
         await agent.listen()
         speaking = asyncio.create_task(beating(agent))
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(5.0)  # the lease is renewed: the store has given that number by now
         first = leader.service._replica
         task = await cluster.create(leader)
         await cluster.until(lambda: bool(agent.epochs), 30.0)
@@ -184,3 +200,91 @@ async def test_a_leader_that_an_agent_knows_to_be_deposed_begins_anew() -> None:
         assert leader.died is None
         speaking.cancel()
         await asyncio.wait([speaking])
+
+
+@pytest.mark.parametrize("more", [1, 100, 2**62])
+@virtual
+async def test_an_agent_cannot_depose_a_leader_again_and_again(more: int) -> None:
+    """It names a newer epoch whatever it is told; the others are served meanwhile.
+
+    Where the store has given such a number, this one is believed once and not for minutes again.
+    """
+    async with Cluster() as cluster:
+        leader = await cluster.leader()
+        await cluster.node("n2")
+        agent = Agent(cluster, epoch=more)
+        agent.grows = more
+        await agent.listen()
+        speaking = asyncio.create_task(beating(agent))
+        await asyncio.sleep(5.0)
+        wanted = spec("a", max_retries=3, retry_delay=1)
+        tasks = [await cluster.create(leader, wanted, names=["n1"]) for _ in range(2)]
+        served = await cluster.create(leader, names=["n2"])
+        assert (await cluster.over(leader, served)).status is TaskStatus.COMPLETED
+        for task in tasks:
+            assert (await cluster.over(leader, task, 6000.0)).status is TaskStatus.FAILED
+        assert len(set(agent.epochs)) <= 2
+        assert len(agent.epochs) > 20
+        speaking.cancel()
+        await asyncio.wait([speaking])
+
+
+def lease(bus: VirtualBus, owner: str) -> Lease:
+    """The lease as a coordinator wants it."""
+    clock = asyncio.get_running_loop().time
+    return Lease(bus, owner=owner, name=owner, clock=clock, rng=random.Random(owner))
+
+
+@virtual
+async def test_what_an_agent_says_of_a_newer_leader_is_looked_up() -> None:
+    """Another one's record of the lease, or none, ends a term; it is looked at once in a while."""
+    async with connected() as bus:
+        first, stored = lease(bus, "a"), KeyValue(bus, subjects.LEASE_BUCKET)
+        epoch = await first.acquire()
+        assert not await first.confirms(2**63 - 1)
+        newest = await stored.update(KEY, lease(bus, "b")._value, epoch)
+        assert not await first.confirms(newest)  # it was looked at just now
+        await asyncio.sleep(ASK_SECONDS)
+        assert await first.confirms(newest)
+        await stored.delete(KEY)
+        await asyncio.sleep(ASK_SECONDS)
+        assert await first.confirms(newest)
+
+
+@virtual
+async def test_an_epoch_that_the_store_has_passed_is_overtaken_once() -> None:
+    """An agent that was told of it hears this process again in its next term."""
+    async with connected() as bus:
+        first = lease(bus, "a")
+        await first.acquire()
+        keeping = asyncio.create_task(first.lost())
+        await asyncio.sleep(ASK_SECONDS)
+        passed = first._revision
+        assert await first.confirms(passed)
+        assert await first.acquire() > passed
+        await asyncio.sleep(ASK_SECONDS)
+        assert not await first.confirms(passed)
+        await asyncio.sleep(ANEW_SECONDS)
+        assert await first.confirms(passed)
+        keeping.cancel()
+        await asyncio.wait([keeping])
+
+
+@virtual
+async def test_a_report_of_a_leader_that_never_was_ends_by_itself() -> None:
+    """Every agent hears it, and refuses the real one for ten minutes."""
+    async with Cluster() as cluster:
+        leader = await cluster.leader()
+        node = await cluster.node("n1")
+        await asyncio.sleep(1.0)
+        forged = Report(epoch=2**63 - 1)
+        cluster.observer.publish(subjects.REPORT, msgspec.json.encode(forged))
+        await asyncio.sleep(EPOCH_SECONDS - 20.0)
+        task = await cluster.create(leader)
+        first = leader.service._replica
+        head = await cluster.over(leader, task)
+        assert head.status is TaskStatus.COMPLETED
+        assert head.counts is not None
+        assert head.counts.retry_count == 0
+        assert leader.service._replica is first
+        assert node.agent is not None

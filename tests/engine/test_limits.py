@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from collections.abc import Iterable
 
 import pytest
 
-from coordinator.core.task import TaskStatus
-from coordinator.engine.heads import KeptHead, pack, unpack
+from coordinator.core.packed import pack, unpack
+from coordinator.core.task import Creator, TaskHead, TaskStatus
+from coordinator.engine.heads import KeptHead
 from coordinator.engine.tasks import Heads
-from coordinator.port import IdempotencyKey, TooManyPending
+from coordinator.port import IdempotencyKey, TooManyPending, TooManyPendingOfUser
 from coordinator.store import StoredHead
+from sandbox.simulator.cluster import Cluster
 from sandbox.virtual.time import virtual
 from tests.core.stage import head, spec
-from tests.engine.cluster import Cluster
 
 ENDING = "." + "x" * 200
 MANY = tuple(f"node-{number:05}{ENDING}" for number in range(2_000))
@@ -49,6 +51,30 @@ async def test_as_many_tasks_wait_as_may() -> None:
         await leader.service.cancel(running)
         await cluster.until(lambda: len(leader.service.tasks.ids(TaskStatus.PENDING)) == 1)
         await cluster.create(leader)
+
+
+@virtual
+async def test_as_many_tasks_of_one_user_wait_as_may() -> None:
+    """Also while they are being stored, and after a change of leader; others are not in the way."""
+    ann, same = Creator(user="ann", way="oidc"), Creator(user="ann", way="tokens")
+    async with Cluster() as cluster:
+        leader = await cluster.leader(max_concurrent_tasks=1, first_look=1e6)
+
+        async def create(creator: Creator | None) -> TaskHead:
+            return (await leader.service.create(spec("a"), None, creator=creator)).head
+
+        made = await asyncio.gather(*(create(ann) for _ in range(150)), return_exceptions=True)
+        refused = [each for each in made if isinstance(each, TooManyPendingOfUser)]
+        assert (len(refused), refused[0].user, refused[0].most) == (50, "ann", 100)
+        assert (await create(same)).created_by == same
+        assert (await create(None)).created_by is None
+        await leader.kill()
+        leader = await cluster.leader(max_concurrent_tasks=1, first_look=1e6)
+        with pytest.raises(TooManyPendingOfUser):
+            await create(ann)
+        [first, *_] = [each for each in made if isinstance(each, TaskHead)]
+        await leader.service.cancel(first.id)
+        assert (await create(ann)).created_by == ann
 
 
 @virtual
@@ -128,10 +154,11 @@ def test_heads_large_and_small_come_back_as_they_were(labels: int) -> None:
         given = stored(7, status, labels)
         heads = Heads()
         assert heads.apply(given)
-        found = heads.get("task-20260101-000000-00000007")
+        found = heads.by_id.get("task-20260101-000000-00000007")
         assert found is not None
         assert found.head == given.head
-        assert (found.open is not None) is (not status.is_final)
+        is_large = status is TaskStatus.PENDING and labels == 500
+        assert (found.open is not None) is not (status.is_final or is_large)
 
 
 @pytest.mark.pure

@@ -21,8 +21,9 @@ from coordinator.core.events import (
     NodesListed,
     NodeVanished,
 )
-from coordinator.core.fleet import Node
+from coordinator.core.fleet import MOST_SIGHTINGS, Node
 from coordinator.core.scheduler import Core, Limits
+from coordinator.engine import nodes as engine_nodes
 from coordinator.engine.nodes import LONGEST_INTERVAL, SHORTEST_INTERVAL, NodeTable
 from coordinator.nodes.announced import AnnouncedNodes
 from coordinator.nodes.source import NodeSink
@@ -326,4 +327,30 @@ async def test_nodes_are_ordered_by_name() -> None:
     for name in ("n3", "n1", "n2"):
         tabled.beat(name)
     assert list(tabled.nodes.labels()) == [("n1", {}), ("n2", {"a": "b"}), ("n3", {})]
+    tabled.watching.cancel()
+
+
+@virtual
+async def test_of_agents_that_make_names_up_there_are_not_more_than_a_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Those that are known are heard all the same, and so is who speaks for a node of the source.
+
+    Under one name only a few instances are told apart.
+    """
+    monkeypatch.setattr(engine_nodes, "MOST_AGENTS", 3)
+    tabled = Tabled(KnownNodes)
+    tabled.nodes.seen("real", Node({}, schedulable=True))
+    for number in range(3):
+        tabled.beat(f"n{number}")
+    with pytest.raises(ValueError, match="room"):
+        tabled.beat("n3")
+    tabled.beat("n1")
+    tabled.beat("real")
+    assert tabled.node("real").connected
+    assert tabled.nodes.get("n3") is None
+    for number in range(1000):
+        tabled.beat("n0", f"{number:016x}")
+    presence = tabled.core._fleet._presence["n0"]
+    assert len(presence.sightings) <= MOST_SIGHTINGS
     tabled.watching.cancel()

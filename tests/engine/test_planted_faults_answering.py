@@ -238,12 +238,7 @@ def a_full_house_is_not_said(patch: pytest.MonkeyPatch) -> None:
 @FAULTS.found_by(test_live)
 def each_change_wakes(patch: pytest.MonkeyPatch) -> None:
     """Whoever has something to take already is called again."""
-
-    def add(self: NameChanges, names: Any) -> None:
-        self._names.update(names)
-        self._wake()
-
-    patch.setattr(NameChanges, "add", add)
+    patch.setattr(NameChanges, "look", lambda self: self._wake())
 
 
 @FAULTS.found_by(test_metrics)

@@ -113,7 +113,9 @@ def lists_of_two_starts_have_one_name(patch: pytest.MonkeyPatch) -> None:
 def a_lost_mark_is_given_up(patch: pytest.MonkeyPatch) -> None:
     """Whoever was faster has done it, one thinks."""
 
-    async def once(self: Transitions, task: str, what: PendingNotification) -> None:
+    async def once(
+        self: Transitions, task: str, what: PendingNotification, _refused: object = None
+    ) -> None:
         stored = self._tasks.stored(task)
         assert stored is not None
         left = tuple(other for other in stored.head.notify if other is not what)

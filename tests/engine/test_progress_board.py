@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from common import subjects
 from common.bus import Received
@@ -17,6 +19,7 @@ from common.messages import (
     ImageState,
     Outcome,
     Progress,
+    total_bytes,
 )
 from common.subjects import AttemptKey
 from coordinator.core.events import AgentHeard, Event, OutcomeStored, TaskEnded
@@ -274,3 +277,46 @@ def test_bytes_that_nothing_can_have_are_no_report(field: str, number: int) -> N
     with pytest.raises(msgspec.ValidationError):
         reported.board.on_progress(message)
     assert reported.bytes == {}
+
+
+NUMBERS = st.none() | st.integers(0, 9) | st.just(2**62)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["n1", "n2"]), st.sampled_from(["a", "b"]), NUMBERS, NUMBERS, NUMBERS
+        )
+        | st.sampled_from(["n1", "n2"])
+    )
+)
+def test_what_is_kept_up_to_date_is_what_all_pulls_come_to(steps: list[Any]) -> None:
+    """After any reports, and nodes that were dropped."""
+    watched = Watched()
+    board, run = watched.board, watched.run
+    for step in steps:
+        if isinstance(step, str):
+            board.drop_node(TASK, step)
+            continue
+        node, image, now, total, speed = step
+        pull = ImageProgress(
+            image=image,
+            state=ImageState.PULLING,
+            bytes=now,
+            total_bytes=total,
+            bytes_per_second=speed,
+        )
+        board.report(run, run.by_name[node], AttemptProgress(task=TASK, attempt=1, images=[pull]))
+        pulls = [p for n in ("n1", "n2") for p in board.pulls(TASK, run.by_name[n]).values()]
+        known = [p.bytes for p in pulls if p.bytes is not None]
+        speeds = [p.bytes_per_second for p in pulls if p.bytes_per_second is not None]
+        sizes = {
+            name: max(p.total_bytes for p in pulls if p.image == name and p.total_bytes is not None)
+            for name in {p.image for p in pulls if p.total_bytes is not None}
+        }
+        all_known = sizes.keys() == {"a", "b"}
+        assert board.transfer(run) == Transfer(
+            bytes=total_bytes(known) if known else None,
+            total_bytes=total_bytes([4 * size for size in sizes.values()]) if all_known else None,
+            bytes_per_second=total_bytes(speeds) if speeds else None,
+        )

@@ -172,13 +172,13 @@ async def test_what_agents_say_reaches_whoever_asks_and_watches() -> None:
         await asyncio.sleep(1.0)
         here.beat("n1", 1)
         await asyncio.sleep(1.0)
-        assert set(fleet.take()) == {"n1"}
-        assert set(task.take()) == {"n1"}
+        assert set(fleet.take(10)) == {"n1"}
+        assert set(task.take(10)) == {"n1"}
         image = ImageProgress(image="a", state=ImageState.PULLING, bytes=5)
         report = Progress(attempts=[AttemptProgress(task=TASK, attempt=1, images=[image])])
         here.world.publish(subjects.progress("n1", INSTANCE), msgspec.json.encode(report))
         await asyncio.sleep(1.0)
-        assert set(task.take()) == {"n1"}
+        assert set(task.take(10)) == {"n1"}
         assert woken == ["fleet", "task", "task"]
         shot = here.replica.tasks.snapshot(TASK)
         assert shot is not None

@@ -361,6 +361,20 @@ def test_what_a_replica_or_leader_cannot_survive_is_begun_anew(error: Exception)
 
 
 @virtual
+async def test_what_cannot_go_on_for_long_is_said_seldom(caplog: pytest.LogCaptureFixture) -> None:
+    """Each second one more replica finds the store away; the first says so."""
+    served = Served()
+    served.start()
+    for number in range(20):
+        await asyncio.sleep(0.01)
+        assert len(served.replicas) == number + 1
+        served.replicas[number].end.set_exception(AWAY)
+        await asyncio.sleep(ANEW_SECONDS)
+    assert [record.message for record in caplog.records].count("following anew") == 1
+    await served.end()
+
+
+@virtual
 async def test_a_fault_of_the_program_ends_it() -> None:
     """Its supervisor starts it again; no half of it serves on."""
     served = Served()

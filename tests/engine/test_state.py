@@ -10,9 +10,9 @@ from prometheus_client import CollectorRegistry
 from common import subjects
 from common.messages import Heartbeat
 from coordinator.metrics import StateCollector
+from sandbox.simulator.cluster import EPOCH, Cluster, Coordinator
 from sandbox.virtual.time import virtual
 from tests.core.stage import spec
-from tests.engine.cluster import EPOCH, Cluster, Coordinator
 
 
 def samples(coordinator: Coordinator) -> dict[str, float]:

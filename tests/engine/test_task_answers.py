@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from common.messages import AttemptProgress, ImageProgress, ImageState
+from common.texts import LIST_DAMAGED
 from coordinator.core.task import TaskCounts, TaskStatus
-from coordinator.port import NoSuchTask, StoreAway
+from coordinator.port import NoSuchTask, StoreAway, TaskDamaged
 from coordinator.snapshots import Transfer
 from coordinator.store import NAMED
 from sandbox.virtual.time import virtual
 from tests.core.stage import FLAKY
-from tests.engine.following import AWAY, NAMING, OTHER, TASK, Following, numbered, outcome, stored
+from tests.engine.following import (
+    AWAY,
+    NAMING,
+    OTHER,
+    TASK,
+    FakeStore,
+    Following,
+    numbered,
+    outcome,
+    stored,
+)
 
 PENDING, RUNNING, FAILED = TaskStatus.PENDING, TaskStatus.RUNNING, TaskStatus.FAILED
 CANCELLED = TaskStatus.CANCELLED
@@ -110,6 +123,51 @@ async def test_the_names_of_a_task_are_answered_as_they_are_stored() -> None:
     assert await following.tasks.named_nodes(TASK) == ["n2", "n1"]
     assert await following.tasks.named_nodes(OTHER) is None
     with following.fake.away(), pytest.raises(StoreAway):
+        await following.tasks.named_nodes(TASK)
+
+
+class Damaged(FakeStore):
+    """A store of which lists cannot be read."""
+
+    async def load_list(self, task: str, name: str) -> list[str]:
+        """Say so, after all that ``FakeStore`` does."""
+        await super().load_list(task, name)
+        raise TaskDamaged(LIST_DAMAGED(why="a part of it is missing"))
+
+
+@pytest.mark.parametrize("question", ["nodes", "names"])
+@virtual
+async def test_a_task_that_is_removed_while_it_is_read_is_no_task(question: str) -> None:
+    """What is read of it by then is not the whole of it."""
+    following = Following()
+    following.fake.lists[TASK, NAMED] = ["n1"]
+    following.tasks.learn(stored(status=FAILED, wanted=NAMING))
+    following.fake.answers.clear()
+    tasks = following.tasks
+    asking = asyncio.create_task(
+        tasks.snapshot_with_nodes(TASK) if question == "nodes" else tasks.named_nodes(TASK)
+    )
+    await asyncio.sleep(1.0)
+    tasks.forget(TASK)
+    following.fake.answers.set()
+    with pytest.raises(NoSuchTask):
+        await asking
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+@virtual
+async def test_what_was_removed_with_its_task_is_no_damage(is_there: bool) -> None:
+    """The tombstone of its head may not have come yet; where there is a head it is damage."""
+    store = Damaged()
+    following = Following(store)
+    head = stored(status=FAILED, wanted=NAMING)
+    following.tasks.learn(head)
+    if is_there:
+        store.heads[TASK] = head
+    error = TaskDamaged if is_there else NoSuchTask
+    with pytest.raises(error):
+        await following.tasks.snapshot_with_nodes(TASK)
+    with pytest.raises(error):
         await following.tasks.named_nodes(TASK)
 
 

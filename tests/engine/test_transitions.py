@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from common.bus import BusError, StoreUnavailable
 from common.messages import Outcome
 from common.subjects import RESULTS, AttemptKey
-from common.texts import TASK_NODES_GONE
+from common.texts import TASK_NODES_GONE, WEBHOOK_REFUSED
 from coordinator.core.commands import FinishTask, StartTask, StoreVerdict
 from coordinator.core.events import Event, FinishFailed, StartFailed, VerdictFailed
 from coordinator.core.task import PendingNotification, TaskCounts, TaskHead, TaskStatus
@@ -300,6 +300,20 @@ async def test_each_notification_is_taken_off_by_itself() -> None:
         await it.transitions.mark_notified(TASK, EVENT)
         assert (await it.store.truth()).notify == ()
         assert it.known == await it.store.truth()
+
+
+@virtual
+async def test_a_webhook_that_is_refused_is_told_in_the_message() -> None:
+    """After what the message said before, if it said anything."""
+    why = WEBHOOK_REFUSED(kind="loopback")
+    async with leading(over(WEBHOOK)) as it:
+        await it.transitions.mark_notified(TASK, WEBHOOK, why)
+        told = await it.store.truth()
+        assert (told.notify, told.message, told.message_code) == ((), str(why), "webhook.refused")
+    async with leading(replace(over(WEBHOOK), message="No node matches.", message_code="x")) as it:
+        await it.transitions.mark_notified(TASK, WEBHOOK, why)
+        told = await it.store.truth()
+        assert (told.message, told.message_code) == (f"No node matches. {why}", None)
 
 
 @virtual

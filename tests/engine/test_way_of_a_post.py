@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 
 from sandbox.call_trace import CallTrace
+from sandbox.simulator.cluster import Cluster
 from sandbox.virtual.time import virtual
-from tests.engine.cluster import Cluster
 
 DECIDES = ("coordinator/engine/", "coordinator/core/", "coordinator/store.py")
 CHANGES_THERE = 122

@@ -12,10 +12,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from coordinator.access.receivers import Receivers
 from coordinator.core.task import TaskStatus
 from coordinator.engine.webhooks import Webhooks, as_written, new_http_session
 from tests.core.stage import head, spec
 
+HERE = Receivers(loopback=True)
 TASK = "task-20260101-000000-00000001"
 UNRESERVED = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
 PCHAR = [*UNRESERVED, *"!$&'()*+,;=", *":@"]
@@ -57,10 +59,10 @@ class Receiver:
 async def head_of(rest: str) -> tuple[bytes, int]:
     """What is sent for an address with this after its authority, and the port it is sent to."""
     receiver = Receiver()
-    async with receiver.listening(), new_http_session() as http:
+    async with receiver.listening(), new_http_session(HERE) as http:
         address = f"http://127.0.0.1:{receiver.port}{rest}"
         over = head(TASK, spec(webhook_url=address), TaskStatus.FAILED)
-        webhooks = Webhooks(http, time.time, random.Random(1))
+        webhooks = Webhooks(http, time.time, random.Random(1), receivers=HERE)
         assert await webhooks._post(over, b"{}") is None
     (sent,) = receiver.heads
     return sent, receiver.port

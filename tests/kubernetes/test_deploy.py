@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import yaml
 
@@ -45,10 +47,12 @@ def test_every_setting_of_an_overlay_is_one_that_its_program_knows(overlay: str)
         for name in maps:
             environ |= one(objects, "ConfigMap", name)["data"]
         for variable in container["env"]:
-            environ[variable["name"]] = variable.get("value", "some-name")
-        # As the kubelet puts it together of variables that were named before.
-        whole = {k: v.replace("$(NATS)", environ["NATS"]) for k, v in environ.items()}
-        program.load(whole)
+            # As the kubelet puts it together of variables that were named before.
+            value = variable.get("value", "some-name")
+            for name in re.findall(r"\$\((\w+)\)", value):
+                value = value.replace(f"$({name})", environ[name])
+            environ[variable["name"]] = value
+        program.load(environ)
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)

@@ -11,6 +11,15 @@ from pathlib import Path
 import pytest
 
 from common.reasons import Reason
+from coordinator.access.callers import (
+    AuthorityAwayError,
+    Caller,
+    Permission,
+    Resource,
+    UnknownCredentialError,
+    Verb,
+)
+from coordinator.access.kubernetes_reviews import KubernetesReviews
 from coordinator.nats_token import secret
 from coordinator.nodes import failure_events
 from coordinator.nodes.api_server import ApiServer, ApiServerError, NotFoundError
@@ -19,7 +28,7 @@ from coordinator.nodes.source import FailedPull
 from coordinator.nodes.watched import NODES
 from tests.fixtures.kubernetes import Json, Kube
 from tests.kubernetes.conftest import UseConfig
-from tests.kubernetes.manifests import build
+from tests.kubernetes.manifests import OVERLAYS, build
 from tests.kubernetes.roles import account, roles
 
 pytestmark = pytest.mark.kubernetes
@@ -30,6 +39,8 @@ VERBS = [
     ("ips-system", "events", "create"),
     ("ips-system", "nodes", "list"),
     ("ips-system", "nodes", "watch"),
+    ("ips-system", "subjectaccessreviews", "create"),
+    ("ips-system", "tokenreviews", "create"),
 ]
 """Every verb of every role: the role, the resource, the verb."""
 
@@ -74,6 +85,16 @@ async def everything_works(kube: Kube, use: UseConfig, folder: Path) -> list[str
             await anext(aiter(lines))
     async with attempt("create events"):
         await _tell_of_a_failed_pull(kube)
+    reviews = KubernetesReviews(ApiServer.connected, "ips-system")
+    try:
+        await reviews.may(Caller(user="ann"), Permission(Verb.GET, Resource.TASKS))
+    except AuthorityAwayError:
+        refused.append("create subjectaccessreviews")
+    try:
+        with suppress(UnknownCredentialError):
+            await reviews.identify("nobody's")
+    except AuthorityAwayError:
+        refused.append("create tokenreviews")
     secrets = "/api/v1/namespaces/ips-system/secrets"
     async with ApiServer.connected() as api:
         async with attempt("create secrets"):
@@ -111,12 +132,13 @@ async def _tell_of_a_failed_pull(kube: Kube) -> None:
 
 
 @pytest.mark.usefixtures("namespace")
+@pytest.mark.parametrize("overlay", OVERLAYS)
 async def test_with_the_roles_as_shipped_everything_works(
-    kube: Kube, use_config: UseConfig, tmp_path: Path
+    kube: Kube, use_config: UseConfig, tmp_path: Path, overlay: str
 ) -> None:
     """Nodes are listed and watched, a failed pull becomes an Event, a token a Secret."""
     await kube.create_node("n1")
-    async with roles(kube, build(".")):
+    async with roles(kube, build(overlay)):
         assert await everything_works(kube, use_config, tmp_path) == []
 
 
@@ -132,9 +154,10 @@ async def test_no_verb_is_without_use(
     assert refused == [f"{verb} {resource}"]
 
 
-def test_the_roles_hold_no_other_verb() -> None:
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_roles_hold_no_other_verb(overlay: str) -> None:
     """Each of them is taken away in the test above."""
-    assert sorted(verbs(build("."))) == VERBS
+    assert sorted(verbs(build(overlay))) == VERBS
 
 
 async def test_the_agents_ask_nothing_of_kubernetes(kube: Kube) -> None:

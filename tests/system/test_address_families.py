@@ -86,7 +86,8 @@ class Node:
 
     def __init__(self, folder: Path, *, host: str, listen: str, settings: dict[str, str]) -> None:
         port = free_port(host)
-        own = {"IPS_NATS_LISTEN": f"{listen}:{port}"}
+        own = {"IPS_NATS_LISTEN": f"{listen}:{port}", "IPS_LISTEN": listen}
+        own["IPS_WEBHOOK_NETWORKS"] = "127.0.0.0/8,::1/128"
         self.coordinator = Coordinator(folder, own, host=host)
         bus = {
             "IPS_NATS_URL": f"nats://{host}:{port}",

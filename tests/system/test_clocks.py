@@ -31,7 +31,8 @@ async def test_a_clock_that_jumps_ten_days_at_a_restart_removes_nothing(
     machine = tmp_path / "machine"
     machine.mkdir()
     (machine / "sitecustomize.py").write_text(SHIFT)
-    coordinator = await fleet.add_coordinator({"PYTHONPATH": f"{machine}:{PROJECT}"})
+    shifted = {"PYTHONPATH": f"{machine}:{PROJECT}"}
+    coordinator = await fleet.add_coordinator(shifted, forked=False)
     await fleet.add_agents(1, {"IPS_SIMULATED_SECONDS": "0.1"})
     await fleet.known_nodes(1)
     first = await fleet.post(["a:1"])

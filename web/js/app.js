@@ -11,7 +11,8 @@ import { button, iconButton, linkButton } from "./parts/buttons.js";
 import { Toasts } from "./parts/toasts.js";
 import { language, setLanguage, setTheme, theme, THEMES } from "./preferences.js";
 import { link, parseRoute } from "./router.js";
-import { now } from "./server.js";
+import { now, UNIDENTIFIED } from "./server.js";
+import { logOut, whoAsks } from "./session.js";
 
 /**
  * Each is loaded when it is wanted: the list is shown before the code of the others has come.
@@ -22,6 +23,8 @@ const VIEWS = {
   task: async () => (await import("./views/task_view.js")).TaskView,
   new: async () => (await import("./views/new_task_view.js")).NewTaskView,
   nodes: async () => (await import("./views/nodes_view.js")).NodesView,
+  audit: async () => (await import("./views/audit_view.js")).AuditView,
+  login: async () => (await import("./views/login_view.js")).LoginView,
 };
 const THEME_ICONS = /** @type {const} */ ({ system: "system", light: "sun", dark: "moon" });
 /** A restart is over before anybody need know of it. */
@@ -43,6 +46,12 @@ export class Shell {
   #header = h("header", { class: "top" });
   #connection = h("span", { class: "connection", hidden: true });
   #banner = h("div", { class: "banner", role: "alert", hidden: true });
+  #warning = h("div", { class: "banner", role: "status", hidden: true });
+  #who = h("span", { class: "who", hidden: true });
+  /** Who asks, once that is known. @type {Api.Session | null} */
+  #session = null;
+  /** The server wants to know who asks, and does not. */
+  #locked = false;
   #main = h("main", { id: "main", tabindex: -1 });
   #speaker = h("div", { class: "unseen", role: "status", "aria-live": "polite" });
   /** @type {View | null} */
@@ -62,9 +71,11 @@ export class Shell {
     const skip = h("a", { class: "skip", href: "#main", onclick: (event) => this.#skip(event) });
     skip.dataset.words = "app.skip";
     this.body.querySelector("#first")?.remove();
-    this.body.append(skip, this.#header, this.#banner, this.#main, this.#toasts.element, this.#speaker);
+    this.body.append(skip, this.#header, this.#warning, this.#banner, this.#main, this.#toasts.element, this.#speaker);
     addEventListener("hashchange", () => this.#show());
+    addEventListener(UNIDENTIFIED, () => this.#lock());
     this.#show();
+    whoAsks().then((session) => this.#know(session), () => {}); // who does not answer is told of elsewhere
   }
 
   /** The name of the place, for the window and for screen readers. @param {string} text */
@@ -82,9 +93,16 @@ export class Shell {
     this.#toasts.tell(text);
   }
 
-  /** @param {Error} problem */
+  /** @param {Error & {status?: number}} problem */
   complain(problem) {
-    this.#toasts.complain(problem);
+    if (problem.status !== 401) this.#toasts.complain(problem); // the login says so
+  }
+
+  /** Somebody has logged in, and sees what they wanted. @param {Api.Session} session */
+  identified(session) {
+    this.#locked = false;
+    this.#know(session);
+    this.#show();
   }
 
   /** Shows how the view's stream is. @param {"" | StreamState} state */
@@ -108,11 +126,49 @@ export class Shell {
     this.#connected.at = now();
   }
 
+  // ── who asks ──
+
+  /** @param {Api.Session} session */
+  #know(session) {
+    this.#session = session;
+    if (session.required && !session.identified) this.#lock();
+    this.#drawWho();
+  }
+
+  /** Nothing is shown but the login: what was shown is not for whoever looks now. */
+  #lock() {
+    if (this.#locked) return;
+    this.#locked = true;
+    this.#session = null;
+    this.#show();
+  }
+
+  #drawWho() {
+    const session = this.#session;
+    this.#who.hidden = !session?.identified;
+    const audit = this.#header.querySelector(".audit");
+    if (audit) setAttribute(audit, "hidden", !(session?.identified && session.readsAudit));
+    setText(this.#warning, session?.messageCode === "access.open" ? t("session.open") : (session?.message ?? ""));
+    this.#warning.hidden = !session?.message;
+    const leave = button({ text: t("session.log.out"), onclick: () => this.#leave() });
+    replace(this.#who, h("span", { class: "name", title: session?.groups.join(", ") ?? "" }, session?.user ?? ""), leave);
+  }
+
+  async #leave() {
+    try {
+      await logOut();
+      this.#lock();
+    } catch (error) {
+      this.complain(/** @type {Error} */ (error));
+    }
+  }
+
   // ── views ──
 
   async #show() {
     if (location.hash === "#main") return; // the skip link, where scripts came late
     const route = parseRoute(location.hash);
+    const name = this.#locked ? "login" : route.name;
     const place = `${route.name}/${route.id}`;
     const isArrival = this.#place !== "" && place !== this.#place;
     this.#place = place;
@@ -122,7 +178,7 @@ export class Shell {
     this.#connected.at = 0;
     this.#drawHeader(route.name);
     const turn = ++this.#turn;
-    const View = await this.#load(route.name);
+    const View = await this.#load(name);
     if (View === null || turn !== this.#turn) return; // or the viewer has gone on
     this.#view = new View(route, this);
     this.#main.replaceChildren(this.#view.element);
@@ -162,6 +218,7 @@ export class Shell {
   /** @param {string} name */
   #drawHeader(name) {
     setText(/** @type {Element} */ (this.body.querySelector(".skip")), t("app.skip"));
+    this.#drawWho();
     const current = (/** @type {string[]} */ own) => (own.includes(name) ? "page" : null);
     replace(
       this.#header,
@@ -171,12 +228,20 @@ export class Shell {
         { "aria-label": t("nav.main") },
         h("a", { href: link("tasks"), "aria-current": current(["tasks", "task"]) }, t("nav.tasks")),
         h("a", { href: link("nodes"), "aria-current": current(["nodes"]) }, t("nav.nodes")),
+        this.#auditLink(current(["audit"])),
       ),
       this.#connection,
+      this.#who,
       this.#languageButton(),
       this.#themeButton(),
       linkButton({ text: t("nav.new"), href: link("new"), icon: "plus", kind: "primary" }),
     );
+  }
+
+  /** @param {string | null} current */
+  #auditLink(current) {
+    const isShown = this.#session?.identified && this.#session.readsAudit;
+    return h("a", { href: link("audit"), class: "audit", "aria-current": current, hidden: !isShown }, t("audit.title"));
   }
 
   #languageButton() {

@@ -7,7 +7,7 @@
  * are then asked every few seconds until it flows. Where they are not, nobody is there.
  */
 
-import { API, setClock } from "./server.js";
+import { API, noteStatus, setClock } from "./server.js";
 
 /** The server speaks at once, and then every 5 s: what is silent for longer (ms) is held or dead. */
 const SILENCE = { first: 4_000, later: 8_000 };
@@ -105,6 +105,7 @@ export class EventStream {
     this.#expect(SILENCE.first);
     const answer = await fetch(this.#url(), { signal: this.#abort.signal, cache: "no-store" });
     setClock(answer.headers.get("Date"));
+    noteStatus(answer.status);
     if (answer.status === 204) return true;
     if (answer.status === 404) {
       this.listener.onGone?.();

@@ -5,7 +5,7 @@
 
 /**
  * @typedef {object} Route
- * @property {"tasks" | "task" | "new" | "nodes"} name
+ * @property {"tasks" | "task" | "new" | "nodes" | "audit"} name
  * @property {string} id of a task
  * @property {URLSearchParams} query
  */
@@ -15,7 +15,7 @@ export function parseRoute(hash) {
   const [path, query = ""] = hash.replace(/^#\/?/, "").split("?");
   const [first, id = ""] = path.split("/");
   const name = first === "tasks" && id ? "task" : first;
-  const isKnown = ["task", "new", "nodes"].includes(name);
+  const isKnown = ["task", "new", "nodes", "audit"].includes(name);
   return {
     name: /** @type {Route["name"]} */ (isKnown ? name : "tasks"),
     id: decode(id),

@@ -29,13 +29,24 @@ export const remove = (path) => request("DELETE", path);
 
 /**
  * Posts a body. The key lets the server take a repetition for what it is.
- * @param {string} path @param {object} body @param {string} idempotencyKey
+ * @param {string} path @param {object} body @param {string} [idempotencyKey]
  */
 export const post = (path, body, idempotencyKey) =>
   request("POST", path, {
     body: JSON.stringify(body),
-    headers: { "Content-Type": "application/json", "Idempotency-Key": idempotencyKey },
+    headers: {
+      "Content-Type": "application/json",
+      ...(idempotencyKey && { "Idempotency-Key": idempotencyKey }),
+    },
   });
+
+/** The server does not know who asks: told to the window, whoever was asking. */
+export const UNIDENTIFIED = "unidentified";
+
+/** @param {number} status of any answer */
+export function noteStatus(status) {
+  if (status === 401) dispatchEvent(new Event(UNIDENTIFIED));
+}
 
 /** @returns {string} a fresh Idempotency-Key; `crypto.randomUUID` is missing on plain http */
 export const newKey = () =>
@@ -73,6 +84,7 @@ async function request(method, path, options = {}) {
 /** A success that is no JSON was not said by the server. @param {Response} answer @param {string} text */
 function read(answer, text) {
   const body = parsed(text);
+  noteStatus(answer.status);
   if (!answer.ok) throw new Problem(answer.status, body?.detail ?? answer.statusText, body?.errors);
   if (body === undefined) throw new Problem(0, "");
   return body;

@@ -28,6 +28,7 @@ export class TaskSettings {
 function settings(task) {
   return [
     [t("task.again.of"), task.retryOf ? h("a", { href: taskLink(task.retryOf) }, task.retryOf) : ""],
+    [t("task.created.by"), task.createdBy ?? ""],
     [t("form.labels"), labels(task)],
     [t("form.batchSize"), number(task.batchSize)],
     [t("form.rollout"), t(`form.rollout.${task.rollout}`)],

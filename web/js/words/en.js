@@ -11,6 +11,30 @@ export const WORDS = {
   "nav.nodes": "Nodes",
   "nav.new": "New task",
 
+  "session.title": "Log in",
+  "session.token": "Token",
+  "session.token.hint":
+    "As the command line sends it. The page keeps none: it gets a session for some hours.",
+  "session.log.in": "Log in",
+  "session.log.out": "Log out",
+  "session.elsewhere": "Log in with single sign-on",
+  "session.unknown": "This token is not known here.",
+  "session.open":
+    "Nobody is asked who they are, and others than this machine can reach this page.",
+
+  "audit.title": "Audit",
+  "audit.user.find": "User",
+  "audit.show": "Show",
+  "audit.none": "Nothing yet.",
+  "audit.nobody": "nobody knows",
+  "audit.time": "Time",
+  "audit.user": "Who",
+  "audit.from": "From",
+  "audit.action": "What",
+  "audit.answer": "Answer",
+  "audit.task": "Task",
+  "audit.images": "Images",
+
   "stream.connecting": "Connecting",
   "stream.live": "Live",
   "stream.lost": "Reconnecting",
@@ -121,6 +145,7 @@ export const WORDS = {
   "task.title": "Task",
   "task.again.of": "Repeats",
   "task.created": "Created",
+  "task.created.by": "Created by",
   "task.started": "Started",
   "task.finished": "Finished",
   "task.took": "Took",

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ips_client.async_client import AsyncClient
     from ips_client.client import Client
     from ips_client.documents import (
+        AuditEntry,
         Cancelled,
         Event,
         FailedImage,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AsyncClient",
+    "AuditEntry",
     "BadRequest",
     "Cancelled",
     "Client",

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ips_client import events, requests, service, watching
 from ips_client.documents import (
+    AuditEntries,
+    AuditEntry,
     Cancelled,
     Event,
     LiveAgents,
@@ -26,6 +28,7 @@ from ips_client.talk import Course, Emit, LinkFailure, Talk
 from ips_client.watching import Waited
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from ssl import SSLContext
 
     from typing_extensions import Self, Unpack
@@ -114,6 +117,17 @@ class Client:
     def node(self, name: str) -> Node:
         """One node."""
         return self.send(requests.get_node(name), Node)
+
+    def audit(
+        self,
+        user: str | None = None,
+        *,
+        since: datetime | None = None,
+        limit: int | None = None,
+    ) -> tuple[AuditEntry, ...]:
+        """Who changed what, and who was refused, the newest first; 100 where no limit is said."""
+        request = requests.list_audit(user, since, limit=limit)
+        return (self.send(request, AuditEntries)).entries
 
     # ── as it happens ──
 

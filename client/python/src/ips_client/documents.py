@@ -79,6 +79,8 @@ class Task(Document, frozen=True, kw_only=True):
     pull_timeout_seconds: int | None = None
     retry_of: str | None = None
     """The finished task that this one repeats."""
+    created_by: str | None = None
+    """Who created it, where that is known."""
     failed_node_details: tuple[FailedImage, ...] = ()
     """The first 100; lists leave them out."""
     failed_node_details_total: int = 0
@@ -178,6 +180,30 @@ class Node(Document, frozen=True, kw_only=True):
     pulling: tuple[str, ...] = ()
     message: str | None = None
     """Why the node takes no work although an agent speaks for it."""
+
+
+class AuditEntry(Document, frozen=True, kw_only=True):
+    """One change, or one refusal."""
+
+    time: Moment
+    way: str
+    """How they were identified: ``none``, ``tokens``, ``kubernetes`` or ``oidc``."""
+    action: str
+    status: int
+    """Of the answer: under 400 it was done."""
+    user: str | None = None
+    groups: tuple[str, ...] = ()
+    address: str | None = None
+    reason: str | None = None
+    """The code of a refusal."""
+    task_id: str | None = None
+    images: tuple[str, ...] = ()
+
+
+class AuditEntries(Document, frozen=True, kw_only=True):
+    """The newest entries of the audit, the newest first."""
+
+    entries: tuple[AuditEntry, ...]
 
 
 class Event(Document, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ LARGEST_NODE_PAGE: Final = 1000
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
 
 class TaskOptions(TypedDict, total=False):
@@ -114,6 +115,18 @@ def list_nodes(selector: str = "", *, limit: int, offset: int = 0) -> Request:
 def get_node(name: str) -> Request:
     """``GET /api/v1/nodes/{name}``."""
     return Request("GET", f"/nodes/{quote(name, safe='')}")
+
+
+def list_audit(
+    user: str | None = None, since: datetime | None = None, *, limit: int | None = None
+) -> Request:
+    """``GET /api/v1/audit``; ``since`` knows its time zone."""
+    query = {
+        "user": user or "",
+        "since": "" if since is None else since.isoformat(),
+        "limit": str(limit or ""),
+    }
+    return Request("GET", "/audit", query)
 
 
 def follow_events(task_id: str | None, *, live: bool, after: str | None) -> Request:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
 from typing import Any, Final
 
+from ips_client.command.durations import duration
 from ips_client.version import __version__
 
 Handler = Callable[[argparse.Namespace], int]
@@ -26,6 +26,7 @@ commands:
   retry       do a finished task again for the nodes that failed
   nodes       list the nodes
   events      follow what happens, one line an event
+  audit       list who changed what, and who was refused
   completion  print a completion script for bash, zsh or fish
 """
 _END: Final = """\
@@ -43,9 +44,6 @@ IPS_TOKEN, or what the file IPS_TOKEN_FILE holds. HTTPS_PROXY, HTTP_PROXY, NO_PR
 SSL_CERT_FILE and SSL_CERT_DIR mean what they mean elsewhere.
 `ips COMMAND --help` tells more about a command.
 """
-_DURATION: Final = re.compile(
-    r"(?:(?P<h>\d+)h)?(?:(?P<m>\d+)m)?(?:(?P<s>\d+(?:\.\d+)?)s?)?", re.ASCII
-)
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
@@ -59,14 +57,6 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     return arguments
 
 
-def duration(text: str) -> float:
-    """Seconds of ``90``, ``90s``, ``10m``, ``1h30m``."""
-    found = _DURATION.fullmatch(text)
-    if not text or found is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no duration such as 90s, 10m or 1h30m")
-    return int(found["h"] or 0) * 3600 + int(found["m"] or 0) * 60 + float(found["s"] or 0)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="ips",
@@ -78,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"ips {__version__}")
     _access(parser, default=None)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", help=argparse.SUPPRESS)
-    for add in (_run, _wait, _ls, _show, _cancel, _retry, _nodes, _events, _completion):
+    for add in (_run, _wait, _ls, _show, _cancel, _retry, _nodes, _events, _audit, _completion):
         add(commands)
     commands.choices["completion"].set_defaults(root=parser, commands=commands)
     return parser
@@ -373,6 +363,24 @@ def _events(commands: Any) -> None:
     parser.add_argument(
         "--after", metavar="POSITION", help="go on after an earlier event's position"
     )
+    _output(parser)
+    _connection(parser)
+
+
+def _audit(commands: Any) -> None:
+    parser = _command(
+        commands,
+        "audit",
+        "audit",
+        "[--user NAME] [--since TIME] [option …]",
+        "List who changed what, and who was refused, the newest first.",
+        "ips audit --user ann --since 24h",
+    )
+    parser.add_argument("--user", metavar="NAME", help="only what this user did")
+    parser.add_argument(
+        "--since", metavar="TIME", type=duration, help="only of the last 24h, 10m …"
+    )
+    parser.add_argument("--limit", metavar="N", type=int, help="at most so many (100)")
     _output(parser)
     _connection(parser)
 

@@ -34,6 +34,7 @@ _OPTIONS: Final = {
     "?limit": "--limit",
     "?status": "--status",
     "?selector": "--selector",
+    "?since": "--since",
 }
 """The option behind each field of the service's answers to a bad request."""
 

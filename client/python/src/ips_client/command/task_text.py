@@ -83,6 +83,7 @@ def task_lines(task: Task) -> list[str]:
                 "webhook": task.webhook_url or "",
                 "retry of": task.retry_of or "",
                 "created": stamp(task.created_at),
+                "created by": task.created_by or "",
                 "started": stamp(task.started_at) if task.started_at else "",
                 "finished": _end_in_words(task),
             }

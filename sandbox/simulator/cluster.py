@@ -7,38 +7,54 @@ the same port that the API uses.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import random
-from collections.abc import Callable, Sequence
-from typing import Any, Self
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Protocol, Self, TypeVar
 
 import msgspec
 
 from agent.agent import Agent
 from agent.credentials import Keyring
+from agent.notices import Observer as AgentObserver
+from agent.outbox import OutcomeSpool
+from agent.runtime.protocol import Runtime
 from agent.runtime.simulated import SimulatedRuntime
 from agent.settings import AgentSettings
 from common import subjects
+from common.bus import OnState
 from coordinator.core.scheduler import Limits
-from coordinator.core.task import TaskHead, TaskSpec, TaskStatus
+from coordinator.core.task import TaskHead, TaskImage, TaskSpec, TaskStatus
 from coordinator.engine.end_notifications import Deliverer
 from coordinator.engine.leader import Leader, LeaderSettings
 from coordinator.engine.live import LiveChanges
-from coordinator.engine.loop import Clock
+from coordinator.engine.loop import EVERYTHING, Clock
+from coordinator.engine.loop import Observer as LoopObserver
 from coordinator.engine.persistence import Persistently
 from coordinator.engine.replica import Context, Replica
 from coordinator.engine.service import Service
 from coordinator.engine.store_clock import StoreClock
 from coordinator.engine.webhooks import Look
+from coordinator.faults import Faults
 from coordinator.lease import Lease
 from coordinator.nodes.announced import AnnouncedNodes
 from coordinator.port import StoreAway
 from coordinator.streams import definitions
 from sandbox.virtual.bus import VirtualBus
 from sandbox.virtual.server import VirtualServer
-from tests.core.stage import spec
+from sandbox.virtual.time import PROCESS
+
+T = TypeVar("T")
 
 EPOCH = 1_768_576_354.0
 """2026-01-16T15:12:34Z: when virtual time begins."""
+
+
+def task_of(*images: str, **fields: Any) -> TaskSpec:
+    """What a user asked for; one image ``a`` where none is given."""
+    names = images or ("a",)
+    work = tuple(TaskImage(name=name, reference=f"ref/{name}") for name in names)
+    return TaskSpec(images=names, work=work, **fields)
 
 
 class Delivered(Deliverer):
@@ -53,72 +69,127 @@ class Delivered(Deliverer):
         self.bodies.append((head.id, shot.head.status))
 
 
-class Coordinator:
+class Onlooker(Protocol):
+    """Watches what coordinators decide."""
+
+    def follows(self, coordinator: Coordinator) -> LoopObserver:
+        """Who is shown each event of the coordinator's next replica, and what came of it."""
+
+
+class _Process:
+    """What runs under one name until it is killed."""
+
+    def __init__(self, name: str, bus: VirtualBus) -> None:
+        self.name = name
+        self.bus = bus
+        self._context = contextvars.copy_context()
+        self._context.run(PROCESS.set, bus.link.name)
+        self._jobs: list[asyncio.Task[Any]] = []
+        self._requests: set[asyncio.Task[Any]] = set()
+
+    def _begin(self, *jobs: Coroutine[Any, Any, Any]) -> None:
+        loop = asyncio.get_running_loop()
+        self._jobs = [loop.create_task(job, name=self.name, context=self._context) for job in jobs]
+
+    def ask(self, request: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Have a user's request worked on inside of the process."""
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(request, context=self._context)
+        self._requests.add(task)
+        task.add_done_callback(self._requests.discard)
+        return task
+
+    def sever(self, *, unsent: bool) -> None:
+        """Let nothing more be heard of it; ``unsent``: not even what is on its way."""
+        if unsent:
+            self.bus.link.drop()
+        self.bus.link.leave()
+
+    async def kill(self) -> None:
+        """End at once, as kill -9 does: nothing is given back."""
+        jobs = [*self._jobs, *self._requests]
+        for job in jobs:
+            job.cancel()
+        await asyncio.wait(jobs)
+        await self.bus.close()
+
+    @property
+    def died(self) -> BaseException | None:
+        """What ended it, where nobody asked for that."""
+        for job in self._jobs:
+            if job.done() and not job.cancelled() and (fault := job.exception()) is not None:
+                return fault
+        return None
+
+
+class Coordinator(_Process):
     """One coordinator: what ``main`` wires, without HTTP."""
 
     def __init__(
         self, cluster: Cluster, name: str, bus: VirtualBus, limits: Limits, ahead: float
     ) -> None:
+        super().__init__(name, bus)
         loop = asyncio.get_running_loop()
-        self.name = name
-        self.bus = bus
+        self.ahead = ahead
+        """By how many seconds its machine's clock is ahead."""
         self.poison: list[str] = []
+        self.faults: list[str] = []
+        """Parts that have failed, of those whose faults end nothing else."""
+        self.replica: Replica | None = None
+        """The newest, whether it leads or not."""
+        self.leader: Leader | None = None
+        """The newest."""
         self.service = Service(LiveChanges())
-        self._rng = random.Random(f"{cluster.seed}/{name}/{loop.time()}")
-
-        def wall() -> float:
-            return EPOCH + loop.time() + ahead
-
-        clock = Clock(wall, loop.time)
-        self.store_clock = StoreClock(bus, clock, wall)
+        self.rng = random.Random(f"{cluster.seed}/{name}/{loop.time()}")  # noqa: S311 -- repeatable
+        self.clock = Clock(self._wall, loop.time)
+        self.store_clock = StoreClock(bus, self.clock, self._wall)
         self.service.watch_clock(self.store_clock)
-        self._context = Context(
+        self._witness = cluster.witness
+        self._context_of_replicas = Context(
             bus=bus,
-            clock=clock,
+            clock=self.clock,
             store_clock=self.store_clock,
-            rng=self._rng,
+            rng=self.rng,
             live=self.service.live,
             new_source=AnnouncedNodes,
             on_poison=self.poison.append,
             limits=limits,
             max_pending=cluster.max_pending,
             forget_seconds=600.0,
+            faults=Faults(self.faults.append),
         )
-        self._settings = LeaderSettings(source="/ips/test", retention_seconds=3600.0)
-        self._lease = Lease(bus, owner=name, name=name, clock=loop.time, rng=self._rng)
-        self._webhooks = cluster.webhooks
-        self._jobs: list[asyncio.Task[Any]] = []
+        self._lease = Lease(bus, owner=name, name=name, clock=loop.time, rng=self.rng)
+        self._settings = LeaderSettings(
+            source="/ips/test", retention_seconds=3600.0, confirms=self._lease.confirms
+        )
+        self._webhooks = cluster.webhooks_of(self)
+
+    def _wall(self) -> float:
+        return EPOCH + asyncio.get_running_loop().time() + self.ahead
 
     def start(self) -> None:
         """Begin to follow, and to lead whenever the lease is held."""
-        self._jobs = [
-            asyncio.create_task(self.bus.run(), name=f"{self.name} bus"),
-            asyncio.create_task(self._serve(), name=self.name),
-        ]
+        self._begin(self.bus.run(), self._serve())
 
     async def _serve(self) -> None:
-        await Persistently(self._rng)(self.store_clock.begin)
+        await Persistently(self.rng)(self.store_clock.begin)
+        await self.service.serve(self.bus, self._lease, self._new_replica, self._new_leader)
 
-        def new_leader(replica: Replica, epoch: int) -> Leader:
-            return Leader(
-                self._context,
-                replica,
-                epoch,
-                self._webhooks,
-                self._settings,
-                lambda: self._lease.held,
-            )
+    def _new_replica(self, _has_led: bool) -> Replica:
+        observers = () if self._witness is None else ((self._witness.follows(self), EVERYTHING),)
+        self.replica = Replica(self._context_of_replicas, observers)
+        return self.replica
 
-        await self.service.serve(
-            self.bus, self._lease, lambda _: Replica(self._context), new_leader
+    def _new_leader(self, replica: Replica, epoch: int) -> Leader:
+        self.leader = Leader(
+            self._context_of_replicas,
+            replica,
+            epoch,
+            self._webhooks,
+            self._settings,
+            lambda: self._lease.held,
         )
-
-    async def kill(self) -> None:
-        """End at once, as kill -9 does: the lease is not given back."""
-        for job in self._jobs:
-            job.cancel()
-        await asyncio.wait(self._jobs)
-        await self.bus.close()
+        return self.leader
 
     async def stop(self) -> None:
         """End in order."""
@@ -135,52 +206,66 @@ class Coordinator:
         """Whether it is the one that assigns."""
         return self.service.standing().leads
 
-    @property
-    def died(self) -> BaseException | None:
-        """What ended it, where nobody asked for that."""
-        job = self._jobs[1]
-        return job.exception() if job.done() and not job.cancelled() else None
+
+class Presence:
+    """Lets an agent know when its bus is connected again, as ``agent.readiness`` does."""
+
+    def __init__(self) -> None:
+        self.agent: Agent | None = None
+
+    def bus_changed(self, connected: bool, _why: str) -> None:
+        """Take the bus's state in."""
+        if connected and self.agent is not None:
+            self.agent.reconnected()
 
 
-class Node:
-    """One node: an agent on a simulated runtime."""
+class Node(_Process):
+    """One node: an agent on a runtime."""
 
     def __init__(
-        self, cluster: Cluster, name: str, bus: VirtualBus, runtime: SimulatedRuntime
+        self,
+        cluster: Cluster,
+        name: str,
+        bus: VirtualBus,
+        runtime: Runtime,
+        presence: Presence,
+        *,
+        spool: OutcomeSpool | None = None,
+        observers: Sequence[AgentObserver] = (),
+        settings: dict[str, str] | None = None,
     ) -> None:
+        super().__init__(name, bus)
         loop = asyncio.get_running_loop()
-        settings = AgentSettings.load(
-            {"IPS_NODE_NAME": name, "IPS_NATS_URL": "nats://bus", "IPS_RUNTIME": "simulated"}
-        )
-        self.bus = bus
+        needed = {"IPS_NODE_NAME": name, "IPS_NATS_URL": "nats://bus", "IPS_RUNTIME": "simulated"}
         self.runtime = runtime
         self.agent = Agent(
-            settings=settings,
+            settings=AgentSettings.load(needed | (settings or {})),
             bus=bus,
             runtime=runtime,
             keyring=Keyring(None),
-            rng=random.Random(f"{cluster.seed}/{name}/{loop.time()}"),
+            spool=spool,
+            observers=observers,
+            rng=random.Random(f"{cluster.seed}/{name}/{loop.time()}"),  # noqa: S311 -- repeatable
         )
-        self._jobs = [
-            asyncio.create_task(bus.run(), name=f"{name} bus"),
-            asyncio.create_task(self.agent.run(), name=name),
-        ]
+        presence.agent = self.agent
+        self._begin(bus.run(), self.agent.run())
 
-    async def kill(self) -> None:
-        """End at once."""
-        for job in self._jobs:
-            job.cancel()
-        await asyncio.wait(self._jobs)
-        await self.bus.close()
+    async def stop(self, within: float) -> None:
+        """End in order, within so many seconds."""
+        await self.agent.shut_down(within)
+        await self.kill()
 
 
 class Cluster:
     """A bus, coordinators and nodes. Close it at the end of the test."""
 
-    def __init__(self, *, seed: int = 1, max_pending: int = 1000) -> None:
+    def __init__(
+        self, *, seed: int = 1, max_pending: int = 1000, witness: Onlooker | None = None
+    ) -> None:
         self.seed = seed
         self.max_pending = max_pending
-        self.server = VirtualServer(epoch=EPOCH)
+        self.witness = witness
+        self.server = VirtualServer(seed=seed, epoch=EPOCH)
         self.server.start()
         self.webhooks = Delivered()
         self.coordinators: list[Coordinator] = []
@@ -201,9 +286,15 @@ class Cluster:
             await coordinator.kill()
         await self.observer.close()
 
-    async def _connect(self, name: str) -> VirtualBus:
+    def webhooks_of(self, coordinator: Coordinator) -> Deliverer:
+        """Who delivers a coordinator's webhooks."""
+        del coordinator
+        return self.webhooks
+
+    async def _connect(self, name: str, on_state: OnState | None = None) -> VirtualBus:
         self._buses += 1
-        return await VirtualBus.connect(self.server, f"{name}-{self._buses}", seed=self.seed)
+        link = f"{name}-{self._buses}"
+        return await VirtualBus.connect(self.server, link, seed=self.seed, on_state=on_state)
 
     async def coordinator(
         self, name: str = "c1", *, ahead: float = 0.0, **limits: Any
@@ -225,7 +316,9 @@ class Cluster:
         """Start an agent on a runtime that takes one second for an image."""
         wanted: dict[str, Any] = {"seconds": 1.0, "size": 1000, "seed": name} | runtime
         simulated = SimulatedRuntime(**wanted)
-        node = Node(self, name, await self._connect(name), simulated)
+        presence = Presence()
+        bus = await self._connect(name, presence.bus_changed)
+        node = Node(self, name, bus, simulated, presence)
         self.nodes[name] = node
         return node
 
@@ -246,7 +339,7 @@ class Cluster:
 
         await self.until(lambda: (found := head()) is not None and found.status.is_final, within)
         found = head()
-        assert found is not None
+        assert found is not None  # noqa: S101 -- it was there a moment ago
         return found
 
     async def told(self, coordinator: Coordinator, task: str) -> None:
@@ -265,7 +358,7 @@ class Cluster:
         names: Sequence[str] | None = None,
     ) -> str:
         """Create a task of one image on all nodes, or what is wanted; its id."""
-        chosen = wanted or spec("a")
+        chosen = wanted or task_of("a")
         if names is not None:
             chosen = msgspec.structs.replace(chosen, names_nodes=True)
         return (await coordinator.service.create(chosen, names)).head.id

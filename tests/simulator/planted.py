@@ -1,0 +1,440 @@
+"""Plausible bugs of product code, planted one at a time, that the simulator is to find.
+
+``python -m tests.simulator.planted`` says in how many histories each is found, and by which law.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from agent.ledger import Ledger
+from agent.outbox import Outbox
+from common import subjects
+from common.bus import Conflict
+from coordinator.core.in_flight import InFlight
+from coordinator.core.node_run import NodePhase, NodeRun
+from coordinator.core.queue import Queue
+from coordinator.core.run import Ending, TaskRun
+from coordinator.core.scheduler import Core
+from coordinator.core.task import PendingNotification, TaskCounts
+from coordinator.engine import ending, leader, submissions, transitions
+from coordinator.engine.end_notifications import EndNotifications
+from coordinator.engine.intake import Intake
+from coordinator.engine.publisher import Publisher
+from coordinator.engine.task_events import TaskEvents
+from coordinator.engine.tasks import TaskTable
+from coordinator.engine.transitions import Transitions
+from coordinator.lease import Lease, LeaseLost
+from coordinator.store import Store, StoredHead, _encode
+from sandbox.simulator.history import Lived, live
+from sandbox.simulator.places import Receiver
+from sandbox.simulator.strikes import draw
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+PLANTS: list[Plant] = []
+FOUND_IN: dict[str, int] = {
+    "a_retry_is_forgotten": 2,
+    "a_node_counts_with_each_attempt": 2,
+    "only_what_pulls_has_a_place": 6,
+    "silence_is_not_watched": 2,
+    "what_agents_hold_is_forgotten_at_a_take_over": 21,
+    "what_was_refused_is_not_sent_again": 2,
+    "a_cancel_is_ignored": 5,
+    "an_outcome_is_dropped_while_the_store_is_away": 6,
+    "a_head_is_written_without_a_look": 2,
+    "outcomes_before_the_start_are_dropped": 2,
+    "a_replica_stops_to_follow_heads": 1,
+    "a_leader_never_steps_down": 6,
+    "every_epoch_is_the_first": 1,
+    "events_are_told_twice_after_a_start": 2,
+    "a_webhook_is_forgotten_after_a_restart": 33,
+    "an_end_that_was_not_told_is_forgotten": 23,
+    "each_delivery_has_an_id_of_its_own": 2,
+}
+"""By name of a plant: in how many histories, from seed 0, it was found the last time.
+
+What is not here was not found in the few that there was time for.
+"""
+
+
+def planted(plant: Plant) -> Plant:
+    """A plausible bug, to be found."""
+    PLANTS.append(plant)
+    return plant
+
+
+def nothing(*_arguments: Any, **_options: Any) -> None:
+    """What a forgotten line does."""
+
+
+async def nothing_later(*_arguments: Any, **_options: Any) -> None:
+    """The same, where it is awaited."""
+
+
+def find(most: int, first: int = 0) -> tuple[int, Lived] | None:
+    """In how many histories, so many at most, a law is broken, and the one in which it is."""
+    for number, seed in enumerate(range(first, first + most), start=1):
+        lived = live(draw(seed))
+        if lived.broken is not None:
+            return number, lived
+    return None
+
+
+# ── the core ──
+
+
+@planted
+def a_retry_is_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """Nobody looks at what is due."""
+    patch.setattr(TaskRun, "next_retry", lambda _: None)
+
+
+@planted
+def a_node_counts_with_each_attempt(patch: pytest.MonkeyPatch) -> None:
+    """One that failed three times is three that failed."""
+    counts = TaskRun.counts
+
+    def doubled(self: TaskRun) -> TaskCounts:
+        failures = sum(node.failures for node in self.nodes if node.phase is NodePhase.FAILED)
+        return replace(counts(self), failed=failures)
+
+    patch.setattr(TaskRun, "counts", doubled)
+
+
+@planted
+def only_what_pulls_has_a_place(patch: pytest.MonkeyPatch) -> None:
+    """What is assigned and not yet accepted is not counted."""
+    place = property(lambda self: self.in_phase[NodePhase.PULLING] < self.spec.batch_size)
+    patch.setattr(TaskRun, "has_place", place)
+
+
+@planted
+def silence_is_not_watched(patch: pytest.MonkeyPatch) -> None:
+    """Who never answers is waited for for ever."""
+    patch.setattr(InFlight, "_watch", nothing)
+
+
+@planted
+def what_agents_hold_is_forgotten_at_a_take_over(patch: pytest.MonkeyPatch) -> None:
+    """A new leader thinks that nobody has anything."""
+
+    def deaf(_self: InFlight, *_: object) -> bool:
+        return True
+
+    patch.setattr(InFlight, "_claim", deaf)
+
+
+@planted
+def a_verdict_that_was_refused_is_given_up(patch: pytest.MonkeyPatch) -> None:
+    """The store did not take it, and nobody tries again."""
+    patch.setattr(InFlight, "verdict_failed", nothing)
+
+
+@planted
+def an_end_that_was_refused_is_given_up(patch: pytest.MonkeyPatch) -> None:
+    """The task runs for ever."""
+    patch.setattr(Core, "_finish_failed", nothing)
+
+
+@planted
+def a_start_that_was_refused_is_given_up(patch: pytest.MonkeyPatch) -> None:
+    """The task waits for ever."""
+    patch.setattr(Queue, "start_failed", nothing)
+
+
+@planted
+def what_was_refused_is_not_sent_again(patch: pytest.MonkeyPatch) -> None:
+    """A lost message has no effect, for ever, and the place stays taken."""
+    patch.setattr(InFlight, "send_again", nothing)
+    patch.setattr(InFlight, "_give_up", nothing)
+
+
+@planted
+def an_image_that_arrived_has_to_arrive_again(patch: pytest.MonkeyPatch) -> None:
+    """The newest outcome of an image is the one that counts."""
+    absorb = NodeRun.absorb
+
+    def forgetful(self: NodeRun, outcome: Any, work: Any) -> Any:
+        self.images.clear()
+        return absorb(self, outcome, work)
+
+    patch.setattr(NodeRun, "absorb", forgetful)
+
+
+# ── agents ──
+
+
+@planted
+def a_stale_epoch_is_accepted(patch: pytest.MonkeyPatch) -> None:
+    """An agent obeys whoever speaks."""
+    execute = Ledger._execute
+
+    def credulous(self: Ledger, command: Any, now: float) -> str:
+        return execute(self, replace(command, epoch=max(command.epoch, self._epoch)), now)
+
+    patch.setattr(Ledger, "_execute", credulous)
+
+
+@planted
+def a_cancel_is_ignored(patch: pytest.MonkeyPatch) -> None:
+    """What an agent has begun it ends."""
+    patch.setattr(Ledger, "_cancel", nothing)
+
+
+@planted
+def a_cancelled_task_is_forgotten_at_once(patch: pytest.MonkeyPatch) -> None:
+    """An assignment that is late begins it again."""
+    remember = Ledger._remember
+
+    def forgetful(self: Ledger, task: str, attempt: int | None, now: float) -> None:
+        if attempt is not None:
+            remember(self, task, attempt, now)
+
+    patch.setattr(Ledger, "_remember", forgetful)
+
+
+@planted
+def an_outcome_is_dropped_while_the_store_is_away(patch: pytest.MonkeyPatch) -> None:
+    """One try has to do."""
+    until_stored = Outbox._until_stored
+
+    async def once(self: Outbox, key: Any) -> None:
+        trying = asyncio.create_task(until_stored(self, key))
+        await asyncio.wait([trying], timeout=5.0)
+        trying.cancel()
+
+    patch.setattr(Outbox, "_until_stored", once)
+
+
+# ── what is stored ──
+
+
+@planted
+def an_outcome_of_the_leader_overwrites(patch: pytest.MonkeyPatch) -> None:
+    """Whoever comes last has decided."""
+
+    async def store_outcome(self: Store, key: Any, outcome: Any) -> None:
+        await self._bus.store(subjects.result(*key), _encode(outcome), expect_last=None)
+
+    patch.setattr(Store, "store_outcome", store_outcome)
+
+
+@planted
+def a_head_is_written_without_a_look(patch: pytest.MonkeyPatch) -> None:
+    """Whoever comes last has swapped."""
+
+    async def swap_head(self: Store, old: StoredHead, new: Any) -> StoredHead:
+        if new.order is None:
+            new = replace(new, order=old.order)
+        entry = await self._heads.get(new.id)
+        assert entry is not None
+        return StoredHead(new, await self._heads.update(new.id, _encode(new), entry.revision))
+
+    patch.setattr(Store, "swap_head", swap_head)
+
+
+@planted
+def a_cancel_loses_to_an_outcome(patch: pytest.MonkeyPatch) -> None:
+    """It counts for the core, and not in the head."""
+
+    @contextmanager
+    def open_door(_self: TaskTable, _task: str) -> Iterator[None]:
+        yield
+
+    patch.setattr(TaskTable, "withholding", open_door)
+
+
+@planted
+def a_cancel_counts_what_was_never_decided(patch: pytest.MonkeyPatch) -> None:
+    """The sequence of what counts is forgotten."""
+    ended = ending.ended
+
+    def blind(head: Any, status: Any, now: int, counted: Ending | None, *rest: Any) -> Any:
+        return replace(ended(head, status, now, counted, *rest), results_seq=2**40)
+
+    patch.setattr(submissions, "ended", blind)
+    patch.setattr(transitions, "ended", blind)
+
+
+@planted
+def a_create_is_answered_before_it_is_stored(patch: pytest.MonkeyPatch) -> None:
+    """It will be, most likely."""
+    create_head = Store.create_head
+
+    async def hasty(self: Store, head: Any) -> StoredHead:
+        storing = asyncio.ensure_future(create_head(self, head))
+        storing.add_done_callback(lambda done: done.cancelled() or done.exception())
+        await asyncio.wait([storing], timeout=2.0)
+        return storing.result() if storing.done() else StoredHead(head, 1)
+
+    patch.setattr(Store, "create_head", hasty)
+
+
+# ── replicas and leaders ──
+
+
+@planted
+def outcomes_before_the_start_are_dropped(patch: pytest.MonkeyPatch) -> None:
+    """A replica that learns of a start late has missed them."""
+    patch.setattr(TaskTable, "_take_earlier", nothing_later)
+
+
+@planted
+def a_replica_stops_to_follow_heads(patch: pytest.MonkeyPatch) -> None:
+    """After some changes its reading ends."""
+    watch = Intake._watch_heads
+
+    async def some(self: Intake, start: int) -> None:
+        watching = asyncio.ensure_future(watch(self, start))
+        await asyncio.wait([watching], timeout=20.0)
+        watching.cancel()
+
+    patch.setattr(Intake, "_watch_heads", some)
+
+
+@planted
+def a_leader_never_steps_down(patch: pytest.MonkeyPatch) -> None:
+    """It does not believe that the lease is lost, and goes on to publish and to command."""
+    keep = Lease._keep
+
+    async def stubborn(self: Lease) -> None:
+        try:
+            await keep(self)
+        except LeaseLost:
+            await asyncio.sleep(1.0)
+
+    patch.setattr(Lease, "_keep", stubborn)
+
+
+@planted
+def every_epoch_is_the_first(patch: pytest.MonkeyPatch) -> None:
+    """The lease's revision is not used."""
+    acquire = Lease.acquire
+
+    async def always_one(self: Lease) -> int:
+        await acquire(self)
+        return 1
+
+    patch.setattr(Lease, "acquire", always_one)
+
+
+@planted
+def a_leader_does_not_wait_for_what_agents_hold(patch: pytest.MonkeyPatch) -> None:
+    """It assigns at once."""
+    patch.setattr(leader, "SETTLE_SECONDS", 0.0)
+
+
+# ── what the world is told ──
+
+
+@planted
+def events_are_told_twice_after_a_start(patch: pytest.MonkeyPatch) -> None:
+    """Nobody looks what is kept."""
+
+    async def kept_ids(_self: Publisher, _task: str) -> set[str]:
+        return set()
+
+    patch.setattr(Publisher, "kept_ids", kept_ids)
+
+
+@planted
+def what_happens_while_a_leader_catches_up_is_dropped(patch: pytest.MonkeyPatch) -> None:
+    """It was held back, and is never let go."""
+
+    async def catch_up(self: TaskEvents, head: Any, upto: int) -> None:
+        async with self._readers:
+            await self._persistently(lambda: self._tell_missing(head, upto))
+        self._behind.pop(head.id, None)
+
+    patch.setattr(TaskEvents, "catch_up", catch_up)
+
+
+@planted
+def a_webhook_is_forgotten_after_a_restart(patch: pytest.MonkeyPatch) -> None:
+    """Only who saw the end tells of it."""
+
+    async def tell_again(self: EndNotifications, head: Any) -> None:
+        left = tuple(each for each in head.notify if each is PendingNotification.EVENT)
+        for each in head.notify:
+            if each is PendingNotification.WEBHOOK:
+                await self._mark_notified(head.id, each)
+        await original(self, replace(head, notify=left))
+
+    original = EndNotifications.tell_again
+    patch.setattr(EndNotifications, "tell_again", tell_again)
+
+
+@planted
+def an_end_that_was_not_told_is_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """A leader takes up running tasks alone."""
+    patch.setattr(EndNotifications, "tell_again", nothing_later)
+
+
+@planted
+def a_mark_that_lost_a_swap_is_given_up(patch: pytest.MonkeyPatch) -> None:
+    """Whoever was faster has done it, one thinks."""
+
+    async def once(self: Transitions, task: str, what: PendingNotification) -> None:
+        stored = self._tasks.stored(task)
+        assert stored is not None
+        left = tuple(other for other in stored.head.notify if other is not what)
+        try:
+            swapped = await self._store.swap_head(stored, replace(stored.head, notify=left))
+        except Conflict:
+            return
+        self._tasks.learn(swapped)
+
+    patch.setattr(Transitions, "mark_notified", once)
+
+
+@planted
+def an_event_without_an_answer_is_published_again(patch: pytest.MonkeyPatch) -> None:
+    """Nobody looks whether it has landed."""
+
+    async def hasty(self: Publisher) -> None:
+        self._in_doubt = False
+
+    patch.setattr(Publisher, "_settle_doubt", hasty)
+
+
+@planted
+def each_delivery_has_an_id_of_its_own(patch: pytest.MonkeyPatch) -> None:
+    """A receiver cannot tell a second delivery from the first."""
+    post, numbers = Receiver.post, itertools.count()
+
+    def numbered(self: Receiver, address: object, *, headers: dict[str, str], **rest: Any) -> Any:
+        task, _, event = headers["IPS-Delivery"].partition("/")
+        return post(
+            self, address, headers={"IPS-Delivery": f"{task}/{event}.{next(numbers)}"}, **rest
+        )
+
+    patch.setattr(Receiver, "post", numbered)
+
+
+def table(most: int = 200) -> Iterator[str]:
+    """In how many histories each fault is found, and by which law: lines of Markdown."""
+    for plant in PLANTS:
+        with pytest.MonkeyPatch.context() as patch:
+            plant(patch)
+            found = find(most)
+        name = plant.__name__.replace("_", " ")
+        if found is None or found[1].broken is None:
+            yield f"| {name} | not in {most} | |"
+        else:
+            yield f"| {name} | {found[0]} | {found[1].broken.law.name} |"
+
+
+if __name__ == "__main__":
+    logging.disable(logging.CRITICAL)
+    for line in table():
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()

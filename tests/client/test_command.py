@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -221,7 +222,7 @@ def test_show(ips: Ips, client: Client, image: str) -> None:
     task = client.wait(client.create([image, bad], batch_size=2).task_id).task
     shown = ips("show", task.task_id).stdout
     assert shown.startswith(f"{task.task_id}  failed\n")
-    assert f"images    {image}\n            {bad}\n" in shown
+    assert re.search(rf"^  images +{re.escape(image)}\n +{re.escape(bad)}$", shown, re.MULTILINE)
     assert json.loads(ips("show", task.task_id, "-o", "json").stdout) == task.document
     nodes = ips("show", task.task_id, "--nodes").stdout.splitlines()
     assert [line.split()[:3] for line in nodes[1::2]] == [

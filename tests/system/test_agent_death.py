@@ -198,7 +198,8 @@ async def test_bytes_survive(
     await leader.assign(second, task, reference)
     image = (await leader.outcome(task)).images[0]
     assert image.state is ImageState.PULLED
-    assert registry.sent() < 11 * MIB, "all of it anew would be more than 14"
+    assert any(hit.range for hit in registry.hits), "the runtime goes on where it was"
+    assert registry.sent() < 14 * MIB, "that is all of it anew"
 
 
 @pytest.mark.containerd

@@ -306,7 +306,8 @@ async def test_a_store_that_is_full_is_said_and_survived(
     store = str(fleet.folder / "store")
     server = await start_nats(jetstream={"store_dir": store, "max_file_store": room})
     fleet.nats_settings = {"IPS_NATS_URL": server.url}
-    coordinator = await fleet.add_coordinator({"IPS_EVENTS_MAX_BYTES": "1000000"})
+    small = {"IPS_EVENTS_MAX_BYTES": "1000000", "IPS_AUDIT_MAX_BYTES": "1000000"}
+    coordinator = await fleet.add_coordinator(small)
     tasks = await fill(fleet)
     assert (await fleet.get(f"/tasks/{tasks[0]}"))["taskId"] == tasks[0]
     async with fleet.http.delete(f"{fleet.api}/tasks/{tasks[-1]}") as answer:

@@ -75,9 +75,7 @@ OUTCOME_NOT_UNDERSTOOD = Template(
 OUTCOME_TOO_LARGE = Template(
     "outcome.tooLarge", "The outcome has {size:,} bytes; at most {limit:,} can be stored."
 )
-OUTCOME_NO_VERDICT = Template(
-    "outcome.noVerdict", "Only the leader takes a node out of a task, or decides for its agent."
-)
+OUTCOME_NO_VERDICT = Template("outcome.noVerdict", "Only the leader decides for a node's agent.")
 OUTCOME_TOO_EARLY = Template("outcome.tooEarly", "The task has not started.")
 OUTCOME_NOT_ITS_NODE = Template("outcome.notItsNode", "Node {node} is not one of the task's.")
 OUTCOME_NOT_DUE = Template(

@@ -1,8 +1,7 @@
 """What the REST interface answers, as msgspec Structs: camelCase, and no ``null`` anywhere.
 
-A field that may be unknown is ``UNSET`` by default and then left out; a list is a list even when
-it is empty. Times are RFC 3339 in UTC: whole seconds in ``Task`` and what belongs to it,
-milliseconds in everything else.
+A field that may be unknown is ``UNSET`` by default and then left out; a list is a list even when it
+is empty. Times are RFC 3339 in UTC: whole seconds in ``Task`` and its parts, else milliseconds.
 """
 
 from __future__ import annotations
@@ -10,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Final
 
-import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType, json
 
 from common.text import Param
 
@@ -90,7 +88,7 @@ PullPhase = Annotated[
 EventType = Annotated[str, Meta(extra_json_schema={"enum": list(EVENT_TYPES)})]
 
 
-class Document(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class Document(Struct, frozen=True, kw_only=True, rename="camel"):
     """A REST shape: immutable, named in camelCase; what is UNSET is left out."""
 
 
@@ -398,5 +396,5 @@ class Leadership(Document, frozen=True, kw_only=True):
     leader: Annotated[str, Meta(examples=["ips-coordinator-1:8080"])] | UnsetType = UNSET
 
 
-encode: Final = msgspec.json.Encoder().encode
+encode: Final = json.Encoder().encode
 """A document as JSON in UTF-8."""

@@ -56,7 +56,7 @@ from coordinator.core.fleet import Fleet, FleetView, Node
 from coordinator.core.in_flight import InFlight
 from coordinator.core.places import Places
 from coordinator.core.queue import STEPS_AN_EVENT, Pending, Queue, urgency
-from coordinator.core.run import Ending, TaskRun
+from coordinator.core.run import TaskRun
 from coordinator.core.timers import (
     DecideAgain,
     Reconsider,
@@ -159,11 +159,6 @@ class Core:
     def awaits_place(self, task: str) -> bool:
         """Whether a running task has something to do and no place for it."""
         return self._places.queues(task)
-
-    def ending(self, task: str) -> Ending | None:
-        """What counts of a task that is cancelled at this moment; None where it never began."""
-        run = self._runs.get(task)
-        return None if run is None else run.ending()
 
     # ── events ──
 

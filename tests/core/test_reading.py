@@ -78,7 +78,6 @@ def reads_of_core(core: Core) -> Iterator[Callable[[], object]]:
     for name in NAMES:
         yield lambda name=name: core.runs.get(name)  # type: ignore[misc]
         yield lambda name=name: core.waiting.get(name)  # type: ignore[misc]
-        yield lambda name=name: core.ending(name)  # type: ignore[misc]
         yield lambda name=name: core.awaits_place(name)  # type: ignore[misc]
         for other in NAMES:
             yield lambda a=name, b=other: core.accepted_by(a, b)  # type: ignore[misc]

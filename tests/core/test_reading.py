@@ -124,7 +124,7 @@ def test_every_public_name_of_the_core_is_read_or_known_to_write(core: Core) -> 
     public = {name for name in dir(core) if not name.startswith("_")}
     assert public == {
         *("handle", "limits", "runs", "waiting", "fleet"),
-        *("leads", "in_flight", "accepted_by", "asked", "ending", "places_taken", "awaits_place"),
+        *("leads", "in_flight", "accepted_by", "asked", "places_taken", "awaits_place"),
     }
     methods = {n for n in vars(TaskRun) if not n.startswith("_")} - WRITES
     assert methods == {"counts", "ending"}

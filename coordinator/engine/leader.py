@@ -84,7 +84,7 @@ class Leader:
         held: Callable[[], bool],
         observers: Sequence[tuple[Observer, Kinds]] = (),
     ) -> None:
-        """``held``: whether the lease is believed in. ``observers`` come with the types they see."""
+        """``held``: whether the lease is believed in. ``observers`` come with types they see."""
         feed, clock, persistently = replica.loop.feed, context.clock, replica.persistently
         self._replica = replica
         self._held = held

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 _DIES_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")  # unlike a preexec_fn safe beside threads
+_PARENT_LIVES = ("sh", "-c", 'test "$PPID" = "$0" && exec "$@"')
+"""A parent that died before setpriv had asked for its death is not told of: so it is looked at."""
 
 
 class Process(Protocol):
@@ -80,7 +82,7 @@ class Child:
 
     def _run(self, log: BinaryIO) -> Process:
         return _Spawned(
-            [*_DIES_WITH_PARENT, *self._command],
+            [*_DIES_WITH_PARENT, *_PARENT_LIVES, str(os.getpid()), *self._command],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -11,6 +11,8 @@ from common.text import Text
 NAME_CHARACTERS: Final = 256
 """Of a user or a group; a longer one names nobody."""
 MOST_GROUPS: Final = 1000
+TOKEN_CHARACTERS: Final = 16 * 1024
+"""Of a token; a longer one is nobody's."""
 
 
 class Way(StrEnum):

@@ -14,6 +14,7 @@ from typing import Final, Protocol
 
 from coordinator.access.callers import (
     ANYBODY,
+    TOKEN_CHARACTERS,
     AuthorityAwayError,
     Caller,
     Permission,
@@ -30,7 +31,6 @@ POSITIVE_SECONDS: Final = 30.0
 NEGATIVE_SECONDS: Final = 5.0
 LOOK_SECONDS: Final = 10.0
 """Between two looks whether a credential in use still holds."""
-TOKEN_CHARACTERS: Final = 16 * 1024
 
 
 class Reviews(Protocol):

@@ -24,6 +24,7 @@ from common.logs import Log
 from common.messages import NOT_DECODABLE
 from coordinator.access.callers import (
     MOST_GROUPS,
+    TOKEN_CHARACTERS,
     AuthorityAwayError,
     Caller,
     UnknownCredentialError,
@@ -40,7 +41,6 @@ LEEWAY_SECONDS: Final = 30.0
 """By which clocks may differ."""
 ANSWER_SECONDS: Final = 10.0
 ANSWER_BYTES: Final = 256 * 1024
-TOKEN_CHARACTERS: Final = 16 * 1024
 KEYS_SECONDS: Final = 3600.0
 """How long keys are good before they are asked for again."""
 KEYS_AGAIN_SECONDS: Final = 10.0

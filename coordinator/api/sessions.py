@@ -17,8 +17,14 @@ from msgspec import UNSET, inspect
 from common import texts
 from common.text import Text
 from coordinator import caller_documents
-from coordinator.access.callers import ANYBODY, AuthorityAwayError, Caller, UnknownCredentialError
-from coordinator.access.gatekeeper import TOKEN_CHARACTERS, Credential
+from coordinator.access.callers import (
+    ANYBODY,
+    TOKEN_CHARACTERS,
+    AuthorityAwayError,
+    Caller,
+    UnknownCredentialError,
+)
+from coordinator.access.gatekeeper import Credential
 from coordinator.access.oidc import Issuer
 from coordinator.access.sealing import LOGIN_SECONDS, Login, NoKeysError, TooLargeError
 from coordinator.api.answers import json_answer

@@ -12,12 +12,14 @@ from aiohttp.test_utils import TestClient
 from prometheus_client import CollectorRegistry
 
 from coordinator.api.app import make_app
+from coordinator.api.guard import Entrance
 from coordinator.api.streams import Pace
 from coordinator.event_feed import EventFeed
 from tests.api.fake_engine import FakeEngine
 from tests.api.fake_event_log import FakeEventLog, unexpected
 
 Client = TestClient[web.Request, web.Application]
+Guarded = Callable[[Entrance], Awaitable[Client]]
 PACE = Pace(comment=0.2, live=0.05, patience=5.0)
 
 
@@ -72,3 +74,16 @@ def create(client: Client) -> Callable[..., Awaitable[Any]]:
         return await answer.json()
 
     return create
+
+
+@pytest.fixture
+def guarded(
+    engine: FakeEngine, feed: EventFeed, aiohttp_client: Callable[..., Awaitable[Client]]
+) -> Guarded:
+    """The application behind an entrance."""
+
+    async def make(behind: Entrance) -> Client:
+        app = make_app(engine, feed, CollectorRegistry(), pace=PACE, entrance=behind)
+        return await aiohttp_client(app)
+
+    return make

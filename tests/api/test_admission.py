@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry
 
 from coordinator.access.callers import Caller, Permission, UnknownCredentialError, Way
 from coordinator.access.gatekeeper import Authorities
 from coordinator.access.policy import Policy, read_policy
 from coordinator.access.rate_limit import RateLimit
-from coordinator.api.app import make_app
-from coordinator.api.guard import Entrance
 from coordinator.core.task import TaskStatus
-from coordinator.event_feed import EventFeed
 from coordinator.snapshots import KnownNode
 from tests.access.hand_clock import HandClock
-from tests.api.conftest import PACE, Client
+from tests.api.conftest import Client, Guarded
 from tests.api.entrances import People, bearer, entrance, for_people
 from tests.api.fake_engine import FakeEngine, not_found
 
 TASKS = "/api/v1/tasks"
-Guarded = Callable[[Entrance], Awaitable[Client]]
 RULES: Mapping[str, Any] = {
     "rules": [
         {
@@ -39,19 +34,6 @@ RULES: Mapping[str, Any] = {
         }
     ]
 }
-
-
-@pytest.fixture
-def guarded(
-    engine: FakeEngine, feed: EventFeed, aiohttp_client: Callable[..., Awaitable[Client]]
-) -> Guarded:
-    """The application behind an entrance."""
-
-    async def make(behind: Entrance) -> Client:
-        app = make_app(engine, feed, CollectorRegistry(), pace=PACE, entrance=behind)
-        return await aiohttp_client(app)
-
-    return make
 
 
 @pytest.fixture

@@ -3,41 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry
 
 from common.text import Text
 from coordinator.access import gatekeeper
 from coordinator.access.callers import AuthorityAwayError, Caller, Permission, Way
 from coordinator.access.gatekeeper import Authorities
-from coordinator.api.app import make_app
 from coordinator.api.guard import Entrance
 from coordinator.api.permissions import PERMISSIONS, PUBLIC, permission_of
-from coordinator.event_feed import EventFeed
-from tests.api.conftest import PACE, Client
+from tests.api.conftest import Client, Guarded
 from tests.api.entrances import People, bearer, entrance, for_people
 from tests.api.fake_engine import FakeEngine
 
 TASKS = "/api/v1/tasks"
 BODY = {"images": ["nginx"]}
-Guarded = Callable[[Entrance], Awaitable[Client]]
-
-
-@pytest.fixture
-def guarded(
-    engine: FakeEngine, feed: EventFeed, aiohttp_client: Callable[..., Awaitable[Client]]
-) -> Guarded:
-    """The application behind an entrance."""
-
-    async def make(behind: Entrance) -> Client:
-        app = make_app(engine, feed, CollectorRegistry(), pace=PACE, entrance=behind)
-        return await aiohttp_client(app)
-
-    return make
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ async def test_a_coordinator_takes_the_service_account_and_reads_a_new_token(
             "KUBERNETES_SERVICE_PORT": port,
             "HOME": str(tmp_path),
         }
-        coordinator = await fleet.add_coordinator(settings, ready=False)
+        coordinator = await fleet.add_coordinator(settings, ready=False, forked=False)
         await coordinator.kill()
         script = f'{MOUNT} && shift && exec "$@"'
         inside: list[str | Path] = ["unshare", "--mount", "sh", "-c", script, files.parent, "-"]

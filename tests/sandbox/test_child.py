@@ -158,6 +158,18 @@ def test_a_module_dies_with_its_parent(tmp_path: Path, forked: bool) -> None:
             parent.kill()
 
 
+async def test_a_parent_that_died_early(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said_pid: Path
+) -> None:
+    """A program whose parent has gone before it could ask to die with it does not begin."""
+    child = Child(["sh", "-c", f"echo $$ > {said_pid}"], tmp_path / "log")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "getpid", lambda: 1)
+        child.start()
+    await child.exited()
+    assert child.exit_code == 1
+
+
 async def test_one_at_a_time(child: Child) -> None:
     """A program that runs is not started again."""
     child.start()

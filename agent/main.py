@@ -23,7 +23,7 @@ from agent.runtime.simulated import SimulatedRuntime
 from agent.settings import AgentSettings, DriverName
 from agent.spool import Spool, ThreadedSpool
 from common import logs, subjects
-from common.bus import Bus, BusSettings
+from common.bus import BusSettings, CoreNats
 from common.lifecycle import Jobs, Stop, run
 
 GRACE_SECONDS: Final = 20.0
@@ -50,7 +50,7 @@ async def serve(stop: Stop) -> None:
         stack.enter_context(HealthServer(settings.metrics_port, registry, readiness.why_not))
         runtime = build_runtime(settings)
         stack.push_async_callback(runtime.close)
-        bus = await _unless(stop, Bus.connect(bus_settings(settings), readiness.bus_changed))
+        bus = await _unless(stop, CoreNats.connect(bus_settings(settings), readiness.bus_changed))
         if bus is None:
             return
         agent = Agent(

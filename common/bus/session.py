@@ -9,18 +9,19 @@ are of its issues: #1019, closed for ever when a credential expires; #671, #93, 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import ssl
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import nats.errors
-from nats.aio.client import Client
+from nats.aio.client import PING_PROTO, Client
 from nats.aio.transport import TcpTransport
 from nats.protocol import command as protocol
 
 from common.bus.credentials import credentials
-from common.bus.errors import BusRefused, NotConnected
+from common.bus.errors import BusRefused, NotConnected, TimedOut
 from common.bus.headers import decode as decode_headers
 from common.bus.headers import encode as encode_headers
 from common.logs import Log
@@ -153,6 +154,12 @@ class Session(Client):
         """Whether messages can be sent."""
         return self.is_connected and not self.ended.done()
 
+    @property
+    def lacks_jetstream(self) -> bool:
+        """Whether the server has said that it cannot store, and has no others that might."""
+        info = self._server_info
+        return not info.get("jetstream") and not info.get("cluster")
+
     def send(self, command: bytes) -> None:
         """Queue a protocol command behind those before it; raises NotConnected."""
         if not self.alive:
@@ -178,6 +185,25 @@ class Session(Client):
         self._handlers[number] = handler
         self.send(protocol.sub_cmd(subject, queue, number))
 
+    async def heard(self, within: float) -> None:
+        """Wait until the server has taken in all that was sent. Raises TimedOut, NotConnected.
+
+        By the protocol's own PING: a message to oneself needs rights that no agent has.
+        """
+        pong = self._ping()
+        await asyncio.wait((pong, self.ended), timeout=within, return_when=asyncio.FIRST_COMPLETED)
+        if not pong.done():
+            if self.ended.done():
+                raise NotConnected(f"the connection to NATS is lost: {self.ended.result()}")
+            raise TimedOut(f"no answer within {within:g} s")
+
+    def _ping(self) -> asyncio.Future[bool]:
+        """Queue a PING; done with its PONG. Must not be cancelled: nats-py would end over that."""
+        pong: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self.send(PING_PROTO)
+        self._pongs.append(pong)
+        return pong
+
     def forget(self, number: int) -> None:
         """Take back ``listen``."""
         if self._handlers.pop(number, None) is not None and self.alive:
@@ -202,6 +228,11 @@ class Session(Client):
         if self._demands_tls and not self._server_info.get("tls_required"):
             raise nats.errors.SecureConnWantedError
         return super()._connect_command()
+
+    async def _send_ping(self, future: asyncio.Future[bool] | None = None) -> None:  # noqa: ARG002
+        # In its turn: the original overtakes what waits, and PONGs are told apart by order alone.
+        with contextlib.suppress(NotConnected):
+            self._ping()
 
     async def _process_msg(
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes

@@ -60,6 +60,8 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
         "WORKER_IMAGE",
         "IPS_NATS_URL",
         "IPS_NATS_TOKEN_SECRET",
+        "IPS_NATS_CALLOUT_KEY",
+        "IPS_AGENT_SERVICE_ACCOUNT",
         "IPS_NATS_LISTEN",
         "IPS_NATS_SERVER",
         "IPS_REPLICAS",

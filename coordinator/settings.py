@@ -207,6 +207,19 @@ class CoordinatorSettings(ProgramSettings):
         "Kubernetes Secret (in `K8S_NAMESPACE`) whose key `token` holds the token, instead of "
         "`IPS_NATS_TOKEN`; it is made where it is missing",
     )
+    nats_callout_key: Path | None = optional(
+        "IPS_NATS_CALLOUT_KEY",
+        PATH,
+        "File with the key by which coordinators say to NATS who its clients are, and which makes "
+        "join tokens (`python -m coordinator callout-key FILE`). Without it the coordinator's own "
+        "NATS gets one that is kept beside its store, and a NATS of `IPS_NATS_URL` asks nobody",
+    )
+    agent_service_account: str | None = optional(
+        "IPS_AGENT_SERVICE_ACCOUNT",
+        SECRET_NAME,
+        "ServiceAccount of the agents (in `K8S_NAMESPACE`), whose tokens for the audience "
+        "`ips-nats` let each agent be its pod's node",
+    )
     nats_listen: Listen = setting(
         "IPS_NATS_LISTEN",
         LISTEN,

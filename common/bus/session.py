@@ -24,6 +24,7 @@ from common.bus.credentials import credentials
 from common.bus.errors import BusRefused, NotConnected, TimedOut
 from common.bus.headers import decode as decode_headers
 from common.bus.headers import encode as encode_headers
+from common.join_token import is_for_coordinators
 from common.logs import Log
 from common.subjects import MAX_MESSAGE_BYTES
 
@@ -110,6 +111,8 @@ class Session(Client):
         self._wire = _Wire()
         self._handlers: dict[int, Callable[[Delivery], None]] = {}
         self._demands_tls = False
+        self._is_for_coordinators = False
+        """Whether the coordinators, and not the server itself, are to say who we are."""
 
     @classmethod
     async def dial(cls, settings: BusSettings, server: Server) -> Session:
@@ -126,7 +129,7 @@ class Session(Client):
             if not session.is_connected:
                 raise nats.errors.ProtocolError
         except (OSError, nats.errors.Error, ValueError) as error:
-            raise _explained(error, server) from error
+            raise _explained(error, server, session._is_for_coordinators) from error
         finally:
             swallowed = _cancellations() > cancellations
             if swallowed or not session.is_connected:
@@ -137,6 +140,8 @@ class Session(Client):
         return session
 
     async def _shake_hands(self, settings: BusSettings, server: Server) -> None:
+        shown = credentials(settings, server)
+        self._is_for_coordinators = is_for_coordinators(shown.get("token") or "")
         await self.connect(
             server.url,
             name=settings.name,
@@ -146,7 +151,7 @@ class Session(Client):
             ping_interval=PING_SECONDS,
             max_outstanding_pings=PINGS_UNANSWERED,
             pending_size=0,
-            **credentials(settings, server),
+            **shown,
         )
 
     @property
@@ -318,10 +323,17 @@ def check_subject(subject: str) -> None:
         raise ValueError(f"not a subject: {subject!r}")
 
 
-def _explained(error: Exception, server: Server) -> BusRefused | NotConnected:
+def _explained(
+    error: Exception, server: Server, is_for_coordinators: bool
+) -> BusRefused | NotConnected:
     """Tell a server that refuses us, whatever we wait, from one that is not there."""
     text = words(error)
     if any(refusal in text.lower() for refusal in _REFUSALS):
+        if is_for_coordinators:
+            return NotConnected(
+                f"NATS at {server.url} does not accept the token ({text}): no coordinator is there "
+                "to say whose it is, or it is nobody's (the coordinator's log says why)"
+            )
         return BusRefused(
             f"NATS at {server.url} does not accept the token or password ({text}): check "
             "IPS_NATS_TOKEN, IPS_NATS_TOKEN_FILE, IPS_NATS_CREDS or the password in IPS_NATS_URL"

@@ -87,6 +87,8 @@ def test_coordinator_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         worker_image=None,
         nats_servers=None,
         nats_token_secret=None,
+        nats_callout_key=None,
+        agent_service_account=None,
         nats_listen=Listen("127.0.0.1", 4222),
         nats_server=None,
         replicas=1,

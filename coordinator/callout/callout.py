@@ -83,8 +83,10 @@ class Callout:
 
     def _on_question(self, received: Received) -> None:
         """Take a message in. What raises is logged by the bus."""
+        if not received.reply.startswith(protocol.INBOX):
+            raise ValueError("its answer would not go to a server")
         question = protocol.read_question(received.data)
-        if len(self._in_work) >= MOST_AT_ONCE or not received.reply:
+        if len(self._in_work) >= MOST_AT_ONCE:
             return
         task = asyncio.create_task(self._answer(question, received.reply))
         self._in_work.add(task)

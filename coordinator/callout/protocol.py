@@ -19,6 +19,8 @@ from coordinator.callout.rights import Rights, claims
 from coordinator.callout.signing_key import SigningKey
 
 SUBJECT: Final = "$SYS.REQ.USER.AUTH"
+INBOX: Final = "$SYS._INBOX."
+"""What the reply subject of a server begins with."""
 AUDIENCE: Final = "nats-authorization-request"
 ACCOUNT: Final = "$G"
 """Where every stream lies that was made without accounts; a server with an ``accounts`` block
@@ -72,8 +74,8 @@ class Question(msgspec.Struct, frozen=True):
 def read_question(data: bytes) -> Question:
     """Read a server's request. Raises ValueError.
 
-    Its signature is not looked at: only whoever has all rights can ask, and the answer is worth
-    something to the server alone that made ``user_key``.
+    Its signature is not looked at: NATS lets nobody but its servers ask (tried), and the answer is
+    worth something to the server alone that made ``user_key``.
     """
     parts = data.split(b".")
     if len(parts) != _PARTS or len(data) > _MOST_BYTES:

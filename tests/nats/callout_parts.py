@@ -34,7 +34,7 @@ class AskingNats:
     def __init__(self, server: NatsServer, key: SigningKey, opened: AsyncExitStack) -> None:
         self.server = server
         self.key = key
-        self.bus: Bus
+        self.bus: Any
         self.revoked = Revocations()
         self._opened = opened
         self._answering: list[asyncio.Task[Any]] = []
@@ -60,7 +60,7 @@ class AskingNats:
         await self.run(connection)
         return connection
 
-    async def answer(self, pods: KnowsPods | None = None, wall: Any = time.time) -> None:
+    async def answer(self, pods: KnowsPods | None = None, *, follow: bool = True) -> None:
         """Answer the server from now on, knowing what is revoked."""
         identities = Identities(
             key=self.key,
@@ -68,13 +68,15 @@ class AskingNats:
             revoked=self.revoked,
             pods=pods,
             clock=elapsed,
-            wall=wall,
+            wall=time.time,
         )
         callout = Callout(
             bus=self.bus, key=self.key, identities=identities, clock=elapsed, wall=time.time
         )
-        following = self.revoked.run(KeyValue(self.bus, subjects.KEYS_BUCKET))
-        self._answering = [asyncio.create_task(callout.run()), asyncio.create_task(following)]
+        self._answering = [asyncio.create_task(callout.run())]
+        if follow:
+            following = self.revoked.run(KeyValue(self.bus, subjects.KEYS_BUCKET))
+            self._answering.append(asyncio.create_task(following))
         while not self.revoked.loaded:
             await asyncio.sleep(0.005)
         await self.bus.ping(5)
@@ -88,12 +90,10 @@ class AskingNats:
 
 
 @asynccontextmanager
-async def asking_nats(
-    start_nats: StartNats, seed: str | None = None, **settings: Any
-) -> AsyncIterator[AskingNats]:
-    """Start one, with all streams; nobody answers it yet."""
-    key = SigningKey(seed or new_seed())
-    server = await start_nats(authorization=authorization(key.issuer, TOKEN), **settings)
+async def asking_nats(start_nats: StartNats, **authorized: Any) -> AsyncIterator[AskingNats]:
+    """Start one, with all streams; nobody answers it yet. ``authorized``: settings of that."""
+    key = SigningKey(new_seed())
+    server = await start_nats(authorization=authorization(key.issuer, TOKEN) | authorized)
     async with AsyncExitStack() as opened:
         nats = AskingNats(server, key, opened)
         nats.bus = await Bus.connect(BusSettings(servers=(server.url,), user=USER, token=TOKEN))

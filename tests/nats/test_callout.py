@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,13 +16,15 @@ from coordinator.access.callers import UnknownCredentialError
 from coordinator.callout import identities
 from coordinator.callout.callout import CONNECTIONS_PER_MINUTE
 from coordinator.callout.join_tokens import new_join_token, revocation_key
-from coordinator.callout.server_settings import USER
+from coordinator.callout.server_settings import USER, authorization
 from coordinator.callout.signing_key import SigningKey, new_seed
+from sandbox.programs import free_port
 from tests.fixtures.nats import StartNats, eventually
 from tests.nats.callout_parts import TOKEN, AskingNats, asking_nats
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
 pytestmark = pytest.mark.nats
 
@@ -102,20 +105,30 @@ async def test_the_administrator_has_the_token(nats: AskingNats) -> None:
         await Bus.connect(BusSettings(servers=(nats.server.url,), user=USER, token="wrong"))
 
 
-async def test_who_comes_before_a_coordinator_waits_for_one(silent_nats: AskingNats) -> None:
+async def test_who_comes_before_a_coordinator_waits_for_one(start_nats: StartNats) -> None:
     """The server sends it away, it says why, and comes again."""
-    told: list[str] = []
-    connection = CoreNats(
-        BusSettings(servers=(silent_nats.server.url,), token=silent_nats.join_token("a")),
-        lambda _, why: told.append(why),
-    )
-    coming = asyncio.create_task(connection.establish())
-    await eventually(lambda: bool(told))
-    assert "no coordinator is there" in told[0]
-    await silent_nats.answer()
-    await coming
-    await silent_nats.run(connection)
-    assert connection.connected
+    async with asking_nats(start_nats, timeout=0.5) as nats:
+        told: list[str] = []
+        connection = CoreNats(
+            BusSettings(servers=(nats.server.url,), token=nats.join_token("a")),
+            lambda _, why: told.append(why),
+        )
+        coming = asyncio.create_task(connection.establish())
+        await eventually(lambda: bool(told))
+        assert "no coordinator is there" in told[0]
+        await nats.answer()
+        await coming
+        await nats.run(connection)
+        assert connection.connected
+
+
+async def test_nobody_but_a_server_asks(nats: AskingNats) -> None:
+    """Whoever has all rights may not either: NATS itself sees to that."""
+    asked: list[str] = []
+    await nats.bus.subscribe("$SYS.REQ.USER.AUTH", lambda got: asked.append(got.reply))
+    nats.bus.publish("$SYS.REQ.USER.AUTH", b"a.b.c", reply="ips.v1.command.a.x")
+    await nats.bus.ping(5)
+    assert asked == []
 
 
 async def test_a_revoked_token_lets_nobody_in_and_a_new_one_does(nats: AskingNats) -> None:
@@ -154,13 +167,67 @@ async def test_a_connection_ends_with_its_credential_and_comes_back(
 
 
 class Pods:
-    """Knows one token, in place of an API server."""
+    """Knows some tokens of one node, and how long each is good, in place of an API server."""
+
+    def __init__(self, **seconds: float) -> None:
+        now = time.time()
+        self._until = {POD_TOKEN: now + 60} | {
+            f"{POD_TOKEN}{name}": now + left for name, left in seconds.items()
+        }
 
     async def identify(self, token: str) -> identities.AgentPod:
         """Whose it is."""
-        if token != POD_TOKEN:
+        if token not in self._until:
             raise UnknownCredentialError
-        return identities.AgentPod("node-7", time.time() + 60)
+        return identities.AgentPod("node-7", self._until[token])
+
+
+async def test_a_rotated_token_is_found_when_the_old_one_ends(
+    silent_nats: AskingNats, tmp_path: Path
+) -> None:
+    """The kubelet writes it long before: there is no failed try in between."""
+    await silent_nats.answer(Pods(Old=2.0))
+    file = tmp_path / "token"
+    file.write_text(f"{POD_TOKEN}Old")
+    states: list[bool] = []
+    agent = await CoreNats.connect(
+        BusSettings(servers=(silent_nats.server.url,), token_file=file),
+        lambda connected, _: states.append(connected),
+    )
+    await silent_nats.run(agent)
+    file.write_text(POD_TOKEN)
+    await eventually(lambda: states == [True, False, True])
+
+
+async def test_three_servers_of_which_one_dies(start_nats: StartNats) -> None:
+    """Any coordinator answers any server; what one had is taken over by the others."""
+    key = SigningKey(new_seed())
+    ports = [free_port() for _ in range(3)]
+    routes = [f"nats-route://127.0.0.1:{port}" for port in ports]
+    servers = [
+        await start_nats(
+            jetstream=None,
+            authorization=authorization(key.issuer, TOKEN),
+            server_name=f"s{port}",
+            cluster={"name": "c", "listen": f"127.0.0.1:{port}", "routes": routes},
+        )
+        for port in ports
+    ]
+    async with AsyncExitStack() as opened:
+        parts = [AskingNats(server, key, opened) for server in servers]
+        for part in parts[:2]:
+            part.bus = await CoreNats.connect(
+                BusSettings(servers=(part.server.url,), user=USER, token=TOKEN)
+            )
+            await part.run(part.bus)
+            part.revoked.loaded = True
+            await part.answer(follow=False)
+        agents = [await parts[2].agent(f"node-{n}") for n in range(20)]
+        await servers[0].kill()
+        agents += [await parts[2].agent(f"other-{n}") for n in range(20)]
+        assert all(agent.connected for agent in agents)
+        for part in parts[:2]:
+            await part.silent()
 
 
 async def test_an_agent_in_a_pod_is_its_pods_node(silent_nats: AskingNats) -> None:

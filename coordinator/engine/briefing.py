@@ -74,6 +74,10 @@ class BriefedOf(Protocol):
     def leads(self) -> bool:
         """Whether it decides."""
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether more is told than can be so before more of the store is read."""
+
     def asked(self, task: str, node: str) -> tuple[str, bool] | None:
         """Whom the attempt in flight was sent to (empty: nobody yet), and whether it accepted."""
 
@@ -259,7 +263,8 @@ class Briefed:
 
         The last leader's lease was deleted by one write, and taken by the next one.
         """
-        return self.is_complete and self._last > 0 and epoch == self._last + 2
+        has_all = self.is_complete and not self._early_count and not self._core.is_behind
+        return has_all and self._last > 0 and epoch == self._last + 2
 
     def why(self, task: str, otherwise: Why) -> Text | None:
         """Why a task does not go on, in the leader's words where they are known."""

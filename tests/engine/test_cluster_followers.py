@@ -145,6 +145,24 @@ async def test_nobody_shows_more_nodes_at_once_than_a_batch() -> None:
 
 
 @virtual
+async def test_a_cancel_at_one_that_is_behind_counts_what_the_leader_has_told() -> None:
+    """It reads first what is stored: the head and the events say the same of each node."""
+    async with Cluster() as cluster:
+        leader, follower, _ = await three(cluster)
+        await agents(cluster, "n1", seconds=3.0)
+        await agents(cluster, "n2", seconds=60.0)
+        task = await cluster.create(leader, spec("a"))
+        await agree([leader, follower], task)
+        follower.bus.link.delay = (2.0, 2.0)
+        async with asyncio.timeout(10.0):
+            while "node.succeeded n1" not in await cluster.events(task):
+                await asyncio.sleep(0.05)
+        head = await follower.service.cancel(task)
+        assert head.counts is not None
+        assert (head.counts.completed, head.counts.cancelled) == (1, 1)
+
+
+@virtual
 async def test_one_that_comes_later_says_the_same() -> None:
     """It asks for all that was said before it came."""
     async with Cluster() as cluster:

@@ -126,6 +126,11 @@ class Core:
         )
         self.in_flight: Collection[tuple[str, str]] = self._in_flight.places
         """Every task and node between which an attempt is in flight."""
+        self.asked = self._in_flight.asked
+        """Whom the attempt in flight on a node of a task was sent to, and whether it accepted.
+
+        The name is empty while an agent is waited for; None where nothing is in flight.
+        """
         self._places = Places(self.runs, self._timers)
         self._ended: dict[str, None] = {}
         self._vanished = Vanished()
@@ -143,13 +148,6 @@ class Core:
     def accepted_by(self, task: str, node: str) -> str | None:
         """The agent instance that has accepted the attempt in flight on a node, if any."""
         return self._in_flight.accepted_by(task, node)
-
-    def asked(self, task: str, node: str) -> tuple[str, bool] | None:
-        """Whom the attempt in flight on a node was sent to, and whether that one has accepted.
-
-        The name is empty while an agent is waited for; None where nothing is in flight.
-        """
-        return self._in_flight.asked(task, node)
 
     @property
     def is_behind(self) -> bool:

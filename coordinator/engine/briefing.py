@@ -84,7 +84,7 @@ class BriefedOf(Protocol):
 
 BRIEFED: Final = (
     *(AssignmentAccepted, AssignmentRefused, AssignmentUnanswered),
-    *(NodeMoved, TaskOver),
+    NodeMoved,
 )
 """What of the core's loop is told to those who follow."""
 Why = Callable[[str], Text | None]
@@ -102,8 +102,6 @@ class Briefer:
         self._number = 0
         self._moved: dict[tuple[str, str], None] = {}
         """Attempts of which something is new, to be told together."""
-        self._flying: dict[str, dict[str, tuple[int, tuple[str, bool]]]] = {}
-        """By task and node: attempt, who was asked and has accepted, as it was told last."""
         self._told: dict[str, Text | None] = {}
         """Why each task waits, as it was told last."""
         self._wanted = True
@@ -122,15 +120,11 @@ class Briefer:
         for change in decision.changes:
             if isinstance(change, NodeMoved):
                 self._moved[change.task, change.node] = None
-            elif isinstance(change, TaskOver):
-                self._flying.pop(change.head.id, None)
 
     def sending(self, key: AttemptKey) -> None:
         """Work is about to be sent to an agent: those who follow are told before."""
-        asked = self._core.asked(key.task, key.node)
-        if self._flying.get(key.task, {}).get(key.node) != (key.attempt, asked):
-            self._moved[key.task, key.node] = None
-            self._tell_moved()
+        self._moved[key.task, key.node] = None
+        self._tell_moved()
 
     async def run(self) -> NoReturn:
         """Tell what is new, and everything to whoever wants it; without end."""
@@ -169,7 +163,6 @@ class Briefer:
             asked = self._core.asked(task, name)
             if node is not None and asked is not None and node.phase in IN_FLIGHT:
                 instance, accepted = asked
-                self._flying.setdefault(task, {})[name] = node.attempt, asked
                 yield Flight(
                     task=task,
                     node=name,

@@ -54,7 +54,7 @@ FOUND_IN: dict[str, int] = {
     "a_head_is_written_without_a_look": 2,
     "outcomes_before_the_start_are_dropped": 2,
     "a_replica_stops_to_follow_heads": 1,
-    "a_leader_never_steps_down": 6,
+    "a_leader_never_steps_down": 1,
     "every_epoch_is_the_first": 1,
     "events_are_told_twice_after_a_start": 2,
     "a_webhook_is_forgotten_after_a_restart": 33,

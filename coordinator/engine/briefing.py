@@ -74,13 +74,17 @@ class BriefedOf(Protocol):
     def leads(self) -> bool:
         """Whether it decides."""
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether more is told than can be so before more of the store is read."""
+
     def asked(self, task: str, node: str) -> tuple[str, bool] | None:
         """Whom the attempt in flight was sent to (empty: nobody yet), and whether it accepted."""
 
 
 BRIEFED: Final = (
     *(AssignmentAccepted, AssignmentRefused, AssignmentUnanswered),
-    *(NodeMoved, TaskOver),
+    NodeMoved,
 )
 """What of the core's loop is told to those who follow."""
 Why = Callable[[str], Text | None]
@@ -98,8 +102,6 @@ class Briefer:
         self._number = 0
         self._moved: dict[tuple[str, str], None] = {}
         """Attempts of which something is new, to be told together."""
-        self._flying: dict[str, dict[str, tuple[int, tuple[str, bool]]]] = {}
-        """By task and node: attempt, who was asked and has accepted, as it was told last."""
         self._told: dict[str, Text | None] = {}
         """Why each task waits, as it was told last."""
         self._wanted = True
@@ -118,15 +120,11 @@ class Briefer:
         for change in decision.changes:
             if isinstance(change, NodeMoved):
                 self._moved[change.task, change.node] = None
-            elif isinstance(change, TaskOver):
-                self._flying.pop(change.head.id, None)
 
     def sending(self, key: AttemptKey) -> None:
         """Work is about to be sent to an agent: those who follow are told before."""
-        asked = self._core.asked(key.task, key.node)
-        if self._flying.get(key.task, {}).get(key.node) != (key.attempt, asked):
-            self._moved[key.task, key.node] = None
-            self._tell_moved()
+        self._moved[key.task, key.node] = None
+        self._tell_moved()
 
     async def run(self) -> NoReturn:
         """Tell what is new, and everything to whoever wants it; without end."""
@@ -165,7 +163,6 @@ class Briefer:
             asked = self._core.asked(task, name)
             if node is not None and asked is not None and node.phase in IN_FLIGHT:
                 instance, accepted = asked
-                self._flying.setdefault(task, {})[name] = node.attempt, asked
                 yield Flight(
                     task=task,
                     node=name,
@@ -259,7 +256,8 @@ class Briefed:
 
         The last leader's lease was deleted by one write, and taken by the next one.
         """
-        return self.is_complete and self._last > 0 and epoch == self._last + 2
+        has_all = self.is_complete and not self._early_count and not self._core.is_behind
+        return has_all and self._last > 0 and epoch == self._last + 2
 
     def why(self, task: str, otherwise: Why) -> Text | None:
         """Why a task does not go on, in the leader's words where they are known."""

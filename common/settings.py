@@ -37,6 +37,8 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "coordinator": (
         "SERVER_PORT",
         "IPS_LISTEN",
+        "IPS_TLS_CERT",
+        "IPS_TLS_KEY",
         "IPS_PUBLIC_URL",
         "IPS_AUTH",
         "IPS_AUTH_TOKENS",

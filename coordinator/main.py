@@ -8,6 +8,7 @@ import math
 import os
 import random
 import socket
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -27,6 +28,7 @@ from common.logs import Log, configure
 from common.text import Text
 from coordinator.access_control import AccessControl, access_control
 from coordinator.api.app import make_app
+from coordinator.api.certificate import CertificateError, ServedCertificate
 from coordinator.api.server import make_runner, most_connections
 from coordinator.api.streams import MOST_STREAMS
 from coordinator.callout.server_settings import USER
@@ -165,18 +167,31 @@ async def _serving(
 ) -> AsyncIterator[None]:
     """Answer HTTP from the first moment on: a probe is to hear why the program is not ready."""
     runner = make_runner(app, shutdown_timeout=SHUTDOWN_SECONDS, most=most)
+    context = _certificate(settings)
     await runner.setup()
     address, port = settings.listen, settings.server_port
     try:
         try:
             for listener in listen_on(address, port):
-                await web.SockSite(runner, listener).start()
+                await web.SockSite(runner, listener, ssl_context=context).start()
         except OSError as error:
             raise StartupError(_port_trouble(port, error)) from error
         log.info("serving", address=address, port=runner.addresses[0][1])
         yield
     finally:
         await runner.cleanup()
+
+
+def _certificate(settings: CoordinatorSettings) -> ssl.SSLContext | None:
+    """What the API speaks https with; None for http. Raises StartupError."""
+    if settings.tls_cert is None and settings.tls_key is None:
+        return None
+    if settings.tls_cert is None or settings.tls_key is None:
+        raise StartupError("IPS_TLS_CERT and IPS_TLS_KEY: one needs the other")
+    try:
+        return ServedCertificate(settings.tls_cert, settings.tls_key).context
+    except CertificateError as why:
+        raise StartupError(f"IPS_TLS_CERT and IPS_TLS_KEY: {why}") from why
 
 
 def _port_trouble(port: int, error: OSError) -> str:

@@ -85,6 +85,15 @@ class CoordinatorSettings(ProgramSettings):
             _default_address,
         ),
     )
+    tls_cert: Path | None = optional(
+        "IPS_TLS_CERT",
+        PATH,
+        "PEM file with the certificate by which the API speaks https, and those above it. It is "
+        "read anew when it changes",
+    )
+    tls_key: Path | None = optional(
+        "IPS_TLS_KEY", PATH, "PEM file with the private key of `IPS_TLS_CERT`"
+    )
     public_url: str | None = optional(
         "IPS_PUBLIC_URL",
         text("an http or https address without a path", _is_origin),

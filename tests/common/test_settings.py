@@ -64,6 +64,8 @@ def test_coordinator_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         log_format=LogFormat.AUTO,
         server_port=8080,
         listen="localhost",
+        tls_cert=None,
+        tls_key=None,
         public_url=None,
         ways=frozenset(),
         auth_tokens=None,

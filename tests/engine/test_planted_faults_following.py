@@ -14,9 +14,9 @@ from coordinator.core.events import OutcomeStored
 from coordinator.core.run import TaskRun
 from coordinator.core.task import TaskHead
 from coordinator.engine import finished_folds
-from coordinator.engine.heads import KeptHead
+from coordinator.engine.heads import Heads, KeptHead
 from coordinator.engine.persistence import Persistently
-from coordinator.engine.tasks import Heads, TaskTable
+from coordinator.engine.tasks import TaskTable
 from coordinator.store import Gone, Store, StoredHead
 from tests.engine import (
     test_finished_folds,

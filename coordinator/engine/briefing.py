@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from itertools import islice
 from typing import Final, NoReturn, Protocol, TypeVar
 
@@ -107,10 +108,13 @@ class Briefer:
         """Whether everything is to be told (again)."""
         self._said_at = 0.0
         self._ended = False
+        self._news = asyncio.Event()
+        self._news.set()
 
     def wanted(self, _: Received) -> None:
         """Somebody has missed something."""
         self._wanted = True
+        self._news.set()
 
     def observe(self, event: Event, decision: Decision) -> None:
         """Note what is to be told of this."""
@@ -123,13 +127,19 @@ class Briefer:
         if sent:  # the commands are carried out after this: those who follow are told before
             self._moved |= {(key.task, key.node): None for key in sent}
             self._tell_moved()
+        elif self._moved:
+            self._news.set()
 
     async def run(self) -> NoReturn:
         """Tell what is new, and everything to whoever wants it; without end."""
         looked = 0.0
         clock = asyncio.get_running_loop().time
         while True:
-            await asyncio.sleep(GATHER_SECONDS)
+            with suppress(TimeoutError):  # at the latest when it is time to look at what waits
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._news.wait()
+                    await asyncio.sleep(GATHER_SECONDS)
+            self._news.clear()
             if self._ended:
                 continue
             self._tell_moved()

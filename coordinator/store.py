@@ -262,6 +262,11 @@ class Store:
         """The sequence of the newest outcome of all."""
         return (await self._bus.stream_state(subjects.RESULTS)).last_seq
 
+    async def outcomes_end_of(self, task: str) -> int:
+        """The sequence of a task's newest outcome, as the stream's leader has it; 0 for none."""
+        record = await self._bus.last(subjects.RESULTS, subjects.results_of(task))
+        return 0 if record is None else record.seq
+
     async def load_outcomes(self, task: str, upto: int) -> AsyncIterator[OutcomeStored]:
         """The outcomes of one task up to a sequence, in order; finite."""
         if upto < 1:

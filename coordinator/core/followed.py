@@ -9,7 +9,7 @@ from coordinator.core.attempts import Attempt, Attempts
 from coordinator.core.events import AttemptTold
 from coordinator.core.fleet import Fleet
 from coordinator.core.node_run import AT_REST, NodePhase
-from coordinator.core.run import TaskRun
+from coordinator.core.run import TaskRun, has_place
 
 
 class FollowedAttempts:
@@ -23,6 +23,8 @@ class FollowedAttempts:
         self._attempts = Attempts()
         self.by_place = self._attempts.by_place
         """Every attempt in flight, by its task and node."""
+        self._ahead: dict[str, dict[str, AttemptTold]] = {}
+        """By task and node: what the leader began in places that are not free here yet."""
 
     def accepted_by(self, task: str, node: str) -> str | None:
         """The instance that has accepted the attempt in flight, if any.
@@ -44,6 +46,10 @@ class FollowedAttempts:
         if attempt is None:
             if node.phase not in AT_REST or event.key.attempt != node.next_attempt:
                 return
+            if not has_place(run):
+                # The leader has read an outcome that this core is about to read.
+                self._ahead.setdefault(event.key.task, {})[event.key.node] = event
+                return
             run.place(node, now)
             attempt = self._attempts.put(run, node, self._fleet.clock.at(now))
         node.started_at = event.started_at
@@ -57,6 +63,19 @@ class FollowedAttempts:
         """One attempt, unless it is not in flight (any more)."""
         attempt = self.by_place.get((key.task, key.node))
         return attempt if attempt is not None and attempt.key == key else None
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the leader has said what cannot be so before more is read."""
+        return bool(self._ahead)
+
+    def _catch_up(self, run: TaskRun, now: float) -> None:
+        """A place of a task is free: it is that of an attempt which the leader told of before."""
+        ahead = self._ahead.get(run.head.id)
+        while ahead and has_place(run):
+            self.told(ahead.pop(next(iter(ahead))), now)
+        if not ahead:
+            self._ahead.pop(run.head.id, None)
 
     def _keep(self, attempt: Attempt, instance: str, now: float) -> None:
         """An instance has the work, as it said a moment ago."""

@@ -88,7 +88,9 @@ class InFlight(FollowedAttempts):
             run.woken_for = due
             self._timers.at(due, Reconsider())
 
-    def decided(self, run: TaskRun, node: NodeRun, number: int, decided_by: str) -> None:
+    def decided(
+        self, run: TaskRun, node: NodeRun, number: int, decided_by: str, now: float
+    ) -> None:
         """Attempt ``number`` of a node is decided; whoever else is at it is to stop."""
         task = run.head.id
         attempt = self._attempts.take(task, node.name)
@@ -97,6 +99,7 @@ class InFlight(FollowedAttempts):
             self._emit(CancelWork(node.name, holder, task, number))
         if self._verdicts.decided(task, node.name):
             self.remove(run, node)
+        self._catch_up(run, now)
 
     def cancel_task(self, run: TaskRun) -> None:
         """The task is over: stop what is in flight for it."""
@@ -107,6 +110,7 @@ class InFlight(FollowedAttempts):
                 if instance is not None:
                     self._emit(CancelWork(node.name, instance, run.head.id))
         self._verdicts.forget(run.head.id)
+        self._ahead.pop(run.head.id, None)
 
     # ── from following to leading ──
 
@@ -120,6 +124,7 @@ class InFlight(FollowedAttempts):
         for name, instance, hold in self._unplaced.take_all():
             self._claim(name, instance, hold, now)
         self.leads = True
+        self._ahead.clear()  # whoever works on it has said so by now, or will
         for task, name in self._verdicts.gone():
             self.remove(self._runs[task], self._runs[task].by_name[name])
         for attempt in self._attempts.all():
@@ -348,6 +353,15 @@ class InFlight(FollowedAttempts):
         for run in self._runs.values():
             if name in run.by_name:
                 self.remove(run, run.by_name[name])
+
+    def listed(self) -> None:
+        """All nodes that exist are known: no other is part of a task that chose by labels."""
+        for run in self._runs.values():
+            if run.spec.names_nodes:
+                continue  # a name that no node has stays, and fails by that name
+            for node in run.nodes:
+                if node.name not in self._fleet.nodes:
+                    self.remove(run, node)
 
     def returned(self, name: str, now: float) -> None:
         """A node exists, again perhaps, or has changed: no task loses it, and it may take work."""

@@ -143,6 +143,11 @@ class Core:
         return self._in_flight.leads
 
     @property
+    def is_behind(self) -> bool:
+        """Whether the leader has said what cannot be so before more of the store is read."""
+        return self._in_flight.is_behind
+
+    @property
     def places_taken(self) -> int:
         """Tasks that hold a place: they work or have something due, or their start is stored."""
         return len(self._places.holding) + len(self._queue.starting)
@@ -323,7 +328,7 @@ class Core:
         )
         if not decided:
             return
-        self._in_flight.decided(run, node, number, event.outcome.instance)
+        self._in_flight.decided(run, node, number, event.outcome.instance, now)
         for attempt, step in decided:
             by = event
             if attempt in early:
@@ -366,12 +371,7 @@ class Core:
 
     def _nodes_listed(self, _event: NodesListed, now: float) -> None:
         self._queue.end_first_look(now)
-        for run in self._runs.values():
-            if run.spec.names_nodes:
-                continue  # a name that no node has stays, and fails by that name
-            for node in run.nodes:
-                if node.name not in self._fleet.nodes:
-                    self._in_flight.remove(run, node)
+        self._in_flight.listed()
 
     # ── time ──
 

@@ -78,6 +78,10 @@ class BriefedOf(Protocol):
         """Whether it decides."""
 
     @property
+    def is_behind(self) -> bool:
+        """Whether more is told than can be so before more of the store is read."""
+
+    @property
     def in_flight(self) -> Mapping[tuple[str, str], Attempt]:
         """Every attempt in flight, by its task and node."""
 
@@ -256,7 +260,8 @@ class Briefed:
 
         The last leader's lease was deleted by one write, and taken by the next one.
         """
-        return self.is_complete and self._last > 0 and epoch == self._last + 2
+        has_all = self.is_complete and not self._early_count and not self._core.is_behind
+        return has_all and self._last > 0 and epoch == self._last + 2
 
     def why(self, task: str, otherwise: Why) -> Text | None:
         """Why a task does not go on, in the leader's words where they are known."""

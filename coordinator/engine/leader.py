@@ -190,7 +190,7 @@ class Leader:
 
     def _catch_up(self) -> None:
         """Tell the world what the leader before this one did not get to say."""
-        tasks, seen = self._replica.tasks, self._replica.tasks.outcomes_seen
+        tasks, seen = self._replica.tasks, self._replica.tasks.outcomes_seen.upto
         known = sorted(tasks, key=lambda kept: kept.order)
         waiting = [kept for kept in known if kept.status is TaskStatus.PENDING]
         for kept in waiting:

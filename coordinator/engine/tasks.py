@@ -28,6 +28,7 @@ from coordinator.core.run import TaskRun
 from coordinator.core.task import Creator, TaskHead, TaskStatus
 from coordinator.engine.finished_folds import FinishedFolds
 from coordinator.engine.heads import Heads, KeptHead
+from coordinator.engine.outcomes_seen import OutcomesSeen
 from coordinator.engine.persistence import Persistently
 from coordinator.engine.progress_board import ProgressBoard
 from coordinator.port import NoSuchTask, StoreAway, TaskDamaged
@@ -110,8 +111,7 @@ class TaskTable:
         self.damaged: dict[str, Text] = {}
         """Tasks that are not over and cannot go on, with what of them cannot be read."""
         self._damage_listeners: list[OnDamage] = []
-        self.outcomes_seen = 0
-        """The store's sequence up to which outcomes have been taken in."""
+        self.outcomes_seen = OutcomesSeen()
 
     # ── what is asked of a task ──
 
@@ -273,13 +273,17 @@ class TaskTable:
 
     def _start(self, head: TaskHead, order: int, nodes: Sequence[str]) -> None:
         """A task has just started; what was stored of it before, whoever did that, counts too."""
+        self.outcomes_seen.expect_earlier(head.id)
         self._feed(TaskStarted(head, order, tuple(nodes)))
-        self._spawn(self._take_earlier(head.id, self.outcomes_seen))
+        self._spawn(self._take_earlier(head.id, self.outcomes_seen.upto))
 
     async def _take_earlier(self, task: str, upto: int) -> None:
-        earlier = await self._persistently.all(lambda: self._store.load_outcomes(task, upto))
-        if earlier:
-            await self.take_in(earlier)
+        try:
+            earlier = await self._persistently.all(lambda: self._store.load_outcomes(task, upto))
+            if earlier:
+                await self.take_in(earlier)
+        finally:
+            self.outcomes_seen.earlier_seen(task)
 
     def listen_damage(self, on_damage: OnDamage) -> None:
         """Let this one know of every task of which something cannot be read, from now on."""
@@ -321,11 +325,11 @@ class TaskTable:
                 await asyncio.sleep(0)
 
     def _take_in(self, event: OutcomeStored) -> None:
-        self.outcomes_seen = max(self.outcomes_seen, event.seq)
         if event.key.task in self._withheld:
             self._withheld[event.key.task].events.append(event)
         else:
             self._feed(event)
+        self.outcomes_seen.see(event.seq)
 
     @contextmanager
     def withholding(self, task: str) -> Iterator[None]:

@@ -69,6 +69,32 @@ def test_what_is_decided_or_not_due_or_nobodys_is_no_news(stage: Stage) -> None:
     assert stage.node("t1", "n1").phase is NodePhase.SUCCEEDED
 
 
+def test_what_the_leader_began_in_a_place_that_is_not_free_here_waits_for_it(stage: Stage) -> None:
+    """Its word is faster than the store's, and never shows more nodes at once than may be."""
+    for name in ("n1", "n2", "n3"):
+        stage.tell(AttemptTold(KEY._replace(node=name), 5, instance_of(name), accepted=True))
+    assert [node for _, node in stage.core.in_flight] == ["n1", "n2"]
+    assert stage.core.is_behind
+    stage.store("t1", "n1", pulled())
+    assert [node for _, node in stage.core.in_flight] == ["n2", "n3"]
+    assert stage.attempt("t1", "n3").accepted_by == instance_of("n3")
+    assert not stage.core.is_behind
+
+
+def test_what_waits_for_its_place_is_over_with_its_task_and_for_who_leads() -> None:
+    """Who leads gives places by itself."""
+    led, ended = follower(), follower()
+    for each in (led, ended):
+        for name in ("n1", "n2", "n3"):
+            each.tell(AttemptTold(KEY._replace(node=name), 5, None, accepted=False))
+        assert each.core.is_behind
+    led.tell(Settled())
+    ended.end("t1")
+    assert not led.core.is_behind
+    assert not ended.core.is_behind
+    assert [node for _, node in led.core.in_flight] == ["n1", "n2"]
+
+
 def test_a_retry_that_the_leader_began_is_one(stage: Stage) -> None:
     """Before its time here, which is the leader's to know."""
     stage.store("t1", "n1", FLAKY)

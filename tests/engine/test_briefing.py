@@ -136,6 +136,10 @@ async def test_only_who_follows_at_once_and_without_a_gap_succeeds() -> None:
     other.hear(1, since=1)
     other.hear(3, last=20)
     assert not other.briefed.succeeds(22)
+    early = Follower()
+    early.hear(1, Flight(task=TASK, node="n1", attempt=1, started_at=5), since=1)
+    early.hear(2, last=20)
+    assert not early.briefed.succeeds(22), "what was told is not all taken in yet"
 
 
 @virtual

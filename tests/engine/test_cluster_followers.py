@@ -11,6 +11,8 @@ import pytest
 
 from common import subjects
 from common.messages import Assign
+from coordinator.core.changes import NodeMoved
+from coordinator.core.scheduler import Decision
 from coordinator.core.task import TaskStatus
 from coordinator.documents import encode
 from coordinator.views import nodes as node_views
@@ -116,6 +118,48 @@ async def test_why_a_retry_waits_is_said_everywhere() -> None:
             assert shot.waiting_for is not None
             assert shot.waiting_for.code == "task.queued"
         await agree(everybody, task)
+
+
+@virtual
+async def test_nobody_shows_more_nodes_at_once_than_a_batch() -> None:
+    """A leader's word of the next node comes before the store's of the one that is done."""
+    async with Cluster() as cluster:
+        leader, follower, _ = await three(cluster)
+        follower.bus.link.delay = (0.0, 0.05)
+        await agents(cluster, *(f"n{number}" for number in range(1, 9)), seconds=0.5)
+        most = 0
+
+        def moved(_event: object, decision: Decision) -> None:
+            nonlocal most
+            assert follower.replica is not None
+            for change in decision.changes:
+                if isinstance(change, NodeMoved) and change.task in follower.replica.core.runs:
+                    most = max(most, follower.replica.core.runs[change.task].in_flight)
+
+        assert follower.replica is not None
+        follower.replica.loop.observe(moved, of=(NodeMoved,))
+        tasks = [await cluster.create(leader, spec("a", batch_size=1)) for _ in range(3)]
+        for task in tasks:
+            await cluster.over(follower, task)
+        assert most == 1
+
+
+@virtual
+async def test_a_cancel_at_one_that_is_behind_counts_what_the_leader_has_told() -> None:
+    """It reads first what is stored: the head and the events say the same of each node."""
+    async with Cluster() as cluster:
+        leader, follower, _ = await three(cluster)
+        await agents(cluster, "n1", seconds=3.0)
+        await agents(cluster, "n2", seconds=60.0)
+        task = await cluster.create(leader, spec("a"))
+        await agree([leader, follower], task)
+        follower.bus.link.delay = (2.0, 2.0)
+        async with asyncio.timeout(10.0):
+            while "node.succeeded n1" not in await cluster.events(task):
+                await asyncio.sleep(0.05)
+        head = await follower.service.cancel(task)
+        assert head.counts is not None
+        assert (head.counts.completed, head.counts.cancelled) == (1, 1)
 
 
 @virtual

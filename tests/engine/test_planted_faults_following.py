@@ -109,9 +109,9 @@ def the_place_of_outcomes_is_not_moved(patch: pytest.MonkeyPatch) -> None:
     take_in = TaskTable._take_in
 
     def still(self: TaskTable, event: OutcomeStored) -> None:
-        before = self.outcomes_seen
+        before = self.outcomes_seen.upto
         take_in(self, event)
-        self.outcomes_seen = before
+        self.outcomes_seen.upto = before
 
     patch.setattr(TaskTable, "_take_in", still)
 

@@ -99,7 +99,8 @@ class InFlight(FollowedAttempts):
             self._emit(CancelWork(node.name, holder, task, number))
         if self._verdicts.decided(task, node.name):
             self.remove(run, node)
-        self._catch_up(run, now)
+        if self._ahead:
+            self._catch_up(run, now)
 
     def cancel_task(self, run: TaskRun) -> None:
         """The task is over: stop what is in flight for it."""

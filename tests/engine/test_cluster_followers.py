@@ -323,6 +323,33 @@ async def test_a_leader_that_stood_still_assigns_nothing() -> None:
         await is_whole(cluster, second, task)
 
 
+@virtual
+async def test_a_leader_that_was_away_comes_back_as_one_that_follows_and_knows_all() -> None:
+    """It reads anew what ended, went on and began meanwhile, and takes writes again."""
+    async with Cluster() as cluster:
+        everybody = await three(cluster)
+        first, *others = everybody
+        await agents(cluster, "n1", "n2", seconds=4.0)
+        await agents(cluster, "n3", seconds=60.0)
+        ended = await cluster.create(first, spec("a"), ("n1", "n2"))
+        goes_on = await cluster.create(first, spec("b"), ("n1", "n3"))
+        await asyncio.sleep(1.0)
+        first.bus.link.cut()
+        await cluster.until(lambda: any(each.leads for each in others), 20.0)
+        new = next(each for each in others if each.leads)
+        began = await cluster.create(new, spec("c"))
+        await cluster.over(new, ended)
+        assert not first.leads
+        first.bus.link.mend()
+        await cluster.until(lambda: first.service.not_ready() is None, 10.0)
+        await agree(everybody, ended, goes_on, began)
+        head = await first.service.cancel(goes_on)
+        assert head.counts is not None
+        assert (head.counts.completed, head.counts.cancelled) == (1, 1)
+        assert [each.leads for each in everybody].count(True) == 1
+        await agree(everybody, ended, goes_on, began)
+
+
 @pytest.mark.parametrize("seconds", [3.0, 5.0, 9.0])
 @virtual
 async def test_an_election_of_the_store_costs_no_attempt(seconds: float) -> None:

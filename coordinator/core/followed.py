@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from common.subjects import AttemptKey
 from coordinator.core.attempts import Attempt, Attempts
 from coordinator.core.events import AttemptTold
 from coordinator.core.fleet import Fleet
@@ -20,8 +21,8 @@ class FollowedAttempts:
         self._runs = runs
         self._fleet = fleet
         self._attempts = Attempts()
-        self.places = self._attempts.places
-        """Every task and node between which an attempt is in flight."""
+        self.by_place = self._attempts.by_place
+        """Every attempt in flight, by its task and node."""
         self._ahead: dict[str, dict[str, AttemptTold]] = {}
         """By task and node: what the leader began in places that are not free here yet."""
 
@@ -30,15 +31,10 @@ class FollowedAttempts:
 
         Who follows takes the one that was asked: it may hear the agent before the leader's word.
         """
-        attempt = self._attempts.of(task, node)
+        attempt = self.by_place.get((task, node))
         if attempt is None:
             return None
         return attempt.accepted_by if self.leads else attempt.holder
-
-    def asked(self, task: str, node: str) -> tuple[str, bool] | None:
-        """Whom the attempt in flight was sent to (empty: nobody yet), and whether it accepted."""
-        attempt = self._attempts.of(task, node)
-        return None if attempt is None else (attempt.holder or "", attempt.accepted_by is not None)
 
     def told(self, event: AttemptTold, now: float) -> None:
         """The leader has given a node its place, has sent the work, or has its answer."""
@@ -46,7 +42,7 @@ class FollowedAttempts:
         node = None if run is None else run.by_name.get(event.key.node)
         if self.leads or run is None or node is None:
             return
-        attempt = self._attempts.find(event.key)
+        attempt = self._find(event.key)
         if attempt is None:
             if node.phase not in AT_REST or event.key.attempt != node.next_attempt:
                 return
@@ -62,6 +58,11 @@ class FollowedAttempts:
         else:
             self._call_back(attempt, now)
             attempt.sent_to = event.instance
+
+    def _find(self, key: AttemptKey) -> Attempt | None:
+        """One attempt, unless it is not in flight (any more)."""
+        attempt = self.by_place.get((key.task, key.node))
+        return attempt if attempt is not None and attempt.key == key else None
 
     @property
     def is_behind(self) -> bool:

@@ -69,7 +69,7 @@ class InFlight(FollowedAttempts):
 
     def has_room(self, run: TaskRun) -> bool:
         """Whether one more node of a task may be in flight."""
-        return has_place(run) and (self._limit == 0 or len(self.places) < self._limit)
+        return has_place(run) and (self._limit == 0 or len(self.by_place) < self._limit)
 
     def fill(self, run: TaskRun, now: float) -> None:
         """Give nodes of a task their places while there is room, and send work or wait for agents.
@@ -158,7 +158,7 @@ class InFlight(FollowedAttempts):
 
     def send_again(self, key: AttemptKey, now: float) -> None:
         """Send what was refused or not answered, unless that has been done since."""
-        attempt = self._attempts.find(key)
+        attempt = self._find(key)
         if attempt is not None and attempt.resend_at is not None and attempt.resend_at <= now:
             attempt.resend_at = None
             self._send(attempt, now)
@@ -171,7 +171,7 @@ class InFlight(FollowedAttempts):
 
     def _asked(self, answer: AssignmentAnswer) -> Attempt | None:
         """Which attempt this answer is about, unless it is late or has nothing new to say."""
-        attempt = self._attempts.find(answer.key)
+        attempt = self._find(answer.key)
         if attempt is None or attempt.accepted_by is not None:
             return None
         return attempt if attempt.sent_to == answer.instance else None
@@ -305,7 +305,7 @@ class InFlight(FollowedAttempts):
 
     def check_silence(self, key: AttemptKey, now: float) -> None:
         """Give an attempt up whose agent has been silent for too long, or look again later."""
-        attempt = self._attempts.find(key)
+        attempt = self._find(key)
         if attempt is None:
             return
         attempt.is_watched = False
@@ -380,7 +380,7 @@ class InFlight(FollowedAttempts):
         if self._verdicts.is_gone(key.task, key.node):
             run = self._runs[key.task]
             self.remove(run, run.by_name[key.node])
-        elif (attempt := self._attempts.find(key)) is not None:
+        elif (attempt := self._find(key)) is not None:
             if attempt.is_hopeless:
                 self._send_or_give_up(attempt, now)
             elif not attempt.is_watched:

@@ -11,11 +11,12 @@ long that lasts; ``Settled`` makes it the leader.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from coordinator.core.attempts import Attempt
 from coordinator.core.changes import (
     AttemptDecided,
     BatchSettled,
@@ -124,13 +125,9 @@ class Core:
             agent_wait=limits.agent_wait,
             limit=limits.max_nodes_in_flight,
         )
-        self.in_flight: Collection[tuple[str, str]] = self._in_flight.places
-        """Every task and node between which an attempt is in flight."""
-        self.asked = self._in_flight.asked
-        """Whom the attempt in flight on a node of a task was sent to, and whether it accepted.
-
-        The name is empty while an agent is waited for; None where nothing is in flight.
-        """
+        self.in_flight: Mapping[tuple[str, str], Attempt] = self._in_flight.by_place
+        """Every attempt in flight, by its task and node."""
+        self.accepted_by = self._in_flight.accepted_by
         self._places = Places(self.runs, self._timers)
         self._ended: dict[str, None] = {}
         self._vanished = Vanished()
@@ -144,10 +141,6 @@ class Core:
     def leads(self) -> bool:
         """Whether this core decides; until ``Settled`` it only follows."""
         return self._in_flight.leads
-
-    def accepted_by(self, task: str, node: str) -> str | None:
-        """The agent instance that has accepted the attempt in flight on a node, if any."""
-        return self._in_flight.accepted_by(task, node)
 
     @property
     def is_behind(self) -> bool:

@@ -1,4 +1,4 @@
-"""One head as a replica keeps it.
+"""All heads as a replica keeps them: the newest known one of each task.
 
 A finished task stays for a week, and is hardly looked at: its head is kept packed, with what is
 asked of all of them at hand. So is a large one that waits.

@@ -278,11 +278,9 @@ class TaskTable:
         self._spawn(self._take_earlier(head.id, self.outcomes_seen.upto))
 
     async def _take_earlier(self, task: str, upto: int) -> None:
-        async def read() -> list[OutcomeStored]:
-            return [event async for event in self._store.load_outcomes(task, upto)]
-
         try:
-            if earlier := await self._persistently(read):
+            earlier = await self._persistently.all(lambda: self._store.load_outcomes(task, upto))
+            if earlier:
                 await self.take_in(earlier)
         finally:
             self.outcomes_seen.earlier_seen(task)

@@ -28,26 +28,32 @@ def say(
     stage.tell(AttemptTold(KEY._replace(attempt=attempt), 5, instance, accepted))
 
 
+def asked(stage: Stage) -> tuple[str | None, bool]:
+    """Whom n1's attempt was sent to, and whether that one has accepted."""
+    attempt = stage.attempt("t1", "n1")
+    return attempt.sent_to, attempt.accepted_by is not None
+
+
 def test_a_node_that_waits_for_its_agent_is_assigned(stage: Stage) -> None:
     """Nobody has the work yet."""
     say(stage, None)
     node = stage.node("t1", "n1")
     assert (node.phase, node.attempt, node.started_at) == (NodePhase.ASSIGNED, 1, 5)
-    assert stage.core.asked("t1", "n1") == ("", False)
+    assert asked(stage) == (None, False)
     assert len(stage.core.in_flight) == 1
 
 
 def test_what_was_sent_and_accepted_is_known(stage: Stage) -> None:
     """Each word of the leader wins over the one before; said twice, it is one."""
     say(stage)
-    assert stage.core.asked("t1", "n1") == (N1, False)
+    assert asked(stage) == (N1, False)
     assert stage.core.accepted_by("t1", "n1") == N1
     for _ in range(2):
         say(stage, accepted=True)
-        assert stage.core.asked("t1", "n1") == (N1, True)
+        assert asked(stage) == (N1, True)
         assert stage.node("t1", "n1").phase is NodePhase.PULLING
     say(stage, None)
-    assert stage.core.asked("t1", "n1") == ("", False)
+    assert asked(stage) == (None, False)
     assert stage.node("t1", "n1").phase is NodePhase.ASSIGNED
 
 
@@ -71,7 +77,7 @@ def test_what_the_leader_began_in_a_place_that_is_not_free_here_waits_for_it(sta
     assert stage.core.is_behind
     stage.store("t1", "n1", pulled())
     assert [node for _, node in stage.core.in_flight] == ["n2", "n3"]
-    assert stage.core.asked("t1", "n3") == (instance_of("n3"), True)
+    assert stage.attempt("t1", "n3").accepted_by == instance_of("n3")
     assert not stage.core.is_behind
 
 

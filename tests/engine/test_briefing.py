@@ -184,7 +184,7 @@ async def test_everything_is_told_at_the_start_and_to_whoever_wants_it() -> None
     assert len(told) == len(set(told)) == MOST_ENTRIES + 1
     assert [b.number for b in bus.briefings] == list(range(1, len(bus.briefings) + 1))
     bus.briefings.clear()
-    await asyncio.sleep(3.5)
+    await asyncio.sleep(4.0)
     assert [b.waiting for b in bus.briefings] == [[]] * 3
     bus.briefings.clear()
     briefer.wanted(Received(subjects.BRIEFING_WANTED, b"", ""))

@@ -12,6 +12,7 @@ import msgspec
 
 from common import subjects
 from common.bus import BusError
+from common.clock import Clock
 from common.lifecycle import leaves
 from common.messages import (
     AttemptProgress,
@@ -27,7 +28,7 @@ from coordinator.core.events import AgentHeard, BusFellSilent, Event, TaskStarte
 from coordinator.core.scheduler import Decision, Limits
 from coordinator.core.task import TaskStatus
 from coordinator.engine.live import LiveChanges
-from coordinator.engine.loop import EVERYTHING, Clock, Observer
+from coordinator.engine.loop import EVERYTHING, Observer
 from coordinator.engine.replica import Context, Replica
 from coordinator.engine.store_clock import StoreClock
 from coordinator.faults import Faults

@@ -102,6 +102,7 @@ BRIEFING_WANTED = f"{PREFIX}.briefing.wanted"
 ALL_HEARTBEATS = f"{PREFIX}.heartbeat.*.*"
 ALL_PROGRESS = f"{PREFIX}.progress.*.*"
 ALL_OUTCOMES = f"{PREFIX}.outcome.*.*"
+ALL_INVENTORIES = f"{PREFIX}.inventory.*.*"
 COORDINATORS = "ips-coordinators"
 """The queue group of all coordinators: one of them gets each outcome."""
 
@@ -144,6 +145,26 @@ def outcome(node: str, instance: str) -> str:
 def parse_outcome(subject: str) -> AgentAddress | None:
     """The agent that asks; None for anything else."""
     return _parse_agent_subject("outcome", subject)
+
+
+def inventory(node: str, instance: str) -> str:
+    """Where one agent instance says which images are there (``inventory.Inventory``)."""
+    return _agent_subject("inventory", node, instance)
+
+
+def parse_inventory(subject: str) -> AgentAddress | None:
+    """The agent that an inventory's subject names; None for anything else."""
+    return _parse_agent_subject("inventory", subject)
+
+
+def query(node: str, instance: str) -> str:
+    """Where one agent instance is told and asked about images (``inventory.Question``)."""
+    return _agent_subject("query", node, instance)
+
+
+def parse_query(subject: str) -> AgentAddress | None:
+    """The agent that a question's subject names; None for anything else."""
+    return _parse_agent_subject("query", subject)
 
 
 def inboxes_of(node: str) -> str:

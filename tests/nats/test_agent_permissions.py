@@ -23,14 +23,16 @@ pytestmark = pytest.mark.nats
 
 NODE = "node-1.zone"
 TOKEN = NODE.replace(".", "_")
+KINDS = ("heartbeat", "progress", "outcome", "inventory")
 OWN = {
     "publish": [
-        *(f"ips.v1.{kind}.{TOKEN}.*" for kind in ("heartbeat", "progress", "outcome")),
+        *(f"ips.v1.{kind}.{TOKEN}.*" for kind in KINDS),
         "$JS.API.INFO",
         f"{subjects.inboxes_of(NODE)}.>",
     ],
     "subscribe": [
         f"ips.v1.command.{TOKEN}.*",
+        f"ips.v1.query.{TOKEN}.*",
         subjects.REPORT,
         f"{subjects.inboxes_of(NODE)}.>",
     ],

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import islice
+from typing import Final
 
 from coordinator.core.commands import LoadNames, StartTask
 from coordinator.core.events import NamesLoaded, StartFailed
@@ -57,6 +58,7 @@ class Pending:
         "created_at",
         "demands",
         "found",
+        "is_repair",
         "names_nodes",
         "order",
         "stage",
@@ -74,6 +76,7 @@ class Pending:
         self.created_at = head.created_at
         self.urgency = urgency(head, order)
         self.names_nodes = head.spec.names_nodes
+        self.is_repair = head.set is not None
         self.demands = demands(head.spec) if demanded else 0
 
     @property
@@ -92,11 +95,18 @@ class _Choice:
 
 
 Urgency = tuple[int, int]
+BEFORE_ALL: Final = -1000
+"""The urgency of a repair of a set, which waits for none of the places of others."""
+
+
+def rank(head: TaskHead, order: int) -> Urgency:
+    """The order in which running tasks get what they need; the smallest is the most urgent."""
+    return -head.spec.priority, order
 
 
 def urgency(head: TaskHead, order: int) -> Urgency:
-    """The order in which tasks get what they need; the smallest is the most urgent."""
-    return -head.spec.priority, order
+    """The order in which tasks start; the smallest is the most urgent."""
+    return rank(head, order) if head.set is None else (BEFORE_ALL, order)
 
 
 class Queue:
@@ -117,6 +127,16 @@ class Queue:
         """Tasks whose nodes are being looked at."""
         self.steps = 0
         """Looks at nodes that are left for this event."""
+
+    @property
+    def places_held(self) -> int:
+        """Places of running tasks that starts hold; those of repairs are none of them."""
+        return sum(not self.tasks[task].is_repair for task in self.starting)
+
+    @property
+    def has_repair(self) -> bool:
+        """Whether the next task that would start needs no place."""
+        return bool(self.queued) and self.queued[0][0][0] == BEFORE_ALL
 
     @property
     def is_busy(self) -> bool:

@@ -8,13 +8,11 @@ SET_UNKNOWN = Template("set.unknown", "There is no such set.")
 SET_NAME = Template(
     "set.name", "{text} is no name of a set: lower-case letters, digits and dashes, 50 at most"
 )
-SET_NAMES_NODES = Template("set.namesNodes", "a set is for nodes by their labels")
 SET_CHANGED = Template(
     "set.changed", "The set is not as it was when it was read (If-Match): read it again."
 )
 SETS_TOO_MANY = Template("set.tooMany", "There are {most} sets already, and no more may be.")
 SET_DELETED = Template("set.deleted", "Set deleted. Its images stay.")
-SET_REPAIR_ALONE = Template("set.repairAlone", "only the service itself creates a task of a set")
 
 # ── why a node is not warm ───────────────────────────────────────────────────────────────────
 

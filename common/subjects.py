@@ -202,6 +202,8 @@ LISTS_BUCKET = "IPS_LISTS"
 KEYS_BUCKET = "IPS_KEYS"
 """Idempotency keys: key ``idem.<sha256>``."""
 LEASE_BUCKET = "IPS_LEASE"
+SETS_BUCKET = "IPS_SETS"
+"""Warm sets: key ``<set>``."""
 NODES_BUCKET = "IPS_NODES"
 """Nodes that are known by their agents' word alone: key ``<node>``."""
 

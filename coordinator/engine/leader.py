@@ -28,6 +28,7 @@ from coordinator.core.commands import (
     StoreVerdict,
 )
 from coordinator.core.events import NodeSeen, NodeVanished, Settled, StoreClosed
+from coordinator.core.sets.decisions import CancelRepair, CreateRepair, SendWanted
 from coordinator.core.task import FINAL, PendingNotification, TaskStatus
 from coordinator.engine.briefing import BRIEFED, Briefer
 from coordinator.engine.dispatcher import Dispatcher
@@ -38,6 +39,7 @@ from coordinator.engine.journal import JOURNALED, Journal
 from coordinator.engine.loop import Kinds, Observer, Performers
 from coordinator.engine.publisher import Publisher
 from coordinator.engine.replica import Context, Replica
+from coordinator.engine.set_repairs import SetRepairs
 from coordinator.engine.store_clock import Uptime
 from coordinator.engine.task_events import TOLD, TaskEvents
 from coordinator.engine.transitions import Transitions
@@ -155,6 +157,7 @@ class Leader:
             # first look at what happens and the catching up nothing may happen.
             await replica.persistently(replica.load_nodes)
         replica.loop.attach(self._performers())
+        replica.sets.attach(self._set_performers())
         replica.loop.observe(self._briefer.observe, of=BRIEFED)
         replica.loop.observe(self._events.observe, of=TOLD)
         replica.loop.observe(self._notifications.observe, of=(TaskOver,))
@@ -263,6 +266,17 @@ class Leader:
             StartTask: lambda command: spawn(transitions.start(command)),
             FinishTask: lambda command: spawn(transitions.finish(command)),
             StoreVerdict: lambda command: spawn(transitions.decide(command)),
+        }
+        return {kind: self._if_led(perform) for kind, perform in performers.items()}
+
+    def _set_performers(self) -> Performers:
+        """As above, for what the sets' core wants."""
+        replica = self._replica
+        repairs = SetRepairs(replica.submissions, replica.sets.loop.feed, replica.persistently)
+        performers: Performers = {
+            SendWanted: replica.sets.tell,
+            CreateRepair: lambda command: replica.spawn(repairs.create(command)),
+            CancelRepair: lambda command: replica.spawn(repairs.cancel(command)),
         }
         return {kind: self._if_led(perform) for kind, perform in performers.items()}
 

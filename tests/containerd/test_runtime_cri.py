@@ -15,8 +15,7 @@ from agent.inventory import InventoryReporter
 from agent.runtime.containerd import Containerd as Api
 from agent.runtime.containerd import Lease
 from agent.runtime.cri import CriRuntime
-from agent.runtime.endpoint import Endpoint, Method
-from agent.runtime.proto import cri_pb2 as cri
+from agent.runtime.endpoint import Endpoint
 from agent.runtime.protocol import Credentials, PullFailed, RuntimeAway
 from common.bus import Handler, Received, Subscription
 from common.inventory import Found, Inventory, wants
@@ -29,6 +28,7 @@ from sandbox.images import assemble, make_artifact, make_image, make_layer
 from sandbox.programs import free_port
 from sandbox.registry import Registry
 from tests.containerd.nodes import MIB, PROGRESS_SECONDS, Pull, RealNode, interrupt, repository_of
+from tests.fixtures.containerd import remove_image
 
 pytestmark = pytest.mark.containerd
 
@@ -324,20 +324,6 @@ async def test_a_paused_runtime_is_away(node: RealNode) -> None:
     await runtime.close()
 
 
-REMOVE_IMAGE = Method(
-    "/runtime.v1.ImageService/RemoveImage", cri.ImageStatusRequest, cri.ImageStatusResponse
-)
-"""Whose messages have the same fields, as far as they are used here."""
-
-
-async def remove(containerd: Containerd, reference: str) -> None:
-    """Take an image away as the kubelet's clean-up and ``crictl rmi`` do."""
-    endpoint = Endpoint(f"unix://{containerd.socket}")
-    request = cri.ImageStatusRequest(image=cri.ImageSpec(image=reference))
-    await endpoint.call(REMOVE_IMAGE, request)
-    endpoint.close()
-
-
 async def test_a_runtime_tells_of_its_images(node: RealNode) -> None:
     """Of one that comes and of one that goes; that it has stopped is an error."""
     told = asyncio.Event()
@@ -348,7 +334,7 @@ async def test_a_runtime_tells_of_its_images(node: RealNode) -> None:
         await pull.run()
         await asyncio.sleep(0.01)
     told.clear()
-    await remove(node.containerd, pull.reference)
+    await remove_image(node.containerd, pull.reference)
     await told.wait()
     assert pull.reference not in await node.runtime.list_images()
     await node.containerd.kill()
@@ -392,7 +378,7 @@ async def test_an_inventory_follows_what_is_pulled_and_removed(node: RealNode) -
         pulled = await Pull(node.runtime, reference).run()
         (come,) = (await bus.reports.get()).found
         assert come == Found(reference=reference, digest=pulled.digest)
-        await remove(node.containerd, reference)
+        await remove_image(node.containerd, reference)
         last = await bus.reports.get()
         assert last.found == [Found(reference=reference, present=False)]
         assert (last.number, last.hash) == (3, first.hash)

@@ -19,7 +19,13 @@ from coordinator.core.fleet import Fleet, Node
 from coordinator.core.node_run import NodePhase
 from coordinator.core.run import TaskRun
 from coordinator.core.sets.core import SetCore, SetLimits
-from coordinator.core.sets.decisions import AskInventory, CreateRepair, SendWanted, SetChange
+from coordinator.core.sets.decisions import (
+    AskInventory,
+    CancelRepair,
+    CreateRepair,
+    SendWanted,
+    SetChange,
+)
 from coordinator.core.sets.events import (
     AgentSaid,
     InventoryReported,
@@ -80,6 +86,8 @@ class SetWorld:
         self.repairs: list[CreateRepair] = []
         """All that were ever asked for."""
         self.on_repair: Callable[[CreateRepair], object] = lambda _repair: None
+        self.cancelled: list[str] = []
+        """Tasks that were to be cancelled; a test ends them."""
         self.changes: list[SetChange] = []
         self.refuses = False
         """Whether the store takes no task."""
@@ -97,6 +105,8 @@ class SetWorld:
                     self.alarm = when
                 case CreateRepair():
                     self._create(command)
+                case CancelRepair(task):
+                    self.cancelled.append(task)
                 case _:
                     self.bus.append(command)
 
@@ -242,6 +252,8 @@ class SetWorld:
         """A repair is over."""
         run = self.runs.pop(task)
         counts = TaskCounts(total=len(run.nodes))
+        if task in self.cancelled:
+            self.cancelled.remove(task)
         self.feed(
             TaskOver(
                 TaskHead(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -22,6 +23,7 @@ from coordinator.core.fleet import FleetView, Node
 from coordinator.core.run import TaskRun
 from coordinator.core.sets.decisions import (
     AskInventory,
+    CancelRepair,
     CreateRepair,
     NodeCooled,
     NodeWarmed,
@@ -32,7 +34,6 @@ from coordinator.core.sets.decisions import (
     SetDecision,
     SetDropped,
     SetPut,
-    SetTurned,
 )
 from coordinator.core.sets.diagnosis import AllKnown, diagnose, look_over
 from coordinator.core.sets.events import (
@@ -47,6 +48,7 @@ from coordinator.core.sets.events import (
 from coordinator.core.sets.records import why_failed
 from coordinator.core.sets.repairs import Repairs
 from coordinator.core.sets.standing import SetCondition, SetNode, Tally
+from coordinator.core.sets.turns import Turn, Turns
 from coordinator.core.sets.warmth import Heard
 from coordinator.core.task import TaskStatus
 
@@ -68,14 +70,6 @@ class SetLimits:
     disk_percent: float = 85.0
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """A condition, and since when it is as it is."""
-
-    holds: bool
-    since: float
-
-
 class SetCore:
     """All sets, what is on their nodes, and what follows from each event."""
 
@@ -86,9 +80,7 @@ class SetCore:
         """When each set is to be looked at, of those that are to be."""
         self._untold: dict[str, None] = {}
         """Nodes whose agents may have to be told of other references."""
-        self._turns: dict[str, dict[SetCondition, Turn]] = {}
-        self._fresh: set[str] = set()
-        """Sets that were put since this core began, and were not looked at yet."""
+        self._turns = Turns()
         self._nodes: dict[str, Node] = {}
         self._wake: float | None = None
         self._commands: list[SetCommand] = []
@@ -134,7 +126,7 @@ class SetCore:
 
     def turn(self, name: str, condition: SetCondition) -> Turn | None:
         """Since when a condition is as it is; None where the set was not looked at yet."""
-        return self._turns.get(name, {}).get(condition)
+        return self._turns.get(name, condition)
 
     def repair(self, name: str) -> str | None:
         """The task that repairs a set at this moment."""
@@ -157,7 +149,7 @@ class SetCore:
             del self._due[name]
             self._look(name, now)
         if self._leads and self._untold:
-            for node in list(self._untold)[:TOLD_AT_A_TIME]:
+            for node in list(islice(self._untold, TOLD_AT_A_TIME)):
                 del self._untold[node]
                 self._tell(node)
         when = now if self._leads and self._untold else min(self._due.values(), default=None)
@@ -181,6 +173,8 @@ class SetCore:
         self._untold.update(dict.fromkeys(self._known.said))
         for name in self._known.membership.names:
             self._touch(name, now)
+        for name in self._known.repairs.names - self._known.membership.names:
+            self._drop_repairs(name)
 
     # ── sets come and go ──
 
@@ -191,9 +185,10 @@ class SetCore:
             return
         known.records.set_changed(head.name)
         known.repairs.of_use(head.name)
+        self._drop_repairs(head.name)
         known.cold.setdefault(head.name, {})
         if not event.found and before is None:
-            self._fresh.add(head.name)
+            self._turns.begin(head.name)
         nodes = known.membership.put(head)
         left = [node for node in nodes if node not in known.membership.of_set[head.name]]
         for node in left:
@@ -210,10 +205,15 @@ class SetCore:
             return
         self._membership_changed(known.membership.drop(event.name), now)
         known.records.set_changed(event.name)
-        for forgotten in (known.cold, self._due, self._turns):
-            forgotten.pop(event.name, None)
-        self._fresh.discard(event.name)
+        self._drop_repairs(event.name)
+        self._turns.forget(event.name)
+        known.cold.pop(event.name, None)
+        self._due.pop(event.name, None)
         self._changes.append(SetDropped(head))
+
+    def _drop_repairs(self, name: str) -> None:
+        """Nobody is to go on pulling what a set was before."""
+        self._commands += [CancelRepair(task) for task in self._known.repairs.drop(name)]
 
     def _membership_changed(self, nodes: Iterable[str], now: float) -> None:
         for node in nodes:
@@ -329,15 +329,20 @@ class SetCore:
         self._touch_all_waiting(now + AGAIN_SECONDS)
 
     def _repair_known(self, event: TaskQueued | TaskBegan, _now: float) -> None:
-        if event.head.set is not None:
-            self._known.repairs.known(event.head.set, event.head.id)
+        if event.head.set is None:
+            return
+        self._known.repairs.known(event.head.set, event.head.id)
+        if self._leads and self._known.membership.head(event.head.set) is None:
+            self._drop_repairs(event.head.set)
 
     def _repair_over(self, event: TaskOver, now: float) -> None:
         name = self._known.repairs.over(event.head.id)
         if name is None:
             return
         counts = event.head.counts
-        if event.head.status is TaskStatus.CANCELLED or counts is None or not counts.total:
+        if self._known.repairs.was_dropped(event.head.id):
+            pass
+        elif event.head.status is TaskStatus.CANCELLED or counts is None or not counts.total:
             self._known.repairs.in_vain(name, now)  # the same again would end the same
         else:
             self._known.repairs.of_use(name)
@@ -373,7 +378,7 @@ class SetCore:
         rests = repairs.rests_until(name)
         if survey.due and not repairs.has_one(name) and not repairs.are_full and rests <= now:
             self._repair(name, survey.due)
-        self._turn(name, survey.tally, now)
+        self._changes += self._turns.look(name, survey.tally, now)
         if survey.next_try is not None:
             self._touch(name, survey.next_try)
         if rests > now:
@@ -384,14 +389,3 @@ class SetCore:
         if self._leads and head is not None:
             self._known.repairs.asked(name)
             self._commands.append(CreateRepair(head, tuple(nodes)))
-
-    def _turn(self, name: str, found: Tally, now: float) -> None:
-        turns = self._turns.setdefault(name, {})
-        is_fresh = name in self._fresh
-        self._fresh.discard(name)
-        for condition, state in found.conditions().items():
-            before = turns.get(condition)
-            if before is None or before.holds != state.holds:
-                turns[condition] = Turn(state.holds, now)
-                if before is not None or (is_fresh and state.holds):
-                    self._changes.append(SetTurned(name, condition, state.holds))

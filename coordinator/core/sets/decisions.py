@@ -35,7 +35,14 @@ class CreateRepair:
     nodes: tuple[str, ...]
 
 
-SetCommand = SendWanted | AskInventory | CreateRepair | WakeAt
+@dataclass(frozen=True, slots=True)
+class CancelRepair:
+    """End a task that repairs what is no longer wanted; it is over as any other."""
+
+    task: str
+
+
+SetCommand = SendWanted | AskInventory | CreateRepair | CancelRepair | WakeAt
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ difference, so that thousands of nodes are looked at once for each kind of them.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from common.inventory import generation_of
@@ -75,7 +76,7 @@ class Membership:
         self.of_set: defaultdict[str, set[str]] = defaultdict(set)
 
     @property
-    def names(self) -> Collection[str]:
+    def names(self) -> AbstractSet[str]:
         """Every set."""
         return self._sets.keys()
 

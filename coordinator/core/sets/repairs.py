@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Set as AbstractSet
 
 from coordinator.core.sets.records import back_off
 
@@ -17,6 +18,8 @@ class Repairs:
         self._tasks: defaultdict[str, dict[str, None]] = defaultdict(dict)
         """Normally one; two where a leader that was deposed has created another."""
         self._sets: dict[str, str] = {}
+        self._dropped: set[str] = set()
+        """Tasks that repair what is no longer wanted."""
         self._in_vain: dict[str, tuple[int, float]] = {}
         """How often in a row a set's repair had no node, or was cancelled; until when it rests."""
 
@@ -24,6 +27,11 @@ class Repairs:
     def are_full(self) -> bool:
         """Whether as many run as may."""
         return len(self._asked) + len(self._sets) >= self.most
+
+    @property
+    def names(self) -> AbstractSet[str]:
+        """Sets that are being repaired."""
+        return self._tasks.keys()
 
     def task(self, name: str) -> str | None:
         """The repair of a set; None where there is none, or it is being stored."""
@@ -46,6 +54,19 @@ class Repairs:
         self._asked.discard(name)
         self._tasks[name][task] = None
         self._sets[task] = name
+
+    def drop(self, name: str) -> list[str]:
+        """A set is another one, or gone; its repairs, which are to be cancelled."""
+        tasks = list(self._tasks.get(name, ()))
+        self._dropped.update(tasks)
+        return tasks
+
+    def was_dropped(self, task: str) -> bool:
+        """Whether a repair that is over now was to be cancelled."""
+        if task not in self._dropped:
+            return False
+        self._dropped.remove(task)
+        return True
 
     def over(self, task: str) -> str | None:
         """A task is over; the set that it repaired."""

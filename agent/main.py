@@ -97,6 +97,7 @@ def bus_settings(settings: AgentSettings) -> BusSettings:
         creds=settings.nats_creds,
         ca=settings.nats_ca,
         inbox=subjects.inboxes_of(settings.node_name),
+        stores=False,  # what it wants stored it asks a coordinator for
     )
 
 

@@ -20,7 +20,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 from common import subjects, texts
 from common.bus import Bus, BusError, BusSettings, KeyValue, StoreRefused
-from common.clock import elapsed
+from common.clock import Clock, elapsed
 from common.lifecycle import Jobs, StartupError, Stop
 from common.listening import listen_on
 from common.logs import Log, configure
@@ -36,7 +36,6 @@ from coordinator.data_dir import DataDir
 from coordinator.embedded_nats import EmbeddedNats, EmbeddedSettings
 from coordinator.engine.leader import Leader, LeaderSettings
 from coordinator.engine.live import LiveChanges
-from coordinator.engine.loop import Clock
 from coordinator.engine.persistence import Persistently
 from coordinator.engine.replica import Context, Replica
 from coordinator.engine.service import Service

@@ -63,6 +63,8 @@ class Bus(Connection[Session]):
         return await Session.dial(self._settings, server)
 
     async def _greet(self) -> None:
+        if not self._settings.stores:
+            return
         try:
             reply = await self.call("$JS.API.INFO", b"", ANSWER_SECONDS)
         except NoResponders:

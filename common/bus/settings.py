@@ -46,6 +46,8 @@ class BusSettings:
     ca: Path | None = None
     inbox: str = "_INBOX"
     """What the subject begins with to which answers come; what follows is drawn at random."""
+    stores: bool = True
+    """Whether JetStream is used, so that a server without it is of no use."""
     backoff_ceiling: float = 2.0
     """Longest wait in seconds before the next try to connect; each wait is drawn from zero up."""
 

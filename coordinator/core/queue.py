@@ -106,7 +106,7 @@ def rank(head: TaskHead, order: int) -> Urgency:
 
 def urgency(head: TaskHead, order: int) -> Urgency:
     """The order in which tasks start; the smallest is the most urgent."""
-    return rank(head, order) if head.set is None else (BEFORE_ALL, order)
+    return (-head.spec.priority if head.set is None else BEFORE_ALL), order
 
 
 class Queue:
@@ -116,6 +116,8 @@ class Queue:
         self.tasks: dict[str, Pending] = {}
         self.starting: set[str] = set()
         """Tasks that hold one of the places of running ones already."""
+        self.repairs_starting: set[str] = set()
+        """Those among them that need none."""
         self._fleet = fleet
         self._timers = timers
         self._first_look_ends = first_look_ends
@@ -127,16 +129,6 @@ class Queue:
         """Tasks whose nodes are being looked at."""
         self.steps = 0
         """Looks at nodes that are left for this event."""
-
-    @property
-    def places_held(self) -> int:
-        """Places of running tasks that starts hold; those of repairs are none of them."""
-        return sum(not self.tasks[task].is_repair for task in self.starting)
-
-    @property
-    def has_repair(self) -> bool:
-        """Whether the next task that would start needs no place."""
-        return bool(self.queued) and self.queued[0][0][0] == BEFORE_ALL
 
     @property
     def is_busy(self) -> bool:
@@ -159,6 +151,7 @@ class Queue:
         if pending is not None and pending.stage is Stage.CHOOSING:
             self.choices = deque(choice for choice in self.choices if choice.task != task)
         self.starting.discard(task)
+        self.repairs_starting.discard(task)
         self.aside.pop(task, None)
 
     def _enqueue(self, task: str) -> None:
@@ -183,6 +176,8 @@ class Queue:
             if pending.names_nodes:
                 pending.stage = Stage.LOADING
                 self.starting.add(task)
+                if pending.is_repair:
+                    self.repairs_starting.add(task)
                 return LoadNames(task)
             if now < self._first_look_ends and not self._may_be_certain(pending):
                 self._put_aside(pending)
@@ -299,4 +294,5 @@ class Queue:
         pending = self.tasks.get(task)
         if pending is not None and pending.stage is Stage.REFUSED:
             self.starting.discard(task)
+            self.repairs_starting.discard(task)
             self._enqueue(task)

@@ -11,11 +11,12 @@ long that lasts; ``Settled`` makes it the leader.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from coordinator.core.attempts import Attempt
 from coordinator.core.changes import (
     AttemptDecided,
     BatchSettled,
@@ -55,7 +56,7 @@ from coordinator.core.events import (
 from coordinator.core.fleet import Fleet, FleetView, Node
 from coordinator.core.in_flight import InFlight
 from coordinator.core.places import Places
-from coordinator.core.queue import STEPS_AN_EVENT, Pending, Queue, rank
+from coordinator.core.queue import BEFORE_ALL, STEPS_AN_EVENT, Pending, Queue, rank
 from coordinator.core.run import TaskRun
 from coordinator.core.timers import (
     DecideAgain,
@@ -124,8 +125,9 @@ class Core:
             agent_wait=limits.agent_wait,
             limit=limits.max_nodes_in_flight,
         )
-        self.in_flight: Collection[tuple[str, str]] = self._in_flight.places
-        """Every task and node between which an attempt is in flight."""
+        self.in_flight: Mapping[tuple[str, str], Attempt] = self._in_flight.by_place
+        """Every attempt in flight, by its task and node."""
+        self.accepted_by = self._in_flight.accepted_by
         self._places = Places(self.runs, self._timers)
         self._ended: dict[str, None] = {}
         self._vanished = Vanished()
@@ -140,21 +142,16 @@ class Core:
         """Whether this core decides; until ``Settled`` it only follows."""
         return self._in_flight.leads
 
-    def accepted_by(self, task: str, node: str) -> str | None:
-        """The agent instance that has accepted the attempt in flight on a node, if any."""
-        return self._in_flight.accepted_by(task, node)
-
-    def asked(self, task: str, node: str) -> tuple[str, bool] | None:
-        """Whom the attempt in flight on a node was sent to, and whether that one has accepted.
-
-        The name is empty while an agent is waited for; None where nothing is in flight.
-        """
-        return self._in_flight.asked(task, node)
+    @property
+    def is_behind(self) -> bool:
+        """Whether the leader has said what cannot be so before more of the store is read."""
+        return self._in_flight.is_behind
 
     @property
     def places_taken(self) -> int:
         """Users' tasks that hold a place: they work, have something due, or are being started."""
-        return self._places.of_users + self._queue.places_held
+        starting = len(self._queue.starting) - len(self._queue.repairs_starting)
+        return self._places.of_users + starting
 
     def awaits_place(self, task: str) -> bool:
         """Whether a running task has something to do and no place for it."""
@@ -303,8 +300,9 @@ class Core:
         """To tasks that want to start and to those that want to go on, the most urgent first."""
         queue, most = self._queue, self.limits.max_concurrent_tasks
         queue.steps = STEPS_AN_EVENT
-        self._commands += queue.go_on(now)
-        while queue.has_repair or (
+        if queue.choices:
+            self._commands += queue.go_on(now)
+        while (queue.queued and queue.queued[0][0][0] == BEFORE_ALL) or (
             self.places_taken < most and (queue.queued or queue.aside or self._places.queue)
         ):
             wants = self._places.next_in_queue() if self._places.queue else None
@@ -332,7 +330,7 @@ class Core:
         )
         if not decided:
             return
-        self._in_flight.decided(run, node, number, event.outcome.instance)
+        self._in_flight.decided(run, node, number, event.outcome.instance, now)
         for attempt, step in decided:
             by = event
             if attempt in early:
@@ -375,12 +373,7 @@ class Core:
 
     def _nodes_listed(self, _event: NodesListed, now: float) -> None:
         self._queue.end_first_look(now)
-        for run in self._runs.values():
-            if run.spec.names_nodes:
-                continue  # a name that no node has stays, and fails by that name
-            for node in run.nodes:
-                if node.name not in self._fleet.nodes:
-                    self._in_flight.remove(run, node)
+        self._in_flight.listed()
 
     # ── time ──
 

@@ -12,7 +12,6 @@ from common.logs import Log, RateLimitedLog
 from coordinator.core.sets.decisions import CancelRepair, CreateRepair
 from coordinator.core.sets.events import RepairCreated, RepairRefused, SetEvent
 from coordinator.core.task import Creator, PullPolicy, TaskHead, TaskSpec
-from coordinator.engine.persistence import Persistently
 from coordinator.port import AlreadyOver, NoSuchTask, StoreAway
 
 noisy = RateLimitedLog(Log(__name__))
@@ -33,12 +32,9 @@ class Submits(Protocol):
 class SetRepairs:
     """Carries out what the sets' core wants of tasks; a create is answered by an event."""
 
-    def __init__(
-        self, tasks: Submits, feed: Callable[[SetEvent], None], persistently: Persistently
-    ) -> None:
+    def __init__(self, tasks: Submits, feed: Callable[[SetEvent], None]) -> None:
         self._tasks = tasks
         self._feed = feed
-        self._persistently = persistently
 
     async def create(self, command: CreateRepair) -> None:
         """Create a task for the nodes that lack something, by their names."""

@@ -6,7 +6,7 @@ leads, whoever carries repairs out is attached; an agent is asked what is there 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Any, Final, NoReturn, Protocol
 
@@ -177,9 +177,14 @@ class SetTable:
 
     # ── what is sent ──
 
-    def attach(self, performers: Mapping[type, Callable[[Any], None]]) -> None:
-        """Have what a leader's core wants done carried out from now on."""
-        self.loop.attach({**self._follow, **performers})
+    def attach(self, performers: Performers, leads: Callable[[], bool]) -> None:
+        """Have what a leader's core wants done carried out from now on, whenever it leads."""
+
+        def if_led(perform: Callable[[Any], None]) -> Callable[[Any], None]:
+            return lambda command: perform(command) if leads() else None
+
+        led = {kind: if_led(perform) for kind, perform in performers.items()}
+        self.loop.attach({**self._follow, **led})
 
     def tell(self, command: SendWanted) -> None:
         """Send an agent the references that its node is to have."""

@@ -76,6 +76,14 @@ async def test_a_server_without_jetstream_is_said_at_once(
     assert "JetStream is off" in one_line(refused.value)
 
 
+async def test_who_stores_nothing_needs_no_right_on_jetstream(
+    start_nats: StartNats, open_bus: OpenBus
+) -> None:
+    """An agent asks coordinators alone: its connection says nothing to JetStream."""
+    server = await start_nats(jetstream=None)
+    await open_bus(server, stores=False)
+
+
 async def test_an_account_without_jetstream_is_said_at_once(
     start_nats: StartNats, open_bus: OpenBus
 ) -> None:

@@ -185,6 +185,15 @@ class SetMachine(RuleBasedStateMachine):
         assert sum(repairs.values()) <= MOST
 
     @invariant()
+    def what_nobody_wants_any_more_is_cancelled(self) -> None:
+        """A repair of a set that was changed or deleted since."""
+        world = self.world
+        for task, run in world.runs.items():
+            head = world.sets.get(str(run.head.set))
+            if head is None or head.spec != run.spec:
+                assert task in world.cancelled
+
+    @invariant()
     def every_node_is_how_its_images_are(self) -> None:
         """It is warm exactly where all are known to be there, and has a reason where it is not."""
         world = self.world

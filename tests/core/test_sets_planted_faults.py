@@ -160,6 +160,12 @@ def kinds_of_nodes_outlive_sets(patch: pytest.MonkeyPatch) -> None:
 
 
 @planted
+def a_repair_outlives_its_set(patch: pytest.MonkeyPatch) -> None:
+    """It goes on pulling what nobody wants."""
+    patch.setattr(SetCore, "_drop_repairs", nothing)
+
+
+@planted
 def nobody_is_tried_again(patch: pytest.MonkeyPatch) -> None:
     """The alarm for the next try is not set, and a heartbeat wakes nobody."""
     patch.setattr(core, "GATHER_SECONDS", 1e9)

@@ -64,7 +64,7 @@ test-kubernetes: setup ## Run the tests against a real API server, which is buil
 	@$(PYTEST) -q -n 2 tests/kubernetes $(ARGS)
 
 .PHONY: e2e
-e2e: setup ## Run the tests on a whole real cluster, whose parts are built once (12 minutes; needs root)
+e2e: setup ## Run the tests on a whole real cluster, whose parts are built once (15 minutes; needs root)
 	@scripts/fetch-kubernetes cluster
 	@$(PYTEST) -q tests/e2e $(ARGS)
 

@@ -20,7 +20,7 @@ from agent.runtime.protocol import PresentImage, PullFailed, Runtime, RuntimeAwa
 from agent.stock import Stock
 from common import subjects
 from common.bus import NotConnected, Received, Subscription
-from common.inventory import Ask, Question, Want
+from common.inventory import Ask, InventoryQuestion, Want
 from common.messages import NOT_DECODABLE, InventoryState
 from common.reasons import clip
 from common.subjects import AgentAddress
@@ -32,7 +32,7 @@ GATHER_SECONDS: Final = 0.2
 AGAIN_SECONDS: Final = 5.0
 """Until another look after one that did not succeed."""
 
-_decode = msgspec.json.Decoder(Question).decode
+_decode = msgspec.json.Decoder(InventoryQuestion).decode
 
 
 class QuestionBus(Publisher, Subscriber, Protocol):

@@ -44,7 +44,7 @@ class Ask(Message, frozen=True, kw_only=True, tag_field="kind", tag="ask"):
     """Say all that is there; a whole ``Inventory`` follows. On the same subject."""
 
 
-Question = Want | Ask
+InventoryQuestion = Want | Ask
 
 
 class Found(Message, frozen=True, kw_only=True):

@@ -158,7 +158,7 @@ def parse_inventory(subject: str) -> AgentAddress | None:
 
 
 def query(node: str, instance: str) -> str:
-    """Where one agent instance is told and asked about images (``inventory.Question``)."""
+    """Where one agent instance is told and asked about images (``inventory.InventoryQuestion``)."""
     return _agent_subject("query", node, instance)
 
 
@@ -187,6 +187,23 @@ def parse_agent_inbox(reply: str) -> AgentAddress | None:
     found = _AGENT_INBOX.fullmatch(reply)
     node = _decode_node(found[1]) if found else None
     return AgentAddress(node, found[2]) if found and node else None
+
+
+def said_by(node: str) -> tuple[str, ...]:
+    """All that agents of one node may publish of themselves.
+
+    None of it comes back to them: who may answer what it hears (NATS: allow_responses) could
+    otherwise name any subject as the reply of a message to itself, and publish there (tried).
+    """
+    token = _encode_node(node)
+    kinds = ("heartbeat", "progress", "outcome", "inventory")
+    return tuple(f"{PREFIX}.{kind}.{token}.*" for kind in kinds)
+
+
+def heard_by(node: str) -> tuple[str, ...]:
+    """All that agents of one node may subscribe to."""
+    own = tuple(f"{PREFIX}.{kind}.{_encode_node(node)}.*" for kind in ("command", "query"))
+    return (*own, REPORT, f"{inboxes_of(node)}.>")
 
 
 # ── JetStream ────────────────────────────────────────────────────────────────────────────────

@@ -40,14 +40,14 @@ class BusSettings:
     servers: tuple[str, ...] = field(repr=False)
     name: str = "ips"
     """How the server's monitoring names this client."""
+    user: str | None = None
+    """Whose password the token is, where the server has a user and no token."""
     token: str | None = field(default=None, repr=False)
     token_file: Path | None = None
     creds: Path | None = None
     ca: Path | None = None
     inbox: str = "_INBOX"
     """What the subject begins with to which answers come; what follows is drawn at random."""
-    stores: bool = True
-    """Whether JetStream is used, so that a server without it is of no use."""
     backoff_ceiling: float = 2.0
     """Longest wait in seconds before the next try to connect; each wait is drawn from zero up."""
 

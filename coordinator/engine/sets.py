@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from common import subjects
 from common.bus import BusError, Conflict, NotConnected, Received
-from common.inventory import Ask, Inventory, Question, wants
+from common.inventory import Ask, Inventory, InventoryQuestion, wants
 from common.logs import Log, RateLimitedLog
 from common.messages import Heartbeat
 from common.subjects import AgentAddress
@@ -308,7 +308,7 @@ class SetTable:
         return StoreAway(STORE_UNUSABLE(why=why.cause))
 
 
-_ASK: Final[Question] = Ask()
+_ASK: Final[InventoryQuestion] = Ask()
 
 
 def _is_so(head: SetHead, order: SetOrder) -> bool:

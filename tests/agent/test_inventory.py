@@ -10,7 +10,7 @@ from agent.inventory import LOOK_SECONDS
 from agent.runtime.simulated import SimulatedRuntime
 from common import subjects
 from common.bus import Received
-from common.inventory import Ask, Inventory, Question, wants
+from common.inventory import Ask, Inventory, InventoryQuestion, wants
 from common.messages import Heartbeat
 from sandbox.simulator.cluster import Cluster, Node
 from sandbox.virtual.time import virtual
@@ -39,7 +39,7 @@ class Listener:
     def _on_heartbeat(self, received: Received) -> None:
         self.heartbeats.append(msgspec.json.decode(received.data, type=Heartbeat))
 
-    def ask(self, *questions: Question) -> None:
+    def ask(self, *questions: InventoryQuestion) -> None:
         """Say something to the agent."""
         for question in questions:
             self._bus.publish(subjects.query(*self._address), msgspec.json.encode(question))

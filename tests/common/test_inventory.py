@@ -12,7 +12,7 @@ from common.inventory import (
     MOST_REFERENCES,
     Assembly,
     Inventory,
-    Question,
+    InventoryQuestion,
     Want,
     generation_of,
     in_parts,
@@ -50,7 +50,7 @@ def test_no_part_is_too_large_for_a_message() -> None:
     for want in wants(references):
         payload = msgspec.json.encode(want)
         assert len(payload) <= MAX_MESSAGE_BYTES
-        assert msgspec.json.decode(payload, type=Question) == want
+        assert msgspec.json.decode(payload, type=InventoryQuestion) == want
 
 
 def test_the_longest_list_has_no_more_parts_than_there_may_be() -> None:

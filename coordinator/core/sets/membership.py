@@ -48,7 +48,7 @@ class Wanted:
 NOTHING: Final = Wanted(())
 
 
-class _Asked:
+class _SetQuery:
     """A set and what it asks of labels."""
 
     def __init__(self, head: SetHead) -> None:
@@ -65,7 +65,7 @@ class Membership:
     """Sets and nodes. ``of_node`` and ``of_set`` are for reading."""
 
     def __init__(self) -> None:
-        self._sets: dict[str, _Asked] = {}
+        self._sets: dict[str, _SetQuery] = {}
         self._labels: dict[str, Mapping[str, str]] = {}
         self._keys: Names = ()
         """Labels that any set asks about."""
@@ -104,7 +104,7 @@ class Membership:
     def put(self, head: SetHead) -> list[str]:
         """A set is there, or is another one; the nodes whose wanted references may be others."""
         before = set(self.of_set.get(head.name, ()))
-        self._sets[head.name] = _Asked(head)
+        self._sets[head.name] = _SetQuery(head)
         return self._anew(before, head.name)
 
     def drop(self, name: str) -> list[str]:

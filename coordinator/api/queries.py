@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -32,6 +33,7 @@ class PageSizes(NamedTuple):
 
 
 TASKS: Final = PageSizes(10, 100)
+SETS: Final = PageSizes(10, 100)
 NODES: Final = PageSizes(100, 1000)
 AUDIT: Final = PageSizes(100, 1000)
 
@@ -74,12 +76,12 @@ class Reader:
             return None
         return TaskStatus(text) if text else None
 
-    def states(self) -> frozenset[str]:
-        """``state``: states of nodes, with commas between them or given several times."""
+    def states(self, known: Sequence[str] = NODE_STATES) -> frozenset[str]:
+        """``state``: known states of nodes, with commas between them or given several times."""
         given = ",".join(self._query.getall("state", [])).split(",")
         states = frozenset(text.strip() for text in given) - {""}
-        for text in sorted(states.difference(NODE_STATES))[:FAULTS_NAMED]:
-            choices = ", ".join(NODE_STATES)
+        for text in sorted(states.difference(known))[:FAULTS_NAMED]:
+            choices = ", ".join(known)
             self._fault("state", texts.VALUE_NOT_CHOICES(choices=choices, got=quoted(text)))
         return states
 

@@ -36,6 +36,7 @@ from coordinator.snapshots import (
     Snapshot,
     Transfer,
 )
+from tests.api.fake_sets import FakeSets
 
 NOW = 1_768_576_354_567
 """2026-01-16T15:12:34.567Z, in milliseconds."""
@@ -104,6 +105,7 @@ class FakeEngine:
         self.known: dict[str, KnownNode] = {}
         self.progress: dict[tuple[str, str], dict[str, ImageProgress]] = {}
         self.bytes: dict[str, Transfer] = {}
+        self.sets = FakeSets()
 
     # ── what a test does to it ──
 

@@ -3,6 +3,7 @@
 import { h } from "../dom.js";
 import { imagesInShort } from "../format.js";
 import { t } from "../language.js";
+import { worded } from "../messages.js";
 import { taskLink } from "../router.js";
 import { newKey, post, remove } from "../server.js";
 import { isOver } from "../state/task_order.js";
@@ -63,6 +64,7 @@ export class TaskActions {
       key: `retry${failed}`,
       text: this.small ? t("action.retry") : t("action.retry.n", { n: failed }),
       icon: "retry",
+      label: this.small ? t("action.retry.task", { task: imagesInShort(task.images) }) : undefined,
       kind: this.small ? "quiet" : "primary",
       onclick: () => this.#repeat(task, "failed"),
     };
@@ -85,8 +87,13 @@ export class TaskActions {
   async #cancel({ taskId, images }) {
     if (!(await askToCancel(imagesInShort(images)))) return;
     await this.#attempt(async () => {
-      await remove(`/tasks/${encodeURIComponent(taskId)}`);
-      this.shell.tell(t("action.cancelled"));
+      try {
+        await remove(`/tasks/${encodeURIComponent(taskId)}`);
+        this.shell.tell(t("action.cancelled"));
+      } catch (problem) {
+        if (problem.status !== 409) throw problem;
+        this.shell.tell(worded(problem)); // somebody else was first, or it was over
+      }
     });
   }
 

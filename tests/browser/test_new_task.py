@@ -298,3 +298,46 @@ async def tab_to(page: Page, wanted: str) -> None:
             return
         seen.append(names)
     raise AssertionError(f"Tab never comes to {wanted!r}: {seen}")
+
+
+async def test_enter_creates_nothing_and_many_nodes_are_asked_for(
+    windows: Windows, site: Fleet
+) -> None:
+    """Enter in a field is typing; more than 50 nodes are started by a second yes alone."""
+    page = await windows.open("#/new")
+    states = {"ready": 80, "offline": 30, "unschedulable": 2}
+    answer = {"nodes": [], "total": 112, "limit": 8, "offset": 0, "states": states, "leftOut": 0}
+    await page.route("**/api/v1/nodes?*", lambda route: route.fulfill(json=answer))
+    await page.reload()
+    await page.get_by_role("textbox", name="Images").fill("registry.example/many:1")
+    preview = page.locator(".preview")
+    await expect(preview).to_contain_text("110 nodes match now")
+    await expect(preview).to_contain_text("30 offline (will fail unless an agent answers)")
+    await expect(preview).to_contain_text("2 unschedulable (not part of the task)")
+    await page.get_by_label("Batch size").press("Enter")
+    await page.get_by_role("button", name="Create task").click()
+    dialog = page.get_by_role("dialog", name="Pull onto 110 nodes?")
+    await dialog.get_by_role("button", name="Do not start").click()
+    await expect(page).to_have_url(re.compile("#/new$"))
+    await page.get_by_role("button", name="Create task").click()
+    await dialog.get_by_role("button", name="Start the task").click()
+    await expect(
+        page.get_by_role("heading", level=1, name="registry.example/many:1")
+    ).to_be_visible()
+    await site.over(page.url.rpartition("/")[2])
+
+
+async def test_a_template_is_always_read_anew(windows: Windows, site: Fleet) -> None:
+    """Whatever was typed into it before; and a new task has nothing of it."""
+    task = await site.post(["registry.example/anew:1"], batchSize=3)
+    await site.over(task)
+    page = await windows.open(f"#/tasks/{task}")
+    images = page.get_by_role("textbox", name="Images")
+    for _ in range(2):
+        await page.get_by_role("link", name="Duplicate").click()
+        await expect(images).to_have_value("registry.example/anew:1")
+        await images.fill("changed:1")
+        await page.go_back()
+    await page.get_by_role("link", name="New task").click()
+    await expect(images).to_have_value("")
+    await expect(page.get_by_label("Batch size")).to_have_value("10")

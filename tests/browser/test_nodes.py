@@ -68,7 +68,7 @@ async def test_a_frame_before_the_list_is_not_taken_for_the_fleet(windows: Windo
           return [before, text(), state, disk];
         }"""
     )
-    assert shown == [["NodesLoading…", 0], "Nodes2", "Disk nearly full", "8.4 GiB"]
+    assert shown == [["Nodes Loading…", 0], "Nodes 2", "Disk nearly full", "8.4 GiB"]
 
 
 async def test_nodes_are_found_by_name_or_label(windows: Windows) -> None:

@@ -29,6 +29,8 @@ export class NodePreview {
   #names = h("ul", { class: "names" });
   #fault = h("p", { class: "fault" });
   #timer = 0;
+  /** Nodes that the draft would choose, as far as is known. */
+  total = 0;
   #asked = "";
   #abort = new AbortController();
   element = h(
@@ -75,6 +77,7 @@ export class NodePreview {
     const { ready = 0, offline = 0, unschedulable = 0 } = states;
     const isNamed = wantedNames.length > 0;
     const total = ready + offline + (isNamed ? unschedulable : 0);
+    this.total = total;
     setText(this.#count, total ? t("form.preview", { n: total }) : t("form.preview.none"));
     this.#count.dataset.state = ready ? "" : "failed";
     setText(this.#states, inStates(states, isNamed).join(" · "));

@@ -8,7 +8,7 @@ import { taskLink } from "../router.js";
 import { newKey, post, remove } from "../server.js";
 import { isOver } from "../state/task_order.js";
 import { button } from "./buttons.js";
-import { askToCancel } from "./dialogs.js";
+import { askToCancel, askToRun, MANY_NODES } from "./dialogs.js";
 
 /** @typedef {import("./buttons.js").ButtonOptions & {key: string}} Action */
 
@@ -98,8 +98,10 @@ export class TaskActions {
   }
 
   /** @param {Api.Task} task @param {Api.RetryNodes} nodes */
-  #repeat({ taskId }, nodes) {
-    return this.#attempt(async () => {
+  async #repeat({ taskId, images, progress }, nodes) {
+    const count = nodes === "failed" ? progress.failedNodes : progress.totalNodes;
+    if (count > MANY_NODES && !(await askToRun(imagesInShort(images), count))) return;
+    await this.#attempt(async () => {
       const path = `/tasks/${encodeURIComponent(taskId)}/retry`;
       const task = await post(path, { nodes }, this.#keys[nodes]);
       this.#keys[nodes] = newKey();

@@ -6,16 +6,18 @@ import {
   FIELDS,
   draftOf,
   faults,
+  images,
   newDraft,
   pauses,
   placeOf,
 } from "../create_draft.js";
 import { h, setText } from "../dom.js";
-import { duration } from "../format.js";
+import { duration, imagesInShort } from "../format.js";
 import { t } from "../language.js";
 import { worded } from "../messages.js";
 import { button } from "../parts/buttons.js";
 import { copyText } from "../parts/clipboard.js";
+import { askToRun, MANY_NODES } from "../parts/dialogs.js";
 import { Field } from "../parts/field.js";
 import { ImageLines } from "../parts/image_lines.js";
 import { LabelRows } from "../parts/label_rows.js";
@@ -51,6 +53,11 @@ const WIDE = new Set(["webhookUrl"]);
  * @typedef {keyof Omit<Draft, "images" | "labels">} TextField
  */
 
+/** Enter in a field creates nothing: by default a task is for every node. @param {KeyboardEvent} event */
+function keepTyping(event) {
+  if (event.key === "Enter" && event.target instanceof HTMLInputElement) event.preventDefault();
+}
+
 export class NewTaskView {
   #draft;
   /** @type {Map<string, FormField>} */
@@ -77,7 +84,7 @@ export class NewTaskView {
     this.#make();
     this.element = h(
       "form",
-      { class: "view form", novalidate: true, onsubmit: (event) => this.#send(event) },
+      { class: "view form", novalidate: true, onsubmit: (event) => this.#send(event), onkeydown: keepTyping },
       h("h1", { tabindex: -1 }, t("form.title")),
       this.#note,
       h("div", { class: "form-columns" }, this.#left(), this.#right()),
@@ -236,6 +243,7 @@ export class NewTaskView {
     const own = this.#ownFaults();
     this.#showFaults(own);
     if (own.length) return this.#focusFirst(own);
+    if (!(await this.#isMeant())) return;
     this.#busy(true);
     try {
       /** @type {Api.Task} */
@@ -248,6 +256,12 @@ export class NewTaskView {
     } finally {
       this.#busy(false);
     }
+  }
+
+  /** One rule for questions: more nodes than so many are asked for, with their number. */
+  async #isMeant() {
+    const { total } = this.#preview;
+    return total <= MANY_NODES || (await askToRun(imagesInShort(images(this.#draft)), total));
   }
 
   /** @param {boolean} isBusy */

@@ -488,3 +488,22 @@ def test_refusals_in_chinese(ips: Ips) -> None:
     assert (gone.returncode, gone.stderr) == (2, f"ips: 没有任务“{NO_TASK}”。\n")
     bad = ips("run", "x", "--batch-size", "0", env=env)
     assert "--batch-size: 应为 1 到 10,000 的整数，而不是 0" in bad.stderr
+
+
+def test_parts_of_ids_and_other_names(ips: Ips, client: Client, image: str) -> None:
+    """The last eight digits are enough; people's other words for a command mean the same."""
+    task = client.create([image])
+    client.wait(task.task_id)
+    whole = ips("show", task.task_id, "-o", "name")
+    assert ips("describe", task.task_id[-8:], "-o", "name").stdout == whole.stdout
+    assert ips("get", "--image", image, "-o", "name").stdout == whole.stdout
+    assert ips("ls", "-q", image.upper(), "--status", "completed,failed").returncode == 0
+    assert ips("ls", "--status", "over").returncode == 2
+    assert ips("--patience", "1s", "ls", "--since", "1h").returncode == 0
+    unknown = ips("show", task.task_id, "--nonsense")
+    assert (unknown.returncode, unknown.stderr.splitlines()[0]) == (
+        2,
+        "usage: ips show ID [--nodes | --failed] [option …]",
+    )
+    assert ips("help", "show").stdout.startswith("usage: ips show ID")
+    assert ips("version").stdout == ips("--version").stdout

@@ -104,7 +104,7 @@ export const WORDS = {
   "tasks.overview.speed": "总速度",
   "tasks.overview.failed": "失败（24 小时）",
   "tasks.overview.trouble": "异常节点（运行中任务）",
-  "tasks.overview.nodes": "节点总数",
+  "tasks.overview.nodes": "节点",
   "tasks.overview.waiting": { other: "{n} 个任务排队中" },
   "tasks.overview.of": { other: "来自 {n} 个运行中的任务" },
   "tasks.overview.tasks": { other: "{n} 个任务" },

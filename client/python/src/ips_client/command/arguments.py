@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
@@ -67,7 +68,8 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         own = getattr(arguments, "parser", parser)
         own.error(f"unrecognized arguments: {' '.join(unknown)}")
     if arguments.command == "version":
-        parser.exit(0, f"ips {__version__}\n")
+        sys.stdout.write(f"ips {__version__}\n")
+        parser.exit(0)
     if arguments.command in {None, "help"}:
         about = getattr(arguments, "about", None)
         parser.parse_args([about, "--help"]) if about else parser.print_help()

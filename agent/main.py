@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Coroutine
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any, Final, TypeVar
 
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -23,8 +23,9 @@ from agent.runtime.simulated import SimulatedRuntime
 from agent.settings import AgentSettings, DriverName
 from agent.spool import Spool, ThreadedSpool
 from common import logs, subjects
-from common.bus import Bus, BusSettings
-from common.lifecycle import Jobs, Stop, run
+from common.bus import BusSettings, CoreNats
+from common.join_token import parse_join_token
+from common.lifecycle import Jobs, StartupError, Stop, run
 
 GRACE_SECONDS: Final = 20.0
 """Time to stop in order; Kubernetes gives 30 s."""
@@ -50,7 +51,7 @@ async def serve(stop: Stop) -> None:
         stack.enter_context(HealthServer(settings.metrics_port, registry, readiness.why_not))
         runtime = build_runtime(settings)
         stack.push_async_callback(runtime.close)
-        bus = await _unless(stop, Bus.connect(bus_settings(settings), readiness.bus_changed))
+        bus = await _unless(stop, CoreNats.connect(bus_settings(settings), readiness.bus_changed))
         if bus is None:
             return
         agent = Agent(
@@ -88,7 +89,13 @@ def build_runtime(settings: AgentSettings) -> Runtime:
 
 
 def bus_settings(settings: AgentSettings) -> BusSettings:
-    """Say how to reach NATS, and as whom."""
+    """Say how to reach NATS, and as whom. Raises StartupError for a join token of another node."""
+    joined = parse_join_token(_token(settings))
+    if joined is not None and joined.name != settings.node_name:
+        raise StartupError(
+            f"the join token for NATS is made for {joined.kind} {joined.name}, and this agent is "
+            f"that of node {settings.node_name}: set IPS_NODE_NAME, or make one for it"
+        )
     return BusSettings(
         servers=settings.nats_servers,
         name=f"ips-agent {settings.node_name}",
@@ -98,6 +105,15 @@ def bus_settings(settings: AgentSettings) -> BusSettings:
         ca=settings.nats_ca,
         inbox=subjects.inboxes_of(settings.node_name),
     )
+
+
+def _token(settings: AgentSettings) -> str:
+    """The token, as far as it can be read: what is wrong with its file the bus says."""
+    if settings.nats_token or settings.nats_token_file is None:
+        return settings.nats_token or ""
+    with suppress(OSError, UnicodeDecodeError):
+        return settings.nats_token_file.read_text().strip()
+    return ""
 
 
 async def _unless(stop: Stop, work: Coroutine[Any, Any, T]) -> T | None:

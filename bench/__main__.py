@@ -6,7 +6,7 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 
-from bench import client, fleet, jobs, latency, limits, memory, pulls, virtual, watch
+from bench import callout, client, fleet, jobs, latency, limits, memory, pulls, virtual, watch
 
 BENCHES: dict[str, Callable[[], Awaitable[None]]] = {
     "pulls": pulls.run,
@@ -18,6 +18,7 @@ BENCHES: dict[str, Callable[[], Awaitable[None]]] = {
     "watch": watch.run,
     "jobs": jobs.run,
     "virtual": virtual.run,
+    "callout": callout.run,
 }
 
 

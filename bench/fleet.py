@@ -49,7 +49,7 @@ async def run(nodes: int = 1000) -> None:
 
 
 async def _measure(coordinator: Coordinator, nodes: int) -> None:
-    settings = coordinator.agent_settings()
+    settings = coordinator.administrator_settings()
     async with connected(settings) as bus, connected(settings) as other:
         bare = min([await _Bare(bus, other).work(nodes) for _ in range(3)])
         names = [f"node-{number:05}" for number in range(1, nodes + 1)]

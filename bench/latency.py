@@ -64,14 +64,14 @@ async def run() -> None:
         coordinator.start()
         await coordinator.ready()
         try:
-            async with connected(coordinator.agent_settings()) as bus:
+            async with connected(coordinator.administrator_settings()) as bus:
                 watches = {f"node-{n:03}": _watch(n) for n in range(NODES)}
                 metrics = Metrics(CollectorRegistry())
                 async with asyncio.TaskGroup() as group:
                     jobs = []
                     for name, watch in watches.items():
                         own = {"IPS_NODE_NAME": name, "IPS_RUNTIME": "simulated"}
-                        settings = {**coordinator.agent_settings(), **own}
+                        settings = {**coordinator.administrator_settings(), **own}
                         agent = Agent(
                             settings=AgentSettings.load(settings),
                             bus=bus,

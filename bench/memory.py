@@ -33,7 +33,7 @@ async def run() -> None:
             coordinator.start()
             await coordinator.ready()
             settings = {
-                **coordinator.agent_settings(),
+                **coordinator.agent_settings("node-1"),
                 "IPS_NODE_NAME": "node-1",
                 "IPS_DATA_DIR": str(folder / "agent"),
                 "IPS_AGENT_METRICS_PORT": "0",

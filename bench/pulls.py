@@ -38,7 +38,7 @@ async def run() -> None:
         async with Containerd() as containerd, Registry() as registry:
             coordinator.start()
             await coordinator.ready()
-            settings = coordinator.agent_settings()
+            settings = coordinator.agent_settings("node-1")
             settings["IPS_RUNTIME_ENDPOINT"] = f"unix://{containerd.socket}"
             agent = Agent(Path(folder), "node-1", settings)
             agent.start()

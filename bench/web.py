@@ -56,7 +56,7 @@ async def run(nodes: int = 10_000, minutes: float = 10.0) -> None:
         coordinator.start()
         await coordinator.ready()
         try:
-            async with connected(coordinator.agent_settings()) as bus:
+            async with connected(coordinator.administrator_settings()) as bus:
                 crowd = asyncio.create_task(Crowd(bus, _nodes(nodes), _plan(minutes)).run())
                 await all_known(coordinator, nodes)
                 task = await _fill(coordinator, nodes)

@@ -37,6 +37,8 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "coordinator": (
         "SERVER_PORT",
         "IPS_LISTEN",
+        "IPS_TLS_CERT",
+        "IPS_TLS_KEY",
         "IPS_PUBLIC_URL",
         "IPS_AUTH",
         "IPS_AUTH_TOKENS",
@@ -60,6 +62,8 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
         "WORKER_IMAGE",
         "IPS_NATS_URL",
         "IPS_NATS_TOKEN_SECRET",
+        "IPS_NATS_CALLOUT_KEY",
+        "IPS_AGENT_SERVICE_ACCOUNT",
         "IPS_NATS_LISTEN",
         "IPS_NATS_SERVER",
         "IPS_REPLICAS",

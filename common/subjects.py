@@ -168,6 +168,21 @@ def parse_agent_inbox(reply: str) -> AgentAddress | None:
     return AgentAddress(node, found[2]) if found and node else None
 
 
+def said_by(node: str) -> tuple[str, ...]:
+    """All that agents of one node may publish of themselves.
+
+    None of it comes back to them: who may answer what it hears (NATS: allow_responses) could
+    otherwise name any subject as the reply of a message to itself, and publish there (tried).
+    """
+    token = _encode_node(node)
+    return tuple(f"{PREFIX}.{kind}.{token}.*" for kind in ("heartbeat", "progress", "outcome"))
+
+
+def heard_by(node: str) -> tuple[str, ...]:
+    """All that agents of one node may subscribe to."""
+    return (f"{PREFIX}.command.{_encode_node(node)}.*", REPORT, f"{inboxes_of(node)}.>")
+
+
 # ── JetStream ────────────────────────────────────────────────────────────────────────────────
 
 RESULTS = "IPS_RESULTS"

@@ -8,6 +8,7 @@ import math
 import os
 import random
 import socket
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -20,22 +21,24 @@ from prometheus_client.process_collector import ProcessCollector
 
 from common import subjects, texts
 from common.bus import Bus, BusError, BusSettings, KeyValue, StoreRefused
-from common.clock import elapsed
+from common.clock import Clock, elapsed
 from common.lifecycle import Jobs, StartupError, Stop
 from common.listening import listen_on
 from common.logs import Log, configure
 from common.text import Text
 from coordinator.access_control import AccessControl, access_control
 from coordinator.api.app import make_app
+from coordinator.api.certificate import CertificateError, ServedCertificate
 from coordinator.api.server import make_runner, most_connections
 from coordinator.api.streams import MOST_STREAMS
+from coordinator.callout.server_settings import USER
+from coordinator.callout.signing_key import SigningKey
 from coordinator.core.events import Event
 from coordinator.core.scheduler import FIRST_LOOK_SECONDS, Decision, Limits
 from coordinator.data_dir import DataDir
 from coordinator.embedded_nats import EmbeddedNats, EmbeddedSettings
 from coordinator.engine.leader import Leader, LeaderSettings
 from coordinator.engine.live import LiveChanges
-from coordinator.engine.loop import Clock
 from coordinator.engine.persistence import Persistently
 from coordinator.engine.replica import Context, Replica
 from coordinator.engine.service import Service
@@ -46,6 +49,7 @@ from coordinator.event_feed import EventFeed
 from coordinator.faults import Faults
 from coordinator.lease import Lease
 from coordinator.metrics import COUNTED, Metrics, StateCollector
+from coordinator.nats_identities import NatsIdentities, signing_key
 from coordinator.nodes.announced import AnnouncedNodes
 from coordinator.nodes.source import FailureSink, NewSource, NodeSource
 from coordinator.settings import CoordinatorSettings, NodeSourceName
@@ -162,18 +166,31 @@ async def _serving(
 ) -> AsyncIterator[None]:
     """Answer HTTP from the first moment on: a probe is to hear why the program is not ready."""
     runner = make_runner(app, shutdown_timeout=SHUTDOWN_SECONDS, most=most)
+    context = _certificate(settings)
     await runner.setup()
     address, port = settings.listen, settings.server_port
     try:
         try:
             for listener in listen_on(address, port):
-                await web.SockSite(runner, listener).start()
+                await web.SockSite(runner, listener, ssl_context=context).start()
         except OSError as error:
             raise StartupError(_port_trouble(port, error)) from error
         log.info("serving", address=address, port=runner.addresses[0][1])
         yield
     finally:
         await runner.cleanup()
+
+
+def _certificate(settings: CoordinatorSettings) -> ssl.SSLContext | None:
+    """What the API speaks https with; None for http. Raises StartupError."""
+    if settings.tls_cert is None and settings.tls_key is None:
+        return None
+    if settings.tls_cert is None or settings.tls_key is None:
+        raise StartupError("IPS_TLS_CERT and IPS_TLS_KEY: one needs the other")
+    try:
+        return ServedCertificate(settings.tls_cert, settings.tls_key).context
+    except CertificateError as why:
+        raise StartupError(f"IPS_TLS_CERT and IPS_TLS_KEY: {why}") from why
 
 
 def _port_trouble(port: int, error: OSError) -> str:
@@ -215,7 +232,9 @@ class Program:
 
     async def lead(self) -> None:
         """Connect, then lead whenever the lease is held; gives everything back when cancelled."""
-        async with self._bus_settings() as bus_settings:
+        key = signing_key(self._settings)
+        async with self._bus_settings(key) as bus_settings:
+            identities = NatsIdentities(self._settings, key, bus_settings) if key else None
             bus = await Bus.connect(bus_settings, on_state=self._tell_state)
             async with (
                 asyncio.TaskGroup() as group,
@@ -223,7 +242,11 @@ class Program:
             ):
                 group.create_task(bus.run())
                 try:
+                    if identities is not None:
+                        group.create_task(identities.answer(bus))
                     await self._prepare_store(bus)
+                    if identities is not None:
+                        group.create_task(identities.follow(bus))
                     group.create_task(self._feed.run(bus))
                     group.create_task(self._access.entrance.audit.run(bus))
                     if self._access.stored_keys is not None:
@@ -307,7 +330,7 @@ class Program:
         )
 
     @asynccontextmanager
-    async def _bus_settings(self) -> AsyncIterator[BusSettings]:
+    async def _bus_settings(self, key: SigningKey | None) -> AsyncIterator[BusSettings]:
         """Where NATS is: the one that the settings name, or one of our own for as long as this."""
         settings = self._settings
         token = await _nats_token(settings, self._service.say_starting)
@@ -315,6 +338,7 @@ class Program:
             yield BusSettings(
                 servers=settings.nats_servers,
                 name="ips-coordinator",
+                user=USER if key else None,
                 token=token,
                 token_file=settings.nats_token_file,
                 creds=settings.nats_creds,
@@ -327,12 +351,18 @@ class Program:
             program=settings.nats_server,
             token=token,
             token_file=settings.nats_token_file,
+            issuer=key.issuer if key else None,
         )
         server = await EmbeddedNats.start(embedded, self._folder)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(server.run())
-                yield BusSettings(servers=(server.url,), name="ips-coordinator", token=server.token)
+                yield BusSettings(
+                    servers=(server.url,),
+                    name="ips-coordinator",
+                    user=USER if key else None,
+                    token=server.token,
+                )
                 await server.stop()
         finally:
             await server.stop()

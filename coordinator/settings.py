@@ -85,6 +85,15 @@ class CoordinatorSettings(ProgramSettings):
             _default_address,
         ),
     )
+    tls_cert: Path | None = optional(
+        "IPS_TLS_CERT",
+        PATH,
+        "PEM file with the certificate by which the API speaks https, and those above it. It is "
+        "read anew when it changes",
+    )
+    tls_key: Path | None = optional(
+        "IPS_TLS_KEY", PATH, "PEM file with the private key of `IPS_TLS_CERT`"
+    )
     public_url: str | None = optional(
         "IPS_PUBLIC_URL",
         text("an http or https address without a path", _is_origin),
@@ -206,6 +215,19 @@ class CoordinatorSettings(ProgramSettings):
         SECRET_NAME,
         "Kubernetes Secret (in `K8S_NAMESPACE`) whose key `token` holds the token, instead of "
         "`IPS_NATS_TOKEN`; it is made where it is missing",
+    )
+    nats_callout_key: Path | None = optional(
+        "IPS_NATS_CALLOUT_KEY",
+        PATH,
+        "File with the key by which coordinators say to NATS who its clients are, and which makes "
+        "join tokens (`python -m coordinator callout-key FILE`). Without it the coordinator's own "
+        "NATS gets one that is kept beside its store, and a NATS of `IPS_NATS_URL` asks nobody",
+    )
+    agent_service_account: str | None = optional(
+        "IPS_AGENT_SERVICE_ACCOUNT",
+        SECRET_NAME,
+        "ServiceAccount of the agents (in `K8S_NAMESPACE`), whose tokens for the audience "
+        "`ips-nats` let each agent be its pod's node",
     )
     nats_listen: Listen = setting(
         "IPS_NATS_LISTEN",

@@ -104,18 +104,27 @@ class Store:
         self._heads = KeyValue(bus, subjects.TASKS_BUCKET)
         self._lists = KeyValue(bus, subjects.LISTS_BUCKET)
         self._keys = KeyValue(bus, subjects.KEYS_BUCKET)
+        self._own: dict[str, int] = {}
+        """By task: the revision of a head written here that the watch has yet to reach."""
+        self._watched = 0
+        """The revision that the watch of heads has reached."""
 
     # ── heads ──
 
     async def create_head(self, head: TaskHead) -> StoredHead:
         """Store a new task. Raises Conflict where the id is taken."""
-        return StoredHead(head, await self._heads.create(head.id, _encode(head)))
+        return self._written(head, await self._heads.create(head.id, _encode(head)))
 
     async def swap_head(self, old: StoredHead, new: TaskHead) -> StoredHead:
         """Replace exactly this head. Raises Conflict where it has changed since."""
         if new.order is None:
             new = msgspec.structs.replace(new, order=old.order)
-        return StoredHead(new, await self._heads.update(new.id, _encode(new), old.revision))
+        return self._written(new, await self._heads.update(new.id, _encode(new), old.revision))
+
+    def _written(self, head: TaskHead, revision: int) -> StoredHead:
+        if revision > self._watched:
+            self._own[head.id] = revision
+        return StoredHead(head, revision)
 
     async def load_head(self, task: str) -> StoredHead | None:
         """The head as the store has it now."""
@@ -135,14 +144,20 @@ class Store:
     async def load_heads(self) -> AsyncIterator[StoredHead | Gone]:
         """Every head there is, and the tombstones, in the order of their revisions."""
         async for entries in self._heads.entries():
-            for head in self._heads_or_gone(entries):
-                yield head
+            for entry in entries:
+                if (found := self._head_or_gone(entry)) is not None:
+                    yield found
 
     async def watch_heads(self, start: int) -> AsyncIterator[StoredHead | Gone]:
-        """Every change of a head from revision ``start`` on, without end."""
+        """Every change of a head from revision ``start`` on that was not made here, without end."""
         async for entries in self._heads.watch(start=start):
-            for head in self._heads_or_gone(entries):
-                yield head
+            for entry in entries:
+                self._watched = max(self._watched, entry.revision)
+                own = self._own.get(entry.key, 0)
+                if own <= entry.revision:
+                    self._own.pop(entry.key, None)
+                if own != entry.revision and (found := self._head_or_gone(entry)) is not None:
+                    yield found
 
     async def delete_head(self, stored: StoredHead) -> None:
         """Remove a task from sight; its other records are removed afterwards."""
@@ -247,6 +262,11 @@ class Store:
         """The sequence of the newest outcome of all."""
         return (await self._bus.stream_state(subjects.RESULTS)).last_seq
 
+    async def outcomes_end_of(self, task: str) -> int:
+        """The sequence of a task's newest outcome, as the stream's leader has it; 0 for none."""
+        record = await self._bus.last(subjects.RESULTS, subjects.results_of(task))
+        return 0 if record is None else record.seq
+
     async def load_outcomes(self, task: str, upto: int) -> AsyncIterator[OutcomeStored]:
         """The outcomes of one task up to a sequence, in order; finite."""
         if upto < 1:
@@ -335,12 +355,9 @@ class Store:
             return None
         return StoredHead(head, entry.revision)
 
-    def _heads_or_gone(self, entries: Iterable[Entry]) -> Iterable[StoredHead | Gone]:
+    def _head_or_gone(self, entry: Entry) -> StoredHead | Gone | None:
         """What can be read. A head that cannot is left: a newer version may have written it."""
-        for entry in entries:
-            found = Gone(entry.key, entry.revision) if entry.value is None else self._head_of(entry)
-            if found is not None:
-                yield found
+        return Gone(entry.key, entry.revision) if entry.value is None else self._head_of(entry)
 
     def _key_of(self, entry: Entry) -> KeyRecord | None:
         try:

@@ -108,7 +108,7 @@ async def _agents(
     agents = []
     for number, zone in enumerate(ZONES):
         settings = {
-            **coordinator.agent_settings(),
+            **coordinator.agent_settings(f"node-{number + 1}"),
             "IPS_NODE_LABELS": f"workload=compute,zone={zone}",
             "IPS_RUNTIME": "cri" if containerds else "simulated",
         }

@@ -26,6 +26,8 @@ BY_THE_CLOCK: Final = frozenset(
     }
 )
 """What works at its own times, beside any task: lease, pings, heartbeats."""
+FUNCTIONS_BY_THE_CLOCK: Final = frozenset({"on_heartbeat", "_watch_bus", "_tell_waiting"})
+"""The same, in modules that do other things too: the last tells followers why tasks wait."""
 _GENERATOR: Final = inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
 _PROLOGUE: Final = 8
 """Up to this instruction a generator has not begun."""
@@ -91,7 +93,7 @@ class CallTrace:
         file = code.co_filename.removeprefix(f"{ROOT}/")
         if not file.startswith(COORDINATOR):
             return
-        if file in BY_THE_CLOCK or code.co_name in {"on_heartbeat", "_watch_bus"}:
+        if file in BY_THE_CLOCK or code.co_name in FUNCTIONS_BY_THE_CLOCK:
             self._hidden += 1 if event == "call" else -1
         elif self._hidden == 0 and event == "call":
             self._enter(file, frame)

@@ -11,6 +11,7 @@ import os
 import secrets
 import socket
 import sys
+import time
 from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
@@ -18,6 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
+from common.join_token import JoinKind
+from coordinator.callout.join_tokens import new_join_token
+from coordinator.callout.signing_key import SigningKey, kept_key
 from sandbox.child import Child, Process
 from sandbox.forked import Forked
 
@@ -124,6 +128,10 @@ class Coordinator(Program):
             "IPS_NATS_LISTEN": f"{host}:{self.nats_port}",
             "IPS_NATS_TOKEN": self.token,
         }
+        self._key = folder / f"{name}.callout-key"
+        kept_key(self._key)
+        if not (settings or {}).get("IPS_NATS_URL"):
+            own["IPS_NATS_CALLOUT_KEY"] = str(self._key)
         super().__init__("coordinator", name, folder, {**own, **(settings or {})}, forked=forked)
 
     @property
@@ -135,12 +143,17 @@ class Coordinator(Program):
         """Wait until it takes requests, writes too. Raises ProgramError."""
         await self.answers(f"{self.url}/readyz", within=within, saying=b'"takesWrites":true')
 
-    def agent_settings(self) -> dict[str, str]:
-        """What an agent must be told to reach this coordinator's NATS."""
+    def agent_settings(self, node: str) -> dict[str, str]:
+        """What a node's agent must be told to reach this coordinator's NATS, as that node alone."""
+        key = SigningKey.read(self._key)
         return {
             "IPS_NATS_URL": f"nats://{self.host}:{self.nats_port}",
-            "IPS_NATS_TOKEN": self.token,
+            "IPS_NATS_TOKEN": str(new_join_token(key, JoinKind.NODE, node, time.time())),
         }
+
+    def administrator_settings(self) -> dict[str, str]:
+        """What is told to who may do everything on this coordinator's NATS."""
+        return {**self.agent_settings("administrator"), "IPS_NATS_TOKEN": self.token}
 
 
 class Agent(Program):

@@ -7,6 +7,7 @@ is ever kept to be sent after a reconnection, and no method waits without a limi
 from common.bus.bus import Bus
 from common.bus.calls import OwnInbox
 from common.bus.connection import Handler, OnState, Received, Subscription
+from common.bus.core_nats import CoreNats
 from common.bus.errors import (
     BusError,
     BusRefused,
@@ -30,6 +31,7 @@ __all__ = [
     "BusRefused",
     "BusSettings",
     "Conflict",
+    "CoreNats",
     "Draft",
     "Entry",
     "Handler",

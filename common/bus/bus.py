@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 from common.backoff import Backoff
 from common.bus import api
-from common.bus.connection import Connection
+from common.bus.core_nats import CoreNats, jetstream_off
 from common.bus.errors import (
     NoJetStream,
     NoResponders,
@@ -22,14 +22,11 @@ from common.bus.errors import (
 from common.bus.headers import decode as decode_headers
 from common.bus.reading import Reading
 from common.bus.records import Draft, Record, StreamConfig, StreamState
-from common.bus.session import Session
 
 if TYPE_CHECKING:
     import random
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 
-    from common.bus.connection import OnState
-    from common.bus.settings import BusSettings, Server
 
 ANSWER_SECONDS = 5.0
 """For one try. One replica that syncs every message takes 3,600 a second: a burst may wait."""
@@ -45,30 +42,19 @@ _Answer = TypeVar("_Answer", bound=api.Answer)
 _Result = TypeVar("_Result")
 
 
-class Bus(Connection[Session]):
+class Bus(CoreNats):
     """Core NATS (``Connection``) and the log. Every method here has its own time limit.
 
     While JetStream elects a leader (up to 9 s, no responders) it is asked again for 15 s; then
     StoreUnavailable. StoreRefused carries the server's own words.
     """
 
-    @classmethod
-    async def connect(cls, settings: BusSettings, on_state: OnState | None = None) -> Self:
-        """Build one and ``establish`` it."""
-        bus = cls(settings, on_state)
-        await bus.establish()
-        return bus
-
-    async def _open(self, server: Server) -> Session:
-        return await Session.dial(self._settings, server)
-
     async def _greet(self) -> None:
+        """Ask whether our account may store; a server may have others of its cluster do it."""
         try:
             reply = await self.call("$JS.API.INFO", b"", ANSWER_SECONDS)
         except NoResponders:
-            raise NoJetStream(
-                f"{self.state_text}, but its JetStream is off: start nats-server with -js"
-            ) from None
+            raise jetstream_off(self.state_text) from None
         except (TimedOut, NotConnected):
             return  # a store that is away is for those who store to say
         try:

@@ -139,7 +139,7 @@ class Connection(ABC, Generic[_Session]):
         if self._closed:
             return
         with contextlib.suppress(NotConnected, TimedOut):
-            await self.ping(CLOSE_SECONDS)
+            await self.session.heard(CLOSE_SECONDS)
         self._closed = True
         if self._running is not None:
             self._running.reschedule(asyncio.get_running_loop().time())
@@ -273,8 +273,9 @@ class Connection(ABC, Generic[_Session]):
         subscription = Subscription(subject, handler, partial(self._unsubscribe, number), queue)
         self._subscriptions[number] = subscription
         try:
-            self._listen(self.session, number, subscription)
-            await self.ping(SUBSCRIBE_SECONDS)
+            session = self.session
+            self._listen(session, number, subscription)
+            await session.heard(SUBSCRIBE_SECONDS)
         except (NotConnected, TimedOut):
             return subscription
         except BaseException:

@@ -29,11 +29,15 @@ def credentials(settings: BusSettings, server: Server) -> dict[str, Any]:
         options["user_credentials"] = _checked_creds(settings.creds)
     elif server.password is not None:
         options |= {"user": server.user, "password": server.password}
-    elif server.token is not None or settings.token is not None:
-        options["token"] = server.token or settings.token
-    elif settings.token_file is not None:
-        options["token"] = _read("IPS_NATS_TOKEN_FILE", settings.token_file)
+    elif token := _token(settings, server):
+        options |= {"user": settings.user, "password": token} if settings.user else {"token": token}
     return options
+
+
+def _token(settings: BusSettings, server: Server) -> str | None:
+    if settings.token_file is None or server.token or settings.token:
+        return server.token or settings.token
+    return _read("IPS_NATS_TOKEN_FILE", settings.token_file)
 
 
 def _tls(ca: Path | None) -> ssl.SSLContext:

@@ -9,20 +9,22 @@ are of its issues: #1019, closed for ever when a credential expires; #671, #93, 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import ssl
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import nats.errors
-from nats.aio.client import Client
+from nats.aio.client import PING_PROTO, Client
 from nats.aio.transport import TcpTransport
 from nats.protocol import command as protocol
 
 from common.bus.credentials import credentials
-from common.bus.errors import BusRefused, NotConnected
+from common.bus.errors import BusRefused, NotConnected, TimedOut
 from common.bus.headers import decode as decode_headers
 from common.bus.headers import encode as encode_headers
+from common.join_token import is_for_coordinators
 from common.logs import Log
 from common.subjects import MAX_MESSAGE_BYTES
 
@@ -109,6 +111,8 @@ class Session(Client):
         self._wire = _Wire()
         self._handlers: dict[int, Callable[[Delivery], None]] = {}
         self._demands_tls = False
+        self._is_for_coordinators = False
+        """Whether the coordinators, and not the server itself, are to say who we are."""
 
     @classmethod
     async def dial(cls, settings: BusSettings, server: Server) -> Session:
@@ -125,7 +129,7 @@ class Session(Client):
             if not session.is_connected:
                 raise nats.errors.ProtocolError
         except (OSError, nats.errors.Error, ValueError) as error:
-            raise _explained(error, server) from error
+            raise _explained(error, server, session._is_for_coordinators) from error
         finally:
             swallowed = _cancellations() > cancellations
             if swallowed or not session.is_connected:
@@ -136,6 +140,8 @@ class Session(Client):
         return session
 
     async def _shake_hands(self, settings: BusSettings, server: Server) -> None:
+        shown = credentials(settings, server)
+        self._is_for_coordinators = is_for_coordinators(shown.get("token") or "")
         await self.connect(
             server.url,
             name=settings.name,
@@ -145,13 +151,19 @@ class Session(Client):
             ping_interval=PING_SECONDS,
             max_outstanding_pings=PINGS_UNANSWERED,
             pending_size=0,
-            **credentials(settings, server),
+            **shown,
         )
 
     @property
     def alive(self) -> bool:
         """Whether messages can be sent."""
         return self.is_connected and not self.ended.done()
+
+    @property
+    def lacks_jetstream(self) -> bool:
+        """Whether the server has said that it cannot store, and has no others that might."""
+        info = self._server_info
+        return not info.get("jetstream") and not info.get("cluster")
 
     def send(self, command: bytes) -> None:
         """Queue a protocol command behind those before it; raises NotConnected."""
@@ -178,6 +190,25 @@ class Session(Client):
         self._handlers[number] = handler
         self.send(protocol.sub_cmd(subject, queue, number))
 
+    async def heard(self, within: float) -> None:
+        """Wait until the server has taken in all that was sent. Raises TimedOut, NotConnected.
+
+        By the protocol's own PING: a message to oneself needs rights that no agent has.
+        """
+        pong = self._ping()
+        await asyncio.wait((pong, self.ended), timeout=within, return_when=asyncio.FIRST_COMPLETED)
+        if not pong.done():
+            if self.ended.done():
+                raise NotConnected(f"the connection to NATS is lost: {self.ended.result()}")
+            raise TimedOut(f"no answer within {within:g} s")
+
+    def _ping(self) -> asyncio.Future[bool]:
+        """Queue a PING; done with its PONG. Must not be cancelled: nats-py would end over that."""
+        pong: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self.send(PING_PROTO)
+        self._pongs.append(pong)
+        return pong
+
     def forget(self, number: int) -> None:
         """Take back ``listen``."""
         if self._handlers.pop(number, None) is not None and self.alive:
@@ -202,6 +233,11 @@ class Session(Client):
         if self._demands_tls and not self._server_info.get("tls_required"):
             raise nats.errors.SecureConnWantedError
         return super()._connect_command()
+
+    async def _send_ping(self, future: asyncio.Future[bool] | None = None) -> None:  # noqa: ARG002
+        # In its turn: the original overtakes what waits, and PONGs are told apart by order alone.
+        with contextlib.suppress(NotConnected):
+            self._ping()
 
     async def _process_msg(
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes
@@ -287,10 +323,17 @@ def check_subject(subject: str) -> None:
         raise ValueError(f"not a subject: {subject!r}")
 
 
-def _explained(error: Exception, server: Server) -> BusRefused | NotConnected:
+def _explained(
+    error: Exception, server: Server, is_for_coordinators: bool
+) -> BusRefused | NotConnected:
     """Tell a server that refuses us, whatever we wait, from one that is not there."""
     text = words(error)
     if any(refusal in text.lower() for refusal in _REFUSALS):
+        if is_for_coordinators:
+            return NotConnected(
+                f"NATS at {server.url} does not accept the token ({text}): no coordinator is there "
+                "to say whose it is, or it is nobody's (the coordinator's log says why)"
+            )
         return BusRefused(
             f"NATS at {server.url} does not accept the token or password ({text}): check "
             "IPS_NATS_TOKEN, IPS_NATS_TOKEN_FILE, IPS_NATS_CREDS or the password in IPS_NATS_URL"

@@ -40,6 +40,8 @@ class BusSettings:
     servers: tuple[str, ...] = field(repr=False)
     name: str = "ips"
     """How the server's monitoring names this client."""
+    user: str | None = None
+    """Whose password the token is, where the server has a user and no token."""
     token: str | None = field(default=None, repr=False)
     token_file: Path | None = None
     creds: Path | None = None

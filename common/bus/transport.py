@@ -33,6 +33,9 @@ class Transport(Protocol):
     ) -> None:
         """Subscribe under a number that is unique in this session. Raises NotConnected."""
 
+    async def heard(self, within: float) -> None:
+        """Wait until the server has taken in all that was sent. Raises TimedOut, NotConnected."""
+
     def forget(self, number: int) -> None:
         """Take back ``listen``."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from common.messages import Outcome
 from common.reasons import Reason
@@ -62,22 +63,13 @@ class Attempts:
 
     def __init__(self) -> None:
         self._all: dict[tuple[str, str], Attempt] = {}
-        self.places = self._all.keys()
-        """Task and node of every attempt, by now."""
+        self.by_place: Mapping[tuple[str, str], Attempt] = MappingProxyType(self._all)
+        """Every attempt by now, by its task and node."""
         self._by_node: dict[str, dict[str, Attempt]] = {}
 
     def all(self) -> Collection[Attempt]:
         """Every attempt, the oldest first."""
         return tuple(self._all.values())
-
-    def of(self, task: str, node: str) -> Attempt | None:
-        """The attempt of a task on a node, if one is in flight."""
-        return self._all.get((task, node))
-
-    def find(self, key: AttemptKey) -> Attempt | None:
-        """One attempt, unless it is not in flight (any more)."""
-        attempt = self._all.get((key.task, key.node))
-        return attempt if attempt is not None and attempt.key == key else None
 
     def on(self, node: str) -> Collection[Attempt]:
         """The attempts on a node, of every task."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from common.subjects import AttemptKey
 from coordinator.core.attempts import Attempt, Attempts
 from coordinator.core.events import AttemptTold
 from coordinator.core.fleet import Fleet
 from coordinator.core.node_run import AT_REST, NodePhase
-from coordinator.core.run import TaskRun
+from coordinator.core.run import TaskRun, has_place
 
 
 class FollowedAttempts:
@@ -20,23 +21,20 @@ class FollowedAttempts:
         self._runs = runs
         self._fleet = fleet
         self._attempts = Attempts()
-        self.places = self._attempts.places
-        """Every task and node between which an attempt is in flight."""
+        self.by_place = self._attempts.by_place
+        """Every attempt in flight, by its task and node."""
+        self._ahead: dict[str, dict[str, AttemptTold]] = {}
+        """By task and node: what the leader began in places that are not free here yet."""
 
     def accepted_by(self, task: str, node: str) -> str | None:
         """The instance that has accepted the attempt in flight, if any.
 
         Who follows takes the one that was asked: it may hear the agent before the leader's word.
         """
-        attempt = self._attempts.of(task, node)
+        attempt = self.by_place.get((task, node))
         if attempt is None:
             return None
         return attempt.accepted_by if self.leads else attempt.holder
-
-    def asked(self, task: str, node: str) -> tuple[str, bool] | None:
-        """Whom the attempt in flight was sent to (empty: nobody yet), and whether it accepted."""
-        attempt = self._attempts.of(task, node)
-        return None if attempt is None else (attempt.holder or "", attempt.accepted_by is not None)
 
     def told(self, event: AttemptTold, now: float) -> None:
         """The leader has given a node its place, has sent the work, or has its answer."""
@@ -44,9 +42,13 @@ class FollowedAttempts:
         node = None if run is None else run.by_name.get(event.key.node)
         if self.leads or run is None or node is None:
             return
-        attempt = self._attempts.find(event.key)
+        attempt = self._find(event.key)
         if attempt is None:
             if node.phase not in AT_REST or event.key.attempt != node.next_attempt:
+                return
+            if not has_place(run):
+                # The leader has read an outcome that this core is about to read.
+                self._ahead.setdefault(event.key.task, {})[event.key.node] = event
                 return
             run.place(node, now)
             attempt = self._attempts.put(run, node, self._fleet.clock.at(now))
@@ -56,6 +58,24 @@ class FollowedAttempts:
         else:
             self._call_back(attempt, now)
             attempt.sent_to = event.instance
+
+    def _find(self, key: AttemptKey) -> Attempt | None:
+        """One attempt, unless it is not in flight (any more)."""
+        attempt = self.by_place.get((key.task, key.node))
+        return attempt if attempt is not None and attempt.key == key else None
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the leader has said what cannot be so before more is read."""
+        return bool(self._ahead)
+
+    def _catch_up(self, run: TaskRun, now: float) -> None:
+        """A place of a task is free: it is that of an attempt which the leader told of before."""
+        ahead = self._ahead.get(run.head.id)
+        while ahead and has_place(run):
+            self.told(ahead.pop(next(iter(ahead))), now)
+        if not ahead:
+            self._ahead.pop(run.head.id, None)
 
     def _keep(self, attempt: Attempt, instance: str, now: float) -> None:
         """An instance has the work, as it said a moment ago."""

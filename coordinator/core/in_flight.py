@@ -69,7 +69,7 @@ class InFlight(FollowedAttempts):
 
     def has_room(self, run: TaskRun) -> bool:
         """Whether one more node of a task may be in flight."""
-        return has_place(run) and (self._limit == 0 or len(self.places) < self._limit)
+        return has_place(run) and (self._limit == 0 or len(self.by_place) < self._limit)
 
     def fill(self, run: TaskRun, now: float) -> None:
         """Give nodes of a task their places while there is room, and send work or wait for agents.
@@ -88,7 +88,9 @@ class InFlight(FollowedAttempts):
             run.woken_for = due
             self._timers.at(due, Reconsider())
 
-    def decided(self, run: TaskRun, node: NodeRun, number: int, decided_by: str) -> None:
+    def decided(
+        self, run: TaskRun, node: NodeRun, number: int, decided_by: str, now: float
+    ) -> None:
         """Attempt ``number`` of a node is decided; whoever else is at it is to stop."""
         task = run.head.id
         attempt = self._attempts.take(task, node.name)
@@ -97,6 +99,8 @@ class InFlight(FollowedAttempts):
             self._emit(CancelWork(node.name, holder, task, number))
         if self._verdicts.decided(task, node.name):
             self.remove(run, node)
+        if self._ahead:
+            self._catch_up(run, now)
 
     def cancel_task(self, run: TaskRun) -> None:
         """The task is over: stop what is in flight for it."""
@@ -107,6 +111,7 @@ class InFlight(FollowedAttempts):
                 if instance is not None:
                     self._emit(CancelWork(node.name, instance, run.head.id))
         self._verdicts.forget(run.head.id)
+        self._ahead.pop(run.head.id, None)
 
     # ── from following to leading ──
 
@@ -120,6 +125,7 @@ class InFlight(FollowedAttempts):
         for name, instance, hold in self._unplaced.take_all():
             self._claim(name, instance, hold, now)
         self.leads = True
+        self._ahead.clear()  # whoever works on it has said so by now, or will
         for task, name in self._verdicts.gone():
             self.remove(self._runs[task], self._runs[task].by_name[name])
         for attempt in self._attempts.all():
@@ -152,7 +158,7 @@ class InFlight(FollowedAttempts):
 
     def send_again(self, key: AttemptKey, now: float) -> None:
         """Send what was refused or not answered, unless that has been done since."""
-        attempt = self._attempts.find(key)
+        attempt = self._find(key)
         if attempt is not None and attempt.resend_at is not None and attempt.resend_at <= now:
             attempt.resend_at = None
             self._send(attempt, now)
@@ -165,7 +171,7 @@ class InFlight(FollowedAttempts):
 
     def _asked(self, answer: AssignmentAnswer) -> Attempt | None:
         """Which attempt this answer is about, unless it is late or has nothing new to say."""
-        attempt = self._attempts.find(answer.key)
+        attempt = self._find(answer.key)
         if attempt is None or attempt.accepted_by is not None:
             return None
         return attempt if attempt.sent_to == answer.instance else None
@@ -299,7 +305,7 @@ class InFlight(FollowedAttempts):
 
     def check_silence(self, key: AttemptKey, now: float) -> None:
         """Give an attempt up whose agent has been silent for too long, or look again later."""
-        attempt = self._attempts.find(key)
+        attempt = self._find(key)
         if attempt is None:
             return
         attempt.is_watched = False
@@ -349,6 +355,15 @@ class InFlight(FollowedAttempts):
             if name in run.by_name:
                 self.remove(run, run.by_name[name])
 
+    def listed(self) -> None:
+        """All nodes that exist are known: no other is part of a task that chose by labels."""
+        for run in self._runs.values():
+            if run.spec.names_nodes:
+                continue  # a name that no node has stays, and fails by that name
+            for node in run.nodes:
+                if node.name not in self._fleet.nodes:
+                    self.remove(run, node)
+
     def returned(self, name: str, now: float) -> None:
         """A node exists, again perhaps, or has changed: no task loses it, and it may take work."""
         for task in self._runs:
@@ -365,7 +380,7 @@ class InFlight(FollowedAttempts):
         if self._verdicts.is_gone(key.task, key.node):
             run = self._runs[key.task]
             self.remove(run, run.by_name[key.node])
-        elif (attempt := self._attempts.find(key)) is not None:
+        elif (attempt := self._find(key)) is not None:
             if attempt.is_hopeless:
                 self._send_or_give_up(attempt, now)
             elif not attempt.is_watched:

@@ -11,11 +11,12 @@ long that lasts; ``Settled`` makes it the leader.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from coordinator.core.attempts import Attempt
 from coordinator.core.changes import (
     AttemptDecided,
     BatchSettled,
@@ -124,8 +125,9 @@ class Core:
             agent_wait=limits.agent_wait,
             limit=limits.max_nodes_in_flight,
         )
-        self.in_flight: Collection[tuple[str, str]] = self._in_flight.places
-        """Every task and node between which an attempt is in flight."""
+        self.in_flight: Mapping[tuple[str, str], Attempt] = self._in_flight.by_place
+        """Every attempt in flight, by its task and node."""
+        self.accepted_by = self._in_flight.accepted_by
         self._places = Places(self.runs, self._timers)
         self._ended: dict[str, None] = {}
         self._vanished = Vanished()
@@ -140,16 +142,10 @@ class Core:
         """Whether this core decides; until ``Settled`` it only follows."""
         return self._in_flight.leads
 
-    def accepted_by(self, task: str, node: str) -> str | None:
-        """The agent instance that has accepted the attempt in flight on a node, if any."""
-        return self._in_flight.accepted_by(task, node)
-
-    def asked(self, task: str, node: str) -> tuple[str, bool] | None:
-        """Whom the attempt in flight on a node was sent to, and whether that one has accepted.
-
-        The name is empty while an agent is waited for; None where nothing is in flight.
-        """
-        return self._in_flight.asked(task, node)
+    @property
+    def is_behind(self) -> bool:
+        """Whether the leader has said what cannot be so before more of the store is read."""
+        return self._in_flight.is_behind
 
     @property
     def places_taken(self) -> int:
@@ -332,7 +328,7 @@ class Core:
         )
         if not decided:
             return
-        self._in_flight.decided(run, node, number, event.outcome.instance)
+        self._in_flight.decided(run, node, number, event.outcome.instance, now)
         for attempt, step in decided:
             by = event
             if attempt in early:
@@ -375,12 +371,7 @@ class Core:
 
     def _nodes_listed(self, _event: NodesListed, now: float) -> None:
         self._queue.end_first_look(now)
-        for run in self._runs.values():
-            if run.spec.names_nodes:
-                continue  # a name that no node has stays, and fails by that name
-            for node in run.nodes:
-                if node.name not in self._fleet.nodes:
-                    self._in_flight.remove(run, node)
+        self._in_flight.listed()
 
     # ── time ──
 

@@ -35,6 +35,7 @@ from common.listening import (
     own_address,
 )
 from common.logs import Log
+from coordinator.callout.server_settings import authorization
 from coordinator.data_dir import write_private
 from coordinator.embedded_nats import dies_with_parent
 from coordinator.embedded_nats.program import find_program
@@ -60,6 +61,8 @@ _LOOK_AGAIN_SECONDS = 0.01
 _LOG_BYTES = 16 * 1024 * 1024
 _FATAL = re.compile(r"\[FTL\] (.+)")
 _FAILED_WRITE = re.compile(r"critical write error: (.+)", re.IGNORECASE)
+_MOST_SUBSCRIPTIONS = 65_536
+"""Of one connection: NATS applies no limit of a user who was let in by the coordinators (tried)."""
 _NO_LIMIT = 1 << 50
 """Bytes. By itself nats-server would take three quarters of what is free when it starts, not
 counting what it holds already, and refuse to write on a disk with room."""
@@ -70,23 +73,28 @@ class EmbeddedSettings:
     """Where it listens (port 0: any free one), which program it is, and the token it demands.
 
     Without ``token`` and ``token_file`` a token is made at the first start and kept in ``token``
-    in its folder, readable by this user alone.
+    in its folder, readable by this user alone. With an ``issuer`` (the public part of the
+    coordinators' key) the token is one user's password, and the coordinators say who others are.
     """
 
     listen: Listen
     program: Path | None = None
     token: str | None = None
     token_file: Path | None = None
+    issuer: str | None = None
 
 
 class EmbeddedNats:
     """A running nats-server. ``run`` must be kept running; ``stop`` ends it in order."""
 
-    def __init__(self, program: Path, listen: Listen, token: str, data_dir: DataDir) -> None:
+    def __init__(
+        self, program: Path, settings: EmbeddedSettings, token: str, data_dir: DataDir
+    ) -> None:
         self.token = token
         self._program = program
-        self._host = listen.host
-        self._port = listen.port
+        self._host = settings.listen.host
+        self._port = settings.listen.port
+        self._issuer = settings.issuer
         self._lock = data_dir.lock
         self._folder = data_dir.path / "nats"
         self._process: asyncio.subprocess.Process | None = None
@@ -101,7 +109,7 @@ class EmbeddedNats:
         Raises StartupError, one line: no program, port in use, a folder or token that is no good.
         """
         program = await find_program(settings.program)
-        server = cls(program, settings.listen, _token(settings, data_dir.path / "nats"), data_dir)
+        server = cls(program, settings, _token(settings, data_dir.path / "nats"), data_dir)
         try:
             await server._launch()
         except BaseException:
@@ -203,7 +211,10 @@ class EmbeddedNats:
         config = {
             "listen": f"{self._listen_host()}:{self._port or -1}",
             "server_name": "ips",
-            "authorization": {"token": self.token},
+            "authorization": (
+                authorization(self._issuer, self.token) if self._issuer else {"token": self.token}
+            ),
+            "max_subscriptions": _MOST_SUBSCRIPTIONS,
             "jetstream": {
                 "store_dir": str(self._folder),
                 "sync_interval": "always",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from itertools import islice
 from typing import Final, NoReturn, Protocol, TypeVar
 
@@ -21,7 +22,9 @@ from common.logs import Log
 from common.messages import MOST_ENTRIES, Briefing, Flight, Waiting
 from common.subjects import AttemptKey
 from common.text import Text, fields_of, text_of
+from coordinator.core.attempts import Attempt
 from coordinator.core.changes import AttemptDecided, NodeMoved, TaskBegan, TaskOver
+from coordinator.core.commands import Assign
 from coordinator.core.events import (
     AssignmentAccepted,
     AssignmentRefused,
@@ -74,13 +77,18 @@ class BriefedOf(Protocol):
     def leads(self) -> bool:
         """Whether it decides."""
 
-    def asked(self, task: str, node: str) -> tuple[str, bool] | None:
-        """Whom the attempt in flight was sent to (empty: nobody yet), and whether it accepted."""
+    @property
+    def is_behind(self) -> bool:
+        """Whether more is told than can be so before more of the store is read."""
+
+    @property
+    def in_flight(self) -> Mapping[tuple[str, str], Attempt]:
+        """Every attempt in flight, by its task and node."""
 
 
 BRIEFED: Final = (
     *(AssignmentAccepted, AssignmentRefused, AssignmentUnanswered),
-    *(NodeMoved, TaskOver),
+    *(NodeMoved, Assign),
 )
 """What of the core's loop is told to those who follow."""
 Why = Callable[[str], Text | None]
@@ -98,18 +106,19 @@ class Briefer:
         self._number = 0
         self._moved: dict[tuple[str, str], None] = {}
         """Attempts of which something is new, to be told together."""
-        self._flying: dict[str, dict[str, tuple[int, tuple[str, bool]]]] = {}
-        """By task and node: attempt, who was asked and has accepted, as it was told last."""
         self._told: dict[str, Text | None] = {}
         """Why each task waits, as it was told last."""
         self._wanted = True
         """Whether everything is to be told (again)."""
         self._said_at = 0.0
         self._ended = False
+        self._news = asyncio.Event()
+        self._news.set()
 
     def wanted(self, _: Received) -> None:
         """Somebody has missed something."""
         self._wanted = True
+        self._news.set()
 
     def observe(self, event: Event, decision: Decision) -> None:
         """Note what is to be told of this."""
@@ -118,22 +127,23 @@ class Briefer:
         for change in decision.changes:
             if isinstance(change, NodeMoved):
                 self._moved[change.task, change.node] = None
-            elif isinstance(change, TaskOver):
-                self._flying.pop(change.head.id, None)
-
-    def sending(self, key: AttemptKey) -> None:
-        """Work is about to be sent to an agent: those who follow are told before."""
-        asked = self._core.asked(key.task, key.node)
-        if self._flying.get(key.task, {}).get(key.node) != (key.attempt, asked):
-            self._moved[key.task, key.node] = None
+        sent = [command.key for command in decision.commands if isinstance(command, Assign)]
+        if sent:  # the commands are carried out after this: those who follow are told before
+            self._moved |= {(key.task, key.node): None for key in sent}
             self._tell_moved()
+        elif self._moved:
+            self._news.set()
 
     async def run(self) -> NoReturn:
         """Tell what is new, and everything to whoever wants it; without end."""
         looked = 0.0
         clock = asyncio.get_running_loop().time
         while True:
-            await asyncio.sleep(GATHER_SECONDS)
+            with suppress(TimeoutError):  # at the latest when it is time to look at what waits
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._news.wait()
+                    await asyncio.sleep(GATHER_SECONDS)
+            self._news.clear()
             if self._ended:
                 continue
             self._tell_moved()
@@ -154,25 +164,22 @@ class Briefer:
     # ── what is told ──
 
     def _tell_moved(self) -> None:
-        moved, self._moved = self._moved, {}
-        for flights in _parts(self._flights(moved)):
-            self._say(flights=flights)
+        if self._moved:
+            moved, self._moved = self._moved, {}
+            for flights in _parts(self._flights(moved)):
+                self._say(flights=flights)
 
     def _flights(self, places: Iterable[tuple[str, str]]) -> Iterator[Flight]:
-        for task, name in places:
-            run = self._core.runs.get(task)
-            node = None if run is None else run.by_name.get(name)
-            asked = self._core.asked(task, name)
-            if node is not None and asked is not None and node.phase in IN_FLIGHT:
-                instance, accepted = asked
-                self._flying.setdefault(task, {})[name] = node.attempt, asked
+        for place in places:
+            attempt = self._core.in_flight.get(place)
+            if attempt is not None and attempt.node.phase in IN_FLIGHT:
                 yield Flight(
-                    task=task,
-                    node=name,
-                    attempt=node.attempt,
-                    started_at=node.started_at or 0,
-                    instance=instance,
-                    accepted=accepted,
+                    task=attempt.key.task,
+                    node=attempt.key.node,
+                    attempt=attempt.key.attempt,
+                    started_at=attempt.node.started_at or 0,
+                    instance=attempt.accepted_by or attempt.sent_to or "",
+                    accepted=attempt.accepted_by is not None,
                 )
 
     def _tell_waiting(self) -> None:
@@ -188,13 +195,7 @@ class Briefer:
         since = self._number + 1
         for waiting in _parts(_waiting(self._told)):
             self._say(waiting=waiting)
-        everywhere = (
-            (task, node.name)
-            for task, run in self._core.runs.items()
-            for node in run.nodes
-            if node.phase in IN_FLIGHT
-        )
-        for flights in _parts(self._flights(everywhere)):
+        for flights in _parts(self._flights(tuple(self._core.in_flight))):
             self._say(flights=flights)
         self._say(since=since)
 
@@ -259,7 +260,8 @@ class Briefed:
 
         The last leader's lease was deleted by one write, and taken by the next one.
         """
-        return self.is_complete and self._last > 0 and epoch == self._last + 2
+        has_all = self.is_complete and not self._early_count and not self._core.is_behind
+        return has_all and self._last > 0 and epoch == self._last + 2
 
     def why(self, task: str, otherwise: Why) -> Text | None:
         """Why a task does not go on, in the leader's words where they are known."""
@@ -330,8 +332,8 @@ class Briefed:
         """Take in what was ahead, as soon as the rest has caught up."""
         for change in decision.changes:
             match change:
-                case TaskBegan(head=head):
-                    self._catch_up(self._early.pop(head.id, {}))
+                case TaskBegan(head=head) if head.id in self._early:
+                    self._catch_up(self._early.pop(head.id))
                 case AttemptDecided(task=task, node=node) if task in self._early:
                     flight = self._early[task].pop(node, None)
                     self._catch_up({} if flight is None else {node: flight})

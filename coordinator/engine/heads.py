@@ -1,10 +1,13 @@
-"""One head as a replica keeps it.
+"""All heads as a replica keeps them: the newest known one of each task.
 
 A finished task stays for a week, and is hardly looked at: its head is kept packed, with what is
 asked of all of them at hand. So is a large one that waits.
 """
 
 from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 from coordinator.core.packed import FEW, keep, unpack
 from coordinator.core.task import Creator, PendingNotification, TaskHead, TaskStatus
@@ -55,3 +58,55 @@ class KeptHead:
     def stored(self) -> StoredHead:
         """The same with its revision, for whoever wants to swap it."""
         return self.open or StoredHead(self.head, self.revision)
+
+
+class Heads:
+    """The newest known head of every task."""
+
+    def __init__(self) -> None:
+        self.by_id: dict[str, KeptHead] = {}
+        self.counts: Counter[TaskStatus] = Counter()
+        """How many tasks have a status."""
+        self.pending_of: Counter[Creator] = Counter()
+        """How many pending tasks somebody has created."""
+        self._sorted: dict[TaskStatus | None, Sequence[str]] = {}
+
+    def apply(self, stored: StoredHead) -> bool:
+        """Take a head in; False where the same or a newer one is known already."""
+        known = self.by_id.get(stored.head.id)
+        if known is not None:
+            if known.revision >= stored.revision:
+                return False
+            self._count(known, -1)
+        kept = KeptHead(stored)
+        self.by_id[kept.id] = kept
+        self._count(kept, 1)
+        self._sorted.clear()
+        return True
+
+    def remove(self, task: str) -> bool:
+        """A head was deleted; False where it was not known."""
+        known = self.by_id.pop(task, None)
+        if known is None:
+            return False
+        self._count(known, -1)
+        self._sorted.clear()
+        return True
+
+    def _count(self, kept: KeptHead, by: int) -> None:
+        self.counts[kept.status] += by
+        if kept.status is TaskStatus.PENDING and kept.created_by is not None:
+            self.pending_of[kept.created_by] += by
+            if not self.pending_of[kept.created_by]:
+                del self.pending_of[kept.created_by]
+
+    def __iter__(self) -> Iterator[KeptHead]:
+        return iter(list(self.by_id.values()))
+
+    def newest_first(self, status: TaskStatus | None) -> Sequence[str]:
+        """Ids of tasks (of one status) in the store's order; sorted anew only after a change."""
+        if status not in self._sorted:
+            chosen = [kept for kept in self.by_id.values() if status in {None, kept.status}]
+            chosen.sort(key=lambda kept: kept.order, reverse=True)
+            self._sorted[status] = [kept.id for kept in chosen]
+        return self._sorted[status]

@@ -73,7 +73,7 @@ class Intake:
                 await self._load_running(kept, outcomes_end)
             elif kept.status is TaskStatus.PENDING:
                 self._tasks.queue(kept.head, kept.order, found=True)
-        self._tasks.outcomes_seen = outcomes_end
+        self._tasks.outcomes_seen.see(outcomes_end)
         return Loaded(heads_end, outcomes_end)
 
     async def _load_running(self, kept: KeptHead, outcomes_end: int) -> None:

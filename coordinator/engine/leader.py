@@ -11,7 +11,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from typing import Any
 
 from common import subjects
 from common.bus import NotConnected
@@ -104,7 +103,6 @@ class Leader:
         self._briefer = Briefer(context.bus, replica.core, replica.why_waiting, epoch)
         self._epoch = epoch
         self._bus = context.bus
-        self._stops = False
         self._publisher = Publisher(context.bus, self._last_event_stored, held)
         self._events = TaskEvents(
             publisher=self._publisher,
@@ -154,7 +152,8 @@ class Leader:
             # What the leader before has stored since this replica began. First of all: between the
             # first look at what happens and the catching up nothing may happen.
             await replica.persistently(replica.load_nodes)
-        replica.loop.attach(self._performers())
+        # Where the lease is not believed in, its end as a leader is on its way: it may have stood.
+        replica.loop.attach(self._performers(), self._held)
         replica.loop.observe(self._briefer.observe, of=BRIEFED)
         replica.loop.observe(self._events.observe, of=TOLD)
         replica.loop.observe(self._notifications.observe, of=(TaskOver,))
@@ -191,7 +190,7 @@ class Leader:
 
     def _catch_up(self) -> None:
         """Tell the world what the leader before this one did not get to say."""
-        tasks, seen = self._replica.tasks, self._replica.tasks.outcomes_seen
+        tasks, seen = self._replica.tasks, self._replica.tasks.outcomes_seen.upto
         known = sorted(tasks, key=lambda kept: kept.order)
         waiting = [kept for kept in known if kept.status is TaskStatus.PENDING]
         for kept in waiting:
@@ -226,7 +225,7 @@ class Leader:
 
         ``rest`` ends the renewals of the lease and gives its revision.
         """
-        self._stops = True
+        self._replica.loop.attach({})
         self._replica.loop.feed(StoreClosed())
         with suppress(TimeoutError):
             async with asyncio.timeout(HAND_OVER_SECONDS):
@@ -248,15 +247,11 @@ class Leader:
         await self._transitions.mark_notified(task, PendingNotification.EVENT)
         self._events.forget(task)
 
-    def _assign(self, command: Assign) -> None:
-        self._briefer.sending(command.key)
-        self._dispatcher.assign(command)
-
     def _performers(self) -> Performers:
         """Who carries out what the core wants done, as long as this leads."""
         spawn, transitions = self._replica.spawn, self._transitions
-        performers: Performers = {
-            Assign: self._assign,
+        return {
+            Assign: self._dispatcher.assign,
             CancelWork: self._dispatcher.cancel,
             AskAgent: self._dispatcher.ask,
             LoadNames: lambda command: spawn(transitions.load_names(command)),
@@ -264,12 +259,3 @@ class Leader:
             FinishTask: lambda command: spawn(transitions.finish(command)),
             StoreVerdict: lambda command: spawn(transitions.decide(command)),
         }
-        return {kind: self._if_led(perform) for kind, perform in performers.items()}
-
-    def _if_led(self, perform: Callable[[Any], None]) -> Callable[[Any], None]:
-        def performed(command: Any) -> None:
-            # Else its end as a leader is on its way; it may have stood still.
-            if not self._stops and self._held():
-                perform(command)
-
-        return performed

@@ -17,7 +17,7 @@ Performers = Mapping[type[Command], Callable[[Any], None]]
 Observer = Callable[[Event, Decision], None]
 """Sees an event and what the core made of it; must not touch either. Its faults end nothing."""
 Kinds = Collection[type]
-"""Types of events and of changes."""
+"""Types of events, of changes and of commands."""
 EVERYTHING: Final[Kinds] = (object,)
 
 
@@ -26,26 +26,6 @@ class Decides(Protocol):
 
     def handle(self, event: Event, now: float) -> Decision:
         """Take one event in; ``now`` in seconds since 1970, never falling."""
-
-
-class Clock:
-    """Seconds since 1970 that never fall: the wall clock at the start, then what has passed.
-
-    Retries and silence are measured with it; a wall clock that is set later does not move them.
-    """
-
-    def __init__(self, wall: Callable[[], float], elapsed: Callable[[], float]) -> None:
-        """``wall``: seconds since 1970; ``elapsed``: seconds since some moment, never falling."""
-        self._elapsed = elapsed
-        self._offset = wall() - elapsed()
-
-    def __call__(self) -> float:
-        """Seconds since 1970, at this moment."""
-        return self._elapsed() + self._offset
-
-    def begin_at(self, now: float) -> None:
-        """Show this time from now on; only before anybody lives by it."""
-        self._offset = now - self._elapsed()
 
 
 class Loop:
@@ -61,21 +41,26 @@ class Loop:
         self._clock = clock
         self._faults = faults or Faults()
         self._performers: Performers = {}
+        self._leads: Callable[[], bool] = lambda: False
         self._observers: list[tuple[Observer, Kinds]] = []
         self._concerned: dict[frozenset[type], Collection[Observer]] = {}
-        """Observers of an event and changes of these types, as far as such were seen."""
+        """Observers of an event and what it led to, of these types, as far as such were seen."""
         self._events: deque[Event] = deque()
         self._busy = False
         self._alarm: asyncio.TimerHandle | None = None
         self._ended = False
         self._fault: asyncio.Future[NoReturn] = asyncio.get_running_loop().create_future()
 
-    def attach(self, performers: Performers) -> None:
-        """Have commands carried out from now on."""
+    def attach(self, performers: Performers, leads: Callable[[], bool] = lambda: True) -> None:
+        """Have commands carried out from now on, whenever ``leads`` says so: else they drop."""
         self._performers = performers
+        self._leads = leads
 
     def observe(self, observer: Observer, of: Kinds = EVERYTHING) -> None:
-        """Let this one see each event of these types, and each that led to such a change."""
+        """Let this one, after those before it, see each event of these types.
+
+        And each that led to a change or a command of these types.
+        """
         self._observers.append((observer, of))
         self._concerned.clear()
 
@@ -102,9 +87,15 @@ class Loop:
     def _handle(self, event: Event) -> None:
         now = self._clock()
         decision = self._core.handle(event, now)
-        kinds = frozenset((type(event), *map(type, decision.changes)))
+        kinds = frozenset(map(type, (event, *decision.changes, *decision.commands)))
         concerned = self._concerned.get(kinds)
-        for observe in self._concern(kinds) if concerned is None else concerned:
+        if concerned is None:
+            concerned = self._concerned[kinds] = tuple(
+                observer
+                for observer, of in self._observers
+                if of is EVERYTHING or not kinds.isdisjoint(of)
+            )
+        for observe in concerned:
             try:
                 observe(event, decision)
             except Exception as fault:  # noqa: BLE001 - who looks on ends nothing
@@ -112,18 +103,8 @@ class Loop:
         for command in decision.commands:
             if isinstance(command, WakeAt):
                 self._wake_at(command.when, now)
-            elif (perform := self._performers.get(type(command))) is not None:
+            elif (perform := self._performers.get(type(command))) is not None and self._leads():
                 perform(command)
-
-    def _concern(self, kinds: frozenset[type]) -> Collection[Observer]:
-        """Who is to see such an event, in the order in which they came."""
-        concerned = tuple(
-            observer
-            for observer, of in self._observers
-            if of is EVERYTHING or not kinds.isdisjoint(of)
-        )
-        self._concerned[kinds] = concerned
-        return concerned
 
     def _wake_at(self, when: float, now: float) -> None:
         if self._alarm is not None:

@@ -8,7 +8,7 @@ core acts upon it when it is read back. Nobody is answered but at the asking age
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -121,16 +121,18 @@ class OutcomeRequests:
         bus: Answers,
         store: OutcomeWriter,
         tasks: KnownHeads,
+        runs: Mapping[str, TaskRun],
         lookups: LooksUp,
         spawn: Callable[[Coroutine[Any, Any, None]], None],
         failed: Callable[[BusError], None],
         on_poison: Callable[[str], None],
         faults: Faults,
     ) -> None:
-        """``failed`` is told when the store refuses or does not answer."""
+        """``runs``: the running tasks; ``failed`` is told when the store does not do its work."""
         self._bus = bus
         self._store = store
         self._tasks = tasks
+        self._runs = runs
         self._lookups = lookups
         self._spawn = spawn
         self._failed = failed
@@ -230,6 +232,9 @@ class OutcomeRequests:
 
     async def _run_of(self, task: str) -> TaskRun | None:
         """The run of a task that has started; None where it is over. Raises as ``_decide``."""
+        run = self._runs.get(task)
+        if run is not None:
+            return run
         head = self._tasks.head(task)
         if head is None or head.status is TaskStatus.PENDING:
             await self._lookups.find(task)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
 from common.backoff import Backoff
@@ -22,6 +22,14 @@ class Persistently:
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
+
+    async def all(self, work: Callable[[], AsyncIterator[T]]) -> list[T]:
+        """Return all that ``work`` yields, tried as ``__call__`` does."""
+
+        async def gathered() -> list[T]:
+            return [each async for each in work()]
+
+        return await self(gathered)
 
     async def __call__(self, work: Callable[[], Awaitable[T]]) -> T:
         """Return what ``work`` does, which is called anew after each BusError; others pass."""

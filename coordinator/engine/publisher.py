@@ -123,6 +123,7 @@ class Publisher:
         """Publish what is queued, for ever; a store that refuses or is away is tried again."""
         while True:
             await self._more.wait()
+            doubted = self._in_doubt
             try:
                 await self._until_held()
                 if self._in_doubt:
@@ -131,6 +132,8 @@ class Publisher:
             except Conflict:
                 self._in_doubt = True
                 log.info("somebody else has published", waiting=len(self._queue))
+                if doubted:  # and after the last look at what is kept again
+                    await asyncio.sleep(TRY_AGAIN_SECONDS)
             except BusError as why:
                 self._in_doubt = True
                 log.warning("events wait for the store", why=str(why), waiting=len(self._queue))

@@ -141,6 +141,7 @@ class Replica:
             bus=self._context.bus,
             store=self.store,
             tasks=self.tasks,
+            runs=self.core.runs,
             lookups=self.lookups,
             spawn=self.spawn,
             failed=self.health.failed,

@@ -40,6 +40,8 @@ from coordinator.port import (
 from coordinator.store import NAMED, KeyRecord, StoredHead
 
 CREATE_TRIES = 10
+READING_SECONDS = 5.0
+"""How long a cancel waits until this replica has read what is stored of its task."""
 ID_BYTES = 4
 
 
@@ -57,6 +59,9 @@ class HeadsAndKeys(Protocol):
 
     async def load_head(self, task: str) -> StoredHead | None:
         """The head as the store has it now."""
+
+    async def outcomes_end_of(self, task: str) -> int:
+        """The sequence of a task's newest outcome; 0 for none."""
 
     async def was_deleted(self, task: str) -> bool:
         """Whether there was such a task and it has been removed."""
@@ -217,32 +222,55 @@ class Submissions:
         for nobody. Where the swap is not answered, they wait until the head can be read again.
         """
         async with self._cancels.setdefault(task, asyncio.Lock()):
-            with ExitStack() as withheld:
-                withheld.enter_context(self._tasks.withholding(task))
-                try:
-                    async with self._store_needed():
-                        return await self._cancel(task)
-                except StoreAway:
-                    self._spawn(self._read_anew(task, withheld.pop_all()))
-                    raise
+            while True:
+                await self._read_up(task)
+                with ExitStack() as withheld:
+                    withheld.enter_context(self._tasks.withholding(task))
+                    try:
+                        async with self._store_needed():
+                            cancelled = await self._try_cancel(task)
+                    except StoreAway:
+                        self._spawn(self._read_anew(task, withheld.pop_all()))
+                        raise
+                if cancelled is not None:
+                    return cancelled
 
-    async def _cancel(self, task: str) -> TaskHead:
+    async def _read_up(self, task: str) -> None:
+        """Know every outcome that is stored by now: the leader may have told of it.
+
+        Raises StoreAway.
+        """
+        head = self._tasks.head(task)
+        if head is None or head.status is not TaskStatus.RUNNING or task in self._tasks.damaged:
+            return
+        async with self._store_needed():
+            end = await self._store.outcomes_end_of(task)
+        try:
+            async with asyncio.timeout(READING_SECONDS):
+                await self._lookups.run(task)  # what came before it is known is read once it is
+                await self._tasks.outcomes_seen.wait(task, end)
+        except TimeoutError:
+            raise StoreAway(TASK_LOADING()) from None
+
+    async def _try_cancel(self, task: str) -> TaskHead | None:
+        """Swap the head as it is known; None where it has changed, which is known then."""
         stored = self._tasks.stored(task)
-        while stored is not None:
-            if stored.head.status.is_final:
-                raise AlreadyOver(stored.head.status)
-            counted = await self._counted(stored.head)
-            over = ended(stored.head, TaskStatus.CANCELLED, int(self._clock() * 1000), counted)
-            try:
-                swapped = await self._store.swap_head(stored, over)
-            except Conflict:
-                stored = await self._store.load_head(task)
-                if stored is not None:
-                    self._tasks.learn(stored)
-            else:
-                self._tasks.learn(swapped)
-                return swapped.head
-        raise NoSuchTask(task)
+        if stored is None:
+            raise NoSuchTask(task)
+        if stored.head.status.is_final:
+            raise AlreadyOver(stored.head.status)
+        counted = await self._counted(stored.head)
+        over = ended(stored.head, TaskStatus.CANCELLED, int(self._clock() * 1000), counted)
+        try:
+            swapped = await self._store.swap_head(stored, over)
+        except Conflict:
+            newer = await self._store.load_head(task)
+            if newer is None:
+                raise NoSuchTask(task) from None
+            self._tasks.learn(newer)
+            return None
+        self._tasks.learn(swapped)
+        return swapped.head
 
     async def _counted(self, head: TaskHead) -> Ending | None:
         """What counts of a task at this moment; None where it never began. Raises StoreAway."""

@@ -7,7 +7,6 @@ it. The copy is kept by watching the bucket, and is ahead of it by the replica's
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import (
     AsyncIterator,
     Callable,
@@ -28,7 +27,8 @@ from coordinator.core.events import Event, OutcomeStored, TaskCreated, TaskEnded
 from coordinator.core.run import TaskRun
 from coordinator.core.task import Creator, TaskHead, TaskStatus
 from coordinator.engine.finished_folds import FinishedFolds
-from coordinator.engine.heads import KeptHead
+from coordinator.engine.heads import Heads, KeptHead
+from coordinator.engine.outcomes_seen import OutcomesSeen
 from coordinator.engine.persistence import Persistently
 from coordinator.engine.progress_board import ProgressBoard
 from coordinator.port import NoSuchTask, StoreAway, TaskDamaged
@@ -77,58 +77,6 @@ class _Withheld:
     events: list[OutcomeStored] = field(default_factory=list)
 
 
-class Heads:
-    """The newest known head of every task."""
-
-    def __init__(self) -> None:
-        self.by_id: dict[str, KeptHead] = {}
-        self.counts: Counter[TaskStatus] = Counter()
-        """How many tasks have a status."""
-        self.pending_of: Counter[Creator] = Counter()
-        """How many pending tasks somebody has created."""
-        self._sorted: dict[TaskStatus | None, Sequence[str]] = {}
-
-    def apply(self, stored: StoredHead) -> bool:
-        """Take a head in; False where the same or a newer one is known already."""
-        known = self.by_id.get(stored.head.id)
-        if known is not None:
-            if known.revision >= stored.revision:
-                return False
-            self._count(known, -1)
-        kept = KeptHead(stored)
-        self.by_id[kept.id] = kept
-        self._count(kept, 1)
-        self._sorted.clear()
-        return True
-
-    def remove(self, task: str) -> bool:
-        """A head was deleted; False where it was not known."""
-        known = self.by_id.pop(task, None)
-        if known is None:
-            return False
-        self._count(known, -1)
-        self._sorted.clear()
-        return True
-
-    def _count(self, kept: KeptHead, by: int) -> None:
-        self.counts[kept.status] += by
-        if kept.status is TaskStatus.PENDING and kept.created_by is not None:
-            self.pending_of[kept.created_by] += by
-            if not self.pending_of[kept.created_by]:
-                del self.pending_of[kept.created_by]
-
-    def __iter__(self) -> Iterator[KeptHead]:
-        return iter(list(self.by_id.values()))
-
-    def newest_first(self, status: TaskStatus | None) -> Sequence[str]:
-        """Ids of tasks (of one status) in the store's order; sorted anew only after a change."""
-        if status not in self._sorted:
-            chosen = [kept for kept in self.by_id.values() if status in {None, kept.status}]
-            chosen.sort(key=lambda kept: kept.order, reverse=True)
-            self._sorted[status] = [kept.id for kept in chosen]
-        return self._sorted[status]
-
-
 class TaskTable:
     """Every task that is stored (``port.Tasks``)."""
 
@@ -163,8 +111,7 @@ class TaskTable:
         self.damaged: dict[str, Text] = {}
         """Tasks that are not over and cannot go on, with what of them cannot be read."""
         self._damage_listeners: list[OnDamage] = []
-        self.outcomes_seen = 0
-        """The store's sequence up to which outcomes have been taken in."""
+        self.outcomes_seen = OutcomesSeen()
 
     # ── what is asked of a task ──
 
@@ -326,15 +273,17 @@ class TaskTable:
 
     def _start(self, head: TaskHead, order: int, nodes: Sequence[str]) -> None:
         """A task has just started; what was stored of it before, whoever did that, counts too."""
+        self.outcomes_seen.expect_earlier(head.id)
         self._feed(TaskStarted(head, order, tuple(nodes)))
-        self._spawn(self._take_earlier(head.id, self.outcomes_seen))
+        self._spawn(self._take_earlier(head.id, self.outcomes_seen.upto))
 
     async def _take_earlier(self, task: str, upto: int) -> None:
-        async def read() -> list[OutcomeStored]:
-            return [event async for event in self._store.load_outcomes(task, upto)]
-
-        if earlier := await self._persistently(read):
-            await self.take_in(earlier)
+        try:
+            earlier = await self._persistently.all(lambda: self._store.load_outcomes(task, upto))
+            if earlier:
+                await self.take_in(earlier)
+        finally:
+            self.outcomes_seen.earlier_seen(task)
 
     def listen_damage(self, on_damage: OnDamage) -> None:
         """Let this one know of every task of which something cannot be read, from now on."""
@@ -376,11 +325,11 @@ class TaskTable:
                 await asyncio.sleep(0)
 
     def _take_in(self, event: OutcomeStored) -> None:
-        self.outcomes_seen = max(self.outcomes_seen, event.seq)
         if event.key.task in self._withheld:
             self._withheld[event.key.task].events.append(event)
         else:
             self._feed(event)
+        self.outcomes_seen.see(event.seq)
 
     @contextmanager
     def withholding(self, task: str) -> Iterator[None]:

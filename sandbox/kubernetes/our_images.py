@@ -96,13 +96,13 @@ def _bound_the_store() -> None:
         _buildah("rmi", "--prune")
 
 
-def put_our_images(registry: Registry) -> None:
-    """Build both and store them as the manifests name them. Raises BuildError."""
+def put_our_images(registry: Registry, folder: str = "library") -> None:
+    """Build both and store them, as the manifests name them by default. Raises BuildError."""
     make_base()
     for program in PROGRAMS:
         arguments = {"CRICTL": "none"} if program == "agent" else {}
         image = build(program, VERSION, arguments)
-        registry.put(f"library/ips-{program}", VERSION, image)
+        registry.put(f"{folder}/ips-{program}", VERSION, image)
 
 
 def read_layout(folder: Path) -> Image:

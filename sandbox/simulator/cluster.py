@@ -23,12 +23,13 @@ from agent.runtime.simulated import SimulatedRuntime
 from agent.settings import AgentSettings
 from common import subjects
 from common.bus import OnState
+from common.clock import Clock
 from coordinator.core.scheduler import Limits
 from coordinator.core.task import TaskHead, TaskImage, TaskSpec, TaskStatus
 from coordinator.engine.end_notifications import Deliverer
 from coordinator.engine.leader import Leader, LeaderSettings
 from coordinator.engine.live import LiveChanges
-from coordinator.engine.loop import EVERYTHING, Clock
+from coordinator.engine.loop import EVERYTHING
 from coordinator.engine.loop import Observer as LoopObserver
 from coordinator.engine.persistence import Persistently
 from coordinator.engine.replica import Context, Replica

@@ -37,3 +37,8 @@ class Broken(Exception):  # noqa: N818 -- named by what happened
     def __init__(self, law: Law, detail: str) -> None:
         super().__init__(f"{law.name}: {law}\n  {detail}")
         self.law = law
+        self.detail = detail
+
+    def __reduce__(self) -> tuple[type[Broken], tuple[Law, str]]:
+        """Histories are lived through in other processes, and sent back."""
+        return Broken, (self.law, self.detail)

@@ -79,7 +79,7 @@ class VirtualBus(Connection[VirtualSession]):
         if not self.link.certain:
             return await super().ping(within)
         since = asyncio.get_running_loop().time()
-        await self.session.ask(_nothing, within)
+        await self.session.heard(within)
         return asyncio.get_running_loop().time() - since
 
     # ── write ────────────────────────────────────────────────────────────────────────────────
@@ -207,7 +207,3 @@ class VirtualBus(Connection[VirtualSession]):
             raise answer.as_error(about)
         result: _Result = answer
         return result
-
-
-def _nothing() -> None:
-    """What a ping has the server do."""

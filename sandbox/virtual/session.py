@@ -115,6 +115,10 @@ class VirtualSession:
         self._handlers[number] = handler
         self._there.send(self._server.subscribe, self, number, subject, queue)
 
+    async def heard(self, within: float) -> None:
+        """Wait until the server has taken in all that was sent. Raises TimedOut, NotConnected."""
+        await self.ask(_nothing, within)
+
     def forget(self, number: int) -> None:
         """Take back ``listen``."""
         if self._handlers.pop(number, None) is not None and self.alive:
@@ -311,6 +315,10 @@ def _result_of(operation: Callable[[], Any]) -> Any:
         return operation()
     except Refused as refusal:
         return refusal.fault
+
+
+def _nothing() -> None:
+    """What a ping has the server do."""
 
 
 LOST = object()

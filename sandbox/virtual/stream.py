@@ -199,9 +199,9 @@ class Stream:
         return self._places[index] if 0 <= index < len(self._places) else None
 
     def last(self, subject: str) -> Record | None:
-        """The newest record on a subject."""
-        seqs = self._seqs.get(subject)
-        return self.at(seqs[-1]) if seqs else None
+        """The newest record on a subject, or on all that match a pattern."""
+        newest = self._last_seq_of(subject)
+        return self.at(newest) if newest else None
 
     def subjects(self, wanted: Filter) -> dict[str, int]:
         """Every subject that matches and how many records it has."""

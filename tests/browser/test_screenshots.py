@@ -95,7 +95,7 @@ async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene
     fleet = Fleet(tmp_path_factory.mktemp("scene"))
     try:
         coordinator = await fleet.add_coordinator()
-        async with connected(coordinator.agent_settings()) as bus:
+        async with connected(coordinator.administrator_settings()) as bus:
             nodes = make_nodes()
             crowd = Crowd(bus, nodes, plan)
             speaking = asyncio.create_task(crowd.run())

@@ -87,7 +87,7 @@ def start_service(folder: Path) -> Service:
     agents = []
     for number in range(1, NODES + 1):
         labels = {"IPS_NODE_LABELS": f"workload=compute,zone={'a' if number == 1 else 'b'}"}
-        own = {**coordinator.agent_settings(), **simulated, **labels}
+        own = {**coordinator.agent_settings(f"node-{number}"), **simulated, **labels}
         held = "tests.client.held_agent"
         agents.append(Agent(folder, f"node-{number}", own, module=held, forked=True))
         agents[-1].start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, Final
 
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ HUGE: Final = "huge"
 _RAW: Final = {f'"{DEEP}"': "[" * 10_000, f'"{HUGE}"': "9" * 400}
 
 
+@cache
 def values(shape: Any) -> st.SearchStrategy[Any]:
     """What a type takes, as JSON's own values; its bounds are kept, and reached."""
     return _values(inspect.type_info(shape))
@@ -85,6 +87,7 @@ def unbounded(  # noqa: C901, PLR0912 -- a table of the kinds of types
             pass
 
 
+@cache
 def anything() -> st.SearchStrategy[Any]:
     """Any value of JSON, those that have broken something first."""
     numbers = [-1, 0, 10**9, 2**53, 2**62, 2**63 - 1, 2**64, 10**18, 1e300, -1e300, 5e-324]

@@ -23,7 +23,7 @@ from common.bus import session
 ROOT = Path(__file__).parents[2]
 
 OVERRIDDEN: dict[type[object], set[str]] = {
-    Client: {"_select_next_server", "_connect_command", "_process_msg"},
+    Client: {"_select_next_server", "_connect_command", "_process_msg", "_send_ping"},
     TcpTransport: {"close", "drain", "readline"},
 }
 USED: dict[type[object], set[str]] = {
@@ -35,6 +35,7 @@ USED: dict[type[object], set[str]] = {
         "_pending",
         "_pending_data_size",
         "_ping_interval_task",
+        "_pongs",
         "_reading_task",
         "_server_info",
         "_server_pool",

@@ -350,8 +350,7 @@ class Laws:
                 demand(retry <= world.now or wake <= retry, "retries are woken for", retry, wake)
             for node in run.nodes:
                 if node.phase in IN_FLIGHT and said.deaf_since is None:
-                    attempt = self._core._in_flight._attempts.of(run.head.id, node.name)
-                    assert attempt is not None
+                    attempt = self._core.in_flight[run.head.id, node.name]
                     if said.settling or attempt.key in said.verdicts:
                         continue
                     latest = said.deaf_total + attempt.alive_at + self._agent_wait + SAME_MOMENT

@@ -221,9 +221,7 @@ class Stage:
 
     def attempt(self, task: str, node: str) -> Attempt:
         """What is known of a node's attempt in flight."""
-        attempt = self.core._in_flight._attempts.of(task, node)
-        assert attempt is not None
-        return attempt
+        return self.core.in_flight[task, node]
 
     def phases(self, task: str) -> dict[NodePhase, int]:
         """How many nodes of a task are in which phase."""

@@ -278,7 +278,7 @@ def places_are_not_given_back(patch: pytest.MonkeyPatch) -> None:
     def greedy(self: Attempts, task: str, node: str) -> Attempt | None:
         taken = take(self, task, node)
         if taken is not None:
-            self._all[f"{task} {len(self.places)}", node] = taken
+            self._all[f"{task} {len(self.by_place)}", node] = taken
         return taken
 
     patch.setattr(Attempts, "take", greedy)

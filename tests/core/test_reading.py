@@ -74,6 +74,7 @@ def reads_of_core(core: Core) -> Iterator[Callable[[], object]]:
     """Every way to read a core."""
     yield lambda: core.leads
     yield lambda: core.in_flight
+    yield lambda: core.is_behind
     yield lambda: core.places_taken
     for name in NAMES:
         yield lambda name=name: core.runs.get(name)  # type: ignore[misc]
@@ -81,7 +82,7 @@ def reads_of_core(core: Core) -> Iterator[Callable[[], object]]:
         yield lambda name=name: core.awaits_place(name)  # type: ignore[misc]
         for other in NAMES:
             yield lambda a=name, b=other: core.accepted_by(a, b)  # type: ignore[misc]
-            yield lambda a=name, b=other: core.asked(a, b)  # type: ignore[misc]
+            yield lambda a=name, b=other: core.in_flight.get((a, b))  # type: ignore[misc]
 
 
 def reads_of_fleet(fleet: FleetView) -> Iterator[Callable[[], object]]:
@@ -124,7 +125,7 @@ def test_every_public_name_of_the_core_is_read_or_known_to_write(core: Core) -> 
     public = {name for name in dir(core) if not name.startswith("_")}
     assert public == {
         *("handle", "limits", "runs", "waiting", "fleet"),
-        *("leads", "in_flight", "accepted_by", "asked", "places_taken", "awaits_place"),
+        *("leads", "is_behind", "in_flight", "accepted_by", "places_taken", "awaits_place"),
     }
     methods = {n for n in vars(TaskRun) if not n.startswith("_")} - WRITES
     assert methods == {"counts", "ending"}

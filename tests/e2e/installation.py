@@ -201,12 +201,19 @@ class Installation(User):
 
 
 @contextmanager
-def installed(cluster: Cluster, overlay: Path, *, servers: int) -> Iterator[Installation]:
-    """Apply an overlay as it is, and delete it in the end. ``servers`` of NATS are its own."""
+def installed(
+    cluster: Cluster, overlay: Path, *, servers: int, before: Sequence[Sequence[str]] = ()
+) -> Iterator[Installation]:
+    """Apply an overlay as it is, and delete it in the end. ``servers`` of NATS are its own.
+
+    ``before`` is what kubectl does in the empty namespace.
+    """
     cluster.add_volumes(servers or 1)
     workloads = ["statefulset/ips-nats"] if servers else []
     cluster.kubectl("apply", "-k", DEPLOY / "namespace")
     cluster.kubectl("apply", "-k", DEPLOY / "roles")
+    for arguments in before:
+        cluster.kubectl("-n", NAMESPACE, *arguments)
     cluster.kubectl("apply", "-k", overlay)
     cluster.kubectl("-n", NAMESPACE, "create", "serviceaccount", USER)
     binding = ("create", "rolebinding", USER, "--clusterrole=ips-admin")

@@ -12,7 +12,7 @@ from common import subjects
 from common.subjects import AttemptKey
 from common.text import Text
 from coordinator.core.task import TaskCounts, TaskHead, TaskStatus
-from coordinator.engine.tasks import Heads
+from coordinator.engine.heads import Heads
 from coordinator.store import Store, StoredHead
 from coordinator.streams import definitions
 from sandbox.virtual.bus import VirtualBus

@@ -60,8 +60,9 @@ async def test_a_lease_that_another_one_takes_while_something_is_on_its_way(mome
                 await come.wait()
             await asyncio.wait(taking)
         taking[0].result()
-        await cluster.until(lambda: leader.service.not_ready() is not None, 10.0)
-        await cluster.until(lambda: leader.service.not_ready() is None, 60.0)
+        await cluster.until(lambda: not leader.leads, 10.0)
+        await cluster.until(lambda: leader.leads, 60.0)
+        assert leader.service.not_ready() is None
         assert leader.service._replica is not first
         await is_whole(cluster, leader, task)
         assert {status for _, status in cluster.webhooks.bodies} == {TaskStatus.COMPLETED}

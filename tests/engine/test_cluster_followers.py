@@ -11,6 +11,8 @@ import pytest
 
 from common import subjects
 from common.messages import Assign
+from coordinator.core.changes import NodeMoved
+from coordinator.core.scheduler import Decision
 from coordinator.core.task import TaskStatus
 from coordinator.documents import encode
 from coordinator.views import nodes as node_views
@@ -116,6 +118,48 @@ async def test_why_a_retry_waits_is_said_everywhere() -> None:
             assert shot.waiting_for is not None
             assert shot.waiting_for.code == "task.queued"
         await agree(everybody, task)
+
+
+@virtual
+async def test_nobody_shows_more_nodes_at_once_than_a_batch() -> None:
+    """A leader's word of the next node comes before the store's of the one that is done."""
+    async with Cluster() as cluster:
+        leader, follower, _ = await three(cluster)
+        follower.bus.link.delay = (0.0, 0.05)
+        await agents(cluster, *(f"n{number}" for number in range(1, 9)), seconds=0.5)
+        most = 0
+
+        def moved(_event: object, decision: Decision) -> None:
+            nonlocal most
+            assert follower.replica is not None
+            for change in decision.changes:
+                if isinstance(change, NodeMoved) and change.task in follower.replica.core.runs:
+                    most = max(most, follower.replica.core.runs[change.task].in_flight)
+
+        assert follower.replica is not None
+        follower.replica.loop.observe(moved, of=(NodeMoved,))
+        tasks = [await cluster.create(leader, spec("a", batch_size=1)) for _ in range(3)]
+        for task in tasks:
+            await cluster.over(follower, task)
+        assert most == 1
+
+
+@virtual
+async def test_a_cancel_at_one_that_is_behind_counts_what_the_leader_has_told() -> None:
+    """It reads first what is stored: the head and the events say the same of each node."""
+    async with Cluster() as cluster:
+        leader, follower, _ = await three(cluster)
+        await agents(cluster, "n1", seconds=3.0)
+        await agents(cluster, "n2", seconds=60.0)
+        task = await cluster.create(leader, spec("a"))
+        await agree([leader, follower], task)
+        follower.bus.link.delay = (2.0, 2.0)
+        async with asyncio.timeout(10.0):
+            while "node.succeeded n1" not in await cluster.events(task):
+                await asyncio.sleep(0.05)
+        head = await follower.service.cancel(task)
+        assert head.counts is not None
+        assert (head.counts.completed, head.counts.cancelled) == (1, 1)
 
 
 @virtual
@@ -277,6 +321,33 @@ async def test_a_leader_that_stood_still_assigns_nothing() -> None:
             assert heard.at == {}
             assert await cluster.events_seen() == before
         await is_whole(cluster, second, task)
+
+
+@virtual
+async def test_a_leader_that_was_away_comes_back_as_one_that_follows_and_knows_all() -> None:
+    """It reads anew what ended, went on and began meanwhile, and takes writes again."""
+    async with Cluster() as cluster:
+        everybody = await three(cluster)
+        first, *others = everybody
+        await agents(cluster, "n1", "n2", seconds=4.0)
+        await agents(cluster, "n3", seconds=60.0)
+        ended = await cluster.create(first, spec("a"), ("n1", "n2"))
+        goes_on = await cluster.create(first, spec("b"), ("n1", "n3"))
+        await asyncio.sleep(1.0)
+        first.bus.link.cut()
+        await cluster.until(lambda: any(each.leads for each in others), 20.0)
+        new = next(each for each in others if each.leads)
+        began = await cluster.create(new, spec("c"))
+        await cluster.over(new, ended)
+        assert not first.leads
+        first.bus.link.mend()
+        await cluster.until(lambda: first.service.not_ready() is None, 10.0)
+        await agree(everybody, ended, goes_on, began)
+        head = await first.service.cancel(goes_on)
+        assert head.counts is not None
+        assert (head.counts.completed, head.counts.cancelled) == (1, 1)
+        assert [each.leads for each in everybody].count(True) == 1
+        await agree(everybody, ended, goes_on, began)
 
 
 @pytest.mark.parametrize("seconds", [3.0, 5.0, 9.0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from coordinator.core.task import TaskStatus
-from coordinator.engine.tasks import Heads
+from coordinator.engine.heads import Heads
 from tests.engine.following import OTHER, TASK, stored
 
 

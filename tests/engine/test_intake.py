@@ -99,7 +99,7 @@ async def test_everything_that_is_stored_is_known_afterwards() -> None:
         assert following.fed[1] == TaskCreated(head(numbered(2)), 2, found=True)
         assert len(following.tasks) == 4
         assert following.phase("n2", numbered(3)) == "succeeded"
-        assert following.tasks.outcomes_seen == 2
+        assert following.tasks.outcomes_seen.upto == 2
         outcomes = [event for event in following.fed if isinstance(event, OutcomeStored)]
         assert [(event.key.node, event.live) for event in outcomes] == [("n2", False)]
 
@@ -197,7 +197,7 @@ async def test_what_is_written_after_the_load_comes_in() -> None:
         await asyncio.sleep(1.0)
         assert following.phase("n1") == "succeeded"
         assert following.phase("n2") == "succeeded"
-        assert following.tasks.outcomes_seen == 2
+        assert following.tasks.outcomes_seen.upto == 2
         assert [type(event) for event in following.fed].count(TaskStarted) == 1
         await written.swap(TASK, status=CANCELLED)
         await asyncio.sleep(1.0)

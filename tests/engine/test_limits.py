@@ -10,8 +10,7 @@ import pytest
 
 from coordinator.core.packed import pack, unpack
 from coordinator.core.task import Creator, TaskHead, TaskStatus
-from coordinator.engine.heads import KeptHead
-from coordinator.engine.tasks import Heads
+from coordinator.engine.heads import Heads, KeptHead
 from coordinator.port import IdempotencyKey, TooManyPending, TooManyPendingOfUser
 from coordinator.store import StoredHead
 from sandbox.simulator.cluster import Cluster

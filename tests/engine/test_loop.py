@@ -8,11 +8,12 @@ from typing import get_args
 
 import pytest
 
+from common.clock import Clock
 from coordinator.core.changes import BatchSettled, Change, NodeMoved
 from coordinator.core.commands import AskAgent, CancelWork, Command, WakeAt
 from coordinator.core.events import BusHeard, Event, Settled, StoreClosed, StoreOpened, Woken
 from coordinator.core.scheduler import Decision
-from coordinator.engine.loop import Clock, Loop, Observer, Performers
+from coordinator.engine.loop import Loop, Observer, Performers
 from coordinator.faults import Faults
 from sandbox.virtual.time import virtual
 

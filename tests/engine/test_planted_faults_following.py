@@ -14,9 +14,9 @@ from coordinator.core.events import OutcomeStored
 from coordinator.core.run import TaskRun
 from coordinator.core.task import TaskHead
 from coordinator.engine import finished_folds
-from coordinator.engine.heads import KeptHead
+from coordinator.engine.heads import Heads, KeptHead
 from coordinator.engine.persistence import Persistently
-from coordinator.engine.tasks import Heads, TaskTable
+from coordinator.engine.tasks import TaskTable
 from coordinator.store import Gone, Store, StoredHead
 from tests.engine import (
     test_finished_folds,
@@ -109,9 +109,9 @@ def the_place_of_outcomes_is_not_moved(patch: pytest.MonkeyPatch) -> None:
     take_in = TaskTable._take_in
 
     def still(self: TaskTable, event: OutcomeStored) -> None:
-        before = self.outcomes_seen
+        before = self.outcomes_seen.upto
         take_in(self, event)
-        self.outcomes_seen = before
+        self.outcomes_seen.upto = before
 
     patch.setattr(TaskTable, "_take_in", still)
 

@@ -11,8 +11,8 @@ from common.bus import BusError, Draft
 from coordinator.core.in_flight import InFlight
 from coordinator.engine import leader
 from coordinator.engine.briefing import Briefed, Briefer
-from coordinator.engine.leader import Leader
 from coordinator.engine.lookups import Lookups
+from coordinator.engine.loop import Loop
 from coordinator.engine.publisher import Publisher
 from coordinator.engine.replica import Replica
 from coordinator.engine.service import Service
@@ -141,7 +141,8 @@ def the_lease_is_not_looked_at(patch: pytest.MonkeyPatch) -> None:
 @found_by(followers.test_a_leader_that_stood_still_assigns_nothing)
 def who_stood_still_acts_on(patch: pytest.MonkeyPatch) -> None:
     """As if no time had passed."""
-    patch.setattr(Leader, "_if_led", lambda _self, perform: perform)
+    attach = Loop.attach
+    patch.setattr(Loop, "attach", lambda self, performers, _leads=None: attach(self, performers))
 
 
 @found_by(followers.test_a_leader_that_stops_in_order_hands_over_within_a_second)

@@ -12,6 +12,7 @@ import msgspec
 
 from common import subjects
 from common.bus import BusError
+from common.clock import Clock
 from common.lifecycle import leaves
 from common.messages import (
     AttemptProgress,
@@ -27,7 +28,7 @@ from coordinator.core.events import AgentHeard, BusFellSilent, Event, TaskStarte
 from coordinator.core.scheduler import Decision, Limits
 from coordinator.core.task import TaskStatus
 from coordinator.engine.live import LiveChanges
-from coordinator.engine.loop import EVERYTHING, Clock, Observer
+from coordinator.engine.loop import EVERYTHING, Observer
 from coordinator.engine.replica import Context, Replica
 from coordinator.engine.store_clock import StoreClock
 from coordinator.faults import Faults
@@ -323,7 +324,7 @@ async def test_one_that_comes_later_knows_the_same() -> None:
             run = here.replica.core.runs[TASK]
             assert [node.phase.value for node in run.nodes] == ["succeeded", "waiting"]
             assert list(here.replica.tasks.ids()) == [OTHER, TASK]
-            assert here.replica.tasks.outcomes_seen == 1
+            assert here.replica.tasks.outcomes_seen.upto == 1
             started = [event for event in here.events if isinstance(event, TaskStarted)]
             assert len(started) == 1
         await second.end()

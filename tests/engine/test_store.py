@@ -107,10 +107,10 @@ async def test_heads_that_nobody_can_read_are_left_alone() -> None:
 async def test_changes_of_heads_are_watched() -> None:
     """From a revision on, deletions too; what cannot be read ends nothing."""
     async with connected() as bus:
-        store, seen = Store(bus), list[StoredHead | Gone]()
+        store, other, seen = Store(bus), Store(bus), list[StoredHead | Gone]()
 
         async def watch() -> None:
-            async for stored in store.watch_heads(2):
+            async for stored in other.watch_heads(2):
                 seen.append(stored)
 
         await store.create_head(head(OTHER))
@@ -121,6 +121,30 @@ async def test_changes_of_heads_are_watched() -> None:
         await store.delete_head(created)
         await asyncio.sleep(1.0)
         assert seen == [created, Gone(TASK, 4)]
+        watching.cancel()
+        await asyncio.wait([watching])
+
+
+@virtual
+async def test_what_was_written_here_is_no_news() -> None:
+    """Whoever wrote a head knows it; what others make of it is told."""
+    async with connected() as bus:
+        store, other, seen = Store(bus), Store(bus), list[StoredHead | Gone]()
+
+        async def watch() -> None:
+            async for stored in store.watch_heads(1):
+                seen.append(stored)
+
+        replaced = await store.create_head(head(OTHER))
+        newest = await other.swap_head(replaced, head(OTHER))
+        watching = asyncio.create_task(watch())
+        created = await store.create_head(head(TASK))
+        await asyncio.sleep(1.0)
+        swapped = await other.swap_head(created, head(TASK))
+        await store.swap_head(swapped, head(TASK))
+        await asyncio.sleep(1.0)
+        assert seen == [newest, swapped]
+        assert not store._own
         watching.cancel()
         await asyncio.wait([watching])
 

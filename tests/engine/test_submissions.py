@@ -292,6 +292,52 @@ async def test_an_outcome_that_comes_in_during_a_cancel_counts_for_nobody() -> N
 
 
 @virtual
+async def test_an_outcome_that_is_stored_and_not_read_yet_counts() -> None:
+    """The leader may have told of it: whoever cancels reads first what there is."""
+    async with desk() as it:
+        task = await it.running("n1", "n2")
+        key = AttemptKey(task, "n1", 1)
+        await it.store.store_outcome(key, pulled())
+        cancelling = asyncio.create_task(it.submissions.cancel(task))
+        await asyncio.sleep(1.0)
+        assert not cancelling.done()
+        await it.tasks.take_in([OutcomeStored(key, pulled(), 1, now())])
+        counts = (await cancelling).counts
+        assert counts is not None
+        assert (counts.completed, counts.cancelled) == (1, 1)
+
+
+@virtual
+async def test_a_cancel_where_nothing_is_read_any_more_is_refused() -> None:
+    """After some seconds: it may be asked for again, anywhere."""
+    async with desk() as it:
+        task = await it.running("n1", "n2")
+        await it.store.store_outcome(AttemptKey(task, "n1", 1), pulled())
+        with pytest.raises(StoreAway):
+            await it.submissions.cancel(task)
+        assert (await it.store.truth(task)).status is TaskStatus.RUNNING
+
+
+@virtual
+async def test_what_was_stored_before_a_start_was_known_counts_for_a_cancel() -> None:
+    """A start is learned, its earlier outcomes are still being read, and somebody cancels."""
+    async with desk() as it:
+        task = (await it.create()).id
+        stored = it.tasks.stored(task)
+        assert stored is not None
+        await it.store.save_list(task, "nodes", ["n1", "n2"])
+        running = replace(
+            stored.head, status=TaskStatus.RUNNING, started_at=0, nodes=2, node_list="nodes"
+        )
+        swapped = await it.store.swap_head(stored, running)
+        await it.outcome(task, "n1")
+        it.tasks.learn(swapped)
+        counts = (await it.submissions.cancel(task)).counts
+        assert counts is not None
+        assert (counts.completed, counts.cancelled) == (1, 1)
+
+
+@virtual
 async def test_a_cancel_that_loses_its_swap_reads_again() -> None:
     """A start came between: the task runs by now, and is cancelled all the same."""
     async with desk() as it:

@@ -236,7 +236,7 @@ async def test_earlier_outcomes_are_read_however_long_the_store_is_away() -> Non
     """Nothing else would ever bring them."""
     following = Following()
     following.fake.outcomes = [outcome(5)]
-    following.tasks.outcomes_seen = 5
+    following.tasks.outcomes_seen.upto = 5
     with following.fake.away():
         following.tasks.learn(stored(status=RUNNING), nodes=["n1"])
         await asyncio.sleep(30.0)
@@ -251,7 +251,7 @@ async def test_the_place_up_to_which_outcomes_are_seen_never_falls() -> None:
     following = Following()
     await following.tasks.take_in([outcome(7)])
     await following.tasks.take_in([outcome(3)])
-    assert following.tasks.outcomes_seen == 7
+    assert following.tasks.outcomes_seen.upto == 7
 
 
 @virtual
@@ -280,7 +280,7 @@ async def test_withheld_outcomes_come_when_the_last_holder_is_done() -> None:
             await following.tasks.take_in([first, other])
         await following.tasks.take_in([last])
         assert following.fed == [other]
-        assert following.tasks.outcomes_seen == 3
+        assert following.tasks.outcomes_seen.upto == 3
     assert following.fed == [other, first, last]
     await following.tasks.take_in([last])
     assert following.fed[3:] == [last]

@@ -12,7 +12,9 @@ from agent.credentials import Keyring
 from agent.runtime.simulated import SimulatedRuntime
 from agent.settings import AgentSettings
 from common import subjects
+from common.bus import BusSettings, CoreNats
 from common.messages import ImageState
+from coordinator.callout import rights
 from coordinator.streams import definitions
 from tests.fixtures.leader import Leader, new_task
 
@@ -22,19 +24,11 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.nats
 
 NODE = "node-1.zone"
-TOKEN = NODE.replace(".", "_")
+RIGHTS = rights.of_agent(NODE)
 OWN = {
-    "publish": [
-        *(f"ips.v1.{kind}.{TOKEN}.*" for kind in ("heartbeat", "progress", "outcome")),
-        "$JS.API.INFO",
-        f"{subjects.inboxes_of(NODE)}.>",
-    ],
-    "subscribe": [
-        f"ips.v1.command.{TOKEN}.*",
-        subjects.REPORT,
-        f"{subjects.inboxes_of(NODE)}.>",
-    ],
-    "allow_responses": {"max": 1, "expires": "1m"},
+    "publish": list(RIGHTS.publish),
+    "subscribe": list(RIGHTS.subscribe),
+    "allow_responses": {"max": rights.ANSWERS, "expires": f"{rights.ANSWER_SECONDS}s"},
 }
 
 
@@ -50,7 +44,9 @@ async def test_every_right_names_the_node(start_nats: StartNats, open_bus: OpenB
     for definition in definitions(replicas=1):
         await leader_bus.ensure_stream(definition)
     leader = await Leader.on(leader_bus)
-    bus = await open_bus(f"nats://agent:a@{address}", inbox=subjects.inboxes_of(NODE))
+    bus = await CoreNats.connect(
+        BusSettings(servers=(f"nats://agent:a@{address}",), inbox=subjects.inboxes_of(NODE))
+    )
     settings = {"IPS_NATS_URL": "nats://unused", "IPS_NODE_NAME": NODE}
     agent = Agent(
         settings=AgentSettings.load(settings),
@@ -66,6 +62,7 @@ async def test_every_right_names_the_node(start_nats: StartNats, open_bus: OpenB
     finally:
         job.cancel()
         await asyncio.wait([job])
+        await bus.close()
     assert outcome.images[0].state is ImageState.PULLED
     assert outcome.instance == agent.address.instance
     assert "Violation" not in server.log

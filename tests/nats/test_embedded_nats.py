@@ -18,6 +18,8 @@ from common.bus import Bus, BusRefused, KeyValue, StoreUnavailable
 from common.bus import bus as bus_module
 from common.lifecycle import StartupError
 from common.setting_kinds import Listen
+from coordinator.callout.server_settings import USER
+from coordinator.callout.signing_key import SigningKey, new_seed
 from coordinator.data_dir import DataDir
 from coordinator.embedded_nats import EmbeddedNats, EmbeddedSettings
 from coordinator.embedded_nats import server as embedded_nats
@@ -356,3 +358,40 @@ def _counted(monkeypatch: pytest.MonkeyPatch, name: str) -> list[None]:
 
     monkeypatch.setattr(EmbeddedNats, name, called)
     return calls
+
+
+async def test_what_was_stored_before_there_were_identities_stays(
+    tmp_path: Path, open_bus: OpenBus
+) -> None:
+    """A store of the one token, then of a server that asks the coordinators, and back."""
+    key = SigningKey(new_seed())
+    asking = EmbeddedSettings(listen=ANYWHERE.listen, issuer=key.issuer)
+    async with embedded(tmp_path) as server:
+        bus = await open_bus(server.url, token=server.token)
+        for definition in definitions(replicas=1):
+            await bus.ensure_stream(definition)
+        await KeyValue(bus, subjects.TASKS_BUCKET).create("task-1", b"a head")
+    for settings, user in ((asking, USER), (ANYWHERE, None), (asking, USER)):
+        async with embedded(tmp_path, settings) as server:
+            bus = await open_bus(server.url, token=server.token, user=user)
+            head = await KeyValue(bus, subjects.TASKS_BUCKET).get("task-1")
+            assert head is not None
+            assert head.value == b"a head"
+            for definition in definitions(replicas=1):
+                await bus.ensure_stream(definition)
+            assert (await bus.stream_state(subjects.RESULTS)).messages == 0
+
+
+async def test_one_connection_has_only_so_many_subscriptions(tmp_path: Path) -> None:
+    """What a user who was let in by the coordinators may have, NATS itself does not limit."""
+    async with embedded(tmp_path) as server:
+        port = int(server.url.rpartition(":")[2])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b'CONNECT {"auth_token": "%b", "verbose": false}\r\n' % server.token.encode())
+        for number in range(embedded_nats._MOST_SUBSCRIPTIONS + 1):
+            writer.write(b"SUB a.%d %d\r\n" % (number, number))
+        async with asyncio.timeout(PATIENCE):
+            while b"maximum subscriptions exceeded" not in (line := await reader.readline()):
+                assert line
+        writer.close()
+        await writer.wait_closed()

@@ -6,6 +6,8 @@ import pytest
 
 from common.bus import (
     BusRefused,
+    BusSettings,
+    CoreNats,
     NoJetStream,
 )
 from tests.fixtures.nats import NatsServer, OpenBus, StartNats, eventually
@@ -74,6 +76,25 @@ async def test_a_server_without_jetstream_is_said_at_once(
     with pytest.raises(NoJetStream) as refused:
         await open_bus(server)
     assert "JetStream is off" in one_line(refused.value)
+
+
+async def test_who_stores_nothing_needs_no_right_on_jetstream(start_nats: StartNats) -> None:
+    """An agent asks coordinators alone: its connection says nothing to JetStream."""
+    rights = {"publish": ["said"], "subscribe": ["_INBOX.>"]}
+    user = {"user": "u", "password": "p", "permissions": rights}
+    server = await start_nats(authorization={"users": [user]})
+    settings = BusSettings(servers=(server.url.replace("//", "//u:p@"),))
+    bus = await CoreNats.connect(settings)
+    assert bus.connected
+    await bus.close()
+    assert "Violation" not in server.log
+
+
+async def test_who_stores_nothing_is_told_that_nobody_can(start_nats: StartNats) -> None:
+    """A server without JetStream is none that a coordinator uses; it says so by itself."""
+    server = await start_nats(jetstream=None)
+    with pytest.raises(NoJetStream, match="JetStream is off"):
+        await CoreNats.connect(BusSettings(servers=(server.url,)))
 
 
 async def test_an_account_without_jetstream_is_said_at_once(

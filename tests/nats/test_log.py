@@ -78,6 +78,16 @@ async def test_the_first_writer_wins_for_ever(nats_server: NatsServer, bus: AnyB
     assert (stored.data, stored.seq) == (b"first", seq)
 
 
+async def test_the_newest_record_of_a_pattern_is_found(bus: AnyBus) -> None:
+    """Whoever cancels asks for the newest outcome of a task, on whichever node."""
+    assert await bus.last(subjects.RESULTS, subjects.results_of(TASK)) is None
+    await bus.store(result(2), b"", expect_last=0)
+    newest = await bus.store(result(1), b"", expect_last=0)
+    record = await bus.last(subjects.RESULTS, subjects.results_of(TASK))
+    assert record is not None
+    assert (record.subject, record.seq) == (result(1), newest)
+
+
 async def test_an_expectation_is_about_its_own_subject(bus: AnyBus) -> None:
     """What others store between does not matter."""
     seq = await bus.store(result(1), b"", expect_last=0)

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from agent.outcome_requests import OutcomeRequests
 from common import subjects
 from common.bus import NoResponders, Received, TimedOut
+from common.clock import Clock
 from common.messages import Outcome, OutcomeAnswer, OutcomeRequest, OutcomeResult
 from common.reasons import Reason
 from common.subjects import MAX_MESSAGE_BYTES, AgentAddress, AttemptKey
@@ -24,7 +25,6 @@ from coordinator.core.node_run import NodePhase
 from coordinator.core.scheduler import Limits
 from coordinator.core.task import TaskStatus
 from coordinator.engine.live import LiveChanges
-from coordinator.engine.loop import Clock
 from coordinator.engine.outcome_requests import MOST_OF_A_NODE
 from coordinator.engine.replica import Context, Replica
 from coordinator.engine.store_clock import StoreClock

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 from dataclasses import replace
@@ -73,6 +74,13 @@ def test_a_history_that_fails_is_shortened_to_what_it_needs() -> None:
 
     shortened = shorten(pretend(replace(plan, strikes=strikes)), pretend)
     assert set(shortened.plan.strikes) == needed
+
+
+def test_what_is_broken_can_be_sent_to_another_process() -> None:
+    """``make sim JOBS=2`` lives through histories in several."""
+    broken = Broken(Law.CAP, "so it is")
+    back = pickle.loads(pickle.dumps(broken))  # noqa: S301 -- our own
+    assert (back.law, str(back)) == (Law.CAP, str(broken))
 
 
 def test_another_law_is_no_reason_to_shorten() -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import aiohttp
 import pytest
 
+from sandbox.certificates import self_signed
 from sandbox.programs import Coordinator
 from tests.fixtures.fleet import Fleet
 from tests.fixtures.nats import NatsServer, StartNats
@@ -112,3 +114,24 @@ async def test_a_stop_is_in_order_and_the_next_start_leads(fleet: Fleet) -> None
     assert coordinator.exit_code == 0
     coordinator.start()
     await coordinator.ready()
+
+
+async def test_the_api_speaks_https_where_it_has_a_certificate(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    """With its own certificate; half of what that needs is refused."""
+    made = self_signed(tmp_path)
+    half = {"IPS_TLS_CERT": str(made.certificate)}
+    assert "one needs the other" in await refused(Coordinator(tmp_path / "half", half))
+    settings = {**half, "IPS_TLS_KEY": str(made.key)}
+    coordinator = await fleet.add_coordinator(settings, ready=False)
+    url = f"https://127.0.0.1:{coordinator.port}/healthz"
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                async with fleet.http.get(url, ssl=made.client_context()) as answer:
+                    assert answer.status == 200
+                    return
+            except aiohttp.ClientConnectorError:
+                assert coordinator.pid is not None, coordinator.last_words
+                await asyncio.sleep(0.05)

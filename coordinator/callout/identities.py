@@ -1,0 +1,119 @@
+"""Whose token it is that a client of NATS shows, and what that client may do."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import msgspec
+
+from common.join_token import PREFIX, JoinKind, JoinToken, is_for_coordinators
+from coordinator.access.callers import UnknownCredentialError
+from coordinator.access.known_answers import KnownAnswers
+from coordinator.callout.join_tokens import real_join_token
+from coordinator.callout.rights import OF_COORDINATOR, OF_SUBSCRIBER, Rights, of_agent
+from coordinator.callout.signing_key import SigningKey
+
+JOIN_SECONDS: Final = 3600.0
+"""How long a connection with a join token lasts: by then at the latest a revoked one is out."""
+KNOWN_SECONDS: Final = 30.0
+UNKNOWN_SECONDS: Final = 5.0
+
+
+class KeptOutError(Exception):
+    """Why a client may not connect; in words for the log, without its token."""
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """Who a client is, for lists; what it may do; until when, in seconds since 1970."""
+
+    name: str
+    rights: Rights
+    until: float | None = None
+
+
+class AgentPod(msgspec.Struct, frozen=True):
+    """Where an agent's pod runs, and until when its token is good, in seconds since 1970."""
+
+    node: str
+    until: float
+
+
+class KnowsRevoked(Protocol):
+    """Which join tokens are revoked."""
+
+    loaded: bool
+
+    def has(self, token: JoinToken) -> bool:
+        """Whether a token is revoked."""
+
+
+class KnowsPods(Protocol):
+    """Who knows agents in pods."""
+
+    async def identify(self, token: str) -> AgentPod:
+        """Whose token this is. Raises UnknownCredentialError, AuthorityAwayError."""
+
+
+class Identities:
+    """Tells clients by their tokens."""
+
+    def __init__(
+        self,
+        *,
+        key: SigningKey,
+        own_token: Callable[[], str | None],
+        revoked: KnowsRevoked,
+        pods: KnowsPods | None,
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+    ) -> None:
+        """``own_token``: that of the coordinators and of whoever administrates NATS."""
+        self._key = key
+        self._own_token = own_token
+        self._revoked = revoked
+        self._pods = pods
+        self._wall = wall
+        self._known: KnownAnswers[AgentPod | None] = KnownAnswers(
+            lambda pod: UNKNOWN_SECONDS if pod is None else KNOWN_SECONDS, clock
+        )
+
+    async def identify(self, token: str) -> Identity:
+        """Who shows this token. Raises KeptOutError, AuthorityAwayError."""
+        if not token:
+            raise KeptOutError("it shows no token")
+        if token.startswith(PREFIX):
+            return self._joined(token)
+        own = self._own_token()
+        if own and hmac.compare_digest(own.encode(), token.encode(errors="replace")):
+            return Identity("administrator", OF_COORDINATOR)
+        if self._pods is not None and is_for_coordinators(token):
+            return await self._in_pod(self._pods, token)
+        raise KeptOutError("its token is nobody's")
+
+    def _joined(self, text: str) -> Identity:
+        token = real_join_token(self._key, text)
+        if token is None:
+            raise KeptOutError("its join token was not made with this installation's key")
+        if not self._revoked.loaded:
+            raise KeptOutError("which join tokens are revoked is not known yet")
+        if self._revoked.has(token):
+            raise KeptOutError(f"the join token of {token.name} is revoked")
+        until = self._wall() + JOIN_SECONDS
+        if token.kind is JoinKind.EVENTS:
+            return Identity(f"events {token.name}", OF_SUBSCRIBER, until)
+        return Identity(f"node {token.name}", of_agent(token.name), until)
+
+    async def _in_pod(self, pods: KnowsPods, token: str) -> Identity:
+        async def ask() -> AgentPod | None:
+            try:
+                return await pods.identify(token)
+            except UnknownCredentialError:
+                return None
+
+        pod = await self._known.get(hashlib.sha256(token.encode()).digest(), ask)
+        if pod is None or pod.until <= self._wall():
+            raise KeptOutError("its token is of no agent's ServiceAccount here")
+        return Identity(f"node {pod.node}", of_agent(pod.node), pod.until)

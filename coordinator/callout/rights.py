@@ -1,0 +1,48 @@
+"""What each kind of client may do on the bus, by subjects."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from common import subjects
+
+ANSWERS: Final = 1
+ANSWER_SECONDS: Final = 60
+"""An agent may answer a command once, within this time."""
+
+
+class Rights(msgspec.Struct, frozen=True):
+    """Subjects that a client may publish and subscribe to, wildcards allowed; empty is none."""
+
+    publish: tuple[str, ...]
+    subscribe: tuple[str, ...]
+    answers: bool = False
+    """Whether it may publish to the reply subject of a message that it was sent."""
+
+
+def of_agent(node: str) -> Rights:
+    """An agent is its node and nothing else. Raises ValueError for no node's name."""
+    return Rights(subjects.said_by(node), subjects.heard_by(node), answers=True)
+
+
+OF_SUBSCRIBER: Final = Rights((), (subjects.ALL_EVENTS,))
+"""Reads events as they are published; no store, for that would answer anywhere it is told to."""
+OF_COORDINATOR: Final = Rights((">",), (">",))
+
+
+def claims(rights: Rights) -> dict[str, Any]:
+    """The same as NATS has it in the JWT of a user (github.com/nats-io/jwt, ``Permissions``)."""
+    said: dict[str, Any] = {
+        "pub": _subjects(rights.publish),
+        "sub": _subjects(rights.subscribe),
+    }
+    if rights.answers:
+        said["resp"] = {"max": ANSWERS, "ttl": ANSWER_SECONDS * 1_000_000_000}
+    return said
+
+
+def _subjects(allowed: tuple[str, ...]) -> dict[str, list[str]]:
+    """To NATS an empty list of what is allowed is everything."""
+    return {"allow": list(allowed)} if allowed else {"deny": [">"]}

@@ -18,12 +18,12 @@ def templates() -> Iterator[Template]:
 
 # ── nodes: why one takes no work, or was given up ────────────────────────────────────────────
 
-NODE_UNKNOWN = Template("node.unknown", "No node of the name {node} is known.")
+NODE_UNKNOWN = Template("node.unknown", "Node {node} is unknown.")
 NODE_CONFLICT = Template("node.conflict", "Two agents run under the node name {node}: {instances}.")
 NODE_UNSCHEDULABLE = Template(
     "node.unschedulable", "Node {node} is not ready or takes no new work."
 )
-NODE_NO_AGENT = Template("node.noAgent", "No agent of node {node} takes the work.")
+NODE_NO_AGENT = Template("node.noAgent", "The agent on node {node} does not respond.")
 NODE_NO_RUNTIME = Template(
     "node.noRuntime", "The agent of node {node} has no container runtime: {why}."
 )
@@ -88,9 +88,7 @@ OUTCOME_INCOMPLETE = Template("outcome.incomplete", "The outcome does not name e
 
 # ── tasks: why one waits, or ended as it did ─────────────────────────────────────────────────
 
-TASK_QUEUED = Template(
-    "task.queued", "Waits for a place: {running} tasks are at work, at most {most} may be."
-)
+TASK_QUEUED = Template("task.queued", "Queued: {running} of {most} task slots are in use.")
 TASK_STARTING = Template(
     "task.starting", "Waits for its nodes to be known and its start to be stored."
 )
@@ -100,16 +98,16 @@ TASKS_LOOKED_FOR = Template(
     "Too many tasks that this coordinator does not know are being looked for at this moment.",
 )
 TASK_NO_MATCH = Template("task.noMatch", "No node matches {selection}.")
-TASK_NO_NODES = Template("task.noNodes", "There is no node.")
+TASK_NO_NODES = Template("task.noNodes", "There are no nodes.")
 TASK_NODES_GONE = Template(
     "task.nodesGone", "Every node of the task ceased to exist before it was done."
 )
 TASK_SOME_FAILED = Template(
-    "task.someFailed", "{failed} of {total} nodes failed; at most {allowed} may."
+    "task.someFailed", "{failed} of {total} nodes failed (limit {allowed})."
 )
 TASK_TOO_MANY_FAILED = Template(
     "task.tooManyFailed",
-    "{failed} of {total} nodes failed; at most {allowed} may. Most often: {reason}.",
+    "{failed} of {total} nodes failed (limit {allowed}), mostly {reason}.",
 )
 
 # ── nodes, as their source sees them ─────────────────────────────────────────────────────────
@@ -165,7 +163,8 @@ KEY_TASK_UNREADABLE = Template(
 CANCEL_DONE = Template("cancel.done", "Task cancelled successfully")
 TASK_OVER = Template("task.over", "The task is {status}.")
 TASK_UNKNOWN = Template("task.unknown", "There is no such task.")
-TASK_NEVER_CHANGES = Template("task.neverChanges", "The task is {status} and never changes again.")
+TASK_NOT_FOUND = Template("task.notFound", 'Task "{task}" not found.')
+TASK_NEVER_CHANGES = Template("task.neverChanges", "The task is already {status}.")
 TASK_NOT_FINISHED = Template(
     "task.notFinished", "The task is {status}; only a finished one can be repeated."
 )
@@ -254,9 +253,9 @@ VALUE_WEBHOOK_REFUSED = Template(
 
 # ── requests that are refused as a whole ─────────────────────────────────────────────────────
 
-REQUEST_ONE_FAULT = Template("request.oneFault", "One thing is wrong with the request.")
-REQUEST_FAULTS = Template("request.faults", "{count} things are wrong.")
-REQUEST_NODE_UNKNOWN = Template("request.nodeUnknown", "There is no such node.")
+REQUEST_ONE_FAULT = Template("request.oneFault", "Invalid request: 1 error.")
+REQUEST_FAULTS = Template("request.faults", "Invalid request: {count} errors.")
+NODE_NOT_FOUND = Template("node.notFound", 'Node "{node}" not found.')
 REQUEST_NO_ROUTE = Template(
     "request.noRoute", "Nothing is here; /openapi.json lists what there is."
 )
@@ -330,15 +329,15 @@ VALUE_NOT_IN_ADDRESS = Template(
 )
 VALUE_NOT_LABEL_KEY = Template(
     "value.notLabelKey",
-    '"{text}" is no label key, which Kubernetes writes as prefix/name',
+    'invalid label key "{text}": expected [prefix/]name',
 )
 VALUE_NOT_LABEL_VALUE = Template(
     "value.notLabelValue",
-    '"{text}" is no label value: up to 63 letters, digits, "-", "_", "."',
+    'invalid label value "{text}": expected up to 63 letters, digits, "-", "_" and "."',
 )
 VALUE_NOT_NODE_NAME = Template(
     "value.notNodeName",
-    '"{text}" is no node name, which is a lower-case RFC 1123 subdomain',
+    'invalid node name "{text}": expected a lower-case RFC 1123 subdomain',
 )
 OPERATOR_NEEDS_VALUES = Template("operator.needsValues", "{operator} needs at least one value")
 OPERATOR_TAKES_NONE = Template("operator.takesNone", "{operator} takes no values")
@@ -349,16 +348,16 @@ OPERATOR_TAKES_NUMBER = Template(
 # ── one fault of a request: a label selector ─────────────────────────────────────────────────
 
 SELECTOR_NO_TERM = Template(
-    "selector.noTerm", '"{text}" is no requirement such as a=b, a!=b, a in (b,c), a, !a'
+    "selector.noTerm", 'invalid selector term "{text}"; examples: a=b, a!=b, a in (b,c), a, !a'
 )
-SELECTOR_KEY = Template("selector.key", '"{text}" is no label key')
-SELECTOR_VALUE = Template("selector.value", '"{text}" is no label value')
-SELECTOR_NUMBER = Template("selector.number", '"{text}" is no whole number')
+SELECTOR_KEY = Template("selector.key", 'invalid label key "{text}"')
+SELECTOR_VALUE = Template("selector.value", 'invalid label value "{text}"')
+SELECTOR_NUMBER = Template("selector.number", 'invalid whole number "{text}"')
 
 # ── one fault of a request: an image reference ───────────────────────────────────────────────
 
 IMAGE_EMPTY = Template("image.empty", "the image reference is empty")
-IMAGE_WHITE_SPACE = Template("image.whiteSpace", "{text!r} has white space in it")
+IMAGE_WHITE_SPACE = Template("image.whiteSpace", "{text!r} contains whitespace")
 IMAGE_SCHEME = Template(
     "image.scheme", "{text!r} begins with a scheme; write registry/repository:tag without it"
 )
@@ -372,8 +371,8 @@ IMAGE_DIGEST_ALONE = Template(
 )
 IMAGE_REGISTRY = Template(
     "image.registry",
-    "{text!r} before the first '/' is no registry: "
-    "a host name or address, IPv6 in brackets, then maybe ':' and a port",
+    "invalid registry host {text!r} before the first '/': "
+    "expected a host name or address, IPv6 in brackets, then maybe ':' and a port",
 )
 IMAGE_NO_NAME = Template("image.noName", "the repository's name is missing")
 IMAGE_UPPER_CASE = Template("image.upperCase", "repository name {text!r} must be lower case")
@@ -389,7 +388,8 @@ IMAGE_LONG_NAME = Template(
 )
 IMAGE_TAG = Template(
     "image.tag",
-    "{text!r} is no tag: 1 to 128 letters, digits, '_', '.' and '-', the first neither '.' nor '-'",
+    "invalid tag {text!r}: expected 1 to 128 letters, digits, '_', '.' and '-', "
+    "the first neither '.' nor '-'",
 )
 IMAGE_DIGEST_KIND = Template("image.digestKind", "digest {text!r} must begin with one of {choices}")
 IMAGE_DIGEST_DIGITS = Template(

@@ -174,6 +174,8 @@ class Task(Document, frozen=True, kw_only=True):
     finished_at: Seconds | UnsetType = UNSET
     estimated_completion: Seconds | UnsetType = UNSET
     """While it runs, as soon as its speed is known."""
+    queue_place: Annotated[int, Meta(ge=1)] | UnsetType = UNSET
+    """Its place in the queue, from 1: in a list by ``sort=queue``, while it is pending."""
 
 
 class TaskList(Document, frozen=True, kw_only=True):
@@ -276,6 +278,16 @@ class Node(Document, frozen=True, kw_only=True):
     message_params: MessageParams | UnsetType = UNSET
 
 
+class NodeCounts(Document, frozen=True, kw_only=True):
+    """How many nodes are in each state; each is in one."""
+
+    ready: Count = 0
+    offline: Count = 0
+    """No agent is heard there: a task waits for it, and the node fails where none comes."""
+    unschedulable: Count = 0
+    """It takes no new work: a selector leaves it out, and a node that is named fails."""
+
+
 class NodeList(Document, frozen=True, kw_only=True):
     """One page of nodes, ordered by name."""
 
@@ -283,6 +295,8 @@ class NodeList(Document, frozen=True, kw_only=True):
     total: Total
     limit: int
     offset: int
+    states: NodeCounts
+    """Of all nodes that match, not of this page alone."""
     left_out: int = 0
     """Nodes that Kubernetes has and ``IPS_NODE_SELECTOR`` leaves out; they are in no list."""
 
@@ -328,7 +342,7 @@ class Webhook(Document, frozen=True, kw_only=True):
     message_params: MessageParams | UnsetType = UNSET
 
 
-# ── errors and health ────────────────────────────────────────────────────────────────────────
+# ── errors ───────────────────────────────────────────────────────────────────────────────────
 
 
 class Fault(Document, frozen=True, kw_only=True):
@@ -358,39 +372,6 @@ class Problem(Document, frozen=True, kw_only=True):
     message_params: MessageParams | UnsetType = UNSET
     errors: list[Fault] | UnsetType = UNSET
     """With 400: every fault at once."""
-
-
-class Health(Document, frozen=True, kw_only=True):
-    """The answer of the probes when all is well."""
-
-    status: Annotated[str, Meta(examples=["ok"])] = "ok"
-    message: Message | UnsetType = UNSET
-    """What an operator should see to although all requests are answered."""
-    message_code: MessageCode | UnsetType = UNSET
-    message_params: MessageParams | UnsetType = UNSET
-
-
-class Readiness(Document, frozen=True, kw_only=True):
-    """What ``/readyz`` says of a coordinator that can answer reads."""
-
-    status: Annotated[str, Meta(examples=["ok"])] = "ok"
-    leads: bool
-    leader: str | UnsetType = UNSET
-    """Who leads, where it is known and somebody else."""
-    nats_connected: bool
-    takes_writes: bool
-    message: str | UnsetType = UNSET
-    """Why it takes no writes."""
-    message_code: str | UnsetType = UNSET
-    message_params: MessageParams | UnsetType = UNSET
-
-
-class Leadership(Document, frozen=True, kw_only=True):
-    """Which coordinator answers, whether it leads, and who does where that is known."""
-
-    coordinator: Annotated[str, Meta(examples=["ips-coordinator-0:8080"])]
-    leads: bool
-    leader: Annotated[str, Meta(examples=["ips-coordinator-1:8080"])] | UnsetType = UNSET
 
 
 encode: Final = json.Encoder().encode

@@ -250,6 +250,9 @@ class Nodes(Protocol):
     def get(self, name: str) -> KnownNode | None:
         """One node; None for an unknown one."""
 
+    def state(self, name: str) -> NodeState:
+        """The state of a known node: ready, offline or unschedulable."""
+
     @property
     def left_out(self) -> int:
         """How many nodes the source leaves out, since no agent is to run there."""

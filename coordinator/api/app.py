@@ -29,9 +29,9 @@ from coordinator.api.sets import SetRoutes
 from coordinator.api.streams import DEFAULT_PACE, MOST_STREAMS, Pace, Streams
 from coordinator.api.tasks import TaskRoutes
 from coordinator.api.web_files import FOLDER, HEADERS, WebFiles
-from coordinator.documents import Health, Leadership, Readiness
 from coordinator.event_feed import EventFeed
 from coordinator.faults import Faults
+from coordinator.health_documents import Health, Leadership, Readiness
 from coordinator.port import Engine
 from coordinator.views.texts import shown
 

@@ -23,7 +23,7 @@ _PAGE: Final = """\
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Image Prewarm: interface</title>
+<title>Image Prewarm: API reference</title>
 <link rel="icon" href="/web/icon.svg" type="image/svg+xml">
 <link rel="stylesheet" href="/web/css/theme.css">
 <link rel="stylesheet" href="/web/css/docs.css">
@@ -33,15 +33,15 @@ _PAGE: Final = """\
 <p><a href="/">Image Prewarm</a></p>
 <h2>Requests</h2><ul>{request_links}</ul>
 <h2>Events</h2><ul>{event_links}</ul>
-<h2>Shapes</h2><ul>{shape_links}</ul>
+<h2>Schemas</h2><ul>{shape_links}</ul>
 </nav>
 <main>
-<h1>The interface of the service</h1>
+<h1>API reference</h1>
 <p>Drawn from <a href="/openapi.json">/openapi.json</a> and
 <a href="/asyncapi.json">/asyncapi.json</a>.</p>
 <h2 id="requests">Requests</h2><p>{about_requests}</p>{requests}
 <h2 id="events">Events on NATS</h2><p>{about_events}</p>{events}
-<h2 id="shapes">Shapes</h2>{shapes}
+<h2 id="shapes">Schemas</h2>{shapes}
 </main>
 </body>
 </html>

@@ -39,7 +39,7 @@ class Finds:
         if head is None or (over and not head.status.is_final):
             head = await self._look_for(task, _asker(request))
         if head is None:
-            raise no_such_task()
+            raise no_such_task(task)
         return head
 
     async def _look_for(self, task: str, asker: _Asker) -> TaskHead | None:
@@ -59,6 +59,6 @@ def _asker(request: web.Request) -> _Asker:
     return caller.way, caller.user if caller.is_known else request.remote or ""
 
 
-def no_such_task() -> Refusal:
+def no_such_task(task: str) -> Refusal:
     """404 for a task."""
-    return Refusal(HTTPStatus.NOT_FOUND, texts.TASK_UNKNOWN())
+    return Refusal(HTTPStatus.NOT_FOUND, texts.TASK_NOT_FOUND(task=task))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Final
@@ -18,10 +19,12 @@ from coordinator.core.selection import satisfies
 from coordinator.core.task import Requirement
 from coordinator.faults import Faults
 from coordinator.port import Engine
+from coordinator.snapshots import NodeState
 from coordinator.views.nodes import fleet_node, outline
 
 STEPS_AT_A_TIME: Final = 5_000
 """Requirements that are looked at before others go on: a few milliseconds."""
+NODES_AT_A_TIME: Final = 500
 VALUES_A_STEP: Final = 16
 """Values of a set that are compared in the time of a requirement."""
 
@@ -46,8 +49,21 @@ class NodeRoutes:
                 total=len(names),
                 limit=page.limit,
                 offset=page.offset,
+                states=await self._states(names),
                 left_out=self._engine.nodes.left_out,
             )
+        )
+
+    async def _states(self, names: Sequence[str]) -> documents.NodeCounts:
+        counts: Counter[NodeState] = Counter()
+        for number, name in enumerate(names, start=1):
+            counts[self._engine.nodes.state(name)] += 1
+            if number % NODES_AT_A_TIME == 0:
+                await asyncio.sleep(0)
+        return documents.NodeCounts(
+            ready=counts[NodeState.READY],
+            offline=counts[NodeState.OFFLINE],
+            unschedulable=counts[NodeState.UNSCHEDULABLE],
         )
 
     def _shown(self, name: str) -> documents.Node | None:
@@ -72,7 +88,8 @@ class NodeRoutes:
 
     async def get(self, request: web.Request) -> web.Response:
         """``GET /api/v1/nodes/{name}``."""
-        node = self._engine.nodes.get(request.match_info["name"])
+        name = request.match_info["name"]
+        node = self._engine.nodes.get(name)
         if node is None:
-            raise Refusal(HTTPStatus.NOT_FOUND, texts.REQUEST_NODE_UNKNOWN())
+            raise Refusal(HTTPStatus.NOT_FOUND, texts.NODE_NOT_FOUND(node=name))
         return json_answer(fleet_node(node))

@@ -7,13 +7,14 @@ from typing import Final
 
 import msgspec
 
-from coordinator import caller_documents, documents
+from coordinator import caller_documents, documents, health_documents
 from coordinator.api.create_body import CreateTask
 from coordinator.api.described import DocumentedAnswer, Operation, pages, path, query
 from coordinator.api.permissions import SESSION
-from coordinator.api.queries import AUDIT, NODES, TASKS
+from coordinator.api.queries import AUDIT, LONGEST_TEXT, NODES, TASK_SORTS, TASKS
 from coordinator.api.sessions import CALLBACK, LOGIN, OpenSession
 from coordinator.api.set_operations import SET_OPERATIONS
+from coordinator.api.task_search import TaskSort
 from coordinator.api.tasks import IDEMPOTENCY_KEY, KEY_CHARACTERS, RetryTask
 from coordinator.documents import NODE_STATES, TASK_STATUSES
 
@@ -24,7 +25,40 @@ _PAGE: Final = "text/html"
 
 _TASK_ID: Final = path("id", "task-20260116-151234-a1b2c3d4")
 _STATUS: Final = query(
-    "status", "Only tasks of this status.", {"type": "string", "enum": list(TASK_STATUSES)}
+    "status",
+    "Only tasks of one of these statuses.",
+    {"type": "array", "items": {"type": "string", "enum": list(TASK_STATUSES)}},
+) | {"style": "form", "explode": False}
+_TEXT_SOUGHT: Final = {"type": "string", "maxLength": LONGEST_TEXT}
+_MOMENT: Final = {"type": "string", "format": "date-time"}
+_SEARCH: Final = (
+    query(
+        "image",
+        "Only tasks with this image, in whatever spelling; without a tag, with any of its tags.",
+        _TEXT_SOUGHT,
+    )
+    | {"example": "redis:7"},
+    query(
+        "q",
+        "Only tasks in whose id, images, node selector or creator this text stands.",
+        _TEXT_SOUGHT,
+    ),
+    query("createdBy", "Only tasks that this user created.", _TEXT_SOUGHT),
+    query("since", "Only tasks created at this time or later.", _MOMENT),
+    query("until", "Only tasks created before this time.", _MOMENT),
+    query("endedSince", "Only tasks that are over since this time or later.", _MOMENT),
+    query(
+        "sort",
+        "newest: the newest first. queue: what runs, then what is queued in the order in which it "
+        "starts, each with `queuePlace`, then the rest.",
+        {"type": "string", "enum": list(TASK_SORTS), "default": TaskSort.NEWEST},
+    ),
+    query(
+        "after",
+        "The id of the last task of the page before: what follows it in this order. New tasks do "
+        "not shift such pages; `total` counts what follows.",
+        _TEXT_SOUGHT,
+    ),
 )
 _STATE: Final = query(
     "state",
@@ -101,7 +135,7 @@ OPERATIONS: Final = (
         "List tasks, newest first",
         _ok("One page of tasks.", documents.TaskList),
         (_BAD, _AWAY),
-        (_STATUS, *pages(TASKS)),
+        (_STATUS, *_SEARCH, *pages(TASKS)),
     ),
     Operation(
         "get",
@@ -199,7 +233,7 @@ OPERATIONS: Final = (
         "/api/v1/leader",
         "getLeader",
         "Show which coordinator leads",
-        _ok("As far as this one knows.", documents.Leadership),
+        _ok("As far as this one knows.", health_documents.Leadership),
         (_AWAY,),
     ),
     Operation(
@@ -267,14 +301,14 @@ OPERATIONS: Final = (
             query("state", "As this browser was given it.", {"type": "string"}),
         ),
     ),
-    Operation("get", "/health", "health", "Liveness", _ok("It works.", documents.Health)),
-    Operation("get", "/healthz", "healthz", "Liveness", _ok("It works.", documents.Health)),
+    Operation("get", "/health", "health", "Liveness", _ok("It works.", health_documents.Health)),
+    Operation("get", "/healthz", "healthz", "Liveness", _ok("It works.", health_documents.Health)),
     Operation(
         "get",
         "/readyz",
         "readyz",
         "Readiness: whether reads are answered, and what else holds",
-        _ok("Reads are answered.", documents.Readiness),
+        _ok("Reads are answered.", health_documents.Readiness),
         (_AWAY,),
     ),
     Operation(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -13,6 +13,7 @@ from common import texts
 from common.text import Text
 from coordinator.api.faults import fault, quoted
 from coordinator.api.problems import bad_request
+from coordinator.api.task_search import TaskSearch, TaskSort
 from coordinator.core.task import Requirement, TaskStatus
 from coordinator.documents import NODE_STATES, TASK_STATUSES, Fault
 from coordinator.label_selector import InvalidSelector, parse_selector
@@ -22,6 +23,9 @@ Query = MultiMapping[str]
 LARGEST_OFFSET: Final = 2**53 - 1
 """The largest whole number that every JSON reader knows."""
 FAULTS_NAMED: Final = 100
+LONGEST_TEXT: Final = 512
+"""Characters of a text that is searched for: no image reference is longer."""
+TASK_SORTS: Final = tuple(TaskSort)
 _DIGITS: Final = re.compile(r"[0-9]{1,16}")
 
 
@@ -67,23 +71,46 @@ class Reader:
         limit = self._number("limit", sizes.most) or sizes.default
         return Page(limit, self._number("offset", LARGEST_OFFSET))
 
-    def status(self) -> TaskStatus | None:
-        """``status``: one status of tasks."""
-        text = self._query.get("status", "")
-        if text and text not in TASK_STATUSES:
-            choices = ", ".join(TASK_STATUSES)
-            self._fault("status", texts.VALUE_NOT_CHOICE(choices=choices, got=quoted(text)))
-            return None
-        return TaskStatus(text) if text else None
+    def search(self) -> TaskSearch:
+        """Which tasks are wanted, and in which order."""
+        sort = self._query.get("sort", "") or TaskSort.NEWEST
+        if sort not in TASK_SORTS:
+            wrong = texts.VALUE_NOT_CHOICE(choices=", ".join(TASK_SORTS), got=quoted(sort))
+            self._fault("sort", wrong)
+            sort = TaskSort.NEWEST
+        return TaskSearch(
+            statuses=frozenset(map(TaskStatus, self._several("status", TASK_STATUSES))),
+            image=self._short("image"),
+            text=self._short("q"),
+            created_by=self._short("createdBy"),
+            since=self.moment("since"),
+            until=self.moment("until"),
+            ended_since=self.moment("endedSince"),
+            sort=TaskSort(sort),
+            after=self._short("after"),
+        )
 
-    def states(self, known: Sequence[str] = NODE_STATES) -> frozenset[str]:
-        """``state``: known states of nodes, with commas between them or given several times."""
-        given = ",".join(self._query.getall("state", [])).split(",")
-        states = frozenset(text.strip() for text in given) - {""}
-        for text in sorted(states.difference(known))[:FAULTS_NAMED]:
+    def states(self, known: Collection[str] = NODE_STATES) -> frozenset[str]:
+        """``state``: known states of nodes, of a task unless told otherwise."""
+        return self._several("state", known)
+
+    def _several(self, name: str, known: Collection[str]) -> frozenset[str]:
+        """Words out of those that are known, with commas between or given several times."""
+        given = ",".join(self._query.getall(name, [])).split(",")
+        wanted = frozenset(text.strip() for text in given) - {""}
+        strange = sorted(wanted.difference(known))[:FAULTS_NAMED]
+        for text in strange:
             choices = ", ".join(known)
-            self._fault("state", texts.VALUE_NOT_CHOICES(choices=choices, got=quoted(text)))
-        return states
+            self._fault(name, texts.VALUE_NOT_CHOICES(choices=choices, got=quoted(text)))
+        return wanted.intersection(known)
+
+    def _short(self, name: str) -> str:
+        """A text of the length that an image reference may have, at most."""
+        text = self._query.get(name, "").strip()
+        if len(text) > LONGEST_TEXT:
+            got = quoted(text)
+            self._fault(name, texts.VALUE_NOT_SHORT_TEXT(most=LONGEST_TEXT, got=got))
+        return text[:LONGEST_TEXT]
 
     def selector(self) -> tuple[Requirement, ...]:
         """``selector``: a label selector as kubectl takes it."""

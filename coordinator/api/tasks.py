@@ -27,6 +27,7 @@ from coordinator.api.finds import Finds, no_such_task
 from coordinator.api.guard import CALLER
 from coordinator.api.problems import Refusal, bad_request, busy
 from coordinator.api.queries import NODES, TASKS, Reader
+from coordinator.api.task_search import UnknownPosition, search
 from coordinator.core.node_run import NodePhase
 from coordinator.core.task import Creator, TaskHead, TaskSpec
 from coordinator.faults import Faults
@@ -105,7 +106,7 @@ class TaskRoutes:
             try:
                 return await self._engine.tasks.named_nodes(head.id)
             except NoSuchTask:
-                raise no_such_task() from None
+                raise no_such_task(head.id) from None
         run = (await self._with_nodes(head)).run
         everywhere = () if run is None else run.nodes
         failed = [node.name for node in everywhere if node.phase is NodePhase.FAILED]
@@ -151,7 +152,7 @@ class TaskRoutes:
         try:
             head = await self._engine.cancel(known.id)
         except NoSuchTask:
-            raise no_such_task() from None
+            raise no_such_task(known.id) from None
         except AlreadyOver as over:
             raise _conflict(texts.TASK_NEVER_CHANGES(status=over.status)) from None
         text = texts.CANCEL_DONE()
@@ -170,23 +171,30 @@ class TaskRoutes:
     async def list(self, request: web.Request) -> web.Response:
         """``GET /api/v1/tasks``."""
         query = Reader(request.query)
-        page, status = query.page(TASKS), query.status()
+        page, wanted = query.page(TASKS), query.search()
         query.done()
         tasks = self._engine.tasks
-        ids = tasks.ids(status)
+        try:
+            found = await search(tasks, wanted)
+        except UnknownPosition:
+            missing = fault("?after", texts.TASK_NOT_FOUND(task=wanted.after))
+            raise bad_request([missing]) from None
+        ids = found.ids
         shown: list[documents.Task] = []
         for task_id in ids[page.of(len(ids))]:
-            shown += self._summary(tasks, task_id)
+            shown += self._summary(tasks, task_id, found.places.get(task_id))
             await asyncio.sleep(0)  # a head may have 64 KiB, which takes milliseconds to show
         return json_answer(
             documents.TaskList(tasks=shown, total=len(ids), limit=page.limit, offset=page.offset)
         )
 
-    def _summary(self, tasks: Tasks, task_id: str) -> Sequence[documents.Task]:
+    def _summary(
+        self, tasks: Tasks, task_id: str, place: int | None = None
+    ) -> Sequence[documents.Task]:
         """One task of a list, which no fault of a single one may keep from being shown."""
         with self._faults.kept("task view", task=task_id):
             shot = tasks.snapshot(task_id)
-            return () if shot is None else (views.summary(shot),)
+            return () if shot is None else (views.summary(shot, place),)
         head = tasks.head(task_id)
         return () if head is None else (views.outline(Snapshot(head, head.created_at)),)
 
@@ -224,7 +232,7 @@ class TaskRoutes:
             if shot is not None:
                 return views.task(shot)
         if tasks.head(head.id) is None:
-            raise no_such_task()
+            raise no_such_task(head.id)
         return views.outline(Snapshot(head, head.created_at))
 
     async def _with_details(self, head: TaskHead) -> Snapshot | None:
@@ -241,7 +249,7 @@ class TaskRoutes:
         try:
             return await self._engine.tasks.snapshot_with_nodes(head.id)
         except NoSuchTask:  # its retention has just ended
-            raise no_such_task() from None
+            raise no_such_task(head.id) from None
 
 
 def _conflict(text: Text) -> Refusal:

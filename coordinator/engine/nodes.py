@@ -169,16 +169,17 @@ class NodeTable:
 
     def counts(self) -> dict[NodeState, int]:
         """How many nodes are in each state."""
-        now = self._clock()
         counts = dict.fromkeys(NodeState, 0)
         for name in self._fleet.nodes.keys() | self._heard.keys():
-            if self._problem(name, self._fleet.nodes.get(name)) is not None:
-                counts[NodeState.UNSCHEDULABLE] += 1
-            elif self._fleet.connected(name, now):
-                counts[NodeState.READY] += 1
-            else:
-                counts[NodeState.OFFLINE] += 1
+            counts[self.state(name)] += 1
         return {**counts, NodeState.LEFT_OUT: self.left_out}
+
+    def state(self, name: str) -> NodeState:
+        """The state of a known node."""
+        if self._problem(name, self._fleet.nodes.get(name)) is not None:
+            return NodeState.UNSCHEDULABLE
+        connected = self._fleet.connected(name, self._clock())
+        return NodeState.READY if connected else NodeState.OFFLINE
 
     def get(self, name: str) -> KnownNode | None:
         """One node; None for an unknown one."""

@@ -34,8 +34,11 @@ def task(shot: Snapshot) -> Task:
     return msgspec.structs.replace(summary(shot), failed_node_details=details)
 
 
-def summary(shot: Snapshot) -> Task:
-    """A task as lists and ``task.progress`` show it; a finished one needs no run for this."""
+def summary(shot: Snapshot, place: int | None = None) -> Task:
+    """A task as lists and ``task.progress`` show it; a finished one needs no run for this.
+
+    ``place`` is its place in the queue, where that was asked for.
+    """
     head, spec = shot.head, shot.head.spec
     counts = head.counts or TaskCounts()
     running = shot.run if head.status is TaskStatus.RUNNING else None
@@ -45,6 +48,7 @@ def summary(shot: Snapshot) -> Task:
         task_id=head.id,
         status=head.status,
         priority=spec.priority,
+        queue_place=UNSET if place is None else place,
         images=list(spec.images),
         batch_size=spec.batch_size,
         max_retries=spec.max_retries,

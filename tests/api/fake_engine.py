@@ -33,6 +33,7 @@ from coordinator.snapshots import (
     NOTHING_KNOWN,
     UNKNOWN_TRANSFER,
     KnownNode,
+    NodeState,
     Snapshot,
     Transfer,
 )
@@ -283,6 +284,12 @@ class FakeNodes:
 
     def get(self, name: str) -> KnownNode | None:
         return self._known.get(name)
+
+    def state(self, name: str) -> NodeState:
+        node = self._known[name]
+        if node.problem is not None or not node.schedulable:
+            return NodeState.UNSCHEDULABLE
+        return NodeState.READY if node.connected else NodeState.OFFLINE
 
     @property
     def left_out(self) -> int:

@@ -95,7 +95,7 @@ def test_what_does_not_match(text: str) -> None:
 )
 def test_what_is_no_selector(text: str) -> None:
     """Whatever kubectl would refuse is refused, in words."""
-    with pytest.raises(ValueError, match=r"^\""):
+    with pytest.raises(ValueError, match=r"^invalid "):
         parse_selector(text)
 
 

@@ -237,7 +237,7 @@ def test_a_head_keeps_its_code_and_an_older_one_has_none() -> None:
     old = msgspec.convert(head | {"message": "Once."}, TaskHead)
     shown = msgspec.to_builtins(task_views.summary(Snapshot(old, NOW)))
     assert check(shown, "Once.") == 1
-    new = replace(old, message_code="task.noNodes", message="There is no node.")
+    new = replace(old, message_code="task.noNodes", message="There are no nodes.")
     assert msgspec.json.decode(msgspec.json.encode(new), type=TaskHead) == new
     assert check(msgspec.to_builtins(task_views.summary(Snapshot(new, NOW)))) == 1
 

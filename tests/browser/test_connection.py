@@ -44,7 +44,7 @@ async def test_a_restart_of_the_coordinator_is_told_and_healed(
         await expect(page.get_by_text(re.compile("Connection lost"))).to_be_hidden()
         await expect(page.get_by_text("2 of 2 nodes")).to_be_visible()
         await expect(page.get_by_text("Completed").last).to_be_visible()
-    await expect(one.get_by_role("img", name=re.compile("100 % of nodes done"))).to_be_visible()
+    await expect(one.get_by_role("img", name=re.compile("100% of nodes done"))).to_be_visible()
     assert resumed
     await windows.close()
     assert windows.complaints == []

@@ -197,7 +197,7 @@ async def test_a_network_that_swallows_everything_is_noticed(browser: Browser, s
             await page.get_by_role("button", name="Cancel the task").click()
         await page.clock.run_for(9_000)
         await expect(page.get_by_text("Reconnecting")).to_be_visible()
-        failed = page.get_by_role("alert").get_by_text("The server does not answer.")
+        failed = page.get_by_role("alert").get_by_text("Cannot reach the server.")
         await expect(failed).to_be_visible()
         proxy.swallows.clear()
         proxy.let_go()

@@ -40,7 +40,7 @@ async def test_the_browsers_language_decides(windows: Windows, site: Fleet) -> N
         ("#/tasks", "任务", "全部"),
         ("#/new", "新建任务", "创建任务"),
         ("#/nodes", "节点", "就绪"),
-        (f"#/tasks/{task}", "registry.example/fails/timeout:1", "超过了允许的时间"),
+        (f"#/tasks/{task}", "registry.example/fails/timeout:1", "拉取超时"),
     ]:
         await page.goto(f"{windows.url}/web/{place}")
         await expect(page.get_by_role("heading", level=1)).to_contain_text(heading)
@@ -58,7 +58,7 @@ async def test_a_switch_of_language_loses_nothing(windows: Windows) -> None:
     """What was typed stays, the choice is remembered, and a task is created in Chinese."""
     page = await windows.open("#/new")
     await page.get_by_role("textbox", name="Images").fill("registry.example/switch:1")
-    await page.get_by_role("button", name="Add a label").click()
+    await page.get_by_role("button", name="Add a condition").click()
     await page.get_by_label("Key").fill("zone")
     await page.get_by_label("Value").fill("a")
     await page.get_by_role("button", name="切换到中文").click()
@@ -80,7 +80,7 @@ async def test_light_and_dark_by_the_system_and_by_a_switch(windows: Windows) ->
     """The switch goes round: as the system, light, dark; and is remembered."""
     page = await windows.open("#/new", theme="dark")
     dark = await background(page)
-    await page.get_by_role("button", name="Theme: as the system").click()
+    await page.get_by_role("button", name="Theme: system").click()
     light = await background(page)
     assert light != dark
     await page.reload()
@@ -88,9 +88,26 @@ async def test_light_and_dark_by_the_system_and_by_a_switch(windows: Windows) ->
     await page.get_by_role("button", name="Theme: light").click()
     assert await background(page) == dark
     await page.get_by_role("button", name="Theme: dark").click()
-    await expect(page.get_by_role("button", name="Theme: as the system")).to_be_visible()
+    await expect(page.get_by_role("button", name="Theme: system")).to_be_visible()
 
 
 async def background(page: Page) -> str:
     """The colour behind everything."""
     return str(await page.evaluate("getComputedStyle(document.documentElement).backgroundColor"))
+
+
+async def test_the_service_speaks_chinese_too(windows: Windows, site: Fleet) -> None:
+    """Why a task failed, and what is refused, are worded from their codes."""
+    task = await site.post(["registry.example/nowhere:1"], nodeSelector={"zone": "nowhere"})
+    await site.over(task)
+    page = await windows.open(f"#/tasks/{task}", language="zh-CN")
+    await expect(page.locator("p.message")).to_have_text("没有节点匹配 zone=nowhere。")
+    await page.goto(f"{windows.url}/web/#/new")
+    await page.get_by_role("textbox", name="镜像").fill("registry.example/refused:1")
+    await page.get_by_role("button", name="添加条件").click()
+    await page.get_by_label("键").fill("bad key!")
+    await page.get_by_label("值", exact=True).fill("a")
+    await page.get_by_role("button", name="创建任务").click()
+    await expect(page.locator("#labels-fault")).to_contain_text(
+        "标签键“bad key!”不合法，应为 [前缀/]名称"
+    )

@@ -21,11 +21,11 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 async def add_label(page: Page, key: str, condition: str, value: str = "") -> None:
     """Add a row to the selector."""
-    await page.get_by_role("button", name="Add a label").click()
+    await page.get_by_role("button", name="Add a condition").click()
     await page.get_by_label("Key").last.fill(key)
-    await page.get_by_label("Condition").last.select_option(condition)
+    await page.get_by_label("Condition", exact=True).last.select_option(condition)
     if value:
-        await page.get_by_label(re.compile("^Values?")).last.fill(value)
+        await page.get_by_label(re.compile("[Vv]alues?$")).last.fill(value)
 
 
 async def sent(page: Page) -> dict[str, object]:
@@ -80,17 +80,17 @@ async def test_every_field_is_sent(windows: Windows) -> None:
     for label, value in {
         "Batch size": "7",
         "Priority": "9",
-        "Retries of a node": "2",
-        "First pause": "5",
-        "Nodes that may fail": "10%",
-        "Time for an image": "60",
+        "Retries per node": "2",
+        "Retry delay": "5",
+        "Max failed nodes": "10%",
+        "Pull timeout per image": "60",
         "Webhook": "http://127.0.0.1:9/hook",
     }.items():
         await page.get_by_label(label).fill(value)
-    await page.get_by_label("Time between retries").select_option("exponential")
-    await page.get_by_label("Roll-out").select_option("rolling")
-    await page.get_by_label("Images that are there").select_option("Always")
-    await expect(page.get_by_text("Tries again after 5 s, 10 s")).to_be_visible()
+    await page.get_by_label("Backoff").select_option("exponential")
+    await page.get_by_label("Strategy").select_option("rolling")
+    await page.get_by_label("Image pull policy").select_option("Always")
+    await expect(page.get_by_text("Retries after 5 s, 10 s")).to_be_visible()
     body = await sent(page)
     assert set(body) == set(fields_of_a_create())
     assert body == {
@@ -125,9 +125,9 @@ async def test_images_are_checked_as_they_are_typed(windows: Windows) -> None:
     await expect(verdicts.nth(0)).to_contain_text("docker.io/library/nginx:latest")
     await expect(verdicts.nth(1)).to_contain_text("repository names are lower case")
     await expect(verdicts.nth(2)).to_contain_text("the same image as line 1")
-    await expect(verdicts.nth(3)).to_contain_text("leave out https://")
+    await expect(verdicts.nth(3)).to_contain_text("remove https://")
     await page.get_by_role("button", name="Create task").click()
-    await expect(page.get_by_role("alert")).to_contain_text("2 things must be mended first.")
+    await expect(page.get_by_role("alert")).to_contain_text("Fix 2 problems first.")
     await expect(page.get_by_role("textbox", name="Images")).to_be_focused()
 
 
@@ -178,10 +178,10 @@ async def test_the_preview_counts_the_nodes_that_match(windows: Windows) -> None
     await expect(preview).to_contain_text("a-3")
     await page.get_by_label("Only these nodes").fill("a-1 a-77")
     await expect(preview).to_contain_text("1 node matches now")
-    await expect(preview).to_contain_text("Unknown, would fail: a-77")
+    await expect(preview).to_contain_text("Not in the fleet (will fail): a-77")
     await page.get_by_label("Value").fill("nowhere")
     await expect(preview).to_contain_text("No node matches now")
-    await page.get_by_role("button", name="Remove this label").click()
+    await page.get_by_role("button", name="Remove this condition").click()
     await page.get_by_label("Only these nodes").fill("")
     await expect(preview).to_contain_text("4 nodes match now")
 
@@ -194,13 +194,13 @@ async def test_the_servers_faults_appear_at_their_fields(windows: Windows) -> No
     await page.get_by_label("Only these nodes").fill("Upper_Case")
     await page.get_by_label("Webhook").fill("http://[nonsense")
     await page.get_by_role("button", name="Create task").click()
-    await expect(page.locator("#labels-fault")).to_contain_text("no label value")
+    await expect(page.locator("#labels-fault")).to_contain_text("invalid label value")
     await expect(page.get_by_label("Key")).to_have_attribute("aria-invalid", "true")
     await expect(page.get_by_label("Key")).to_be_focused()
-    await expect(page.locator("#names-fault")).to_contain_text("no node name")
+    await expect(page.locator("#names-fault")).to_contain_text("invalid node name")
     await expect(page.locator("#webhookUrl-fault")).to_contain_text("http or https")
     names = page.get_by_label("Only these nodes")
-    await expect(names).to_have_accessible_description(re.compile("no node name"))
+    await expect(names).to_have_accessible_description(re.compile("invalid node name"))
 
 
 async def test_the_command_does_the_same(windows: Windows, site: Fleet) -> None:
@@ -243,8 +243,8 @@ async def test_a_task_is_the_template_of_another(windows: Windows, site: Fleet) 
         matchExpressions=[{"key": "workload", "operator": "In", "values": ["compute"]}],
     )
     page = await windows.open(f"#/tasks/{task}")
-    await page.get_by_role("link", name="Use as template").click()
-    await expect(page.get_by_text(f"Taken from {task}.")).to_be_visible()
+    await page.get_by_role("link", name="Duplicate").click()
+    await expect(page.get_by_text(f"Copied from {task}.")).to_be_visible()
     images = page.get_by_role("textbox", name="Images")
     await expect(images).to_have_value("registry.example/template:1")
     await expect(page.get_by_label("Batch size")).to_have_value("3")
@@ -298,3 +298,46 @@ async def tab_to(page: Page, wanted: str) -> None:
             return
         seen.append(names)
     raise AssertionError(f"Tab never comes to {wanted!r}: {seen}")
+
+
+async def test_enter_creates_nothing_and_many_nodes_are_asked_for(
+    windows: Windows, site: Fleet
+) -> None:
+    """Enter in a field is typing; more than 50 nodes are started by a second yes alone."""
+    page = await windows.open("#/new")
+    states = {"ready": 80, "offline": 30, "unschedulable": 2}
+    answer = {"nodes": [], "total": 112, "limit": 8, "offset": 0, "states": states, "leftOut": 0}
+    await page.route("**/api/v1/nodes?*", lambda route: route.fulfill(json=answer))
+    await page.reload()
+    await page.get_by_role("textbox", name="Images").fill("registry.example/many:1")
+    preview = page.locator(".preview")
+    await expect(preview).to_contain_text("110 nodes match now")
+    await expect(preview).to_contain_text("30 offline (will fail unless an agent answers)")
+    await expect(preview).to_contain_text("2 unschedulable (not part of the task)")
+    await page.get_by_label("Batch size").press("Enter")
+    await page.get_by_role("button", name="Create task").click()
+    dialog = page.get_by_role("dialog", name="Pull onto 110 nodes?")
+    await dialog.get_by_role("button", name="Do not start").click()
+    await expect(page).to_have_url(re.compile("#/new$"))
+    await page.get_by_role("button", name="Create task").click()
+    await dialog.get_by_role("button", name="Start the task").click()
+    await expect(
+        page.get_by_role("heading", level=1, name="registry.example/many:1")
+    ).to_be_visible()
+    await site.over(page.url.rpartition("/")[2])
+
+
+async def test_a_template_is_always_read_anew(windows: Windows, site: Fleet) -> None:
+    """Whatever was typed into it before; and a new task has nothing of it."""
+    task = await site.post(["registry.example/anew:1"], batchSize=3)
+    await site.over(task)
+    page = await windows.open(f"#/tasks/{task}")
+    images = page.get_by_role("textbox", name="Images")
+    for _ in range(2):
+        await page.get_by_role("link", name="Duplicate").click()
+        await expect(images).to_have_value("registry.example/anew:1")
+        await images.fill("changed:1")
+        await page.go_back()
+    await page.get_by_role("link", name="New task").click()
+    await expect(images).to_have_value("")
+    await expect(page.get_by_label("Batch size")).to_have_value("10")

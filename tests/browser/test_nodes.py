@@ -48,7 +48,7 @@ async def test_a_frame_before_the_list_is_not_taken_for_the_fleet(windows: Windo
           let heard = () => {};
           const nothing = () => {};
           const shell = { title: nothing, connection: nothing, heard: () => heard() };
-          const view = new NodesView({}, shell);
+          const view = new NodesView({ query: new URLSearchParams() }, shell);
           document.querySelector("main").replaceChildren(view.element);
           const first = new Promise((resolve) => { heard = resolve; });
           view.start();
@@ -68,7 +68,7 @@ async def test_a_frame_before_the_list_is_not_taken_for_the_fleet(windows: Windo
           return [before, text(), state, disk];
         }"""
     )
-    assert shown == [["NodesLoading…", 0], "Nodes2", "Disk nearly full", "9.0 GB"]
+    assert shown == [["Nodes Loading…", 0], "Nodes 2", "Disk nearly full", "8.4 GiB"]
 
 
 async def test_nodes_are_found_by_name_or_label(windows: Windows) -> None:
@@ -94,8 +94,8 @@ async def test_an_agent_that_dies_stands_out(browser: Browser, fleet_apart: Flee
     await expect(first).to_contain_text("node-1")
     await fleet_apart.agents["node-2"].kill()
     await expect(first).to_contain_text("node-2")
-    await expect(first).to_contain_text("Away")
+    await expect(first).to_contain_text("Offline")
     await expect(first.locator("time")).to_have_attribute("title", re.compile("UTC$"))
-    await expect(page.get_by_role("button", name=re.compile("1 Away"))).to_be_visible()
+    await expect(page.get_by_role("button", name=re.compile("1 Offline"))).to_be_visible()
     await windows.close()
     assert windows.complaints == []

@@ -57,14 +57,14 @@ async def test_a_cell_tells_everything_of_its_node(browser: Browser, fleet_apart
     await canvas.click(position={"x": 20, "y": 20})
     await expect(details.get_by_role("heading", name="node-1")).to_be_visible()
     await expect(details).to_contain_text("Batch 1 · Attempt 1")
-    await expect(details).to_contain_text(re.compile(r"% · \d+ kB of 1\.0 MB · [\d.]+ kB/s"))
+    await expect(details).to_contain_text(re.compile(r"% · \d+ KiB of 977 KiB · [\d.]+ KiB/s"))
     for agent in agents:
         await agent.kill()
     await fleet_apart.add_agents(2)  # quick ones, which take the same attempts over
     await expect(details).to_contain_text("DiskFull")
     await expect(details).to_contain_text("The node's image disk is full")
     await expect(details).to_contain_text("Pulled")
-    await details.get_by_role("button", name="Let go of this node").click()
+    await details.get_by_role("button", name="Unpin").click()
     await canvas.focus()
     await page.keyboard.press("End")
     await expect(details.get_by_role("heading", name="node-2")).to_be_visible()
@@ -74,7 +74,7 @@ async def test_a_cell_tells_everything_of_its_node(browser: Browser, fleet_apart
     await expect(details.get_by_role("heading", name="node-2")).to_be_visible()
     await canvas.focus()
     await page.keyboard.press("Escape")
-    await expect(details).to_contain_text("Point at a cell")
+    await expect(details).to_contain_text("Hover over or tap a cell")
     await windows.close()
     assert windows.complaints == []
 
@@ -86,10 +86,10 @@ async def test_failures_are_grouped_by_reason_with_the_raw_message(
     images = ["registry.example/fails/image-not-found:1", "registry.example/fails/rate-limited:1"]
     task = await site.post(images, nodeSelector={"zone": "a"})
     page = await windows.open(f"#/tasks/{task}")
-    wrong = page.get_by_role("region", name="What is wrong, and why")
+    wrong = page.get_by_role("region", name="Failures by reason")
     missing = wrong.locator("details").filter(has_text="ImageNotFound")
     await expect(missing).to_contain_text("The registry has no such image or tag")
-    await expect(missing).to_contain_text("3 given up")
+    await expect(missing).to_contain_text("3 failed")
     await expect(wrong.locator("details")).to_have_count(2)
     await missing.locator("summary").click()
     await expect(missing).to_contain_text("A retry does not help")
@@ -116,7 +116,7 @@ async def test_images_batches_and_throughput(windows: Windows, site: Fleet) -> N
     await site.over(task)
     page = await windows.open(f"#/tasks/{task}")
     row = page.get_by_role("row").filter(has_text="registry.example/sums:2")
-    await expect(row).to_contain_text("1.0 MB")
+    await expect(row).to_contain_text("977 KiB")
     await expect(row).to_contain_text("4 / 4")
     await expect(row).to_contain_text(re.compile(r"[ab]-\d · \d"))
     batches = page.get_by_role("region", name="Batches").get_by_role("listitem")
@@ -124,7 +124,7 @@ async def test_images_batches_and_throughput(windows: Windows, site: Fleet) -> N
     await expect(batches.first).to_have_attribute("title", re.compile(r"3 of 3 done, 0 failed"))
     chart = page.get_by_role("img", name=re.compile("Throughput over time"))
     await expect(chart).to_be_visible()
-    await expect(chart).to_have_attribute("aria-label", re.compile("100 % of nodes done"))
+    await expect(chart).to_have_attribute("aria-label", re.compile("100% of nodes done"))
 
 
 async def test_a_legend_lets_one_state_stand_out(windows: Windows, site: Fleet) -> None:
@@ -215,7 +215,7 @@ async def test_nothing_is_summed_up_before_the_nodes_are_there(
 async def test_an_unknown_task_is_said_to_be_gone(windows: Windows) -> None:
     """A link to what is no longer kept leads to words and a way back."""
     page = await windows.open("#/tasks/task-20200101-000000-00000000")
-    await expect(page.get_by_text("There is no such task.")).to_be_visible()
+    await expect(page.get_by_text("Task not found.")).to_be_visible()
     await page.get_by_role("link", name="To the list of tasks").click()
     await expect(page.get_by_role("heading", level=1, name="Tasks")).to_be_visible()
 

@@ -100,7 +100,7 @@ async def test_failed_nodes_are_retried_by_a_click(windows: Windows, site: Fleet
     image = fresh_image("fails/registry-error")
     await site.over(await site.post([image], nodeSelector={"zone": "b"}))
     page = await windows.open("#/tasks?status=failed")
-    await row_of(page, image).get_by_role("button", name="Retry failed nodes").click()
+    await row_of(page, image).get_by_role("button", name=f"Retry failed nodes of {image}").click()
     await expect(page.get_by_role("heading", level=1, name=image)).to_be_visible()
     await expect(page.get_by_text("of 1 node").first).to_be_visible()
 
@@ -110,7 +110,7 @@ async def test_the_newest_is_on_top(windows: Windows, site: Fleet) -> None:
     older, newer, newest = (fresh_image("order") for _ in range(3))
     for image in (older, newer):
         await site.post([image], nodeSelector={"zone": "nowhere"})
-    page = await windows.open()
+    page = await windows.open("#/tasks?sort=newest")
     names = page.locator("tbody tr a.images")
     await expect(names.nth(0)).to_have_text(newer)
     await expect(names.nth(1)).to_have_text(older)
@@ -134,3 +134,36 @@ async def test_many_tasks_are_paged(windows: Windows, site: Fleet) -> None:
     await page.get_by_label("Rows per page").select_option("50")
     await expect(page.get_by_text(re.compile("^1\u2013"))).to_be_visible()
     await expect(page).to_have_url(re.compile("limit=50"))
+
+
+async def test_a_search_stands_in_the_address(windows: Windows, site: Fleet) -> None:
+    """What is typed finds tasks, keeps the focus, and is there after a reload."""
+    image = fresh_image("sought")
+    await site.over(await site.post([image]))
+    page = await windows.open()
+    field = page.get_by_role("searchbox", name="Find by image, id, label or creator")
+    await field.press_sequentially("sought:")
+    await expect(row_of(page, image)).to_be_visible()
+    await expect(page.locator("tbody tr")).to_have_count(1)
+    await expect(page).to_have_url(re.compile("q=sought"))
+    await expect(field).to_be_focused()
+    await page.reload()
+    await expect(page.locator("tbody tr")).to_have_count(1)
+    await expect(field).to_have_value("sought:")
+    await field.fill("nothing is called so")
+    await expect(page.get_by_text("No task matches.")).to_be_visible()
+
+
+async def test_what_runs_is_first_and_the_queue_has_places(windows: Windows, held: Fleet) -> None:
+    """The strip counts nodes once, and what failed of late leads to the list behind it."""
+    image = fresh_image("first")
+    await held.post([image])
+    await held.over(await held.post([fresh_image("fails/timeout")], nodeSelector={"zone": "none"}))
+    page = await windows.open()
+    await expect(page.locator("tbody tr a.images").first).to_have_text(image)
+    overview = page.locator(".overview")
+    await expect(overview).to_contain_text("4 ready")
+    await expect(overview.get_by_role("link", name=re.compile("tasks?$"))).to_be_visible()
+    await overview.get_by_role("link", name=re.compile("tasks?$")).click()
+    await expect(page).to_have_url(re.compile("status=failed&since=24h"))
+    await expect(page.get_by_role("link", name="Ended in the last 24h")).to_be_visible()

@@ -476,7 +476,7 @@ def test_something_else_answers(
 
 def test_refusals(face: MakeFace, service: Service) -> None:
     """Carry the service's own document."""
-    with pytest.raises(NotFound, match=r"There is no such task\.") as missing:
+    with pytest.raises(NotFound, match=f'Task "{NO_TASK}" not found') as missing:
         face(service.url).do("get", NO_TASK)
     assert missing.value.problem.status == 404
     with pytest.raises(BadRequest) as bad:

@@ -67,6 +67,8 @@ def test_run_from_files(ips: Ips, tmp_path: Path, image: str) -> None:
     assert json.loads(done.stdout) == {
         "tasks": [{"images": [image, "docker.io/library/nginx", *listed]}],
         "matchingNodes": NODES,
+        "nodeStates": {"ready": NODES},
+        "unknownNodes": [],
     }
 
 
@@ -107,7 +109,7 @@ def test_dry_run(ips: Ips, client: Client, image: str) -> None:
     done = ips("run", image, "-l", "zone in (b),workload", "--dry-run")
     assert done.returncode == 0
     assert f'"{image}"' in done.stdout
-    assert f"2 nodes of {NODES} match now." in done.stdout
+    assert f"2 nodes of {NODES} match now.\n2 ready.\n" in done.stdout
     assert all(image not in task.images for task in client.list())
 
 
@@ -146,10 +148,10 @@ def test_run_that_fails(ips: Ips) -> None:
         (["run", "-f", "-"], b"kind: Service\n", "standard input: no pod template in it"),
         (["run", "-f", "/nowhere/x.yaml"], b"", "/nowhere/x.yaml: No such file"),
         (["run", "-f", "/"], b"", "/: Is a directory"),
-        (["run", "ng inx"], b"", "'ng inx' has white space in it"),
+        (["run", "ng inx"], b"", "'ng inx' contains whitespace"),
         (["run", "{{ .Values.image }}"], b"", "template placeholder"),
         (["run", "app:$TAG"], b"", "template placeholder"),
-        (["run", "x", "-l", "a b"], b"", "'a b' is no requirement"),
+        (["run", "x", "-l", "a b"], b"", "invalid selector term 'a b'"),
         (["run", "x", "--batch-size", "0"], b"", "--batch-size: "),
         (["run", "x", "--retry-delay", "soon"], b"", "is no duration"),
         (["run", "x", "--webhook", "ftp://x"], b"", "--webhook: "),
@@ -157,9 +159,9 @@ def test_run_that_fails(ips: Ips) -> None:
         (["ls", "--limit", "0"], b"", "--limit must be 1 or more"),
         (["ls", "--server", "ftp://x"], b"", "is no address"),
         (["nodes", "-l", "a b"], b"", "--selector: "),
-        (["show", NO_TASK], b"", "There is no such task."),
-        (["wait", NO_TASK], b"", f"{NO_TASK}: There is no such task."),
-        (["cancel", NO_TASK], b"", f"{NO_TASK}: There is no such task."),
+        (["show", NO_TASK], b"", f'Task "{NO_TASK}" not found.'),
+        (["wait", NO_TASK], b"", f'Task "{NO_TASK}" not found.'),
+        (["cancel", NO_TASK], b"", f'Task "{NO_TASK}" not found.'),
         (["dance"], b"", "invalid choice"),
     ],
 )
@@ -246,7 +248,7 @@ def test_cancel(ips: Ips, client: Client) -> None:
     assert (done.returncode, done.stdout) == (0, f"{ids[0]} cancelled\n")
     done = ips("cancel", *ids)
     assert (done.returncode, done.stdout) == (2, f"{ids[1]} cancelled\n")
-    assert f"{ids[0]}: The task is cancelled" in done.stderr
+    assert f"{ids[0]}: The task is already cancelled" in done.stderr
     assert ips("wait", ids[0]).returncode == 3
 
 
@@ -477,3 +479,31 @@ def completed(ips: Ips, words: str) -> list[str]:
         check=True,
     )
     return done.stdout.split()
+
+
+def test_refusals_in_chinese(ips: Ips) -> None:
+    """What the service says is worded in the user's language; what is no sentence is not."""
+    env = {"LANG": "zh_CN.UTF-8"}
+    gone = ips("show", NO_TASK, env=env)
+    assert (gone.returncode, gone.stderr) == (2, f"ips: 没有任务“{NO_TASK}”。\n")
+    bad = ips("run", "x", "--batch-size", "0", env=env)
+    assert "--batch-size: 应为 1 到 10,000 的整数，而不是 0" in bad.stderr
+
+
+def test_parts_of_ids_and_other_names(ips: Ips, client: Client, image: str) -> None:
+    """The last eight digits are enough; people's other words for a command mean the same."""
+    task = client.create([image])
+    client.wait(task.task_id)
+    whole = ips("show", task.task_id, "-o", "name")
+    assert ips("describe", task.task_id[-8:], "-o", "name").stdout == whole.stdout
+    assert ips("get", "--image", image, "-o", "name").stdout == whole.stdout
+    assert ips("ls", "-q", image.upper(), "--status", "completed,failed").returncode == 0
+    assert ips("ls", "--status", "over").returncode == 2
+    assert ips("--patience", "1s", "ls", "--since", "1h").returncode == 0
+    unknown = ips("show", task.task_id, "--nonsense")
+    assert (unknown.returncode, unknown.stderr.splitlines()[0]) == (
+        2,
+        "usage: ips show ID [--nodes | --failed] [option …]",
+    )
+    assert ips("help", "show").stdout.startswith("usage: ips show ID")
+    assert ips("version").stdout == ips("--version").stdout

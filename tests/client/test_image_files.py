@@ -310,7 +310,7 @@ def test_templates(source: str) -> None:
         (b"\xff\xfea\0b", "file is no text in UTF-16-LE (byte 5)"),
         (b"kind: a\x07b\n", "file, document 1, line 1: control characters are not allowed"),
         (b"--- just words\n", "file, document 1, line 1: is no Kubernetes object"),
-        (b"ng inx\n", "file, line 1: 'ng inx' has white space in it"),
+        (b"ng inx\n", "file, line 1: 'ng inx' contains whitespace"),
     ],
 )
 def test_no_manifest(content: bytes, fault: str) -> None:

@@ -58,7 +58,7 @@ def test_as_the_service(text: str) -> None:
     ("text", "word"),
     [
         ("", "empty"),
-        ("a b", "white space"),
+        ("a b", "whitespace"),
         ("http://x/y", "scheme"),
         ("f" * 64, "image id"),
         (SHA256, "image id"),

@@ -84,7 +84,7 @@ def test_a_log(service: Service, ips: Ips) -> None:
             if number == NODES:
                 held.let_go()
     assert process.returncode == 0
-    assert all(re.match(rf"\d\d:\d\d:\d\d {task} ", line) for line in lines)
+    assert all(re.match(rf"\d\d:\d\d:\d\d[+-]\d\d:\d\d {task} ", line) for line in lines)
     assert len(lines) > 1
     assert len({line.partition(task)[2] for line in lines}) == len(lines)
     times = [datetime.strptime(line[:8], "%H:%M:%S") for line in lines]  # noqa: DTZ007

@@ -23,6 +23,7 @@ FOLDERS = sorted({folder for folders in PROGRAMS.values() for folder in folders}
 WIRES = {
     "coordinator/documents.py",
     "coordinator/caller_documents.py",
+    "coordinator/health_documents.py",
     "common/messages.py",
 }
 """The two vocabularies of the wires, REST and NATS: each may have a type of a name that the domain

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.pure
 def test_a_text_says_what_stands_in_it() -> None:
     """The English sentence, its code and its parameters."""
     text = NODE_UNKNOWN(node="n1")
-    assert text == Text("No node of the name n1 is known.", "node.unknown", {"node": "n1"})
+    assert text == Text("Node n1 is unknown.", "node.unknown", {"node": "n1"})
     assert str(text) == text.message
 
 

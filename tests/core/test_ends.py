@@ -56,7 +56,7 @@ def test_one_failed_node_fails_the_task_by_default() -> None:
     """All nodes are tried all the same, and the message says the commonest reason."""
     finish = finish_of(stage_with(3), 1, 2)
     assert finish.status is TaskStatus.FAILED
-    assert str(finish.text) == ("1 of 3 nodes failed; at most 0 may. Most often: ImageNotFound.")
+    assert str(finish.text) == ("1 of 3 nodes failed (limit 0), mostly ImageNotFound.")
     assert finish.counts == TaskCounts(
         total=3, completed=2, failed=1, failed_details=1, current_batch=1
     )
@@ -93,7 +93,7 @@ def test_a_percentage_is_of_the_nodes_that_still_belong_to_the_task() -> None:
 def test_failures_that_are_allowed_are_mentioned() -> None:
     """The task is completed, and says on how many nodes it is not."""
     finish = finish_of(stage_with(4, 2), 1, 3)
-    assert str(finish.text) == "1 of 4 nodes failed; at most 2 may."
+    assert str(finish.text) == "1 of 4 nodes failed (limit 2)."
 
 
 def test_the_commonest_reason_counts_nodes() -> None:
@@ -105,7 +105,7 @@ def test_the_commonest_reason_counts_nodes() -> None:
     stage.store("t1", "n1", Outcome(reason=Reason.AGENT_LOST))
     [finish] = of_kind(stage.store("t1", "n2", Outcome(reason=Reason.AGENT_LOST)), FinishTask)
     assert finish.text is not None
-    assert finish.text.message.endswith("Most often: AgentLost.")
+    assert finish.text.message.endswith(", mostly AgentLost.")
 
 
 def test_details_are_counted_for_each_failed_image_and_each_fault_of_an_agent() -> None:

@@ -166,7 +166,7 @@ def test_a_task_for_all_nodes_fails_where_there_is_none() -> None:
     stage = Stage(first_look=0.0)
     assert stage.create("t1") == [StartTask("t1", ())]
     [finish] = of_kind(stage.start("t1", ""), FinishTask)
-    assert str(finish.text) == "There is no node."
+    assert str(finish.text) == "There are no nodes."
 
 
 def test_while_the_first_look_lasts_a_task_without_nodes_stays_pending() -> None:

@@ -50,7 +50,7 @@ def test_an_agent_that_does_not_come_is_waited_for_and_then_unavailable(stage: S
         KEY,
         Outcome(
             reason=Reason.AGENT_UNAVAILABLE,
-            message="No agent of node n1 takes the work. Waited for 60 s.",
+            message="The agent on node n1 does not respond. Waited for 60 s.",
             message_code="node.noAgent.waited",
             message_params={"node": "n1", "seconds": 60.0},
             seconds=60.0,
@@ -66,8 +66,8 @@ def test_an_agent_that_does_not_come_is_waited_for_and_then_unavailable(stage: S
 @pytest.mark.parametrize(
     ("seen", "words"),
     [
-        (None, "No node of the name n1 is known."),
-        (NodeSeen("n1", {}), "No agent of node n1 takes the work."),
+        (None, "Node n1 is unknown."),
+        (NodeSeen("n1", {}), "The agent on node n1 does not respond."),
         (NodeSeen("n1", {}, schedulable=False), "Node n1 is not ready or takes no new work."),
     ],
 )

@@ -164,7 +164,7 @@ async def test_more_urgent_tasks_go_first_and_only_so_many_run(fleet: Fleet) -> 
     high = await fleet.post(["e:1"], priority=10)
     waiting = await fleet.get(f"/tasks/{low}")
     assert (waiting["status"], waiting["progress"]["totalNodes"]) == ("pending", 0)
-    assert "at most 1 may" in waiting["message"]
+    assert "1 of 1 task slots" in waiting["message"]
     fleet.let_go()
     for task in (high, old, new, low):
         await fleet.over(task)

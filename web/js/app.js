@@ -6,6 +6,7 @@
 import { h, replace, setAttribute, setText } from "./dom.js";
 import { clockTime } from "./format.js";
 import { t } from "./language.js";
+import { worded } from "./messages.js";
 import { icon } from "./parts/icons.js";
 import { button, iconButton, linkButton } from "./parts/buttons.js";
 import { Toasts } from "./parts/toasts.js";
@@ -148,7 +149,7 @@ export class Shell {
     this.#who.hidden = !session?.identified;
     const audit = this.#header.querySelector(".audit");
     if (audit) setAttribute(audit, "hidden", !(session?.identified && session.readsAudit));
-    setText(this.#warning, session?.messageCode === "access.open" ? t("session.open") : (session?.message ?? ""));
+    setText(this.#warning, session?.messageCode === "access.open" ? t("session.open") : worded(session ?? {}));
     this.#warning.hidden = !session?.message;
     const leave = button({ text: t("session.log.out"), onclick: () => this.#leave() });
     replace(this.#who, h("span", { class: "name", title: session?.groups.join(", ") ?? "" }, session?.user ?? ""), leave);
@@ -172,6 +173,7 @@ export class Shell {
     const place = `${route.name}/${route.id}`;
     const isArrival = this.#place !== "" && place !== this.#place;
     this.#place = place;
+    if (isArrival && route.query.has("from")) this.kept = {}; // a template is always read anew
     this.#view?.stop();
     this.#view = null;
     this.connection("");

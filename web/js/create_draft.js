@@ -109,7 +109,7 @@ function pieces(text) {
 }
 
 /** @param {Draft} draft */
-const images = (draft) => readLines(draft).map(({ text }) => text).filter(Boolean);
+export const images = (draft) => readLines(draft).map(({ text }) => text).filter(Boolean);
 
 /** @param {Draft} draft */
 export const names = (draft) => [

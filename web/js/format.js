@@ -9,16 +9,18 @@ import { now } from "./server.js";
 
 export { number } from "./language.js";
 
-const UNITS = ["B", "kB", "MB", "GB", "TB", "PB"];
+const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+const STEP = 1024;
+const THREE_DIGITS = 99.95;
 
-/** Decimal units, as registries and `docker images` count. @param {number} count */
+/** Binary units, as `ips` and Kubernetes count. @param {number} count */
 export function bytes(count) {
   let [rest, power] = [count, 0];
-  while (rest >= 999.5 && power < UNITS.length - 1) {
-    rest /= 1000;
+  while (rest >= STEP && power < UNITS.length - 1) {
+    rest /= STEP;
     power += 1;
   }
-  const digits = power === 0 || rest >= 100 ? 0 : 1;
+  const digits = power === 0 || rest >= THREE_DIGITS ? 0 : 1;
   return `${decimal(rest, digits)} ${UNITS[power]}`;
 }
 
@@ -26,7 +28,7 @@ export function bytes(count) {
 export const speed = (count) => `${bytes(count)}/s`;
 
 /** @param {number} value 0 to 100, as the server rounds it */
-export const percent = (value) => `${decimal(value, value % 1 ? 1 : 0)} %`;
+export const percent = (value) => `${decimal(value, value % 1 ? 1 : 0)}%`;
 
 /** @param {number} value @param {number} digits */
 function decimal(value, digits) {
@@ -47,6 +49,16 @@ export function duration(seconds) {
   const hours = Math.floor(minutes / 60);
   if (hours < 48) return t("time.hm", { h: hours, m: minutes % 60 });
   return t("time.dh", { d: Math.floor(hours / 24), h: hours % 24 });
+}
+
+/** An estimate, which is good to two digits at most. @param {number} seconds */
+export const roughly = (seconds) => `≈ ${duration(rounded(Math.max(seconds, 1)))}`;
+
+/** @param {number} seconds */
+function rounded(seconds) {
+  const unit = [36_000, 3_600, 600, 60].findIndex((least) => seconds >= least);
+  const step = [3_600, 600, 60, 10][unit] ?? 1;
+  return Math.round(seconds / step) * step;
 }
 
 /**

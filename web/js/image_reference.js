@@ -84,7 +84,7 @@ function repositoryFault(text) {
 
 /** @param {string} [text] */
 const tagFault = (text) =>
-  text === undefined || TAG.test(text) ? undefined : refuse("tag", { text });
+  text === undefined || TAG.test(text) ? undefined : refuse(text ? "tag" : "empty", { text });
 
 /** @param {string} [text] */
 function digestFault(text) {

@@ -11,13 +11,14 @@ const WHOLE = 30_000;
 export class Problem extends Error {
   /**
    * @param {number} status
-   * @param {string} detail one sentence, by the server
-   * @param {Api.Fault[]} [errors] with 400: every fault at once
+   * @param {Partial<Api.Problem>} [document] as the server sent it; with 400 it names every fault at once
    */
-  constructor(status, detail, errors = []) {
+  constructor(status, { detail = "", errors = [], messageCode, messageParams } = {}) {
     super(detail);
     this.status = status;
     this.errors = errors;
+    this.messageCode = messageCode;
+    this.messageParams = messageParams;
   }
 }
 
@@ -74,7 +75,7 @@ async function request(method, path, options = {}) {
     return read(answer, await answer.text());
   } catch (error) {
     if (error instanceof Problem) throw error;
-    throw options.signal?.aborted ? options.signal.reason : new Problem(0, "");
+    throw options.signal?.aborted ? options.signal.reason : new Problem(0);
   } finally {
     clearTimeout(timer);
     options.signal?.removeEventListener("abort", end);
@@ -85,8 +86,8 @@ async function request(method, path, options = {}) {
 function read(answer, text) {
   const body = parsed(text);
   noteStatus(answer.status);
-  if (!answer.ok) throw new Problem(answer.status, body?.detail ?? answer.statusText, body?.errors);
-  if (body === undefined) throw new Problem(0, "");
+  if (!answer.ok) throw new Problem(answer.status, body ?? { detail: answer.statusText });
+  if (body === undefined) throw new Problem(0);
   return body;
 }
 

@@ -32,6 +32,19 @@ export function ask({ title, text, yes, no, about }) {
   });
 }
 
+/** Whatever pulls onto more nodes, or stops on more, is asked for. */
+export const MANY_NODES = 50;
+
+/** @param {string} about what would be run @param {number} count of nodes, as far as is known */
+export const askToRun = (about, count) =>
+  ask({
+    title: t("action.many.ask", { n: count }),
+    text: t("action.many.what"),
+    yes: t("action.many.yes"),
+    no: t("action.many.no"),
+    about,
+  });
+
 /** @param {string} about what would be cancelled, in short */
 export const askToCancel = (about) =>
   ask({

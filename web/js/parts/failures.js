@@ -3,6 +3,7 @@
 import { h, KeyedList, setText } from "../dom.js";
 import { timeElement } from "../format.js";
 import { t } from "../language.js";
+import { worded } from "../messages.js";
 import { adviceFor, reasonInWords } from "./reasons.js";
 import { icon } from "./icons.js";
 
@@ -60,9 +61,9 @@ function groupByReason(nodes) {
 function entriesOf(node) {
   const failed = node.images.filter(({ state, reason }) => state === "failed" && reason);
   if (failed.length === 0) {
-    return [{ node, reason: node.reason ?? "Unknown", message: node.message ?? "" }];
+    return [{ node, reason: node.reason ?? "Unknown", message: worded(node) }];
   }
-  return failed.map(({ image, reason = "", message = "" }) => ({ node, image, reason, message }));
+  return failed.map((image) => ({ node, image: image.image, reason: image.reason ?? "", message: worded(image) }));
 }
 
 class Group {

@@ -42,7 +42,12 @@ export class Legend {
 
   /** @param {string} state */
   #press(state) {
-    this.#chosen = this.#chosen === state ? "" : state;
+    this.choose(this.#chosen === state ? "" : state);
+  }
+
+  /** @param {string} state "" for all */
+  choose(state) {
+    this.#chosen = state;
     for (const [name, { element }] of this.#buttons) {
       setAttribute(element, "aria-pressed", String(name === this.#chosen));
     }

@@ -3,6 +3,7 @@
 import { h, replace } from "../dom.js";
 import { bytes, duration, percent, speed, timeElement } from "../format.js";
 import { t } from "../language.js";
+import { worded } from "../messages.js";
 import { chip, wordOf } from "./chips.js";
 import { iconButton } from "./buttons.js";
 import { reasonInWords } from "./reasons.js";
@@ -51,7 +52,7 @@ function why(node) {
     "div",
     { class: "why" },
     h("p", {}, h("strong", {}, node.reason), " ", reasonInWords(node.reason)),
-    node.message && h("p", { class: "raw" }, node.message),
+    node.message && h("p", { class: "raw" }, worded(node)),
   );
 }
 

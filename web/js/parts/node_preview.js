@@ -4,30 +4,40 @@ import { names, selector } from "../create_draft.js";
 import { h, replace, setText } from "../dom.js";
 import { number } from "../format.js";
 import { t } from "../language.js";
+import { worded } from "../messages.js";
 import { get } from "../server.js";
+import { condition } from "../state/fleet.js";
 
 const PAUSE = 250;
 const SHOWN = 8;
 const PAGE = 1_000;
 const UNKNOWN_SHOWN = 5;
+/** A larger share of nodes that are not ready is told in red. */
+const WARN_ABOVE = 0.1;
+/** The service's word for what keeps a node from being ready. @type {Record<string, "offline" | "unschedulable">} */
+const STATES = { away: "offline", blocked: "unschedulable" };
 
 /**
  * @typedef {{selector: string, names: string[], batchSize: number}} Wanted
- * @typedef {{nodes: Api.Node[], total: number, unknown?: string[]}} Found
+ * @typedef {{nodes: Api.Node[], states: Api.NodeCounts, unknown?: string[]}} Found
  */
 
 export class NodePreview {
   #count = h("p", { class: "big" });
+  #states = h("p", { class: "hint" });
   #batches = h("p", { class: "hint" });
   #names = h("ul", { class: "names" });
   #fault = h("p", { class: "fault" });
   #timer = 0;
+  /** Nodes that the draft would choose, as far as is known. */
+  total = 0;
   #asked = "";
   #abort = new AbortController();
   element = h(
     "section",
     { class: "card preview", "aria-live": "polite" },
     this.#count,
+    this.#states,
     this.#batches,
     this.#names,
     this.#fault,
@@ -63,9 +73,15 @@ export class NodePreview {
   }
 
   /** @param {Found} found @param {Wanted} wanted */
-  #show({ nodes, total, unknown = [] }, { batchSize }) {
+  #show({ nodes, states, unknown = [] }, { batchSize, names: wantedNames }) {
+    const { ready = 0, offline = 0, unschedulable = 0 } = states;
+    const isNamed = wantedNames.length > 0;
+    const total = ready + offline + (isNamed ? unschedulable : 0);
+    this.total = total;
     setText(this.#count, total ? t("form.preview", { n: total }) : t("form.preview.none"));
-    this.#count.dataset.state = total ? "" : "failed";
+    this.#count.dataset.state = ready ? "" : "failed";
+    setText(this.#states, inStates(states, isNamed).join(" · "));
+    this.#states.dataset.state = total - ready > total * WARN_ABOVE ? "failed" : "";
     const batches = Math.ceil(total / batchSize);
     setText(this.#batches, total && Number.isFinite(batches) ? t("form.batches", { n: batches }) : "");
     replace(this.#names, nodes.slice(0, SHOWN).map(nodeName), more(total - SHOWN));
@@ -77,13 +93,26 @@ export class NodePreview {
     replace(this.#names);
     setText(this.#count, "–");
     setText(this.#batches, "");
-    setText(this.#fault, problem.errors?.[0]?.message ?? (problem.message || t("problem.away")));
+    setText(this.#states, "");
+    setText(this.#fault, worded(problem.errors?.[0] ?? problem) || t("problem.away"));
   }
 }
 
 /** @param {string} text @param {number} limit */
 const query = (text, limit, offset = 0) =>
   `/nodes?${new URLSearchParams({ selector: text, limit: String(limit), offset: String(offset) })}`;
+
+/**
+ * How many nodes are in each state, and what becomes of those that are not ready.
+ * @param {Api.NodeCounts} states @param {boolean} isNamed
+ */
+function inStates({ ready = 0, offline = 0, unschedulable = 0 }, isNamed) {
+  const words = [t("tasks.overview.ready", { n: ready })];
+  if (offline) words.push(t("form.preview.offline", { n: offline }));
+  const skipped = isNamed ? "form.preview.unschedulable" : "form.preview.skipped";
+  if (unschedulable) words.push(t(skipped, { n: unschedulable }));
+  return words;
+}
 
 /** @param {Wanted} wanted @param {AbortSignal} signal @returns {Promise<Found>} */
 const first = (wanted, signal) => get(query(wanted.selector, SHOWN), signal);
@@ -105,14 +134,23 @@ async function named(wanted, signal) {
     found.push(...page.nodes.filter(({ name }) => wantedNames.has(name)));
   }
   for (const { name } of found) wantedNames.delete(name);
-  return { nodes: found, total: found.length, unknown: [...wantedNames] };
+  return { nodes: found, states: countsOf(found), unknown: [...wantedNames] };
+}
+
+/** @param {Api.Node[]} nodes */
+function countsOf(nodes) {
+  const counts = { ready: 0, offline: 0, unschedulable: 0 };
+  for (const node of nodes) counts[STATES[condition(node)] ?? "ready"] += 1;
+  return counts;
 }
 
 /** @param {Api.Node} node */
-function nodeName({ name, connected }) {
+function nodeName(node) {
+  const state = condition(node);
+  const name = h("span", { class: "name", title: node.name }, node.name);
   const item = h("li", {}, h("span", { class: "mark", "aria-hidden": "true" }), name);
-  item.dataset.state = connected ? "idle" : "away";
-  if (!connected) item.append(h("span", { class: "hint" }, t("nodes.away")));
+  item.dataset.state = state;
+  if (STATES[state]) item.append(h("span", { class: "hint" }, t(`nodes.${state}`)));
   return item;
 }
 
@@ -123,5 +161,5 @@ const more = (count) =>
 /** @param {string[]} texts */
 const inShort = (texts) =>
   texts.length <= UNKNOWN_SHOWN
-    ? texts.join(", ")
-    : `${texts.slice(0, UNKNOWN_SHOWN).join(", ")} ${t("form.preview.more", { n: number(texts.length - UNKNOWN_SHOWN) })}`;
+    ? texts.join(t("list.separator"))
+    : `${texts.slice(0, UNKNOWN_SHOWN).join(t("list.separator"))} ${t("form.preview.more", { n: number(texts.length - UNKNOWN_SHOWN) })}`;

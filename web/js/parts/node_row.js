@@ -3,6 +3,7 @@
 import { h, replace, setText } from "../dom.js";
 import { bytes, timeElement } from "../format.js";
 import { t } from "../language.js";
+import { worded } from "../messages.js";
 import { condition } from "../state/fleet.js";
 import { chip } from "./chips.js";
 
@@ -45,7 +46,7 @@ export class NodeRow {
     setText(this.#name, node.name);
     this.#name.title = node.name;
     this.#chip.show(state);
-    setText(this.#why, node.message ?? "");
+    setText(this.#why, worded(node));
     setText(this.#busy, node.pulling.join(", "));
     this.#busy.title = node.pulling.join("\n");
     this.#showLabels(node.labels);

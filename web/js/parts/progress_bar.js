@@ -42,7 +42,7 @@ export class ProgressBar {
     showWords(this.#words, words);
     setAttribute(this.#bar, "aria-label", t("progress.label"));
     setAttribute(this.#bar, "aria-valuenow", progress.percentage);
-    setAttribute(this.#bar, "aria-valuetext", words.map(([, text]) => text).join(", "));
+    setAttribute(this.#bar, "aria-valuetext", words.map(([, text]) => text).join(t("list.separator")));
   }
 
   /** @param {number} index @param {number} count @param {number} total */

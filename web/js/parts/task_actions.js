@@ -3,11 +3,12 @@
 import { h } from "../dom.js";
 import { imagesInShort } from "../format.js";
 import { t } from "../language.js";
+import { worded } from "../messages.js";
 import { taskLink } from "../router.js";
 import { newKey, post, remove } from "../server.js";
 import { isOver } from "../state/task_order.js";
 import { button } from "./buttons.js";
-import { askToCancel } from "./dialogs.js";
+import { askToCancel, askToRun, MANY_NODES } from "./dialogs.js";
 
 /** @typedef {import("./buttons.js").ButtonOptions & {key: string}} Action */
 
@@ -63,6 +64,7 @@ export class TaskActions {
       key: `retry${failed}`,
       text: this.small ? t("action.retry") : t("action.retry.n", { n: failed }),
       icon: "retry",
+      label: this.small ? t("action.retry.task", { task: imagesInShort(task.images) }) : undefined,
       kind: this.small ? "quiet" : "primary",
       onclick: () => this.#repeat(task, "failed"),
     };
@@ -85,14 +87,21 @@ export class TaskActions {
   async #cancel({ taskId, images }) {
     if (!(await askToCancel(imagesInShort(images)))) return;
     await this.#attempt(async () => {
-      await remove(`/tasks/${encodeURIComponent(taskId)}`);
-      this.shell.tell(t("action.cancelled"));
+      try {
+        await remove(`/tasks/${encodeURIComponent(taskId)}`);
+        this.shell.tell(t("action.cancelled"));
+      } catch (problem) {
+        if (problem.status !== 409) throw problem;
+        this.shell.tell(worded(problem)); // somebody else was first, or it was over
+      }
     });
   }
 
   /** @param {Api.Task} task @param {Api.RetryNodes} nodes */
-  #repeat({ taskId }, nodes) {
-    return this.#attempt(async () => {
+  async #repeat({ taskId, images, progress }, nodes) {
+    const count = nodes === "failed" ? progress.failedNodes : progress.totalNodes;
+    if (count > MANY_NODES && !(await askToRun(imagesInShort(images), count))) return;
+    await this.#attempt(async () => {
       const path = `/tasks/${encodeURIComponent(taskId)}/retry`;
       const task = await post(path, { nodes }, this.#keys[nodes]);
       this.#keys[nodes] = newKey();

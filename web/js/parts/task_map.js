@@ -99,5 +99,5 @@ function labelOf(count, counts) {
   const parts = STATES.filter((state) => counts[state]).map(
     (state) => `${wordOf("state", state)} ${number(counts[state])}`,
   );
-  return t("map.label", { n: count, parts: parts.join(", ") });
+  return t("map.label", { n: count, parts: parts.join(t("list.separator")) });
 }

@@ -43,7 +43,7 @@ function settings(task) {
 
 /** @param {Api.Task} task */
 const pauses = (task) =>
-  `${duration(task.retryDelay)}, ${t(`form.retryStrategy.${task.retryStrategy}`)}`;
+  [duration(task.retryDelay), t(`form.retryStrategy.${task.retryStrategy}`)].join(t("list.separator"));
 
 /** @param {Api.Task} task */
 function labels({ nodeSelector, matchExpressions }) {

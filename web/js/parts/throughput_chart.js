@@ -3,6 +3,7 @@
 import { h, replace, setAttribute, setText, svg } from "../dom.js";
 import { clockTime, percent, speed } from "../format.js";
 import { t } from "../language.js";
+import { isOver as isTaskOver } from "../state/task_order.js";
 
 /** @typedef {import("../state/history.js").Point} Point */
 
@@ -44,12 +45,13 @@ export class ThroughputChart {
     this.#plot.addEventListener("pointerleave", () => this.#leave());
   }
 
-  /** @param {Point[]} points @param {boolean} isOver */
-  update(points, isOver) {
+  /** @param {Point[]} points @param {Api.Task} task */
+  update(points, task) {
+    const isOver = isTaskOver(task);
     this.#points = points;
     const isEmpty = points.length < 2;
     this.#none.hidden = !isEmpty;
-    setText(this.#none, t(isOver ? "chart.gone" : "chart.none"));
+    setText(this.#none, t(isOver && task.startedAt ? "chart.gone" : "chart.none"));
     const most = Math.max(0, ...points.map((point) => point.speed));
     setText(this.#peak, most ? t("chart.peak", { speed: speed(most) }) : "");
     if (isEmpty) this.#clear();

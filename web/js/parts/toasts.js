@@ -2,6 +2,7 @@
 
 import { h } from "../dom.js";
 import { t } from "../language.js";
+import { worded } from "../messages.js";
 import { iconButton } from "./buttons.js";
 
 const STAYS = 5_000;
@@ -18,7 +19,7 @@ export class Toasts {
 
   /** @param {Error & {status?: number}} problem */
   complain(problem) {
-    const text = problem.status === 0 ? t("problem.away") : problem.message;
+    const text = problem.status === 0 ? t("problem.away") : worded(problem);
     const close = iconButton({
       icon: "close",
       label: t("problem.close"),

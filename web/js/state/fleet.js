@@ -16,8 +16,8 @@ export const CONDITIONS = ["away", "blocked", "full", "busy", "idle"];
  * @param {Api.Node} node
  */
 export function condition(node) {
-  if (!node.connected) return "away";
   if (!node.schedulable || node.message) return "blocked";
+  if (!node.connected) return "away";
   const disk = node.imageDisk;
   if (disk && disk.totalBytes > 0 && disk.freeBytes / disk.totalBytes < NEARLY_FULL) return "full";
   return node.pulling.length > 0 ? "busy" : "idle";

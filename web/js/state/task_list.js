@@ -4,19 +4,30 @@
  */
 
 import { sparing } from "../painter.js";
-import { get } from "../server.js";
+import { get, now } from "../server.js";
 import { EventStream, stateAfter } from "../event_stream.js";
 import { isOver, newer } from "./task_order.js";
 
 export const STATUSES = ["running", "pending", "completed", "failed", "cancelled"];
 const REFRESH = 1_000;
+/** Nodes come and go, and time passes, without an event of a task. */
+const LOOK = 30_000;
+/** How the address names the last 24 hours. */
+export const RECENT = "24h";
+const RECENT_MS = 24 * 3_600_000;
+const MOST_SUMMED = 100;
 
 /**
  * @typedef {object} Query
  * @property {string} status "" for all
+ * @property {string} q what is searched for
+ * @property {string} since "" for all, or what ended in the last 24 hours
+ * @property {"queue" | "newest"} sort
  * @property {number} limit
  * @property {number} offset
  */
+
+/** @typedef {{tasks: number, nodes: number, isAll: boolean}} Failed `isAll`: every task's nodes are counted */
 
 export class TaskList {
   /** @type {Api.Task[] | null} the page; null until it is known */
@@ -26,8 +37,11 @@ export class TaskList {
   running = new Map();
   /** @type {Record<string, number>} tasks by status; "" is all */
   counts = {};
-  /** @type {number | null} nodes of the fleet */
+  /** @type {Api.NodeCounts | null} nodes of the fleet */
   nodes = null;
+  /** @type {Failed | null} what failed in the last 24 hours */
+  failed = null;
+  #look = 0;
   /** @type {Map<string, Api.Task>} */
   #known = new Map();
   #refresh = sparing(() => this.#load(), REFRESH);
@@ -56,12 +70,20 @@ export class TaskList {
   start() {
     this.#refresh.request(); // shown at once, and asked for again when the stream is open
     this.#stream.start();
+    this.#look = setInterval(() => !document.hidden && this.#refresh.request(), LOOK);
   }
 
   stop() {
+    clearInterval(this.#look);
     this.#asked = -1;
     this.#refresh.stop();
     this.#stream.stop();
+  }
+
+  /** Asks for another page in place of this one. @param {Query} query */
+  ask(query) {
+    this.query = query;
+    this.#refresh.request();
   }
 
   /** Asks again, after an action of the viewer. */
@@ -105,6 +127,7 @@ export class TaskList {
       const others = Promise.all([
         get("/tasks?status=running&limit=100"),
         get("/nodes?limit=1"),
+        get(`/tasks?status=failed&limit=${MOST_SUMMED}&endedSince=${recently()}`),
         ...["", ...STATUSES].map((status) => get(`/tasks?limit=1&status=${status}`)),
       ]);
       others.catch(() => {}); // told below, if the page itself does not fail first
@@ -133,10 +156,12 @@ export class TaskList {
    * @param {Api.TaskList} page
    * @param {Api.TaskList} running
    * @param {Api.NodeList} nodes
+   * @param {Api.TaskList} failed
    * @param {...Api.TaskList} counts
    */
-  #showAll(asked, page, running, nodes, ...counts) {
-    this.nodes = nodes.total;
+  #showAll(asked, page, running, nodes, failed, ...counts) {
+    this.nodes = nodes.states;
+    this.failed = summed(failed);
     this.counts = Object.fromEntries(
       ["", ...STATUSES].map((status, index) => [status, counts[index].total]),
     );
@@ -171,6 +196,17 @@ export class TaskList {
   }
 }
 
+const recently = () => encodeURIComponent(new Date(now() - RECENT_MS).toISOString());
+
+/** @param {Api.TaskList} list @returns {Failed} */
+const summed = ({ tasks, total }) => ({
+  tasks: total,
+  nodes: tasks.reduce((sum, { progress }) => sum + progress.failedNodes, 0),
+  isAll: tasks.length >= total,
+});
+
 /** @param {Query} query */
-const pageQuery = ({ status, limit, offset }) =>
-  new URLSearchParams({ status, limit: String(limit), offset: String(offset) });
+function pageQuery({ status, q, since, sort, limit, offset }) {
+  const words = new URLSearchParams({ status, q, sort, limit: String(limit), offset: String(offset) });
+  return since ? `${words}&endedSince=${recently()}` : String(words);
+}

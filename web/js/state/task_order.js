@@ -41,6 +41,6 @@ const marks = ({ retryCount, progress }) => [
 export function newer(known, seen) {
   if (known === undefined) return seen;
   if (isOlder(seen, known)) return known;
-  if (seen.failedNodeDetails || !known.failedNodeDetails) return seen;
-  return { ...seen, failedNodeDetails: known.failedNodeDetails };
+  const { failedNodeDetails, queuePlace } = known;
+  return { ...(failedNodeDetails && { failedNodeDetails }), ...(queuePlace && { queuePlace }), ...seen };
 }

@@ -2,6 +2,7 @@
 
 import { h, replace, setAttribute, setText } from "../dom.js";
 import { t } from "../language.js";
+import { worded } from "../messages.js";
 import { button } from "../parts/buttons.js";
 import { logIn, logInElsewhere, whoAsks } from "../session.js";
 
@@ -77,7 +78,7 @@ export class LoginView {
 
   /** @param {import("../server.js").Problem} problem */
   #complain(problem) {
-    const known = problem.status === 401 ? t("session.unknown") : problem.message;
+    const known = problem.status === 401 ? t("session.unknown") : worded(problem);
     setText(this.#fault, problem.status === 0 ? t("problem.away") : known);
     this.#fault.hidden = false;
     setAttribute(this.#token, "aria-invalid", "true");

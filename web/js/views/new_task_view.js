@@ -6,15 +6,18 @@ import {
   FIELDS,
   draftOf,
   faults,
+  images,
   newDraft,
   pauses,
   placeOf,
 } from "../create_draft.js";
 import { h, setText } from "../dom.js";
-import { duration } from "../format.js";
+import { duration, imagesInShort } from "../format.js";
 import { t } from "../language.js";
+import { worded } from "../messages.js";
 import { button } from "../parts/buttons.js";
 import { copyText } from "../parts/clipboard.js";
+import { askToRun, MANY_NODES } from "../parts/dialogs.js";
 import { Field } from "../parts/field.js";
 import { ImageLines } from "../parts/image_lines.js";
 import { LabelRows } from "../parts/label_rows.js";
@@ -50,6 +53,11 @@ const WIDE = new Set(["webhookUrl"]);
  * @typedef {keyof Omit<Draft, "images" | "labels">} TextField
  */
 
+/** Enter in a field creates nothing: by default a task is for every node. @param {KeyboardEvent} event */
+function keepTyping(event) {
+  if (event.key === "Enter" && event.target instanceof HTMLInputElement) event.preventDefault();
+}
+
 export class NewTaskView {
   #draft;
   /** @type {Map<string, FormField>} */
@@ -69,12 +77,14 @@ export class NewTaskView {
   constructor(route, shell) {
     this.shell = shell;
     this.from = route.query.get("from") ?? "";
+    // A template and an empty form are different drafts: neither is left over in the other.
+    if (shell.kept.template !== this.from) shell.kept = { template: this.from };
     shell.kept.draft ??= newDraft();
     this.#draft = shell.kept.draft;
     this.#make();
     this.element = h(
       "form",
-      { class: "view form", novalidate: true, onsubmit: (event) => this.#send(event) },
+      { class: "view form", novalidate: true, onsubmit: (event) => this.#send(event), onkeydown: keepTyping },
       h("h1", { tabindex: -1 }, t("form.title")),
       this.#note,
       h("div", { class: "form-columns" }, this.#left(), this.#right()),
@@ -84,7 +94,8 @@ export class NewTaskView {
   start() {
     this.shell.title(t("form.title"));
     this.#changed();
-    if (this.from && this.shell.kept.template !== this.from) this.#takeTemplate();
+    if (this.shell.kept.note) this.#showNote(this.shell.kept.note);
+    else if (this.from) this.#takeTemplate();
   }
 
   stop() {
@@ -160,6 +171,7 @@ export class NewTaskView {
       h("section", { class: "card command" }, h("header", {}, h("h2", {}, t("form.curl")), copy), this.#command),
       this.#summary,
       this.#submit,
+      button({ text: t("form.clear"), kind: "quiet", onclick: () => this.#clear() }),
     );
   }
 
@@ -175,16 +187,30 @@ export class NewTaskView {
       /** @type {Api.Task} */
       const task = await get(`/tasks/${encodeURIComponent(this.from)}`);
       if (this.#stopped) return;
-      this.shell.kept.template = this.from;
       Object.assign(this.#draft, draftOf(task));
       this.#showDraft();
-      const words = [t("form.template", { task: this.from }), t("form.template.names")];
-      if (task.webhookUrl) words.push(t("form.template.webhook"));
-      setText(this.#note, words.join(" "));
-      this.#note.hidden = false;
+      this.shell.kept.note = task;
+      this.#showNote(task);
     } catch (problem) {
       if (!this.#stopped) this.shell.complain(problem);
     }
+  }
+
+  /** @param {Api.Task} task that the draft was copied from */
+  #showNote(task) {
+    const words = [t("form.template", { task: task.taskId }), t("form.template.names")];
+    if (task.webhookUrl) words.push(t("form.template.webhook"));
+    setText(this.#note, words.join(" "));
+    this.#note.hidden = false;
+  }
+
+  #clear() {
+    Object.assign(this.#draft, newDraft());
+    this.shell.kept.note = undefined;
+    this.#note.hidden = true;
+    this.#tried = false;
+    this.#showFaults([]);
+    this.#showDraft();
   }
 
   #showDraft() {
@@ -197,7 +223,7 @@ export class NewTaskView {
   #changed() {
     this.#key = newKey();
     setText(this.#command, curl(this.#draft, location.origin));
-    const times = pauses(this.#draft).map(duration).join(", ");
+    const times = pauses(this.#draft).map(duration).join(t("list.separator"));
     setText(this.#retries, times ? t("form.retries.preview", { times }) : t("form.retries.none"));
     this.#preview.ask(this.#draft);
     // A viewer who has not finished typing is not told off; one who tried to send is helped.
@@ -217,6 +243,7 @@ export class NewTaskView {
     const own = this.#ownFaults();
     this.#showFaults(own);
     if (own.length) return this.#focusFirst(own);
+    if (!(await this.#isMeant())) return;
     this.#busy(true);
     try {
       /** @type {Api.Task} */
@@ -231,6 +258,12 @@ export class NewTaskView {
     }
   }
 
+  /** One rule for questions: more nodes than so many are asked for, with their number. */
+  async #isMeant() {
+    const { total } = this.#preview;
+    return total <= MANY_NODES || (await askToRun(imagesInShort(images(this.#draft)), total));
+  }
+
   /** @param {boolean} isBusy */
   #busy(isBusy) {
     this.#submit.disabled = isBusy;
@@ -240,9 +273,9 @@ export class NewTaskView {
   /** @param {import("../server.js").Problem} problem */
   #refused(problem) {
     if (!problem.errors?.length) return this.shell.complain(problem);
-    const found = problem.errors.map(({ field, message }) => ({
-      ...placeOf(this.#draft, field),
-      text: message,
+    const found = problem.errors.map((fault) => ({
+      ...placeOf(this.#draft, fault.field),
+      text: worded(fault),
     }));
     this.#showFaults(found);
     this.#focusFirst(found);

@@ -3,13 +3,15 @@
 import { h, setText } from "../dom.js";
 import { number } from "../format.js";
 import { t } from "../language.js";
+import { worded } from "../messages.js";
 import { Painter } from "../painter.js";
 import { HeatMap } from "../parts/heat_map.js";
-import { icon } from "../parts/icons.js";
 import { Legend } from "../parts/legend.js";
 import { NodeRow } from "../parts/node_row.js";
+import { SearchBox } from "../parts/search_box.js";
 import { VirtualRows } from "../parts/virtual_rows.js";
 import { wordOf } from "../parts/chips.js";
+import { link } from "../router.js";
 import { CONDITIONS, condition, Fleet } from "../state/fleet.js";
 import { countStates } from "../state/node_counts.js";
 
@@ -31,8 +33,9 @@ export class NodesView {
   #note = h("span", { class: "count" });
   #map = new HeatMap(NATURE, (node, byKey) => this.#choose(node, byKey));
   #legend = new Legend("nodes", [...CONDITIONS].reverse(), (state) => this.#only(state));
-  #find = h("input", { type: "search", "aria-label": t("nodes.find"), placeholder: t("nodes.find"), oninput: () => this.#draw() });
+  #find = new SearchBox(t("nodes.find"), () => this.#sought());
   #empty = h("div", { class: "empty" });
+  #hits = h("span", { class: "hint", role: "status" });
   /** @type {VirtualRows<Api.Node>} */
   #rows;
   #fleet;
@@ -40,9 +43,10 @@ export class NodesView {
   #chosen = h("p", { class: "hint chosen" }, t("map.choose"));
   #painter = new Painter(() => this.#draw(), REPAINT);
 
-  /** @param {import("../router.js").Route} _route @param {import("../app.js").Shell} shell */
-  constructor(_route, shell) {
+  /** @param {import("../router.js").Route} route @param {import("../app.js").Shell} shell */
+  constructor(route, shell) {
     this.shell = shell;
+    this.query = route.query;
     this.#fleet = new Fleet({
       onChange: () => this.#changed(),
       onState: (state) => shell.connection(state),
@@ -53,7 +57,7 @@ export class NodesView {
     this.element = h(
       "div",
       { class: "view nodes-view" },
-      h("h1", { tabindex: -1 }, t("nodes.title"), this.#note),
+      h("h1", { tabindex: -1 }, t("nodes.title"), " ", this.#note),
       h("section", { class: "card map-card", "aria-label": t("nodes.title") }, this.#legend.element, this.#map.element, this.#chosen),
       h("div", { class: "card table-card" }, this.#tools(), this.#rows.element, this.#empty),
     );
@@ -64,18 +68,22 @@ export class NodesView {
     this.#map.start();
     this.#rows.start();
     this.#fleet.start();
-    this.#draw();
+    this.#find.show(this.query.get("q") ?? "");
+    const state = this.query.get("state") ?? "";
+    if (CONDITIONS.includes(state)) this.#legend.choose(state);
+    else this.#draw();
   }
 
   stop() {
     this.#painter.stop();
+    this.#find.stop();
     this.#map.stop();
     this.#rows.stop();
     this.#fleet.stop();
   }
 
   #tools = () =>
-    h("div", { class: "tools" }, h("label", { class: "find" }, icon("find"), this.#find), h("span", { class: "hint" }, t("nodes.order")));
+    h("div", { class: "tools" }, this.#find.element, this.#hits);
 
   #changed() {
     this.shell.heard();
@@ -86,13 +94,19 @@ export class NodesView {
   #only(state) {
     this.#wanted = state;
     this.#map.only(state);
+    this.#sought();
+  }
+
+  /** What is looked for stands in the address, to be shared and come back to. */
+  #sought() {
+    history.replaceState(null, "", link("nodes", { state: this.#wanted, q: this.#find.text.trim() }));
     this.#draw();
   }
 
   /** @param {Api.Node | null} node @param {boolean} byKey */
   #choose(node, byKey) {
     const words = node ? t("map.node", { name: node.name, state: wordOf("nodes", condition(node)) }) : "";
-    setText(this.#chosen, node ? [words, node.message, node.pulling.join(", ")].filter(Boolean).join(" · ") : t("map.choose"));
+    setText(this.#chosen, node ? [words, worded(node), node.pulling.join(", ")].filter(Boolean).join(" · ") : t("map.choose"));
     if (byKey) this.shell.announce(words);
   }
 
@@ -103,9 +117,13 @@ export class NodesView {
     const counts = countStates(nodes);
     setText(this.#note, noteOf(nodes.length, loading));
     this.#legend.update(counts);
-    this.#drawMap(nodes, counts);
-    const shown = nodes.filter((entry) => this.#isWanted(entry)).map(({ node }) => node);
+    const words = this.#find.text.toLowerCase().split(/[\s,，、]+/).filter(Boolean);
+    const found = nodes.filter((entry) => words.every((word) => searchable(entry.node).includes(word)));
+    const shown = found.filter(({ state }) => !this.#wanted || state === this.#wanted).map(({ node }) => node);
+    this.#drawMap(words.length ? found : nodes, counts);
     this.#rows.show(shown);
+    const isSought = words.length > 0 || this.#wanted !== "";
+    setText(this.#hits, isSought ? t("nodes.hits", { n: shown.length }) : t("nodes.order"));
     this.#drawEmpty(nodes.length, shown.length);
   }
 
@@ -113,7 +131,7 @@ export class NodesView {
   #drawMap(nodes, counts) {
     const byName = nodes.map(({ node }) => node).sort(byNameOf);
     const parts = CONDITIONS.filter((state) => counts[state]).map((state) => `${wordOf("nodes", state)} ${number(counts[state])}`);
-    this.#map.label(t("nodes.map", { n: nodes.length, parts: parts.join(", ") }));
+    this.#map.label(t("nodes.map", { n: nodes.length, parts: parts.join(t("list.separator")) }));
     this.#map.show(byName, null);
   }
 
@@ -124,12 +142,6 @@ export class NodesView {
     this.#empty.replaceChildren(...words.map((text) => h("p", {}, text)));
   }
 
-  /** @param {Entry} entry */
-  #isWanted({ node, state }) {
-    if (this.#wanted && state !== this.#wanted) return false;
-    const text = this.#find.value.trim().toLowerCase();
-    return !text || searchable(node).includes(text);
-  }
 }
 
 /** @param {number} count @param {number | null} loading */

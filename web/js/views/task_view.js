@@ -8,10 +8,12 @@ import {
   imagesInShort,
   number,
   percent,
+  roughly,
   speed,
   timeElement,
 } from "../format.js";
 import { t } from "../language.js";
+import { worded } from "../messages.js";
 import { Painter } from "../painter.js";
 import { BatchTimeline } from "../parts/batch_timeline.js";
 import { iconButton, linkButton } from "../parts/buttons.js";
@@ -28,7 +30,6 @@ import { ThroughputChart } from "../parts/throughput_chart.js";
 import { link } from "../router.js";
 import { now } from "../server.js";
 import { progressSeen } from "../state/node_counts.js";
-import { isOver } from "../state/task_order.js";
 import { TaskWatch } from "../state/task_watch.js";
 
 const REPAINT = 250;
@@ -153,7 +154,7 @@ export class TaskView {
     setText(this.#heading, imagesInShort(task.images));
     this.#heading.title = task.images.join("\n");
     this.#chip.show(task.status);
-    setText(this.#message, task.message ?? "");
+    setText(this.#message, worded(task));
     this.#message.hidden = !task.message;
     this.#message.dataset.state = task.status;
     this.#bar.update(task);
@@ -169,7 +170,7 @@ export class TaskView {
     const { task, nodes, history, begun } = this.#watch;
     if (task === null) return;
     this.#images.update(task.images, nodes);
-    this.#chart.update(history.points, isOver(task));
+    this.#chart.update(history.points, task);
     this.#batches.update(task, nodes, begun);
   }
 
@@ -238,7 +239,7 @@ function transferred(count, totalBytes) {
 function leftOf(task) {
   if (!task.estimatedCompletion) return t("task.left.unknown");
   const left = (Date.parse(task.estimatedCompletion) - now()) / 1000;
-  return `≈ ${duration(Math.max(1, Math.round(left)))}`;
+  return roughly(left);
 }
 
 /** @param {Api.Task} task */

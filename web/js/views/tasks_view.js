@@ -1,17 +1,20 @@
 /** The list of tasks, and above it what is going on at this moment. */
 
-import { h, KeyedList, setAttribute, setText } from "../dom.js";
-import { between, duration, imagesInShort, number, speed, timeElement } from "../format.js";
+import { h, KeyedList, replace, setAttribute, setText } from "../dom.js";
+import { between, duration, imagesInShort, number, roughly, speed, timeElement } from "../format.js";
 import { t } from "../language.js";
+import { worded } from "../messages.js";
 import { Painter } from "../painter.js";
 import { linkButton } from "../parts/buttons.js";
 import { chip } from "../parts/chips.js";
 import { Pager, SIZES } from "../parts/pager.js";
+import { Overview } from "../parts/overview.js";
 import { ProgressBar } from "../parts/progress_bar.js";
+import { SearchBox } from "../parts/search_box.js";
 import { TaskActions } from "../parts/task_actions.js";
 import { link, taskLink } from "../router.js";
 import { now } from "../server.js";
-import { STATUSES, TaskList } from "../state/task_list.js";
+import { RECENT, STATUSES, TaskList } from "../state/task_list.js";
 
 const COLUMNS = ["task", "status", "progress", "pace", "priority", "created"];
 /** Milliseconds between two paintings: faster cannot be read. */
@@ -20,6 +23,9 @@ const REPAINT = 200;
 export class TasksView {
   #overview = new Overview();
   #filters = h("div", { class: "filters", role: "group", "aria-label": t("tasks.filter") });
+  #find = new SearchBox(t("tasks.find"), (q) => this.#search(q));
+  #recent = h("a", { class: "label", hidden: true });
+  #sort = h("a", { class: "hint sort" });
   #body = h("tbody", { role: "rowgroup" });
   #empty = h("div", { class: "empty" }, h("p", {}, t("tasks.loading")));
   #pager = new Pager(
@@ -46,19 +52,23 @@ export class TasksView {
       { class: "view" },
       h("h1", { tabindex: -1 }, t("tasks.title")),
       this.#overview.element,
-      this.#filters,
+      h("div", { class: "list-tools" }, this.#filters, this.#recent, this.#find.element, this.#sort),
       h("div", { class: "card table-card" }, this.#table(), this.#empty, this.#pager.element),
     );
   }
 
   start() {
     this.shell.title(t("tasks.title"));
+    this.#find.show(this.query.q);
+    this.#drawRecent();
+    this.#drawSort();
     this.#drawFilters({});
     this.#list.start();
   }
 
   stop() {
     this.#painter.stop();
+    this.#find.stop();
     this.#list.stop();
   }
 
@@ -71,8 +81,7 @@ export class TasksView {
   #table() {
     const head = (/** @type {string} */ key) => h("th", { scope: "col", role: "columnheader" }, t(`tasks.${key}`));
     const sorted = head("created");
-    sorted.setAttribute("aria-sort", "descending");
-    sorted.title = t("tasks.sort.newest");
+    if (this.query.sort === "newest") sorted.setAttribute("aria-sort", "descending");
     const heads = COLUMNS.map((key) => (key === "created" ? sorted : head(key)));
     const actions = h("th", { scope: "col", role: "columnheader" }, h("span", { class: "unseen" }, t("tasks.actions")));
     // The roles say what the phone's layout, which turns rows into cards, would take away.
@@ -100,7 +109,9 @@ export class TasksView {
   }
 
   #drawEmpty() {
-    if (this.query.status) return this.#empty.replaceChildren(h("p", {}, t("tasks.none.status")));
+    const { status, q, since } = this.query;
+    if (q || since) return this.#empty.replaceChildren(h("p", {}, t("tasks.none.found")));
+    if (status) return this.#empty.replaceChildren(h("p", {}, t("tasks.none.status")));
     this.#empty.replaceChildren(
       h("p", {}, t("tasks.none")),
       h("p", { class: "hint" }, t("tasks.none.hint")),
@@ -119,7 +130,8 @@ export class TasksView {
   /** @param {string} status */
   #filter(status) {
     const isCurrent = this.query.status === status;
-    const href = link("tasks", { status, limit: this.#limitInLink() });
+    const { q, since, sort } = this.query;
+    const href = link("tasks", { status, q, since, sort: sort === "newest" ? sort : "", limit: this.#limitInLink() });
     const text = status ? t(`status.${status}`) : t("tasks.all");
     const mark = status && h("span", { class: "mark", "aria-hidden": "true" });
     const element = h("a", { href, "aria-current": isCurrent ? "true" : null }, mark, text, h("b"));
@@ -127,11 +139,41 @@ export class TasksView {
     return element;
   }
 
-  /** @param {{offset?: number, limit?: number}} change */
+  /** @param {Partial<import("../state/task_list.js").Query>} change */
   #go(change) {
-    const { status, offset } = { ...this.query, ...change };
-    const limit = this.#limitInLink(change.limit);
-    location.hash = link("tasks", { status, limit, offset });
+    location.hash = this.#linkTo(change);
+  }
+
+  /** @param {Partial<import("../state/task_list.js").Query>} change */
+  #linkTo(change) {
+    const { status, q, since, sort, offset, limit } = { ...this.query, ...change };
+    const order = sort === "newest" ? sort : "";
+    return link("tasks", { status, q, since, sort: order, limit: this.#limitInLink(limit), offset });
+  }
+
+  /** The same place with other words: the field keeps its focus. @param {string} q */
+  #search(q) {
+    this.query = { ...this.query, q, offset: 0 };
+    history.replaceState(null, "", this.#linkTo({}));
+    this.#filters.replaceChildren();
+    this.#drawRecent();
+    this.#drawSort();
+    this.#drawFilters(this.#list.counts);
+    this.#list.ask(this.query);
+  }
+
+  /** What was chosen by a link from the strip, and a way to let go of it. */
+  #drawRecent() {
+    this.#recent.hidden = !this.query.since;
+    this.#recent.href = this.#linkTo({ since: "", offset: 0 });
+    replace(this.#recent, t("tasks.since", { time: this.query.since }), " ×");
+  }
+
+  #drawSort() {
+    const other = otherSort(this.query.sort);
+    this.#sort.href = this.#linkTo({ sort: other, offset: 0 });
+    this.#sort.title = t(`tasks.sort.${other}`);
+    setText(this.#sort, t(`tasks.sort.${this.query.sort}`));
   }
 
   #limitInLink(limit = this.query.limit) {
@@ -139,13 +181,19 @@ export class TasksView {
   }
 }
 
-/** @param {URLSearchParams} query */
+/** @param {"queue" | "newest"} sort @returns {"queue" | "newest"} */
+const otherSort = (sort) => (sort === "newest" ? "queue" : "newest");
+
+/** @param {URLSearchParams} query @returns {import("../state/task_list.js").Query} */
 function readQuery(query) {
   const status = query.get("status") ?? "";
   const limit = Number(query.get("limit"));
   const offset = Number(query.get("offset"));
   return {
     status: STATUSES.includes(status) ? status : "",
+    q: query.get("q") ?? "",
+    since: query.get("since") === RECENT ? RECENT : "",
+    sort: query.get("sort") === "newest" ? "newest" : "queue",
     limit: SIZES.includes(limit) ? limit : SIZES[0],
     offset: Number.isSafeInteger(offset) && offset > 0 ? offset : 0,
   };
@@ -189,14 +237,16 @@ class TaskRow {
     setText(this.#id, task.taskId);
     this.#chip.show(task.status);
     this.#bar.update(task);
-    setText(this.#why, task.message ?? "");
-    this.#why.title = task.message ?? "";
-    this.#why.hidden = !task.message;
+    const why = worded(task);
+    setText(this.#why, why);
+    this.#why.title = why;
+    this.#why.hidden = !why;
     this.#why.dataset.state = task.status;
     const { bytesPerSecond } = task.progress;
     setText(this.#pace, task.status === "running" && bytesPerSecond ? speed(bytesPerSecond) : "");
     setText(this.#left, timeOf(task));
     setText(this.#priority, String(task.priority));
+    if (task.status === "pending" && task.queuePlace) setText(this.#left, t("tasks.place", { n: task.queuePlace }));
     this.#priority.dataset.level = task.priority >= 8 ? "high" : "";
     this.#created.show(task.createdAt);
     this.#actions.update(task);
@@ -207,64 +257,8 @@ class TaskRow {
 function timeOf(task) {
   if (task.status === "running" && task.estimatedCompletion) {
     const left = (Date.parse(task.estimatedCompletion) - now()) / 1000;
-    return t("tasks.left", { time: duration(Math.max(1, Math.round(left))) });
+    return t("tasks.left", { time: roughly(left) });
   }
   if (!task.startedAt || !task.finishedAt) return "";
   return t("tasks.took", { time: duration(between(task.startedAt, task.finishedAt)) });
-}
-
-class Overview {
-  /** @type {Map<string, {value: HTMLElement, note: HTMLElement, element: HTMLElement}>} */
-  #tiles = new Map();
-  element = h("dl", { class: "overview", "aria-label": t("tasks.overview") });
-
-  /** @param {TaskList} list */
-  update({ running, counts, nodes }) {
-    const sums = sumOf(running.values());
-    const trouble = sums.failed + sums.retrying;
-    this.#show("running", number(running.size), waiting(counts.pending), "running");
-    this.#show("pulling", number(sums.pulling), t("tasks.overview.of", { n: sums.total }), "");
-    this.#show("speed", speed(sums.speed), "", "");
-    const numbers = { failed: sums.failed, retrying: sums.retrying };
-    const words = trouble ? t("tasks.overview.failed", numbers) : t("tasks.overview.none");
-    this.#show("trouble", number(trouble), words, trouble ? "failed" : "completed");
-    this.#show("nodes", nodes === null ? "–" : number(nodes), "", "");
-  }
-
-  /** @param {string} key @param {string} value @param {string} note @param {string} state */
-  #show(key, value, note, state) {
-    const tile = this.#tile(key);
-    setText(tile.value, value);
-    setText(tile.note, note);
-    tile.element.dataset.state = state;
-  }
-
-  /** @param {string} key */
-  #tile(key) {
-    const known = this.#tiles.get(key);
-    if (known) return known;
-    const name = t(`tasks.overview.${key}`);
-    const [value, note] = [h("b"), h("span", { class: "note" })];
-    const element = h("div", {}, h("dt", {}, name), h("dd", {}, value, note));
-    const tile = { value, note, element };
-    this.#tiles.set(key, tile);
-    this.element.append(tile.element);
-    return tile;
-  }
-}
-
-/** @param {number} count */
-const waiting = (count) => (count ? t("tasks.overview.waiting", { n: count }) : "");
-
-/** @param {Iterable<Api.Task>} tasks */
-function sumOf(tasks) {
-  const sums = { pulling: 0, total: 0, speed: 0, failed: 0, retrying: 0 };
-  for (const { progress } of tasks) {
-    sums.pulling += progress.pullingNodes;
-    sums.total += progress.totalNodes;
-    sums.speed += progress.bytesPerSecond ?? 0;
-    sums.failed += progress.failedNodes;
-    sums.retrying += progress.retryingNodes;
-  }
-  return sums;
 }

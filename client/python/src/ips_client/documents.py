@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final, Protocol
 
 from ips_client.decoding import Document, Moment
 
 FINAL_STATUSES: Final = frozenset({"completed", "failed", "cancelled"})
 FINAL_NODE_STATES: Final = frozenset({"succeeded", "failed", "cancelled"})
+
+
+class AnyMessage(Protocol):
+    """A document that may say something."""
+
+    @property
+    def message(self) -> str | None:
+        """In English; beside it in the document stand ``messageCode`` and ``messageParams``."""
+
+    @property
+    def document(self) -> Mapping[str, Any]:
+        """The same as it came."""
 
 
 class TaskProgress(Document, frozen=True, kw_only=True):

@@ -33,7 +33,7 @@ def canonical(text: str) -> str:
     if not text:
         raise ValueError("an image reference is empty")
     if any(map(str.isspace, text)):
-        raise ValueError(f"{quoted(text)} has white space in it")
+        raise ValueError(f"{quoted(text)} contains whitespace")
     if "://" in text:
         raise ValueError(f"{quoted(text)} begins with a scheme; write registry/repository:tag")
     if _IMAGE_ID.fullmatch(text):
@@ -45,9 +45,9 @@ def canonical(text: str) -> str:
     repository, colon, tag = name.partition(":")
     _check(text, registry, repository)
     if colon and not _TAG.fullmatch(tag):
-        raise ValueError(f"{quoted(text)} has a tag that is none: {quoted(tag)}")
+        raise ValueError(f"{quoted(text)} has an invalid tag {quoted(tag)}")
     if at and not _DIGEST.fullmatch(digest):
-        raise ValueError(f"{quoted(text)} has a digest that is none: {quoted(digest)}")
+        raise ValueError(f"{quoted(text)} has an invalid digest {quoted(digest)}")
     suffix = f":{tag}" if colon else "" if at else ":latest"
     return f"{registry}/{repository}{suffix}{at}{digest}"
 
@@ -70,12 +70,12 @@ def _split_registry(text: str) -> tuple[str, str]:
 
 def _check(text: str, registry: str, repository: str) -> None:
     if not _REGISTRY.fullmatch(registry):
-        raise ValueError(f"{quoted(text)} has a registry that is no host name: {quoted(registry)}")
+        raise ValueError(f"{quoted(text)} has an invalid registry host {quoted(registry)}")
     if repository in {"", "library/"}:
         raise ValueError(f"{quoted(text)} has no repository name")
     if repository != repository.lower():
         raise ValueError(f"{quoted(text)} has capital letters in its repository name")
     if not all(map(_PART.fullmatch, repository.split("/"))):
-        raise ValueError(f"{quoted(text)} has a repository name that is none: {quoted(repository)}")
+        raise ValueError(f"{quoted(text)} has an invalid repository name {quoted(repository)}")
     if len(repository) > _REPOSITORY_LIMIT:
         raise ValueError(f"{quoted(text)} is longer than {_REPOSITORY_LIMIT} characters")

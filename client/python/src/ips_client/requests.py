@@ -83,9 +83,40 @@ def get_task(task_id: str) -> Request:
     return Request("GET", _task(task_id))
 
 
-def list_tasks(status: str | None = None, *, limit: int, offset: int = 0) -> Request:
+class TaskQuery(NamedTuple):
+    """Which tasks a list is asked for; empty texts and None demand nothing."""
+
+    status: str = ""
+    """Statuses, with commas between."""
+    image: str = ""
+    q: str = ""
+    """Stands in the id, an image, the node selector or the creator."""
+    created_by: str = ""
+    since: datetime | None = None
+    """Created then or later; knows its time zone, as ``until`` does."""
+    until: datetime | None = None
+    sort: str = ""
+    """``newest`` (also where empty) or ``queue``."""
+
+    def parameters(self) -> dict[str, str]:
+        """As they stand in an address."""
+        return {
+            "status": self.status,
+            "image": self.image,
+            "q": self.q,
+            "createdBy": self.created_by,
+            "since": "" if self.since is None else self.since.isoformat(),
+            "until": "" if self.until is None else self.until.isoformat(),
+            "sort": self.sort,
+        }
+
+
+def list_tasks(
+    status: str | None = None, *, limit: int, offset: int = 0, query: TaskQuery | None = None
+) -> Request:
     """``GET /api/v1/tasks``."""
-    return Request("GET", "/tasks", {"status": status or "", **_page(limit, offset)})
+    wanted = query or TaskQuery(status=status or "")
+    return Request("GET", "/tasks", {**wanted.parameters(), **_page(limit, offset)})
 
 
 def cancel_task(task_id: str) -> Request:

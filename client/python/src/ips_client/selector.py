@@ -37,7 +37,7 @@ def parse_selector(text: str) -> Selection:
         found = _TERM.fullmatch(term)
         if found is None:
             raise ValueError(
-                f"{term.strip()!r} is no requirement such as a=b, a!=b, a in (b,c), !a"
+                f"invalid selector term {term.strip()!r}; examples: a=b, a!=b, a in (b,c), !a"
             )
         key, value = found["key"], found["value"]
         if found["sign"] in {"=", "=="} and labels.setdefault(key, value) == value:

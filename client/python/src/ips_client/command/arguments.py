@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
 from typing import Any, Final
 
 from ips_client.command.durations import duration
+from ips_client.command.options import (
+    STATUSES,
+    access,
+    connection,
+    failures,
+    how,
+    limit,
+    output,
+    statuses,
+    where,
+)
 from ips_client.version import __version__
 
 Handler = Callable[[argparse.Namespace], int]
@@ -23,17 +35,19 @@ commands:
   ls          list tasks
   show        show a task, its nodes or its failures
   cancel      cancel tasks
-  retry       do a finished task again for the nodes that failed
+  retry       re-run a finished task on its failed nodes
   nodes       list the nodes
-  events      follow what happens, one line an event
+  events      stream events, one line each
   audit       list who changed what, and who was refused
   completion  print a completion script for bash, zsh or fish
+  help        show help, of a command where one is named
+  version     print the version
 """
 _END: Final = """\
 examples:
   ips run nginx:1.27 redis:7 -l workload=compute --wait
   helm template ./shop | ips run -f - --wait --timeout 15m
-  ips show $(ips ls -o name --limit 1) --failed
+  ips show $(ips ls --sort newest -o name --limit 1) --failed
 
 exit codes:
   0 completed   1 failed   2 wrong use   3 cancelled   4 time limit
@@ -49,9 +63,16 @@ SSL_CERT_FILE and SSL_CERT_DIR mean what they mean elsewhere.
 def parse(words: Sequence[str]) -> argparse.Namespace:
     """Read a command line. Ends the program with 2 where it is wrong, with 0 after help."""
     parser = _parser()
-    arguments = parser.parse_args(words)
-    if arguments.command is None:
-        parser.print_help()
+    arguments, unknown = parser.parse_known_args(words)
+    if unknown:
+        own = getattr(arguments, "parser", parser)
+        own.error(f"unrecognized arguments: {' '.join(unknown)}")
+    if arguments.command == "version":
+        sys.stdout.write(f"ips {__version__}\n")
+        parser.exit(0)
+    if arguments.command in {None, "help"}:
+        about = getattr(arguments, "about", None)
+        parser.parse_args([about, "--help"]) if about else parser.print_help()
         parser.exit(0)
     arguments.server = arguments.server or os.environ.get("IPS_SERVER") or None
     return arguments
@@ -66,20 +87,28 @@ def _parser() -> argparse.ArgumentParser:
         usage="ips COMMAND [option …]",
     )
     parser.add_argument("--version", action="version", version=f"ips {__version__}")
-    _access(parser, default=None)
+    access(parser, default=None)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", help=argparse.SUPPRESS)
     for add in (_run, _wait, _ls, _show, _cancel, _retry, _nodes, _events, _audit, _completion):
         add(commands)
+    _help(commands)
     commands.choices["completion"].set_defaults(root=parser, commands=commands)
     return parser
 
 
 def _command(
-    commands: Any, name: str, home: str, usage: str, about: str, *examples: str
+    commands: Any,
+    name: str,
+    home: str,
+    usage: str,
+    about: str,
+    *examples: str,
+    aliases: Sequence[str] = (),
 ) -> argparse.ArgumentParser:
     """Add a command that ``ips_client.command.<home>`` carries out by a function of its name."""
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
+        aliases=aliases,
         prog=f"ips {name}",
         help=about.partition(".")[0].replace("\n", " "),
         usage=f"ips {name} {usage}",
@@ -87,64 +116,13 @@ def _command(
         epilog="examples:\n" + "\n".join(f"  {example}" for example in examples),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.set_defaults(handler=partial(_handler, home, name))
+    parser.set_defaults(handler=partial(_handler, home, name), parser=parser)
     return parser
 
 
 def _handler(home: str, name: str) -> Handler:
     handler: Handler = getattr(import_module(f"ips_client.command.{home}"), name)
     return handler
-
-
-def _connection(parser: Any) -> None:
-    group = parser.add_argument_group("connection")
-    _access(group, default=argparse.SUPPRESS)
-    group.add_argument(
-        "--patience",
-        metavar="TIME",
-        type=duration,
-        help="how long to keep trying while the server is away "
-        "(default 10s; 5m while waiting for a task or following events)",
-    )
-
-
-def _access(parser: Any, default: str | None) -> None:
-    """The options that may stand before and after the command."""
-    words = {
-        "--server": ("URL", "where the service is"),
-        "--token": ("TOKEN", "who asks (others on this machine can see it: better IPS_TOKEN_FILE)"),
-        "--ca": ("FILE", "certificates of the authorities to trust, in place of the system's"),
-        "--cert": ("FILE", "certificate to show, with its key or with --key"),
-        "--key": ("FILE", "key of --cert"),
-    }
-    for name, (value, about) in words.items():
-        parser.add_argument(name, metavar=value, default=default, help=about)
-    parser.add_argument(
-        "--insecure",
-        action="store_true",
-        default=default or False,
-        help="trust whoever answers: for trials alone",
-    )
-
-
-def _output(parser: Any) -> None:
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="FORM",
-        choices=("table", "json", "yaml", "name"),
-        default="table",
-        help="table (default), json (the service's own document), yaml, or name (ids only)",
-    )
-
-
-def _limit(parser: Any) -> None:
-    parser.add_argument(
-        "--timeout",
-        metavar="TIME",
-        type=duration,
-        help="stop waiting after so long, exit code 4; what is waited for goes on",
-    )
 
 
 def _run(commands: Any) -> None:
@@ -171,74 +149,18 @@ def _run(commands: Any) -> None:
         metavar="FILE",
         help="a file that names images; - is standard input; may be given several times",
     )
-    _where(parser.add_argument_group("which nodes"))
-    _how(parser.add_argument_group("how to pull"))
-    _failures(parser.add_argument_group("failures"))
+    where(parser.add_argument_group("which nodes"))
+    how(parser.add_argument_group("how to pull"))
+    failures(parser.add_argument_group("failures"))
     parser.add_argument("--wait", action="store_true", help="watch until it is over")
-    _limit(parser)
+    limit(parser)
     parser.add_argument(
         "--dry-run",
         action="store_true",
         help="print what would be sent, and how many nodes match, and send nothing",
     )
-    _output(parser)
-    _connection(parser)
-
-
-def _where(group: Any) -> None:
-    group.add_argument(
-        "-l",
-        "--selector",
-        action="append",
-        default=[],
-        metavar="SELECTOR",
-        help="labels as kubectl takes them: a=b,c!=d,'e in (f,g)',h,!i; all must hold",
-    )
-    group.add_argument(
-        "--node",
-        action="append",
-        default=[],
-        dest="nodes",
-        metavar="NAME",
-        help="only this node; may be given several times, or with commas",
-    )
-
-
-def _how(group: Any) -> None:
-    group.add_argument("--batch-size", type=int, metavar="N", help="nodes in a batch (10)")
-    group.add_argument(
-        "--rolling",
-        action="store_true",
-        help="start the next node as soon as one is done, not batch by batch",
-    )
-    group.add_argument("--priority", type=int, metavar="N", help="1 to 10, 10 the most urgent (5)")
-    group.add_argument(
-        "--pull",
-        choices=("if-not-present", "always"),
-        help="whether an image that is there is pulled again (if-not-present)",
-    )
-    group.add_argument(
-        "--pull-timeout", type=duration, metavar="TIME", help="for an image in one attempt (30m)"
-    )
-    group.add_argument("--webhook", metavar="URL", help="http or https; told when the task is over")
-    group.add_argument(
-        "--idempotency-key",
-        metavar="KEY",
-        help="run the same command twice with one key, and it is one task",
-    )
-
-
-def _failures(group: Any) -> None:
-    group.add_argument("--retries", type=int, metavar="N", help="retries of each node (0)")
-    group.add_argument(
-        "--retry-strategy", choices=("linear", "exponential"), help="how the delay grows (linear)"
-    )
-    group.add_argument("--retry-delay", type=duration, metavar="TIME", help="before a retry (30s)")
-    group.add_argument(
-        "--max-failed",
-        metavar="N|N%",
-        help="the task completes with up to so many failed nodes (0)",
-    )
+    output(parser)
+    connection(parser)
 
 
 def _wait(commands: Any) -> None:
@@ -254,9 +176,9 @@ def _wait(commands: Any) -> None:
         "ips wait --timeout 10m $(ips ls --status running -o name)",
     )
     parser.add_argument("ids", nargs="+", metavar="ID", help="a task")
-    _limit(parser)
-    _output(parser)
-    _connection(parser)
+    limit(parser)
+    output(parser)
+    connection(parser)
 
 
 def _ls(commands: Any) -> None:
@@ -265,17 +187,41 @@ def _ls(commands: Any) -> None:
         "ls",
         "tasks",
         "[option …]",
-        "List tasks, newest first.",
+        "List tasks: what runs, the queue in its order, then the rest, the newest first.",
         "ips ls",
-        "ips ls --status failed --limit 5",
+        "ips ls --status failed,cancelled --since 24h",
+        "ips ls --image redis --created-by ann@example.com",
         "ips ls --all -o json | jq '.tasks[].taskId'",
+        aliases=("list", "get"),
     )
-    statuses = ("pending", "running", "completed", "failed", "cancelled")
-    parser.add_argument("--status", choices=statuses, help="only tasks that are so")
-    parser.add_argument("--limit", type=int, default=20, metavar="N", help="at most so many (20)")
-    parser.add_argument("--all", action="store_true", help="all there are")
-    _output(parser)
-    _connection(parser)
+    parser.add_argument(
+        "--status",
+        type=statuses,
+        choices=STATUSES,
+        default=[],
+        metavar="A,B",
+        help="filter by status",
+    )
+    parser.add_argument(
+        "--image", default="", metavar="IMAGE", help="tasks with this image; without a tag, any"
+    )
+    parser.add_argument(
+        "-q", "--search", default="", metavar="TEXT", help="in ids, images, selectors and creators"
+    )
+    parser.add_argument("--created-by", default="", metavar="USER", help="tasks of this user")
+    parser.add_argument(
+        "--since", type=duration, metavar="TIME", help="created in the last 24h, 10m …"
+    )
+    parser.add_argument("--until", type=duration, metavar="TIME", help="created before that")
+    parser.add_argument(
+        "--sort", choices=("queue", "newest"), default="queue", help="the order (queue)"
+    )
+    parser.add_argument(
+        "--limit", type=int, default=20, metavar="N", help="maximum number of tasks (20)"
+    )
+    parser.add_argument("--all", action="store_true", help="no limit")
+    output(parser)
+    connection(parser)
 
 
 def _show(commands: Any) -> None:
@@ -287,13 +233,15 @@ def _show(commands: Any) -> None:
         "Show one task, or its nodes.",
         "ips show task-20260116-151234-a1b2c3d4",
         "ips show task-20260116-151234-a1b2c3d4 --nodes",
-        "ips show task-20260116-151234-a1b2c3d4 --failed -o json",
+        "ips show a1b2c3d4 --failed -o json",
+        aliases=("describe",),
     )
     parser.add_argument("id", metavar="ID", help="a task")
     parser.add_argument("--nodes", action="store_true", help="its nodes, with their images")
     parser.add_argument("--failed", action="store_true", help="its failed nodes, with the reasons")
-    _output(parser)
-    _connection(parser)
+    parser.add_argument("--all", action="store_true", help="every failure, not one for each reason")
+    output(parser)
+    connection(parser)
 
 
 def _cancel(commands: Any) -> None:
@@ -307,8 +255,8 @@ def _cancel(commands: Any) -> None:
         "ips cancel $(ips ls --status pending -o name)",
     )
     parser.add_argument("ids", nargs="+", metavar="ID", help="a task")
-    _output(parser)
-    _connection(parser)
+    output(parser)
+    connection(parser)
 
 
 def _retry(commands: Any) -> None:
@@ -317,16 +265,16 @@ def _retry(commands: Any) -> None:
         "retry",
         "tasks",
         "ID [--all] [option …]",
-        "Make a new task of a finished one, for the nodes that failed.",
+        "Re-run a finished task on its failed nodes, as a new task.",
         "ips retry task-20260116-151234-a1b2c3d4 --wait",
         "ips retry task-20260116-151234-a1b2c3d4 --all",
     )
     parser.add_argument("id", metavar="ID", help="a task that is over")
     parser.add_argument("--all", action="store_true", help="for all nodes that it selects")
     parser.add_argument("--wait", action="store_true", help="watch until it is over")
-    _limit(parser)
-    _output(parser)
-    _connection(parser)
+    limit(parser)
+    output(parser)
+    connection(parser)
 
 
 def _nodes(commands: Any) -> None:
@@ -343,8 +291,8 @@ def _nodes(commands: Any) -> None:
     parser.add_argument(
         "-l", "--selector", default="", metavar="SELECTOR", help="labels as kubectl takes them"
     )
-    _output(parser)
-    _connection(parser)
+    output(parser)
+    connection(parser)
 
 
 def _events(commands: Any) -> None:
@@ -353,7 +301,7 @@ def _events(commands: Any) -> None:
         "events",
         "events",
         "[ID] [option …]",
-        "Follow what happens, one line an event: of one task from its beginning until it is\n"
+        "Stream events, one line each: of one task from its beginning until it is\n"
         "over, of all from now on until Ctrl-C.",
         "ips events",
         "ips events task-20260116-151234-a1b2c3d4",
@@ -363,8 +311,8 @@ def _events(commands: Any) -> None:
     parser.add_argument(
         "--after", metavar="POSITION", help="go on after an earlier event's position"
     )
-    _output(parser)
-    _connection(parser)
+    output(parser)
+    connection(parser)
 
 
 def _audit(commands: Any) -> None:
@@ -380,9 +328,16 @@ def _audit(commands: Any) -> None:
     parser.add_argument(
         "--since", metavar="TIME", type=duration, help="only of the last 24h, 10m …"
     )
-    parser.add_argument("--limit", metavar="N", type=int, help="at most so many (100)")
-    _output(parser)
-    _connection(parser)
+    parser.add_argument("--limit", metavar="N", type=int, help="maximum number of entries (100)")
+    output(parser)
+    connection(parser)
+
+
+def _help(commands: Any) -> None:
+    """``ips help [COMMAND]`` and ``ips version``."""
+    parser = commands.add_parser("help", help="Show help", usage="ips help [COMMAND]")
+    parser.add_argument("about", nargs="?", choices=sorted(commands.choices), metavar="COMMAND")
+    commands.add_parser("version", help="Print the version", usage="ips version")
 
 
 def _completion(commands: Any) -> None:

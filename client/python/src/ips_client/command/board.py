@@ -5,6 +5,7 @@ Nothing here writes. Where the width does not suffice, words are left out from t
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -17,7 +18,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ips_client.command.text import cut, shown, size, span, transfer
+from ips_client.command.messages import said
+from ips_client.command.text import count, cut, roughly, shown, size, span, transfer
 from ips_client.documents import LiveImage, LiveNode, Task
 from ips_client.picture import Progress
 
@@ -93,7 +95,8 @@ class Board:
         rows += [_node_row(nodes[name], int(width * _NAME_PART)) for name in names]
         lines = [*head, *self._fitted(rows, width)]
         if len(names) < len(nodes):
-            lines.append(_line(f"… and {len(nodes) - len(names)} more nodes at work", width))
+            rest = [node for name, node in nodes.items() if name not in names]
+            lines.append(_line(f"… and {_more_nodes(rest)}", width))
         return lines
 
     def _fitted(self, rows: Sequence[BoardRow], width: int) -> Iterator[RenderableType]:
@@ -109,6 +112,13 @@ class Board:
                 line.add_column(width=size_of_column, no_wrap=True)
             line.add_row(_line(row.label, label), _bar(row.part, bar), Text("  ".join(words)))
             yield line
+
+
+def _more_nodes(nodes: Sequence[LiveNode]) -> str:
+    """How many there are, and in which states."""
+    states = Counter(node.state for node in nodes)
+    words = ", ".join(f"{number:,} {state}" for state, number in states.most_common())
+    return f"{count(len(nodes), 'more node')} ({words})"
 
 
 def _line(text: str, width: int) -> Text:
@@ -136,7 +146,7 @@ def _head(progress: Progress) -> Iterator[str]:
     if progress.trouble is not None:
         yield f"{progress.trouble}; trying again"
     if task.message and not task.is_over:
-        yield task.message
+        yield said(task)
 
 
 def _task_rows(task: Task) -> Iterator[BoardRow]:
@@ -199,7 +209,7 @@ def _byte_words(task: Task) -> list[str]:
     if now.bytes_per_second:
         words.append(f"{size(now.bytes_per_second)}/s")
     if task.estimated_completion is not None:
-        words.append(f"{span((task.estimated_completion - _now()).total_seconds())} left")
+        words.append(f"{roughly((task.estimated_completion - _now()).total_seconds())} left")
     return words
 
 

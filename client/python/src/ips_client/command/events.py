@@ -6,16 +6,18 @@ from argparse import Namespace
 
 from ips_client.command import codes
 from ips_client.command.connection import connect
+from ips_client.command.ids import whole_id
 from ips_client.command.output import as_json, as_yaml, write, write_data
 from ips_client.command.program import say
-from ips_client.command.text import count
+from ips_client.command.text import clock, count
 from ips_client.documents import Event, Reset, Task, TaskNode
 
 
 def events(arguments: Namespace) -> int:
     """Follow events."""
     with connect(arguments) as client:
-        for event in client.events(arguments.id, after=arguments.after):
+        task_id = None if arguments.id is None else whole_id(client, arguments.id)
+        for event in client.events(task_id, after=arguments.after):
             if isinstance(event, Event):
                 _show(event, arguments.output)
             elif isinstance(event, Reset):
@@ -32,7 +34,7 @@ def _show(event: Event, output: str) -> None:
         case "name":
             write(event.subject)
         case _:
-            when = event.time.strftime("%H:%M:%S")
+            when = clock(event.time)
             write(f"{when}  {event.type:<15} {event.subject}{_details(event)}".rstrip())
 
 

@@ -12,6 +12,7 @@ from typing import Final, TextIO
 from ips_client import errors
 from ips_client.command import codes
 from ips_client.command.arguments import parse
+from ips_client.command.messages import faults, refusal
 from ips_client.command.text import shown
 from ips_client.errors import IpsError, Refused
 
@@ -69,8 +70,12 @@ def _run(arguments: Namespace) -> int:
 
 
 def report(error: IpsError, about: str = "") -> int:
-    """Tell a user about an error; the exit code that goes with it."""
-    say(f"ips: {about}{error}")
+    """Tell a user about an error; the exit code that goes with it.
+
+    ``about`` is the task that it is about, said where the error does not name it.
+    """
+    text = refusal(error)
+    say(f"ips: {text}" if about in text else f"ips: {about}: {text}")
     if isinstance(error, errors.TimeLimit):
         return codes.TIME_LIMIT
     if isinstance(error, errors.Unauthorized):
@@ -86,10 +91,9 @@ def report(error: IpsError, about: str = "") -> int:
 
 def _faults(error: Refused) -> list[str]:
     shown = []
-    for fault in error.problem.errors:
-        root = fault.field.split("/")[1] if fault.field.startswith("/") else fault.field
-        where = _OPTIONS.get(root, fault.field)
-        shown.append(f"  {where}: {fault.message}")
+    for field, message in faults(error.problem.document):
+        root = field.split("/")[1] if field.startswith("/") else field
+        shown.append(f"  {_OPTIONS.get(root, field)}: {message}")
     return shown
 
 

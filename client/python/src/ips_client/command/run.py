@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ips_client import requests
 from ips_client.client import Client
 from ips_client.command import codes
 from ips_client.command.connection import connect
+from ips_client.command.nodes import state_of
 from ips_client.command.output import show
 from ips_client.command.program import report, say
 from ips_client.command.text import count
@@ -22,6 +24,7 @@ from ips_client.image_files import Found, InputFault, distinct, find_images
 from ips_client.selector import parse_selector
 
 IMAGES_IN_A_TASK: Final = 50
+UNKNOWN_SHOWN: Final = 5
 
 _POLICIES: Final = {"if-not-present": "IfNotPresent", "always": "Always"}
 
@@ -142,26 +145,71 @@ def _create(
 
 
 def _dry_run(client: Client, arguments: Namespace, bodies: Sequence[dict[str, Any]]) -> int:
-    names, known = _matching(client, bodies[0])
-    document = {"tasks": list(bodies), "matchingNodes": len(names)}
+    matching = _matching(client, bodies[0])
+    names, known = matching.names, matching.known
+    document = {
+        "tasks": list(bodies),
+        "matchingNodes": len(names),
+        "nodeStates": dict(matching.states),
+        "unknownNodes": matching.unknown,
+    }
     what = f"{count(len(bodies), 'task')} would be created:"
-    matching = f"{count(len(names), 'node')} of {known:,} match now."
+    matched = f"{count(len(names), 'node')} of {known:,} match now."
     shown = [line for body in bodies for line in json.dumps(body, indent=2).splitlines()]
-    lines = [what, *shown, matching]
+    lines = [what, *shown, matched, *_in_states(matching), *_of_unknown(matching)]
     show(arguments.output, document, names=names, lines=lines)
     return codes.COMPLETED
 
 
-def _matching(client: Client, body: dict[str, Any]) -> tuple[list[str], int]:
-    """Names of the schedulable nodes that a create would find, and how many there are at all."""
-    known = sum(1 for _ in client.nodes())
+class _Matching(NamedTuple):
+    """What a create would find now."""
+
+    names: list[str]
+    """Of its nodes, those that are known."""
+    known: int
+    """Nodes at all."""
+    states: Counter[str]
+    """Its nodes by state, and what a selector would leave out as ``skipped``."""
+    unknown: list[str]
+    """Names that no node has."""
+
+
+def _matching(client: Client, body: dict[str, Any]) -> _Matching:
     wanted = set(body.get("nodeNames", []))
-    names = [
-        node.name
-        for node in client.nodes(_selector_text(body))
-        if node.schedulable and (not wanted or node.name in wanted)
+    everything = {node.name for node in client.nodes()}
+    states: Counter[str] = Counter()
+    names = []
+    for node in client.nodes(_selector_text(body)):
+        if wanted and node.name not in wanted:
+            continue
+        state = state_of(node)
+        if state == "unschedulable" and not wanted:
+            states["skipped"] += 1
+            continue
+        states[state] += 1
+        names.append(node.name)
+    return _Matching(names, len(everything), states, sorted(wanted - everything))
+
+
+def _in_states(matching: _Matching) -> list[str]:
+    """What will become of those that are not ready."""
+    words = {
+        "ready": "ready",
+        "offline": "offline (will fail unless an agent answers)",
+        "unschedulable": "unschedulable (will fail unless that changes)",
+        "skipped": "unschedulable and not part of the task",
+    }
+    parts = [
+        f"{matching.states[each]:,} {said}" for each, said in words.items() if matching.states[each]
     ]
-    return names, known
+    return [f"{', '.join(parts)}."] if parts else []
+
+
+def _of_unknown(matching: _Matching) -> list[str]:
+    names = matching.unknown
+    more = f" and {len(names) - UNKNOWN_SHOWN:,} more" if len(names) > UNKNOWN_SHOWN else ""
+    shown = ", ".join(names[:UNKNOWN_SHOWN])
+    return [f"Not in the fleet (will fail): {shown}{more}"] if names else []
 
 
 def _selector_text(body: dict[str, Any]) -> str:

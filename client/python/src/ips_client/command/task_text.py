@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ips_client.command.messages import said
 from ips_client.command.output import facts, table
 from ips_client.command.text import age, count, size, span, stamp, transfer
 from ips_client.documents import FailedImage, Task, TaskNode
@@ -54,14 +55,33 @@ def node_table(nodes: Sequence[TaskNode]) -> list[str]:
 def failure_table(failures: Sequence[FailedImage]) -> list[str]:
     """Which nodes failed, and why."""
     rows = [
-        (each.node_name, each.image or "-", each.reason, " ".join(each.message.split()))
+        (each.node_name, each.image or "-", each.reason, " ".join(said(each).split()))
         for each in failures
     ]
     return table(("NODE", "IMAGE", "REASON", "MESSAGE"), rows, whole=True)
 
 
-def task_lines(task: Task) -> list[str]:
-    """A task for people."""
+def reason_table(failures: Sequence[FailedImage]) -> list[str]:
+    """How many failures each reason has, the most frequent first, with one example."""
+    groups: dict[str, list[FailedImage]] = {}
+    for each in failures:
+        groups.setdefault(each.reason, []).append(each)
+    ordered = sorted(groups.items(), key=lambda group: -len(group[1]))
+    rows = [
+        (
+            reason,
+            f"{len({each.node_name for each in group}):,}",
+            group[0].node_name,
+            group[0].image or "-",
+            " ".join(said(group[0]).split()),
+        )
+        for reason, group in ordered
+    ]
+    return table(("REASON", "NODES", "EXAMPLE", "IMAGE", "MESSAGE"), rows, whole=True)
+
+
+def task_lines(task: Task, *, every_failure: bool = False) -> list[str]:
+    """A task for people; of its failures one for each reason, or all that came."""
     now = task.progress
     selector = [f"{key}={value}" for key, value in (task.node_selector or {}).items()]
     selector += [
@@ -72,13 +92,20 @@ def task_lines(task: Task) -> list[str]:
         f"{task.task_id}  {task.status}",
         *facts(
             {
-                "message": task.message or "",
+                "message": said(task),
                 "nodes": _nodes_in_words(task),
                 "batch": f"{now.current_batch} of {now.total_batches}" if now.total_batches else "",
                 "bytes": _bytes_in_words(task),
                 "images": task.images,
                 "selector": ", ".join(selector) or "all nodes",
                 "priority": str(task.priority),
+                "batch size": f"{task.batch_size:,}",
+                "rollout": task.rollout or "",
+                "image pull policy": task.image_pull_policy or "",
+                "pull timeout": span(task.pull_timeout_seconds or 0),
+                "max failed nodes": ""
+                if task.max_failed_nodes is None
+                else str(task.max_failed_nodes),
                 "retries": _retries_in_words(task),
                 "webhook": task.webhook_url or "",
                 "retry of": task.retry_of or "",
@@ -90,9 +117,10 @@ def task_lines(task: Task) -> list[str]:
         ),
     ]
     if task.failed_node_details:
-        lines += ["", *failure_table(task.failed_node_details)]
+        shown = failure_table if every_failure else reason_table
+        lines += ["", *shown(task.failed_node_details)]
     more = task.failed_node_details_total - len(task.failed_node_details)
-    if more > 0:
+    if more > 0 and every_failure:
         lines.append(f"… and {more:,} more: ips show {task.task_id} --failed")
     return lines
 
@@ -145,5 +173,5 @@ def summary(task: Task) -> str:
     what = count(len(task.images), "image")
     done = f"{now.completed_nodes:,} of {count(now.total_nodes, 'node')}"
     got = f", {size(now.bytes)}" if now.bytes else ""
-    why = f": {task.message}" if task.message else ""
+    why = f": {said(task)}" if task.message else ""
     return f"{task.task_id} {task.status}{took}: {what} on {done}{got}{why}"

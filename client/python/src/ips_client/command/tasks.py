@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from ips_client import requests
 from ips_client.client import Client
 from ips_client.command import codes
 from ips_client.command.connection import connect
+from ips_client.command.ids import whole_id
 from ips_client.command.output import show as show_data
 from ips_client.command.pages import all_pages
 from ips_client.command.program import report
@@ -22,11 +24,12 @@ def ls(arguments: Namespace) -> int:
     wanted = None if arguments.all else arguments.limit
     if wanted is not None and wanted < 1:
         raise ValueError("--limit must be 1 or more")
+    query = _query(arguments)
     with connect(arguments) as client:
         document, tasks = all_pages(
             client,
             Task,
-            lambda limit, offset: requests.list_tasks(arguments.status, limit=limit, offset=offset),
+            lambda limit, offset: requests.list_tasks(limit=limit, offset=offset, query=query),
             key="tasks",
             largest=requests.LARGEST_TASK_PAGE,
             wanted=wanted,
@@ -40,13 +43,35 @@ def ls(arguments: Namespace) -> int:
     return codes.COMPLETED
 
 
+def _query(arguments: Namespace) -> requests.TaskQuery:
+    return requests.TaskQuery(
+        status=",".join(arguments.status),
+        image=arguments.image,
+        q=arguments.search,
+        created_by=arguments.created_by,
+        since=_ago(arguments.since),
+        until=_ago(arguments.until),
+        sort=arguments.sort,
+    )
+
+
+def _ago(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.now(timezone.utc) - timedelta(seconds=seconds)
+
+
 def show(arguments: Namespace) -> int:
     """Show a task or its nodes."""
     with connect(arguments) as client:
+        arguments.id = whole_id(client, arguments.id)
         if arguments.nodes or arguments.failed:
             return _show_nodes(client, arguments)
         task = client.get(arguments.id)
-    show_data(arguments.output, task.document, names=[task.task_id], lines=task_lines(task))
+    show_data(
+        arguments.output,
+        task.document,
+        names=[task.task_id],
+        lines=task_lines(task, every_failure=arguments.all),
+    )
     return codes.COMPLETED
 
 
@@ -74,7 +99,8 @@ def _show_nodes(client: Client, arguments: Namespace) -> int:
 def cancel(arguments: Namespace) -> int:
     """Cancel tasks, one after the other; the exit code is the worst of all."""
     with connect(arguments) as client:
-        found = [_cancel(client, task_id) for task_id in arguments.ids]
+        ids = [whole_id(client, each) for each in arguments.ids]
+        found = [_cancel(client, task_id) for task_id in ids]
     documents = [answer for answer, _ in found if answer is not None]
     show_data(
         arguments.output,
@@ -89,7 +115,7 @@ def _cancel(client: Client, task_id: str) -> tuple[dict[str, Any] | None, int]:
     try:
         return dict(client.cancel(task_id).document), codes.COMPLETED
     except IpsError as error:
-        return None, report(error, f"{task_id}: ")
+        return None, report(error, task_id)
 
 
 def retry(arguments: Namespace) -> int:
@@ -97,5 +123,6 @@ def retry(arguments: Namespace) -> int:
     from ips_client.command.waiting import created  # noqa: PLC0415 -- most commands do not wait
 
     with connect(arguments) as client:
-        task = client.retry(arguments.id, nodes="all" if arguments.all else "failed")
+        task_id = whole_id(client, arguments.id)
+        task = client.retry(task_id, nodes="all" if arguments.all else "failed")
     return created(arguments, [task])

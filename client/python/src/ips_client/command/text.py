@@ -43,14 +43,26 @@ def span(seconds: float) -> str:
     return f"{whole // _DAY}d{whole % _DAY // _HOUR}h"
 
 
+def roughly(seconds: float) -> str:
+    """An estimate, with two digits that count: ``~4m10s``, ``~1h50m``."""
+    steps = ((36_000, 3_600), (3_600, 600), (600, 60), (60, 10))
+    step = next((step for least, step in steps if seconds >= least), 1)
+    return f"~{span(max(1, round(seconds / step) * step))}"
+
+
 def age(moment: datetime) -> str:
     """How long ago something was."""
     return span((datetime.now(timezone.utc) - moment).total_seconds())
 
 
 def stamp(moment: datetime) -> str:
-    """A time, in UTC."""
-    return moment.strftime("%Y-%m-%d %H:%M:%SZ")
+    """A time on the user's clock, with its offset: ``2026-01-16 16:12:34+01:00``."""
+    return moment.astimezone().isoformat(" ", "seconds")
+
+
+def clock(moment: datetime) -> str:
+    """The same without the day."""
+    return stamp(moment).partition(" ")[2]
 
 
 def count(number: int, noun: str) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
+from datetime import datetime, timezone
 from typing import Final, Protocol, TextIO
 
 from rich.live import Live
 
 from ips_client.command.board import Board, plain
 from ips_client.command.output import is_terminal, make_console
-from ips_client.command.text import shown
+from ips_client.command.text import clock, shown
 
 DRAW_SECONDS: Final = 0.2
 """Between two pictures."""
@@ -80,7 +81,7 @@ class Lines:
             told_at, told = self._told.get(task_id, (-LINE_SECONDS, ""))
             if now - told_at >= LINE_SECONDS and (line := plain(progress)) != told:
                 self._told[task_id] = (now, line)
-                self._stream.write(f"{time.strftime('%H:%M:%S')} {shown(line)}\n")
+                self._stream.write(f"{clock(datetime.now(timezone.utc))} {shown(line)}\n")
                 self._stream.flush()
 
     def finish(self) -> None:

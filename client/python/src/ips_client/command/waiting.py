@@ -14,7 +14,8 @@ from typing import Any, Final
 from ips_client.async_client import AsyncClient
 from ips_client.command import codes
 from ips_client.command.board import Board
-from ips_client.command.connection import as_options, settings
+from ips_client.command.connection import as_options, connect, settings
+from ips_client.command.ids import whole_id
 from ips_client.command.output import show
 from ips_client.command.program import report, say, silence
 from ips_client.command.task_text import failure_table, summary
@@ -40,7 +41,8 @@ class _End:
 
 def wait(arguments: Namespace) -> int:
     """Wait for tasks."""
-    ids = list(dict.fromkeys(arguments.ids))
+    with connect(arguments) as client:
+        ids = list(dict.fromkeys(whole_id(client, each) for each in arguments.ids))
     return _wait(arguments, ids, names=ids)
 
 
@@ -129,7 +131,7 @@ def _code(end: _End, arguments: Namespace) -> int:
         say(f"ips: {end.task_id} is not over after {span(arguments.timeout)}; it goes on")
         return codes.TIME_LIMIT
     assert end.error is not None  # noqa: S101 -- an end is either
-    return report(end.error, f"{end.task_id}: ")
+    return report(end.error, end.task_id)
 
 
 def _result(waited: Waited) -> list[str]:
@@ -150,9 +152,9 @@ def _documents(tasks: Sequence[Task]) -> Any:
 
 def _way_back(arguments: Namespace, ids: Sequence[str]) -> list[str]:
     words = shlex.join([*ids, *as_options(arguments)])
-    goes = "It goes" if len(ids) == 1 else "They go"
+    goes = "the task keeps" if len(ids) == 1 else "the tasks keep"
     return [
-        f"No longer watching. {goes} on in the service.",
+        f"Detached; {goes} running.",
         f"  watch again:  ips wait {words}",
         f"  cancel:       ips cancel {words}",
     ]

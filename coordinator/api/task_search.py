@@ -121,6 +121,8 @@ class _Matcher:
         self._text = wanted.text.casefold()
         self._image = _canonical(wanted.image)
         self._any_tag = self._image != "" and not _has_tag(wanted.image)
+        self._name = _repository(self._image).rpartition("/")[2]
+        """Stands in every spelling of the image: what has it not need not be parsed."""
 
     def matches(self, head: TaskHead) -> bool:
         wanted = self._wanted
@@ -135,6 +137,8 @@ class _Matcher:
         )
 
     def _is_image(self, spelling: str) -> bool:
+        if not self._name or self._name not in spelling:
+            return False
         canonical = _canonical(spelling)
         if not self._any_tag:
             return canonical == self._image

@@ -72,8 +72,6 @@ class WarmSet(Document, frozen=True, kw_only=True):
     max_failed_nodes: int | str
     rollout: str
     pull_timeout_seconds: int
-    webhook_url: str | UnsetType = UNSET
-    """Scheme and host only: what follows may be a secret."""
     paused: bool
     generation: Count
     """Counts what was put under the name."""

@@ -44,7 +44,6 @@ class SetRepairs:
             names_nodes=True,
             node_selector={},
             match_expressions=(),
-            webhook_url=None,  # it is told of the set, not of each repair
             max_nodes=None,  # of the set as a whole
             image_pull_policy=PullPolicy.IF_NOT_PRESENT,
         )

@@ -15,7 +15,7 @@ from coordinator.set_documents import (
     WarmSetNodes,
 )
 from coordinator.snapshots import SetNodeSnapshot, SetSnapshot
-from coordinator.views.tasks import requirement, scheme_and_host
+from coordinator.views.tasks import requirement
 from coordinator.views.texts import shown
 from coordinator.views.times import milliseconds, milliseconds_if_known
 
@@ -36,7 +36,6 @@ def warm_set(shot: SetSnapshot) -> WarmSet:
         max_failed_nodes=spec.max_failed_nodes,
         rollout=spec.rollout,
         pull_timeout_seconds=spec.pull_timeout_seconds,
-        webhook_url=UNSET if spec.webhook_url is None else scheme_and_host(spec.webhook_url),
         paused=head.paused,
         generation=head.generation,
         observed_generation=head.generation,

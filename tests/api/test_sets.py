@@ -200,7 +200,7 @@ async def test_what_is_answered_is_what_the_document_says(
     fields = document["components"]["schemas"]["PutWarmSet"]["properties"]
     create = document["components"]["schemas"]["CreateTask"]["properties"]
     assert fields.keys() - create.keys() == {"paused"}
-    assert create.keys() - fields.keys() == {"nodeNames", "imagePullPolicy"}
+    assert create.keys() - fields.keys() == {"nodeNames", "imagePullPolicy", "webhookUrl"}
     assert fields["priority"] == create["priority"]
 
 

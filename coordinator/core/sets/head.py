@@ -23,7 +23,7 @@ class SetHead(StoredRecord, frozen=True, kw_only=True):
 
     name: SetName
     spec: TaskSpec
-    """Its images, nodes, and how each repair is to be; ``webhook_url`` is told of the set."""
+    """Its images, nodes, and how each repair is to be."""
     paused: bool = False
     generation: Generation = 1
     """Counts what was put under the name since it was created."""

@@ -27,6 +27,7 @@ from agent.instructions import (
     StopPull,
     WakeAt,
 )
+from agent.inventory import InventoryReporter
 from agent.ledger import Ledger
 from agent.notices import Notice, Observer, SweepPostponed
 from agent.outbox import LONGEST_PAUSE, Outbox, OutcomeSpool
@@ -92,6 +93,9 @@ class Agent:
         )
         self._inbox = Inbox(bus=bus, address=self.address, emit=self.post, notify=self._notify)
         self._progress = ProgressReporter(publisher=bus, ledger=self._ledger, address=self.address)
+        self._inventory = InventoryReporter(
+            bus=bus, runtime=runtime, address=self.address, notify=self._notify
+        )
         self._heartbeats = Heartbeats(
             publisher=bus,
             runtime=runtime,
@@ -99,6 +103,7 @@ class Agent:
             address=self.address,
             labels=settings.node_labels,
             interval=settings.heartbeat_seconds,
+            inventory=lambda: self._inventory.state,
             notify=self._notify,
             clock=self._clock,
             rng=rng,
@@ -123,6 +128,7 @@ class Agent:
         for key in self._outbox.recover():
             self.post(OutcomeFound(key))
         await self._inbox.open()
+        await self._inventory.open()
         try:
             async with asyncio.TaskGroup() as jobs:
                 jobs.create_task(self._handle_events(), name="ledger")
@@ -130,9 +136,11 @@ class Agent:
                 jobs.create_task(self._outbox.run(), name="outbox")
                 jobs.create_task(self._progress.run(), name="progress")
                 jobs.create_task(self._heartbeats.run(), name="heartbeat")
+                jobs.create_task(self._inventory.run(), name="inventory")
                 jobs.create_task(self._sweep(), name="sweep")
         finally:
             self._inbox.close()
+            self._inventory.close()
             self._requests.close()
 
     async def shut_down(self, within: float) -> None:
@@ -165,6 +173,8 @@ class Agent:
 
     def _follow_up(self, event: Event) -> None:
         self._progress.mark_changed()
+        if isinstance(event, PullEnded):
+            self._inventory.look_soon()
         match event:
             case PullEnded(outcome) if outcome.reason is Reason.RUNTIME_UNAVAILABLE:
                 self._heartbeats.recheck_runtime()

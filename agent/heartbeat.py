@@ -28,6 +28,7 @@ from common.messages import (
     WHY_LENGTH,
     Heartbeat,
     ImageDisk,
+    InventoryState,
     within_bytes,
 )
 from common.subjects import MAX_MESSAGE_BYTES, AgentAddress
@@ -46,7 +47,8 @@ RECHECK_SECONDS: Final = 2.0
 class Heartbeats:
     """One agent's heartbeats; keep ``run`` running.
 
-    ``interval``: seconds between two of them. ``clock``: the ledger's, in seconds. ``rng`` draws
+    ``interval``: seconds between two of them. ``inventory``: what was last said of images.
+    ``clock``: the ledger's, in seconds. ``rng`` draws
     the jitter.
     """
 
@@ -62,6 +64,7 @@ class Heartbeats:
         notify: Callable[[Notice], None],
         clock: Callable[[], float],
         rng: Random,
+        inventory: Callable[[], InventoryState | None] = lambda: None,
     ) -> None:
         self._publisher = publisher
         self._runtime = runtime
@@ -72,6 +75,7 @@ class Heartbeats:
         self._notify = notify
         self._clock = clock
         self._rng = rng
+        self._inventory = inventory
         self._facts: RuntimeFacts | None = None
         self._why_away = "the container runtime has not answered yet"
         self._noticed: Notice | None = None
@@ -159,6 +163,7 @@ class Heartbeats:
             holds=holds[:MOST_HOLDS],
             interval=self._interval,
             leaving=leaving,
+            inventory=self._inventory(),
         )
 
 

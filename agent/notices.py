@@ -17,7 +17,7 @@ from common.subjects import AttemptKey
 
 @dataclass(frozen=True, slots=True)
 class MessageRejected:
-    """A message could not be understood. ``kind``: ``command`` or ``broadcast``."""
+    """A message could not be understood. ``kind``: ``command``, ``broadcast`` or ``question``."""
 
     kind: str
     subject: str

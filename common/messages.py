@@ -50,6 +50,8 @@ ImageName = Annotated[str, Meta(max_length=1024)]
 """The task's spelling of an image."""
 Reference = Annotated[str, Meta(max_length=1280)]
 """A canonical reference: a spelling with registry, path and tag completed."""
+Hash = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}\Z")]
+"""The beginning of a SHA-256."""
 # What an agent says that it holds goes back to it in a command, so it has to fit into one.
 TaskId = Annotated[str, Meta(pattern=rf"^{TASK_ID}\Z")]
 AttemptNumber = Annotated[int, Meta(ge=1, le=ATTEMPTS)]
@@ -114,6 +116,16 @@ class ImageDisk(Message, frozen=True, kw_only=True):
     total_bytes: Count
 
 
+class InventoryState(Message, frozen=True, kw_only=True):
+    """What an agent has last said of the images on its node (``common/inventory.py``)."""
+
+    generation: Hash | None = None
+    """Of the references that it was told to look for; None where it was told of none."""
+    number: Annotated[int, Meta(ge=0, le=2**53)] = 0
+    hash: Hash | None = None
+    """None where it has not looked yet."""
+
+
 class Heartbeat(Message, frozen=True, kw_only=True):
     """What an agent instance says of itself: at its start, every interval, and when asked.
 
@@ -137,6 +149,8 @@ class Heartbeat(Message, frozen=True, kw_only=True):
     """Seconds until the next heartbeat is due."""
     leaving: bool = False
     """The last word of an instance that stops in order: it holds nothing any more."""
+    inventory: InventoryState | None = None
+    """None from agents that do not look for images by themselves."""
 
 
 class ImageProgress(Message, frozen=True, kw_only=True):

@@ -77,6 +77,8 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
         "IPS_WEBHOOK_SECRET_FILE",
         "IPS_WEBHOOK_NETWORKS",
         "IPS_WEBHOOK_PRIVATE",
+        "IPS_DISK_LIMIT_PERCENT",
+        "IPS_MAX_CONCURRENT_REPAIRS",
         "IPS_MAX_CONCURRENT_TASKS",
         "IPS_MAX_PENDING_TASKS",
         "IPS_MAX_NODES_IN_FLIGHT",

@@ -102,6 +102,7 @@ BRIEFING_WANTED = f"{PREFIX}.briefing.wanted"
 ALL_HEARTBEATS = f"{PREFIX}.heartbeat.*.*"
 ALL_PROGRESS = f"{PREFIX}.progress.*.*"
 ALL_OUTCOMES = f"{PREFIX}.outcome.*.*"
+ALL_INVENTORIES = f"{PREFIX}.inventory.*.*"
 COORDINATORS = "ips-coordinators"
 """The queue group of all coordinators: one of them gets each outcome."""
 
@@ -146,6 +147,26 @@ def parse_outcome(subject: str) -> AgentAddress | None:
     return _parse_agent_subject("outcome", subject)
 
 
+def inventory(node: str, instance: str) -> str:
+    """Where one agent instance says which images are there (``inventory.Inventory``)."""
+    return _agent_subject("inventory", node, instance)
+
+
+def parse_inventory(subject: str) -> AgentAddress | None:
+    """The agent that an inventory's subject names; None for anything else."""
+    return _parse_agent_subject("inventory", subject)
+
+
+def query(node: str, instance: str) -> str:
+    """Where one agent instance is told and asked about images (``inventory.InventoryQuestion``)."""
+    return _agent_subject("query", node, instance)
+
+
+def parse_query(subject: str) -> AgentAddress | None:
+    """The agent that a question's subject names; None for anything else."""
+    return _parse_agent_subject("query", subject)
+
+
 def inboxes_of(node: str) -> str:
     """What every inbox of a node's agents begins with: a permission can name the node by its place.
 
@@ -175,12 +196,14 @@ def said_by(node: str) -> tuple[str, ...]:
     otherwise name any subject as the reply of a message to itself, and publish there (tried).
     """
     token = _encode_node(node)
-    return tuple(f"{PREFIX}.{kind}.{token}.*" for kind in ("heartbeat", "progress", "outcome"))
+    kinds = ("heartbeat", "progress", "outcome", "inventory")
+    return tuple(f"{PREFIX}.{kind}.{token}.*" for kind in kinds)
 
 
 def heard_by(node: str) -> tuple[str, ...]:
     """All that agents of one node may subscribe to."""
-    return (f"{PREFIX}.command.{_encode_node(node)}.*", REPORT, f"{inboxes_of(node)}.>")
+    own = tuple(f"{PREFIX}.{kind}.{_encode_node(node)}.*" for kind in ("command", "query"))
+    return (*own, REPORT, f"{inboxes_of(node)}.>")
 
 
 # ── JetStream ────────────────────────────────────────────────────────────────────────────────
@@ -196,6 +219,8 @@ LISTS_BUCKET = "IPS_LISTS"
 KEYS_BUCKET = "IPS_KEYS"
 """Idempotency keys: key ``idem.<sha256>``."""
 LEASE_BUCKET = "IPS_LEASE"
+SETS_BUCKET = "IPS_SETS"
+"""Warm sets: key ``<set>``."""
 NODES_BUCKET = "IPS_NODES"
 """Nodes that are known by their agents' word alone: key ``<node>``."""
 

@@ -15,13 +15,8 @@ from common.text import Param
 
 TASK_STATUSES: Final = ("pending", "running", "completed", "failed", "cancelled")
 NODE_STATES: Final = (
-    "waiting",
-    "assigned",
-    "pulling",
-    "retrying",
-    "succeeded",
-    "failed",
-    "cancelled",
+    *("waiting", "assigned", "pulling", "retrying"),
+    *("succeeded", "failed", "cancelled"),
 )
 IMAGE_STATES: Final = ("waiting", "pulling", "present", "pulled", "failed", "cancelled")
 PULL_PHASES: Final = ("queued", "downloading", "unpacking")
@@ -162,6 +157,8 @@ class Task(Document, frozen=True, kw_only=True):
     pull_timeout_seconds: int
     retry_of: TaskId | UnsetType = UNSET
     """The finished task that this one repeats."""
+    set: str | UnsetType = UNSET
+    """The warm set that it repairs."""
     created_by: str | UnsetType = UNSET
     """Who created it, where that is known."""
     progress: TaskProgress

@@ -35,6 +35,7 @@ from coordinator.callout.server_settings import USER
 from coordinator.callout.signing_key import SigningKey
 from coordinator.core.events import Event
 from coordinator.core.scheduler import FIRST_LOOK_SECONDS, Decision, Limits
+from coordinator.core.sets.core import SetLimits
 from coordinator.data_dir import DataDir
 from coordinator.embedded_nats import EmbeddedNats, EmbeddedSettings
 from coordinator.engine.leader import Leader, LeaderSettings
@@ -315,6 +316,7 @@ class Program:
                 agent_wait=settings.agent_wait_seconds,
                 first_look=_first_look(settings.node_source),
             ),
+            set_limits=SetLimits(settings.max_concurrent_repairs, settings.disk_limit_percent),
             max_pending=settings.max_pending_tasks,
             max_pending_of_user=settings.max_pending_per_user,
             forget_seconds=settings.node_forget_seconds,

@@ -13,7 +13,14 @@ from typing import Protocol
 
 from common.text import Text
 from coordinator.core.task import Creator, TaskHead, TaskSpec, TaskStatus
-from coordinator.snapshots import KnownNode, NodeState, Snapshot
+from coordinator.snapshots import (
+    KnownNode,
+    NodeState,
+    SetNodeSnapshot,
+    SetSnapshot,
+    Snapshot,
+    StoredSet,
+)
 
 Wake = Callable[[], None]
 """Called on the event loop when there is something to take; ``asyncio.Event().set`` is one."""
@@ -62,6 +69,22 @@ class AlreadyOver(Exception):
     def __init__(self, status: TaskStatus) -> None:
         super().__init__(f"the task is {status}")
         self.status = status
+
+
+class NoSuchSet(Exception):
+    """There is no set of this name."""
+
+
+class SetChanged(Exception):
+    """The set is not the one that was meant (``If-Match``)."""
+
+
+class TooManySets(Exception):
+    """There are as many sets as may be."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"{most} sets exist")
+        self.most = most
 
 
 class KeyReused(Exception):
@@ -172,6 +195,52 @@ class Tasks(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class SetOrder:
+    """What a user wants of a set."""
+
+    name: str
+    spec: TaskSpec
+    paused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PutSet:
+    """What a put came to."""
+
+    stored: StoredSet
+    is_new: bool
+
+
+class Sets(Protocol):
+    """Every warm set. What is not ``async`` answers from memory at once."""
+
+    def names(self) -> Sequence[str]:
+        """All sets, ordered by name."""
+
+    def snapshot(self, name: str) -> SetSnapshot | None:
+        """What is known of a set; None for an unknown one."""
+
+    def node_names(self, name: str, phases: Collection[str] = ()) -> Sequence[str]:
+        """The nodes of a set (in one of these phases), ordered by name."""
+
+    def node(self, name: str, node: str) -> SetNodeSnapshot | None:
+        """One of them; None where it is none."""
+
+    async def find(self, name: str) -> StoredSet | None:
+        """A set, read from the store where it is not known here. Raises StoreAway."""
+
+    async def put(self, order: SetOrder, creator: Creator | None, match: int | None) -> PutSet:
+        """Store a set, or do nothing where it is so already; when this returns it is stored.
+
+        ``match``: only over this revision (0: only where there is none). Raises SetChanged,
+        TooManySets and StoreAway.
+        """
+
+    async def delete(self, name: str, match: int | None) -> None:
+        """Delete a set; its images stay. Raises NoSuchSet, SetChanged and StoreAway."""
+
+
 class Nodes(Protocol):
     """Every node that is known."""
 
@@ -203,6 +272,10 @@ class Engine(Protocol):
     @property
     def nodes(self) -> Nodes:
         """The nodes. Raises as ``tasks``."""
+
+    @property
+    def sets(self) -> Sets:
+        """The warm sets. Raises as ``tasks``."""
 
     def unreadable(self) -> Text | None:
         """Why nothing can be answered at all (state not loaded); None if it can.

@@ -316,6 +316,18 @@ class CoordinatorSettings(ProgramSettings):
         "Tasks that are at work at once; the others wait, and so do retries that are due",
         default="3",
     )
+    max_concurrent_repairs: int = setting(
+        "IPS_MAX_CONCURRENT_REPAIRS",
+        integer(1, 1000),
+        "Tasks at once by which warm sets are repaired; they take no places of other tasks",
+        default="3",
+    )
+    disk_limit_percent: float = setting(
+        "IPS_DISK_LIMIT_PERCENT",
+        number(1, 100),
+        "A warm set pulls nothing onto a node whose image disk is as full as this",
+        default="85",
+    )
     max_pending_tasks: int = setting(
         "IPS_MAX_PENDING_TASKS",
         integer(1, 100_000),

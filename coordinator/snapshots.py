@@ -16,6 +16,8 @@ from common.messages import ImageDisk, ImageProgress
 from common.text import Text
 from coordinator.core.node_run import NodeRun
 from coordinator.core.run import TaskRun
+from coordinator.core.sets.head import SetHead
+from coordinator.core.sets.standing import ConditionState, SetCondition, SetNode, Tally
 from coordinator.core.task import TaskHead
 
 Pulls = Mapping[str, ImageProgress]
@@ -91,3 +93,37 @@ class KnownNode:
     """Images being pulled, as their agent names them."""
     problem: Text | None = None
     """Why the node takes no work although an agent speaks for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSet:
+    """A warm set as it is in the store."""
+
+    head: SetHead
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetSnapshot:
+    """What is known of one set at one moment."""
+
+    stored: StoredSet
+    tally: Tally
+    since: Mapping[SetCondition, int]
+    """When each condition began to be as it is (ms since 1970), of those that were looked at."""
+    repair: str | None = None
+    """The task that repairs it."""
+
+    @property
+    def conditions(self) -> Mapping[SetCondition, ConditionState]:
+        """What holds of the set as a whole."""
+        return self.tally.conditions()
+
+
+@dataclass(frozen=True, slots=True)
+class SetNodeSnapshot:
+    """What is known of one node of a set."""
+
+    state: SetNode
+    digests: Mapping[str, tuple[bool, str | None] | None]
+    """By each image's name in the set: whether it is there, and which; None where nobody said."""

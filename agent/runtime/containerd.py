@@ -15,7 +15,7 @@ from agent.runtime.image_parts import bounded_size
 from agent.runtime.proto import containerd_pb2 as api
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from agent.runtime.endpoint import Endpoint, Request, Response
 
@@ -37,6 +37,7 @@ _NAMESPACE = {"containerd-namespace": "k8s.io"}
 _CONTENT = "/containerd.services.content.v1.Content"
 _IMAGES = "/containerd.services.images.v1.Images"
 _LEASES = "/containerd.services.leases.v1.Leases"
+_EVENTS = "/containerd.services.events.v1.Events"
 
 _CREATE_LEASE = Method(f"{_LEASES}/Create", api.CreateRequest, api.CreateResponse)
 _DELETE_LEASE = Method(f"{_LEASES}/Delete", api.DeleteRequest, api.Empty)
@@ -51,6 +52,7 @@ _LIST_STATUSES = Method(
 )
 _INFO = Method(f"{_CONTENT}/Info", api.InfoRequest, api.InfoResponse)
 _READ = Method(f"{_CONTENT}/Read", api.ReadContentRequest, api.ReadContentResponse)
+_SUBSCRIBE = Method(f"{_EVENTS}/Subscribe", api.SubscribeRequest, api.Envelope)
 _GET_IMAGE = Method(f"{_IMAGES}/Get", api.GetImageRequest, api.GetImageResponse)
 
 
@@ -186,6 +188,15 @@ class Containerd:
         """Look up what manifest or index an image's record points at."""
         reply = await self._call(_GET_IMAGE, api.GetImageRequest(name=reference))
         return reply.image.target.digest
+
+    async def watch_images(self, on_change: Callable[[], None]) -> None:
+        """Tell of each image record that is made, changed or removed, until the runtime stops."""
+        request = api.SubscribeRequest(filters=['topic~="^/images/"'])
+
+        def changed(_: api.Envelope) -> None:
+            on_change()
+
+        await self._endpoint.watch(_SUBSCRIBE, request, changed, metadata=_NAMESPACE)
 
     async def _call(self, method: Method[Request, Response], request: Request) -> Response:
         return await self._endpoint.call(method, request, metadata=_NAMESPACE)

@@ -18,7 +18,7 @@ from agent.runtime.downloads import Download, Downloads
 from agent.runtime.endpoint import ANSWER_SECONDS, CallFailed, Endpoint, Method
 from agent.runtime.failures import classify, presentable
 from agent.runtime.image_parts import bounded_digest, bounded_size
-from agent.runtime.image_status import ImageStatus, VerboseInfo, pulled
+from agent.runtime.image_status import ImageStatus, VerboseInfo, marks, pulled
 from agent.runtime.leases import Leases
 from agent.runtime.node import runtime_facts
 from agent.runtime.proto import cri_pb2 as api
@@ -36,6 +36,7 @@ _RUNTIME = "/runtime.v1.RuntimeService"
 _IMAGE = "/runtime.v1.ImageService"
 _VERSION = Method(f"{_RUNTIME}/Version", api.VersionRequest, api.VersionResponse)
 _IMAGE_STATUS = Method(f"{_IMAGE}/ImageStatus", api.ImageStatusRequest, api.ImageStatusResponse)
+_LIST_IMAGES = Method(f"{_IMAGE}/ListImages", api.ListImagesRequest, api.ListImagesResponse)
 _PULL_IMAGE = Method(f"{_IMAGE}/PullImage", api.PullImageRequest, api.PullImageResponse)
 _IMAGE_FS_INFO = Method(f"{_IMAGE}/ImageFsInfo", api.ImageFsInfoRequest, api.ImageFsInfoResponse)
 
@@ -113,6 +114,26 @@ class CriRuntime:
             if status is None or not status.runs_here:
                 return None
             return PresentImage(await self._digest(reference, status), status.size)
+
+    async def list_images(self) -> Mapping[str, str]:
+        """Ask for every image on the node; see the protocol."""
+        try:
+            reply = await self._endpoint.call(_LIST_IMAGES, api.ListImagesRequest())
+        except CallFailed as error:
+            raise RuntimeAway(_why_no_cri(self._endpoint.url, error)) from error
+        return marks(
+            (image.id, tuple(image.repo_tags), tuple(image.repo_digests)) for image in reply.images
+        )
+
+    async def watch_images(self, on_change: Callable[[], None]) -> None:
+        """Hear of images where the runtime is a containerd; see the protocol."""
+        try:
+            await self._containerd.watch_images(on_change)
+        except CallFailed as error:
+            if error.code == UNIMPLEMENTED:
+                return
+            raise RuntimeAway(_why_no_cri(self._endpoint.url, error)) from error
+        raise RuntimeAway(f"the container runtime at {self._endpoint.url} tells no more of images")
 
     async def pull(
         self,

@@ -22,7 +22,7 @@ import msgspec
 from agent.runtime.endpoint import ANSWER_SECONDS, socket_path
 from agent.runtime.failures import UNAVAILABLE, classify, presentable
 from agent.runtime.image_parts import bounded_size
-from agent.runtime.image_status import ImageStatus, VerboseInfo, pulled
+from agent.runtime.image_status import ImageStatus, VerboseInfo, marks, pulled
 from agent.runtime.node import runtime_facts
 from agent.runtime.protocol import PresentImage, PullFailed, RuntimeAway
 from common.messages import NOT_DECODABLE
@@ -67,6 +67,18 @@ class _Inspected(msgspec.Struct):
 
     status: _Status
     info: VerboseInfo = msgspec.field(default_factory=VerboseInfo)
+
+
+class _Listed(msgspec.Struct, rename="camel"):
+    id: str = ""
+    repo_tags: list[str] | None = None
+    repo_digests: list[str] | None = None
+
+
+class _Images(msgspec.Struct):
+    """``crictl images -o json``."""
+
+    images: list[_Listed] = []
 
 
 class _FilesystemId(msgspec.Struct):
@@ -132,6 +144,16 @@ class CrictlRuntime:
         if status is None or not status.runs_here:
             return None
         return PresentImage(status.digest_of(reference), status.size)
+
+    async def list_images(self) -> Mapping[str, str]:
+        """Ask for every image on the node; see the protocol."""
+        try:
+            return _read_images(await self._run("images", "-o", "json"))
+        except _ProgramFailed as error:
+            raise RuntimeAway(self._why_away(error.text)) from error
+
+    async def watch_images(self, on_change: Callable[[], None]) -> None:
+        """Do nothing: the program tells of none."""
 
     async def pull(
         self,
@@ -302,6 +324,14 @@ def _read_status(output: bytes) -> ImageStatus:
     digests, size = tuple(image.status.repo_digests), image.status.size
     known = bounded_size(int(size)) if _SIZE.fullmatch(size) else None
     return ImageStatus(digests, known, image.info.platform, image.info.is_artifact)
+
+
+def _read_images(output: bytes) -> dict[str, str]:
+    try:
+        listed = msgspec.json.decode(output, type=_Images).images
+    except NOT_DECODABLE as error:
+        raise _ProgramFailed("", f"cannot read what images says: {error}") from error
+    return marks((image.id, image.repo_tags or (), image.repo_digests or ()) for image in listed)
 
 
 def _mountpoint(output: bytes) -> str:

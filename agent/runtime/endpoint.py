@@ -19,7 +19,7 @@ from h2.exceptions import H2Error
 from agent.runtime.protocol import RuntimeAway
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
 
 ANSWER_SECONDS = 30.0
 """How long a runtime may take for what needs no registry: long, on a node whose disk is busy."""
@@ -88,6 +88,28 @@ class Endpoint:
         """Make one call that is answered in parts. Raises as ``call`` does."""
         stub = UnaryStreamMethod(self._open(), method.path, method.request, method.reply)
         return await self._answer(stub(request, metadata=metadata), self._answer_seconds)
+
+    async def watch(
+        self,
+        method: Method[Request, Response],
+        request: Request,
+        on_message: Callable[[Response], None],
+        *,
+        metadata: Mapping[str, str] = _NOTHING,
+    ) -> None:
+        """Make one call that is answered again and again, until the runtime ends it.
+
+        Raises as ``call`` does.
+        """
+        stub = UnaryStreamMethod(self._open(), method.path, method.request, method.reply)
+
+        async def read() -> None:
+            async with stub.open(metadata=metadata) as stream:
+                await stream.send_message(request, end=True)
+                async for message in stream:
+                    on_message(message)
+
+        await self._answer(read(), None)
 
     def close(self) -> None:
         """Close the connection; a later call would open it again."""

@@ -6,7 +6,7 @@ nothing of tasks, attempts or retries.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -106,6 +106,19 @@ class Runtime(Protocol):
 
         None if it is not there, or there for another platform only: no container here could use
         that, and a pull says so, or mends it where the registry has the right one by now.
+        """
+
+    async def list_images(self) -> Mapping[str, str]:
+        """Every name of an image on the node, in full, each with a mark. Raises RuntimeAway.
+
+        The mark is another one whenever the name stands for another image, or for one that is known
+        by other digests; whether the image can be used here, ``find`` tells.
+        """
+
+    async def watch_images(self, on_change: Callable[[], None]) -> None:
+        """Call back whenever an image may have come, changed or gone.
+
+        Returns where the runtime does not tell. Raises RuntimeAway once it stops.
         """
 
     async def pull(

@@ -23,7 +23,7 @@ from agent.runtime.protocol import Bytes, PresentImage, PullFailed, RuntimeFacts
 from common.reasons import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from agent.runtime.protocol import Credentials, OnBytes
 
@@ -70,6 +70,7 @@ class SimulatedRuntime:
         self._progress_seconds = progress_seconds
         self._hold = hold
         self._present: set[str] = set()
+        self._watchers: list[Callable[[], None]] = []
         self._pulls: Counter[str] = Counter()
         self._done: dict[str, float] = {}
         """Of each interrupted pull, by its resume key: the part that it has brought."""
@@ -81,6 +82,27 @@ class SimulatedRuntime:
     async def find(self, reference: str) -> PresentImage | None:
         """Look an image up among those that were pulled."""
         return self._image(reference) if reference in self._present else None
+
+    async def list_images(self) -> Mapping[str, str]:
+        """Say what was pulled and not removed."""
+        return {reference: self._image(reference).digest or "" for reference in self._present}
+
+    async def watch_images(self, on_change: Callable[[], None]) -> None:
+        """Tell of what is pulled and removed; without end."""
+        self._watchers.append(on_change)
+        try:
+            await asyncio.Future()
+        finally:
+            self._watchers.remove(on_change)
+
+    def remove(self, reference: str) -> None:
+        """Let an image be gone, as the kubelet's clean-up does."""
+        self._present.discard(reference)
+        self._tell()
+
+    def _tell(self) -> None:
+        for watcher in self._watchers:
+            watcher()
 
     async def pull(
         self,
@@ -104,6 +126,7 @@ class SimulatedRuntime:
             raise failure
         await self.forget(resume_key)
         self._present.add(reference)
+        self._tell()
         return self._image(reference)
 
     async def forget(self, resume_key: str) -> None:

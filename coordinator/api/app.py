@@ -25,6 +25,7 @@ from coordinator.api.openapi import openapi_document
 from coordinator.api.permissions import API, METRICS, SESSION
 from coordinator.api.problems import LIMIT_BYTES, RouteHandler, answer_problems, unavailable
 from coordinator.api.sessions import CALLBACK, LOGIN, Sessions
+from coordinator.api.sets import SetRoutes
 from coordinator.api.streams import DEFAULT_PACE, MOST_STREAMS, Pace, Streams
 from coordinator.api.tasks import TaskRoutes
 from coordinator.api.web_files import FOLDER, HEADERS, WebFiles
@@ -53,8 +54,7 @@ def make_app(
 
     Without an ``entrance`` nobody is asked who they are.
     """
-    metrics = HttpMetrics(registry)
-    gate = Gate(engine)
+    metrics, gate = HttpMetrics(registry), Gate(engine)
     entrance = entrance or Entrance.wide_open()
     guard = Guard(entrance)
     app = web.Application(
@@ -68,6 +68,7 @@ def make_app(
     admission = Admission(engine, entrance.policy, entrance.receivers)
     streams = Streams(engine, finds, feed, pace, faults, most=most_streams)
     app.add_routes(_task_routes(TaskRoutes(engine, finds, faults, admission), streams))
+    app.add_routes(_set_routes(SetRoutes(engine, faults, admission)))
     app.add_routes(_session_routes(Sessions(guard, entrance)))
     nodes, files = NodeRoutes(engine, faults), WebFiles(web_folder)
     app.add_routes(
@@ -110,6 +111,17 @@ def _task_routes(tasks: TaskRoutes, streams: Streams) -> list[web.RouteDef]:
         web.get(f"{task}/nodes", tasks.nodes),
         web.get(f"{task}/events", streams.of_task),
         web.get(f"{API}/events", streams.of_all),
+    ]
+
+
+def _set_routes(sets: SetRoutes) -> list[web.RouteDef]:
+    one = f"{API}/sets/{{name}}"
+    return [
+        web.get(f"{API}/sets", sets.list),
+        web.get(one, sets.get),
+        web.put(one, sets.put),
+        web.delete(one, sets.delete),
+        web.get(f"{one}/nodes", sets.nodes),
     ]
 
 

@@ -13,8 +13,8 @@ import msgspec
 
 from common.subjects import PREFIX
 from common.version import VERSION
+from coordinator.api.described import Schema
 from coordinator.api.openapi import openapi_document
-from coordinator.api.operations import Schema
 from coordinator.documents import EVENT_TYPES, FINAL_EVENT_TYPES
 
 _ABOUT: Final = (

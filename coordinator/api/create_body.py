@@ -255,7 +255,11 @@ def read_order(body: Any) -> Order:
     found = list(islice(faults(_SHAPE, body), FAULTS_NAMED))
     if found:
         raise bad_request(found)
-    asked = msgspec.convert(body, CreateTask)
+    return order_of(msgspec.convert(body, CreateTask))
+
+
+def order_of(asked: CreateTask) -> Order:
+    """What a body without faults comes to. Raises a Refusal where it is too large."""
     names = None if asked.node_names is UNSET else tuple(sorted(set(asked.node_names)))
     spec = _spec(asked)
     if len(msgspec.json.encode(spec)) > SPEC_BYTES:

@@ -14,8 +14,8 @@ from typing import Any, Final
 import msgspec
 
 from coordinator.api.asyncapi import asyncapi_document
+from coordinator.api.described import Schema
 from coordinator.api.openapi import openapi_document
-from coordinator.api.operations import Schema
 
 _PAGE: Final = """\
 <!doctype html>

@@ -144,13 +144,15 @@ def _of_list(shape: inspect.ListType, value: list[Any], at: Path) -> Iterator[Fa
         yield from faults(shape.item_type, entry, (*at, index))
 
 
-def _accepts(shape: inspect.Type, value: Any) -> bool:
+def _accepts(shape: inspect.Type, value: Any) -> bool:  # noqa: PLR0911 -- a table
     """Whether a value is of a type without parts, or of one of several."""
     match shape:
         case inspect.Metadata():
             return _accepts(shape.type, value)
         case inspect.UnionType():
             return any(_accepts(one, value) for one in shape.types)
+        case inspect.BoolType():
+            return isinstance(value, bool)
         case inspect.IntType():
             whole = isinstance(value, int) and not isinstance(value, bool)
             return whole and _within(value, shape.ge, shape.le)
@@ -176,6 +178,8 @@ def _demand(shape: inspect.Type, got: str) -> Text:
     match shape:
         case inspect.Metadata():
             text = _demand(shape.type, got)
+        case inspect.BoolType():
+            text = texts.VALUE_NOT_FLAG(got=got)
         case inspect.IntType():
             text = texts.VALUE_NOT_NUMBER(least=shape.ge or 0, most=shape.le or LARGE, got=got)
         case inspect.StrType(max_length=None):

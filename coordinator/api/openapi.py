@@ -15,8 +15,9 @@ from common.texts import templates
 from common.version import VERSION
 from coordinator import documents, live_documents
 from coordinator.api.answers import JSON
+from coordinator.api.described import DocumentedAnswer, Operation, Schema
 from coordinator.api.guard import SESSION_COOKIE
-from coordinator.api.operations import OPERATIONS, DocumentedAnswer, Operation, Schema
+from coordinator.api.operations import OPERATIONS
 from coordinator.api.permissions import permission_of
 from coordinator.api.problems import CONTENT_TYPE as PROBLEM
 

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from coordinator import caller_documents, documents, health_documents
-from coordinator.api.answers import JSON
 from coordinator.api.create_body import CreateTask
+from coordinator.api.described import DocumentedAnswer, Operation, pages, path, query
 from coordinator.api.permissions import SESSION
-from coordinator.api.queries import (
-    AUDIT,
-    LARGEST_OFFSET,
-    LONGEST_TEXT,
-    NODES,
-    TASK_SORTS,
-    TASKS,
-    PageSizes,
-)
+from coordinator.api.queries import AUDIT, LONGEST_TEXT, NODES, TASK_SORTS, TASKS
 from coordinator.api.sessions import CALLBACK, LOGIN, OpenSession
+from coordinator.api.set_operations import SET_OPERATIONS
 from coordinator.api.task_search import TaskSort
 from coordinator.api.tasks import IDEMPOTENCY_KEY, KEY_CHARACTERS, RetryTask
 from coordinator.documents import NODE_STATES, TASK_STATUSES
@@ -31,58 +22,9 @@ _STREAM: Final = "text/event-stream"
 _TEXT: Final = "text/plain"
 _PAGE: Final = "text/html"
 
-Schema = dict[str, Any]
 
-
-@dataclass(frozen=True, slots=True)
-class DocumentedAnswer:
-    """One way in which an operation ends well; ``shape`` is a Struct where it has a body."""
-
-    status: HTTPStatus
-    description: str
-    shape: type[msgspec.Struct] | None = None
-    media_type: str = JSON
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One method of one route."""
-
-    method: str
-    path: str
-    name: str
-    summary: str
-    answers: tuple[DocumentedAnswer, ...]
-    refusals: tuple[HTTPStatus, ...] = ()
-    parameters: tuple[Schema, ...] = ()
-    body: type[msgspec.Struct] | None = None
-    body_required: bool = True
-
-
-# ── parameters ───────────────────────────────────────────────────────────────────────────────
-
-
-def _query(name: str, description: str, schema: Schema) -> Schema:
-    return {"name": name, "in": "query", "description": description, "schema": schema}
-
-
-def _path(name: str, example: str) -> Schema:
-    schema = {"type": "string"}
-    return {"name": name, "in": "path", "required": True, "schema": schema, "example": example}
-
-
-def _page(sizes: PageSizes) -> tuple[Schema, ...]:
-    limit = {"type": "integer", "minimum": 0, "maximum": sizes.most, "default": sizes.default}
-    offset = {"type": "integer", "minimum": 0, "maximum": LARGEST_OFFSET, "default": 0}
-    return (
-        _query("limit", "How many entries; 0 counts as absent.", limit),
-        _query("offset", "How many entries to leave out first.", offset),
-    )
-
-
-_TASK_ID: Final = _path("id", "task-20260116-151234-a1b2c3d4")
-_STATUS: Final = _query(
+_TASK_ID: Final = path("id", "task-20260116-151234-a1b2c3d4")
+_STATUS: Final = query(
     "status",
     "Only tasks of one of these statuses.",
     {"type": "array", "items": {"type": "string", "enum": list(TASK_STATUSES)}},
@@ -90,40 +32,40 @@ _STATUS: Final = _query(
 _TEXT_SOUGHT: Final = {"type": "string", "maxLength": LONGEST_TEXT}
 _MOMENT: Final = {"type": "string", "format": "date-time"}
 _SEARCH: Final = (
-    _query(
+    query(
         "image",
         "Only tasks with this image, in whatever spelling; without a tag, with any of its tags.",
         _TEXT_SOUGHT,
     )
     | {"example": "redis:7"},
-    _query(
+    query(
         "q",
         "Only tasks in whose id, images, node selector or creator this text stands.",
         _TEXT_SOUGHT,
     ),
-    _query("createdBy", "Only tasks that this user created.", _TEXT_SOUGHT),
-    _query("since", "Only tasks created at this time or later.", _MOMENT),
-    _query("until", "Only tasks created before this time.", _MOMENT),
-    _query("endedSince", "Only tasks that are over since this time or later.", _MOMENT),
-    _query(
+    query("createdBy", "Only tasks that this user created.", _TEXT_SOUGHT),
+    query("since", "Only tasks created at this time or later.", _MOMENT),
+    query("until", "Only tasks created before this time.", _MOMENT),
+    query("endedSince", "Only tasks that are over since this time or later.", _MOMENT),
+    query(
         "sort",
         "newest: the newest first. queue: what runs, then what is queued in the order in which it "
         "starts, each with `queuePlace`, then the rest.",
         {"type": "string", "enum": list(TASK_SORTS), "default": TaskSort.NEWEST},
     ),
-    _query(
+    query(
         "after",
         "The id of the last task of the page before: what follows it in this order. New tasks do "
         "not shift such pages; `total` counts what follows.",
         _TEXT_SOUGHT,
     ),
 )
-_STATE: Final = _query(
+_STATE: Final = query(
     "state",
     "Only nodes in one of these states.",
     {"type": "array", "items": {"type": "string", "enum": list(NODE_STATES)}},
 ) | {"style": "form", "explode": False}
-_SELECTOR: Final = _query(
+_SELECTOR: Final = query(
     "selector",
     "A label selector as kubectl takes it: `a=b,c!=d,e in (f,g),!h,i`.",
     {"type": "string"},
@@ -143,8 +85,8 @@ _RESUME: Final = (
         "is no longer kept.",
         "schema": {"type": "string"},
     },
-    _query("lastEventId", "As the header, which wins.", {"type": "string"}),
-    _query("live", "Also send live frames, without an id.", {"type": "boolean", "default": False}),
+    query("lastEventId", "As the header, which wins.", {"type": "string"}),
+    query("live", "Also send live frames, without an id.", {"type": "boolean", "default": False}),
 )
 
 
@@ -193,7 +135,7 @@ OPERATIONS: Final = (
         "List tasks, newest first",
         _ok("One page of tasks.", documents.TaskList),
         (_BAD, _AWAY),
-        (_STATUS, *_SEARCH, *_page(TASKS)),
+        (_STATUS, *_SEARCH, *pages(TASKS)),
     ),
     Operation(
         "get",
@@ -231,7 +173,7 @@ OPERATIONS: Final = (
         "List the nodes of a task, by batch, then name",
         _ok("One page of nodes.", documents.TaskNodeList),
         (_BAD, _MISSING, _BUSY, _AWAY),
-        (_TASK_ID, _STATE, *_page(NODES)),
+        (_TASK_ID, _STATE, *pages(NODES)),
     ),
     Operation(
         "get",
@@ -267,6 +209,7 @@ OPERATIONS: Final = (
         (_BAD, _AWAY),
         _RESUME,
     ),
+    *SET_OPERATIONS,
     Operation(
         "get",
         "/api/v1/nodes",
@@ -274,7 +217,7 @@ OPERATIONS: Final = (
         "List nodes, by name",
         _ok("One page of nodes.", documents.NodeList),
         (_BAD, _AWAY),
-        (_SELECTOR, *_page(NODES)),
+        (_SELECTOR, *pages(NODES)),
     ),
     Operation(
         "get",
@@ -283,7 +226,7 @@ OPERATIONS: Final = (
         "Show a node",
         _ok("The node.", documents.Node),
         (_MISSING, _AWAY),
-        (_path("name", "node-5"),),
+        (path("name", "node-5"),),
     ),
     Operation(
         "get",
@@ -301,9 +244,9 @@ OPERATIONS: Final = (
         _ok("The newest entries.", caller_documents.AuditList),
         (_BAD, _AWAY),
         (
-            _query("user", "Only entries of this user.", {"type": "string"}),
-            _query("since", "None before this time.", {"type": "string", "format": "date-time"}),
-            _page(AUDIT)[0],
+            query("user", "Only entries of this user.", {"type": "string"}),
+            query("since", "None before this time.", {"type": "string", "format": "date-time"}),
+            pages(AUDIT)[0],
         ),
     ),
     Operation(
@@ -344,7 +287,7 @@ OPERATIONS: Final = (
         "Log a browser in at the OIDC issuer",
         (_ELSEWHERE,),
         (_MISSING, _AWAY),
-        (_query("place", "Where the page goes afterwards: `#/…`.", {"type": "string"}),),
+        (query("place", "Where the page goes afterwards: `#/…`.", {"type": "string"}),),
     ),
     Operation(
         "get",
@@ -354,8 +297,8 @@ OPERATIONS: Final = (
         (_ELSEWHERE,),
         (_BAD, _UNKNOWN, _MISSING, _AWAY),
         (
-            _query("code", "As the issuer gave it.", {"type": "string"}),
-            _query("state", "As this browser was given it.", {"type": "string"}),
+            query("code", "As the issuer gave it.", {"type": "string"}),
+            query("state", "As this browser was given it.", {"type": "string"}),
         ),
     ),
     Operation("get", "/health", "health", "Liveness", _ok("It works.", health_documents.Health)),

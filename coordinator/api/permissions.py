@@ -34,7 +34,7 @@ PUBLIC: Final = frozenset(
 """Patterns of routes that ask nobody who they are."""
 
 READ_AUDIT: Final = Permission(Verb.LIST, Resource.AUDIT)
-_TASKS, _NODES = Resource.TASKS, Resource.NODES
+_TASKS, _NODES, _SETS = Resource.TASKS, Resource.NODES, Resource.SETS
 PERMISSIONS: Final[Mapping[tuple[str, str], Permission]] = {
     (hdrs.METH_POST, f"{API}/tasks"): Permission(Verb.CREATE, _TASKS),
     (hdrs.METH_GET, f"{API}/tasks"): Permission(Verb.LIST, _TASKS),
@@ -44,6 +44,11 @@ PERMISSIONS: Final[Mapping[tuple[str, str], Permission]] = {
     (hdrs.METH_GET, f"{API}/tasks/{{id}}/nodes"): Permission(Verb.GET, _TASKS),
     (hdrs.METH_GET, f"{API}/tasks/{{id}}/events"): Permission(Verb.WATCH, _TASKS),
     (hdrs.METH_GET, f"{API}/events"): Permission(Verb.WATCH, _TASKS),
+    (hdrs.METH_GET, f"{API}/sets"): Permission(Verb.LIST, _SETS),
+    (hdrs.METH_GET, f"{API}/sets/{{name}}"): Permission(Verb.GET, _SETS),
+    (hdrs.METH_PUT, f"{API}/sets/{{name}}"): Permission(Verb.UPDATE, _SETS),
+    (hdrs.METH_DELETE, f"{API}/sets/{{name}}"): Permission(Verb.DELETE, _SETS),
+    (hdrs.METH_GET, f"{API}/sets/{{name}}/nodes"): Permission(Verb.GET, _SETS),
     (hdrs.METH_GET, f"{API}/nodes"): Permission(Verb.LIST, _NODES),
     (hdrs.METH_GET, f"{API}/nodes/{{name}}"): Permission(Verb.GET, _NODES),
     (hdrs.METH_GET, f"{API}/leader"): Permission(Verb.LIST, _NODES),

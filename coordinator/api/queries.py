@@ -37,6 +37,7 @@ class PageSizes(NamedTuple):
 
 
 TASKS: Final = PageSizes(10, 100)
+SETS: Final = PageSizes(10, 100)
 NODES: Final = PageSizes(100, 1000)
 AUDIT: Final = PageSizes(100, 1000)
 
@@ -89,9 +90,9 @@ class Reader:
             after=self._short("after"),
         )
 
-    def states(self) -> frozenset[str]:
-        """``state``: states of nodes."""
-        return self._several("state", NODE_STATES)
+    def states(self, known: Collection[str] = NODE_STATES) -> frozenset[str]:
+        """``state``: known states of nodes, of a task unless told otherwise."""
+        return self._several("state", known)
 
     def _several(self, name: str, known: Collection[str]) -> frozenset[str]:
         """Words out of those that are known, with commas between or given several times."""

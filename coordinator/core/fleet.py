@@ -71,6 +71,9 @@ class FleetView(Protocol):
     def clock(self) -> ClockView:
         """The clock on which silence is measured."""
 
+    def instance(self, node: str) -> str | None:
+        """The agent instance that serves a node; None while there is none or a conflict."""
+
     def connected(self, name: str, now: float) -> bool:
         """Whether any agent of a node is being heard."""
 

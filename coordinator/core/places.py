@@ -2,7 +2,7 @@
 
 A task with nothing in flight and nothing due gives its place back. When a retry is due it queues
 for one again, beside the pending tasks and by the same urgency. Work that an agent holds already
-has a place, whatever the limit.
+has a place, whatever the limit, and so has a repair of a set: of those the sets' core counts.
 """
 
 from __future__ import annotations
@@ -58,6 +58,8 @@ class Places:
         """Tasks that hold a place, the most urgent first."""
         self.queue: list[Ranked] = []
         """Tasks that have something to do and no place, the most urgent first."""
+        self.of_users = 0
+        """Tasks that hold a place and are no repairs of sets, which need none."""
         self._resting_nodes = 0
         self._retries: list[tuple[float, str]] = []
         """When which task that rests may have something to do; entries may be out of date."""
@@ -94,7 +96,7 @@ class Places:
         """
         for task, run in self._runs.items():
             if not (run.in_flight or run.is_over or run.has_work(-math.inf)):
-                self._put(task, Stand.QUEUES)
+                self._queue(task)
             self.touched[task] = None
 
     def remove(self, task: str) -> None:
@@ -135,7 +137,7 @@ class Places:
         elif not run.has_work(now):
             self._rest(run)
         elif not holds:
-            self._put(task, Stand.QUEUES)
+            self._queue(task)
 
     def _rest(self, run: TaskRun) -> None:
         task, due = run.head.id, run.next_retry
@@ -147,6 +149,13 @@ class Places:
         self.next_retry = self._retries[0][0]
         self._timers.at(due, Reconsider())
 
+    def _queue(self, task: str) -> None:
+        """Something is due: whoever needs no place goes on at once."""
+        self._put(task, Stand.HOLDS if self._is_repair(task) else Stand.QUEUES)
+
+    def _is_repair(self, task: str) -> bool:
+        return self._runs[task].head.set is not None
+
     def _put(self, task: str, stand: Stand) -> None:
         if self._stands[task] is not stand:
             self._leave(task)
@@ -156,6 +165,7 @@ class Places:
         self._stands[task] = stand
         if stand is Stand.HOLDS:
             insort(self.holding, self._ranks[task])
+            self.of_users += not self._is_repair(task)
         elif stand is Stand.QUEUES:
             insort(self.queue, self._ranks[task])
         elif stand is Stand.RESTS:
@@ -166,6 +176,8 @@ class Places:
         if stand is Stand.RESTS:
             self._resting_nodes -= _cost(self._runs[task])
         elif stand is not Stand.OVER:
+            if stand is Stand.HOLDS:
+                self.of_users -= not self._is_repair(task)
             ranked = self.holding if stand is Stand.HOLDS else self.queue
             del ranked[bisect_left(ranked, self._ranks[task])]
 

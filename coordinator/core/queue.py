@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import islice
+from typing import Final
 
 from coordinator.core.commands import LoadNames, StartTask
 from coordinator.core.events import NamesLoaded, StartFailed
@@ -57,6 +58,7 @@ class Pending:
         "created_at",
         "demands",
         "found",
+        "is_repair",
         "names_nodes",
         "order",
         "stage",
@@ -74,6 +76,7 @@ class Pending:
         self.created_at = head.created_at
         self.urgency = urgency(head, order)
         self.names_nodes = head.spec.names_nodes
+        self.is_repair = head.set is not None
         self.demands = demands(head.spec) if demanded else 0
 
     @property
@@ -92,11 +95,18 @@ class _Choice:
 
 
 Urgency = tuple[int, int]
+BEFORE_ALL: Final = -1000
+"""The urgency of a repair of a set, which waits for none of the places of others."""
+
+
+def rank(head: TaskHead, order: int) -> Urgency:
+    """The order in which running tasks get what they need; the smallest is the most urgent."""
+    return -head.spec.priority, order
 
 
 def urgency(head: TaskHead, order: int) -> Urgency:
-    """The order in which tasks get what they need; the smallest is the most urgent."""
-    return -head.spec.priority, order
+    """The order in which tasks start; the smallest is the most urgent."""
+    return (-head.spec.priority if head.set is None else BEFORE_ALL), order
 
 
 class Queue:
@@ -106,6 +116,8 @@ class Queue:
         self.tasks: dict[str, Pending] = {}
         self.starting: set[str] = set()
         """Tasks that hold one of the places of running ones already."""
+        self.repairs_starting: set[str] = set()
+        """Those among them that need none."""
         self._fleet = fleet
         self._timers = timers
         self._first_look_ends = first_look_ends
@@ -139,6 +151,7 @@ class Queue:
         if pending is not None and pending.stage is Stage.CHOOSING:
             self.choices = deque(choice for choice in self.choices if choice.task != task)
         self.starting.discard(task)
+        self.repairs_starting.discard(task)
         self.aside.pop(task, None)
 
     def _enqueue(self, task: str) -> None:
@@ -163,6 +176,8 @@ class Queue:
             if pending.names_nodes:
                 pending.stage = Stage.LOADING
                 self.starting.add(task)
+                if pending.is_repair:
+                    self.repairs_starting.add(task)
                 return LoadNames(task)
             if now < self._first_look_ends and not self._may_be_certain(pending):
                 self._put_aside(pending)
@@ -279,4 +294,5 @@ class Queue:
         pending = self.tasks.get(task)
         if pending is not None and pending.stage is Stage.REFUSED:
             self.starting.discard(task)
+            self.repairs_starting.discard(task)
             self._enqueue(task)

@@ -56,7 +56,7 @@ from coordinator.core.events import (
 from coordinator.core.fleet import Fleet, FleetView, Node
 from coordinator.core.in_flight import InFlight
 from coordinator.core.places import Places
-from coordinator.core.queue import STEPS_AN_EVENT, Pending, Queue, urgency
+from coordinator.core.queue import BEFORE_ALL, STEPS_AN_EVENT, Pending, Queue, rank
 from coordinator.core.run import TaskRun
 from coordinator.core.timers import (
     DecideAgain,
@@ -149,8 +149,9 @@ class Core:
 
     @property
     def places_taken(self) -> int:
-        """Tasks that hold a place: they work or have something due, or their start is stored."""
-        return len(self._places.holding) + len(self._queue.starting)
+        """Users' tasks that hold a place: they work, have something due, or are being started."""
+        starting = len(self._queue.starting) - len(self._queue.repairs_starting)
+        return self._places.of_users + starting
 
     def awaits_place(self, task: str) -> bool:
         """Whether a running task has something to do and no place for it."""
@@ -271,9 +272,8 @@ class Core:
         task = event.head.id
         self._queue.remove(task)
         if task not in self._runs and task not in self._ended:
-            rank = urgency(event.head, event.order)
             run = self._runs[task] = TaskRun(event.head, event.nodes, self._changes.append)
-            self._places.add(task, rank)
+            self._places.add(task, rank(event.head, event.order))
             self._changes.append(TaskBegan(event.head))
             if self._vanished.names:
                 for name in sorted(self._vanished.missing_of(run)):
@@ -302,7 +302,9 @@ class Core:
         queue.steps = STEPS_AN_EVENT
         if queue.choices:
             self._commands += queue.go_on(now)
-        while (queue.queued or queue.aside or self._places.queue) and self.places_taken < most:
+        while (queue.queued and queue.queued[0][0][0] == BEFORE_ALL) or (
+            self.places_taken < most and (queue.queued or queue.aside or self._places.queue)
+        ):
             wants = self._places.next_in_queue() if self._places.queue else None
             start = queue.start_next(now, None if wants is None else wants.rank)
             if start is not None:

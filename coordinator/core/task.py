@@ -29,6 +29,11 @@ NodeName = Annotated[str, Meta(pattern=rf"^(?=.{{1,253}}\Z){NODE_NAME}\Z")]
 """A node name, which becomes a token of a subject."""
 
 
+SET_NAME: Final = r"[a-z0-9]([-a-z0-9]{0,48}[a-z0-9])?"
+"""The form of a set's name, an RFC 1123 label of at most 50 characters, as a regular expression."""
+SetName = Annotated[str, Meta(pattern=rf"^{SET_NAME}\Z")]
+
+
 class StoredRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """A stored value: immutable, named in camelCase, defaults left out."""
 
@@ -188,6 +193,8 @@ class TaskHead(StoredRecord, frozen=True, kw_only=True):
     message_params: Params = {}
     notify: Annotated[tuple[PendingNotification, ...], Meta(max_length=10)] = ()
     retry_of: TaskId | None = None
+    set: SetName | None = None
+    """The set that it repairs: made by the leader, and counted apart from users' tasks."""
     created_by: Creator | None = None
     node_list: Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,64}\Z")] | None = None
     """Under which name the node list of a started task is stored."""

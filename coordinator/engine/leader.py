@@ -27,6 +27,7 @@ from coordinator.core.commands import (
     StoreVerdict,
 )
 from coordinator.core.events import NodeSeen, NodeVanished, Settled, StoreClosed
+from coordinator.core.sets.decisions import CancelRepair, CreateRepair, SendWanted
 from coordinator.core.task import FINAL, PendingNotification, TaskStatus
 from coordinator.engine.briefing import BRIEFED, Briefer
 from coordinator.engine.dispatcher import Dispatcher
@@ -37,6 +38,7 @@ from coordinator.engine.journal import JOURNALED, Journal
 from coordinator.engine.loop import Kinds, Observer, Performers
 from coordinator.engine.publisher import Publisher
 from coordinator.engine.replica import Context, Replica
+from coordinator.engine.set_repairs import SetRepairs
 from coordinator.engine.store_clock import Uptime
 from coordinator.engine.task_events import TOLD, TaskEvents
 from coordinator.engine.transitions import Transitions
@@ -154,6 +156,7 @@ class Leader:
             await replica.persistently(replica.load_nodes)
         # Where the lease is not believed in, its end as a leader is on its way: it may have stood.
         replica.loop.attach(self._performers(), self._held)
+        replica.sets.attach(self._set_performers(), self._held)
         replica.loop.observe(self._briefer.observe, of=BRIEFED)
         replica.loop.observe(self._events.observe, of=TOLD)
         replica.loop.observe(self._notifications.observe, of=(TaskOver,))
@@ -258,4 +261,14 @@ class Leader:
             StartTask: lambda command: spawn(transitions.start(command)),
             FinishTask: lambda command: spawn(transitions.finish(command)),
             StoreVerdict: lambda command: spawn(transitions.decide(command)),
+        }
+
+    def _set_performers(self) -> Performers:
+        """As above, for what the sets' core wants."""
+        replica = self._replica
+        repairs = SetRepairs(replica.submissions, replica.sets.loop.feed)
+        return {
+            SendWanted: replica.sets.tell,
+            CreateRepair: lambda command: replica.spawn(repairs.create(command)),
+            CancelRepair: lambda command: replica.spawn(repairs.cancel(command)),
         }

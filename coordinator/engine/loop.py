@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
-from typing import Any, Final, NoReturn, Protocol
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Final, Generic, NoReturn, Protocol, TypeVar, cast
 
-from coordinator.core.commands import Command, WakeAt
+from coordinator.core.commands import WakeAt
 from coordinator.core.events import Event, Woken
 from coordinator.core.scheduler import Decision
 from coordinator.faults import Faults
 
-Performers = Mapping[type[Command], Callable[[Any], None]]
+Performers = Mapping[type, Callable[[Any], None]]
 """Who carries out commands, by their type."""
 Observer = Callable[[Event, Decision], None]
 """Sees an event and what the core made of it; must not touch either. Its faults end nothing."""
@@ -21,31 +21,50 @@ Kinds = Collection[type]
 EVERYTHING: Final[Kinds] = (object,)
 
 
-class Decides(Protocol):
-    """The core, as far as this module needs it."""
+class Decided(Protocol):
+    """What one event leads to."""
 
-    def handle(self, event: Event, now: float) -> Decision:
+    @property
+    def commands(self) -> Sequence[Any]:
+        """What is to be carried out, in this order."""
+
+    @property
+    def changes(self) -> Sequence[Any]:
+        """What has become so."""
+
+
+E = TypeVar("E")
+D = TypeVar("D", bound=Decided)
+E_contra = TypeVar("E_contra", contravariant=True)
+D_co = TypeVar("D_co", covariant=True)
+
+
+class Decides(Protocol[E_contra, D_co]):
+    """A core, as far as this module needs it."""
+
+    def handle(self, event: E_contra, now: float) -> D_co:
         """Take one event in; ``now`` in seconds since 1970, never falling."""
 
 
-class Loop:
-    """Feeds the core. Observers see what they asked for before its commands are performed.
+class CoreLoop(Generic[E, D]):
+    """Feeds a core, which takes ``Woken`` in.
 
+    Observers see what they asked for before its commands are performed.
     Without performers (``attach``) commands are dropped: that is how a follower's core lives.
     """
 
     def __init__(
-        self, core: Decides, clock: Callable[[], float], faults: Faults | None = None
+        self, core: Decides[E, D], clock: Callable[[], float], faults: Faults | None = None
     ) -> None:
         self._core = core
         self._clock = clock
         self._faults = faults or Faults()
         self._performers: Performers = {}
         self._leads: Callable[[], bool] = lambda: False
-        self._observers: list[tuple[Observer, Kinds]] = []
-        self._concerned: dict[frozenset[type], Collection[Observer]] = {}
+        self._observers: list[tuple[Callable[[E, D], None], Kinds]] = []
+        self._concerned: dict[frozenset[type], Collection[Callable[[E, D], None]]] = {}
         """Observers of an event and what it led to, of these types, as far as such were seen."""
-        self._events: deque[Event] = deque()
+        self._events: deque[E] = deque()
         self._busy = False
         self._alarm: asyncio.TimerHandle | None = None
         self._ended = False
@@ -56,7 +75,7 @@ class Loop:
         self._performers = performers
         self._leads = leads
 
-    def observe(self, observer: Observer, of: Kinds = EVERYTHING) -> None:
+    def observe(self, observer: Callable[[E, D], None], of: Kinds = EVERYTHING) -> None:
         """Let this one, after those before it, see each event of these types.
 
         And each that led to a change or a command of these types.
@@ -64,7 +83,7 @@ class Loop:
         self._observers.append((observer, of))
         self._concerned.clear()
 
-    def feed(self, event: Event) -> None:
+    def feed(self, event: E) -> None:
         """Let the core know; what follows from it is done before this returns.
 
         Called while the core is at work, the event waits its turn. Never raises: a fault in the
@@ -84,7 +103,7 @@ class Loop:
         finally:
             self._busy = False
 
-    def _handle(self, event: Event) -> None:
+    def _handle(self, event: E) -> None:
         now = self._clock()
         decision = self._core.handle(event, now)
         kinds = frozenset(map(type, (event, *decision.changes, *decision.commands)))
@@ -110,7 +129,9 @@ class Loop:
         if self._alarm is not None:
             self._alarm.cancel()
         delay = max(0.0, when - now)
-        self._alarm = asyncio.get_running_loop().call_later(delay, self.feed, Woken())
+        self._alarm = asyncio.get_running_loop().call_later(
+            delay, cast("Callable[[Woken], None]", self.feed), Woken()
+        )
 
     async def run(self) -> NoReturn:
         """Wait for a fault in the core; raises it. When this ends, so does the loop."""
@@ -121,3 +142,7 @@ class Loop:
             if self._alarm is not None:
                 self._alarm.cancel()
         raise AssertionError  # the future only ever fails
+
+
+class Loop(CoreLoop[Event, Decision]):
+    """Feeds the core of tasks."""

@@ -18,6 +18,7 @@ import msgspec
 from common import subjects
 from common.bus import Received
 from common.messages import Heartbeat
+from common.subjects import AgentAddress
 from common.text import Text
 from coordinator.core.events import AgentHeard, Event, NodeSeen, NodesListed, NodeVanished
 from coordinator.core.fleet import FleetView, Node
@@ -61,7 +62,10 @@ class NodeTable:
         clock: Callable[[], float],
         on_change: Callable[[Iterable[str]], None],
         forget_seconds: float,
+        on_said: Callable[[AgentAddress, Heartbeat], None] = lambda _address, _said: None,
     ) -> None:
+        """``on_said`` is told of each heartbeat once it has counted."""
+        self._on_said = on_said
         self._fleet = fleet
         self._feed = feed
         self._clock = clock
@@ -117,6 +121,7 @@ class NodeTable:
         interval = min(max(said.interval, SHORTEST_INTERVAL), LONGEST_INTERVAL)
         away = "" if said.runtime else said.why_no_runtime or "it does not say why"
         self._feed(AgentHeard(*address, tuple(said.holds), interval, said.leaving, away))
+        self._on_said(address, said)
         if self._connection_changed(name) or before is None or _differ(before.heartbeat, said):
             self._on_change([name])
 

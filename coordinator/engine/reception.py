@@ -52,6 +52,12 @@ class Reception:
         subscription = await self._bus.subscribe(subjects.BRIEFING, handler=handle)
         subscriptions.callback(subscription.close)
 
+    async def hear_inventories(self, on_inventory: Handler, subscriptions: ExitStack) -> None:
+        """Hear which images are on nodes, until ``subscriptions`` is closed."""
+        handle = self._guarded("inventory", on_inventory)
+        subscription = await self._bus.subscribe(subjects.ALL_INVENTORIES, handler=handle)
+        subscriptions.callback(subscription.close)
+
     async def serve(self, on_outcome: Handler, subscriptions: ExitStack) -> None:
         """Be one of those who store outcomes, until ``subscriptions`` is closed."""
         handle = self._guarded("outcome", on_outcome)

@@ -18,6 +18,7 @@ from common.logs import Log
 from common.text import Text
 from coordinator.core.changes import AttemptDecided, NodeMoved, TaskBegan, TaskOver
 from coordinator.core.scheduler import Core, Limits
+from coordinator.core.sets.core import SetLimits
 from coordinator.engine.briefing import Briefed
 from coordinator.engine.dispatcher import Commands
 from coordinator.engine.finished_folds import FinishedFolds
@@ -32,6 +33,8 @@ from coordinator.engine.persistence import Persistently
 from coordinator.engine.progress_board import ProgressBoard
 from coordinator.engine.publisher import EventStream
 from coordinator.engine.reception import Pinged, Reception, Subscriber, watch_bus
+from coordinator.engine.set_records import SetRecords
+from coordinator.engine.sets import HANDED_ON, SetTable
 from coordinator.engine.store_clock import StoreClock
 from coordinator.engine.store_health import StoreHealth
 from coordinator.engine.submissions import Submissions
@@ -71,6 +74,7 @@ class Context:
     """After so long without a heartbeat an agent is forgotten."""
     max_pending_of_user: int = 100
     """So many of them may be of one user."""
+    set_limits: SetLimits = field(default_factory=SetLimits)
     faults: Faults = field(default_factory=Faults)
     """Told of each fault that ends nothing."""
 
@@ -90,6 +94,8 @@ class Replica:
         self.core = Core(context.limits, clock())
         self.loop = Loop(self.core, clock, context.faults)
         feed = self.loop.feed
+        self.health = StoreHealth(self.store, feed)
+        self.sets = self._new_sets()
         self.nodes = NodeTable(
             fleet=self.core.fleet,
             new_source=context.new_source,
@@ -97,6 +103,7 @@ class Replica:
             clock=clock,
             on_change=context.live.fleet_changed,
             forget_seconds=context.forget_seconds,
+            on_said=self.sets.on_heartbeat,
         )
         self.node_records = NodeRecords(context.bus, self.core.fleet.nodes, context.on_poison)
         self.board = ProgressBoard(self.core)
@@ -114,7 +121,6 @@ class Replica:
             persistently=self.persistently,
         )
         self.lookups = Lookups(self.store, self.tasks, self.core, self.spawn)
-        self.health = StoreHealth(self.store, feed)
         self.submissions = Submissions(
             store=self.store,
             tasks=self.tasks,
@@ -133,8 +139,21 @@ class Replica:
         self.loop.observe(context.live.observe, of=(NodeMoved,))
         self.loop.observe(self.lookups.observe, of=(TaskBegan, TaskOver))
         self.loop.observe(self.briefed.observe, of=(AttemptDecided, TaskBegan, TaskOver))
+        self.loop.observe(self.sets.observe, of=HANDED_ON)
         for observer, kinds in observers:
             self.loop.observe(observer, kinds)
+
+    def _new_sets(self) -> SetTable:
+        return SetTable(
+            records=SetRecords(self._context.bus, self._context.on_poison),
+            bus=self._context.bus,
+            core=self.core,
+            limits=self._context.set_limits,
+            clock=self._context.clock,
+            faults=self._context.faults,
+            on_poison=self._context.on_poison,
+            failed=self.health.failed,
+        )
 
     def _new_outcome_requests(self) -> OutcomeRequests:
         return OutcomeRequests(
@@ -177,11 +196,14 @@ class Replica:
         Whatever dies ends all of it, with an error: BusError where the store went back or away.
         """
         async with self._jobs:
+            await self.sets.load()
             loaded = await self._intake.load()
             log.info("state loaded", tasks=len(self.tasks), running=len(self.core.runs))
             await self.load_nodes()
             self._intake.follow(loaded)
+            self.spawn(self.sets.watch())
             self.spawn(self.loop.run())
+            self.spawn(self.sets.loop.run())
             self.spawn(self.nodes.source.run())
             self.spawn(self.nodes.watch_silence())
             self.spawn(self.health.watch())
@@ -189,6 +211,7 @@ class Replica:
             with ExitStack() as subscriptions:
                 reception = Reception(self._context.bus, self._context.on_poison)
                 await reception.open(self.nodes.on_heartbeat, self.board.on_progress, subscriptions)
+                await reception.hear_inventories(self.sets.on_inventory, subscriptions)
                 await reception.hear_leader(self.briefed.on_briefing, subscriptions)
                 self.briefed.ask()
                 await reception.serve(self.outcome_requests.on_request, subscriptions)

@@ -16,7 +16,7 @@ from coordinator.engine.leader import DeposedError, Leader
 from coordinator.engine.live import LiveChanges
 from coordinator.engine.replica import Replica
 from coordinator.engine.submissions import Submissions
-from coordinator.port import Created, IdempotencyKey, Nodes, Standing, State, StoreAway, Tasks
+from coordinator.port import Created, IdempotencyKey, Nodes, Sets, Standing, State, StoreAway, Tasks
 
 log = Log(__name__)
 
@@ -214,6 +214,11 @@ class Service:
     def nodes(self) -> Nodes:
         """The nodes. Raises StoreAway."""
         return self._readable().nodes
+
+    @property
+    def sets(self) -> Sets:
+        """The warm sets. Raises StoreAway."""
+        return self._readable().sets
 
     async def find(self, task_id: str) -> TaskHead | None:
         """The head of a task as the store has it now; None for no task. Raises StoreAway."""

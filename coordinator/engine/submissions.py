@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import NamedTuple, Protocol
 from weakref import WeakValueDictionary
@@ -150,6 +150,19 @@ class Submissions:
                         continue  # an id drawn twice, or another request completed the same key
                     self._tasks.learn(stored)
                     return Created(head, is_new=True)
+        raise StoreAway(KEY_TASK_UNREADABLE())
+
+    async def create_repair(
+        self, name: str, spec: TaskSpec, nodes: Sequence[str], creator: Creator | None
+    ) -> TaskHead:
+        """Store a task that repairs a set, whoever waits. Raises StoreAway."""
+        async with self._store_needed():
+            for _ in range(CREATE_TRIES):
+                head = replace(self._new_head(spec, None, None, creator), set=name)
+                await self._store.save_list(head.id, NAMED, nodes)
+                with suppress(Conflict):  # an id drawn twice
+                    self._tasks.learn(await self._store.create_head(head))
+                    return head
         raise StoreAway(KEY_TASK_UNREADABLE())
 
     @contextmanager

@@ -57,12 +57,13 @@ def summary(shot: Snapshot, place: int | None = None) -> Task:
         retry_delay=spec.retry_delay,
         webhook_url=UNSET if spec.webhook_url is None else scheme_and_host(spec.webhook_url),
         node_selector=spec.node_selector,
-        match_expressions=[_requirement(entry) for entry in spec.match_expressions],
+        match_expressions=[requirement(entry) for entry in spec.match_expressions],
         max_failed_nodes=spec.max_failed_nodes,
         rollout=spec.rollout,
         image_pull_policy=spec.image_pull_policy,
         pull_timeout_seconds=spec.pull_timeout_seconds,
         retry_of=head.retry_of or UNSET,
+        set=head.set or UNSET,
         created_by=UNSET if head.created_by is None else head.created_by.user,
         progress=progress(shot),
         failed_node_details_total=running.failed_details if running else counts.failed_details,
@@ -98,7 +99,8 @@ def scheme_and_host(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
-def _requirement(entry: Requirement) -> LabelRequirement:
+def requirement(entry: Requirement) -> LabelRequirement:
+    """One entry of ``matchExpressions``."""
     return LabelRequirement(
         key=entry.key, operator=entry.operator, values=list(entry.values) or UNSET
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final
 
@@ -79,6 +79,16 @@ class TroubledRuntime:
         """Look an image up."""
         self._check()
         return await self._sound.find(reference)
+
+    async def list_images(self) -> Mapping[str, str]:
+        """List what is there."""
+        if not self._there.is_set():
+            raise RuntimeAway("the simulated runtime is away")
+        return await self._sound.list_images()
+
+    async def watch_images(self, on_change: Callable[[], None]) -> None:
+        """As the protocol."""
+        await self._sound.watch_images(on_change)
 
     async def pull(
         self,

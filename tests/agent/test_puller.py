@@ -16,7 +16,7 @@ from common.reasons import Reason
 from sandbox.virtual.time import in_virtual_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from agent.runtime.protocol import OnBytes
 
@@ -77,6 +77,14 @@ class ScriptedRuntime:
         on_bytes(Bytes(0, 20))
         await asyncio.sleep(self._seconds)
         return _next(self._pull)
+
+    async def list_images(self) -> Mapping[str, str]:
+        """Nobody asks."""
+        raise NotImplementedError
+
+    async def watch_images(self, on_change: Callable[[], None]) -> None:
+        """Nobody asks."""
+        raise NotImplementedError
 
     async def forget(self, resume_key: str) -> None:
         """Note it."""

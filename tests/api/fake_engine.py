@@ -37,6 +37,7 @@ from coordinator.snapshots import (
     Snapshot,
     Transfer,
 )
+from tests.api.fake_sets import FakeSets
 
 NOW = 1_768_576_354_567
 """2026-01-16T15:12:34.567Z, in milliseconds."""
@@ -105,6 +106,7 @@ class FakeEngine:
         self.known: dict[str, KnownNode] = {}
         self.progress: dict[tuple[str, str], dict[str, ImageProgress]] = {}
         self.bytes: dict[str, Transfer] = {}
+        self.sets = FakeSets()
 
     # ── what a test does to it ──
 

@@ -70,9 +70,8 @@ def test_answers_name_who_asked_and_for_whom() -> None:
     assert (said["iss"], said["sub"], said["aud"]) == (KEY.issuer, USER_KEY, SERVER_KEY)
     user = body_of(said["nats"]["jwt"])
     assert (user["aud"], user["sub"], user["exp"]) == ("$G", USER_KEY, 20)
-    assert user["nats"]["pub"] == {
-        "allow": [f"ips.v1.{kind}.a_b.*" for kind in ("heartbeat", "progress", "outcome")]
-    }
+    kinds = ("heartbeat", "progress", "outcome", "inventory")
+    assert user["nats"]["pub"] == {"allow": [f"ips.v1.{kind}.a_b.*" for kind in kinds]}
     assert user["nats"]["resp"] == {"max": 1, "ttl": 60_000_000_000}
     assert body_of(refusal(KEY, asked, 1, "why"))["nats"]["error"] == "why"
     nothing = body_of(admission(KEY, asked, "e", rights.OF_SUBSCRIBER, 1, None))

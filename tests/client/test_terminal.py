@@ -146,7 +146,7 @@ def test_ctrl_c_in_a_log(service: Service, ips: Ips, tmp_path: Path) -> None:
 def test_colours(ips: Ips, client: Client, image: str) -> None:
     """A table is no wider than the terminal, and its status has a colour."""
     client.wait(client.create([image, unique("long" * 20)]).task_id)
-    terminal = Terminal(ips.command("ls", "--limit", "3"), ips.environment(), columns=60)
+    terminal = Terminal(ips.command("ls", "--limit", "3"), ips.environment(), columns=70)
     assert terminal.run() == 0
     assert "\x1b[32mcompleted\x1b[0m" in terminal.written
-    assert all(len(row) <= 60 for row in terminal.screen)
+    assert all(len(row) <= 70 for row in terminal.screen)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common import messages
+from common import inventory, messages
 from common.messages import (
     NOT_DECODABLE,
     Assign,
@@ -21,7 +21,7 @@ from tests.common.shapes import spoiled, unbounded, values
 
 EVERY = [
     kind
-    for kind in vars(messages).values()
+    for kind in {**vars(messages), **vars(inventory)}.values()
     if isinstance(kind, type) and issubclass(kind, Message) and kind is not Message
 ]
 TASK = "task-20260116-151234-a1b2c3d4"

@@ -104,6 +104,8 @@ def test_coordinator_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         webhook_networks=None,
         webhook_private=True,
         max_concurrent_tasks=3,
+        max_concurrent_repairs=3,
+        disk_limit_percent=85.0,
         max_pending_tasks=1000,
         events_max_bytes=1024**3,
         audit_max_bytes=1024**3,

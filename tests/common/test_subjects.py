@@ -33,6 +33,8 @@ AGENT_PAIRS: list[tuple[Build, Parse]] = [
     (subjects.heartbeat, subjects.parse_heartbeat),
     (subjects.progress, subjects.parse_progress),
     (subjects.outcome, subjects.parse_outcome),
+    (subjects.inventory, subjects.parse_inventory),
+    (subjects.query, subjects.parse_query),
 ]
 
 

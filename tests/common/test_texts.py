@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common import texts
+from common import set_texts, texts
 from common.redaction import HIDDEN
 from common.text import PARAM_LIMIT, Param, Template, Text
 from common.texts import templates
@@ -30,7 +30,12 @@ def example(template: Template) -> dict[str, Param]:
 
 def test_there_are_templates() -> None:
     """What holds for all of them holds for something."""
-    named = [value for value in vars(texts).values() if isinstance(value, Template)]
+    named = [
+        value
+        for module in (texts, set_texts)
+        for value in vars(module).values()
+        if isinstance(value, Template)
+    ]
     assert len(EVERY) == len(named) > 80
 
 

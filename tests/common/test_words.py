@@ -11,13 +11,17 @@ import pytest
 from ips_client.command import messages, zh
 from ips_client.documents import Cancelled
 
-from common import texts
+from common import set_texts, texts
 from common.text import Template
-from common.texts import templates
 
 pytestmark = pytest.mark.pure
 
-EVERY: Final = {template.code: template for template in templates()}
+EVERY: Final = {
+    template.code: template
+    for module in (texts, set_texts)
+    for template in vars(module).values()
+    if isinstance(template, Template)
+}
 PAGE: Final = Path(__file__).parents[2] / "web" / "js" / "words" / "zh_messages.js"
 _ENTRY: Final = re.compile(
     r'^  (?:"(?P<quoted>[^"]+)"|(?P<bare>\w+)): (?P<text>".*"),$', re.MULTILINE

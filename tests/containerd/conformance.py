@@ -47,6 +47,15 @@ class Conformance:
         assert pulled.size
         assert await node.runtime.find(reference) == pulled
 
+    async def test_images_are_listed_by_name(self, node: Node) -> None:
+        """Each with a mark that stays as long as the image is the same."""
+        reference = node.image()
+        assert reference not in await node.runtime.list_images()
+        await Pull(node.runtime, reference).run()
+        mark = (await node.runtime.list_images())[reference]
+        await Pull(node.runtime, reference).run()
+        assert (await node.runtime.list_images())[reference] == mark
+
     async def test_a_present_image_can_be_pulled_again(self, node: Node) -> None:
         """That is how imagePullPolicy Always asks the registry."""
         pull = Pull(node.runtime, node.image())
@@ -161,6 +170,16 @@ class RealConformance(Conformance):
         node.registry.put("app/pinned", "1", image)
         pinned = f"{node.registry.host}/app/pinned@{image.digest}"
         assert (await Pull(node.runtime, pinned).run()).digest == image.digest
+
+    async def test_a_moved_tag_has_another_mark(self, node: RealNode) -> None:
+        """And so has its digest a name in the list."""
+        first = node.image()
+        pulled = await Pull(node.runtime, first).run()
+        listed = await node.runtime.list_images()
+        assert f"{first.rpartition(':')[0]}@{pulled.digest}" in listed
+        node.registry.put(repository_of(first), "1", make_image(1000, seed=77))
+        await Pull(node.runtime, first).run()
+        assert (await node.runtime.list_images())[first] != listed[first]
 
     async def test_two_pulls_of_one_image_bring_it_once(self, node: RealNode) -> None:
         """As when the kubelet wants it, too."""

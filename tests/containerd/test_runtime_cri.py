@@ -7,15 +7,20 @@ import itertools
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
+import msgspec
 import pytest
 from aiohttp import web
 
+from agent.inventory import InventoryReporter
 from agent.runtime.containerd import Containerd as Api
 from agent.runtime.containerd import Lease
 from agent.runtime.cri import CriRuntime
 from agent.runtime.endpoint import Endpoint
 from agent.runtime.protocol import Credentials, PullFailed, RuntimeAway
+from common.bus import Handler, Received, Subscription
+from common.inventory import Found, Inventory, wants
 from common.reasons import Reason
+from common.subjects import AgentAddress
 from sandbox.answers import Hit
 from sandbox.containerd import Containerd
 from sandbox.faults import Kind
@@ -23,6 +28,7 @@ from sandbox.images import assemble, make_artifact, make_image, make_layer
 from sandbox.programs import free_port
 from sandbox.registry import Registry
 from tests.containerd.nodes import MIB, PROGRESS_SECONDS, Pull, RealNode, interrupt, repository_of
+from tests.fixtures.containerd import remove_image
 
 pytestmark = pytest.mark.containerd
 
@@ -316,3 +322,66 @@ async def test_a_paused_runtime_is_away(node: RealNode) -> None:
         node.containerd.resume()
     assert await node.runtime.find(node.missing()) is None
     await runtime.close()
+
+
+async def test_a_runtime_tells_of_its_images(node: RealNode) -> None:
+    """Of one that comes and of one that goes; that it has stopped is an error."""
+    told = asyncio.Event()
+    watching = asyncio.create_task(node.runtime.watch_images(told.set))
+    pull = Pull(node.runtime, node.image())
+    await pull.run()
+    while not told.is_set():  # the subscription may have begun after the pull
+        await pull.run()
+        await asyncio.sleep(0.01)
+    told.clear()
+    await remove_image(node.containerd, pull.reference)
+    await told.wait()
+    assert pull.reference not in await node.runtime.list_images()
+    await node.containerd.kill()
+    with pytest.raises(RuntimeAway):
+        await watching
+
+
+class CapturingBus:
+    """Carries an agent's inventory to whoever looks."""
+
+    def __init__(self) -> None:
+        self.reports: asyncio.Queue[Inventory] = asyncio.Queue()
+        self.ask: Handler = print
+
+    def publish(self, subject: str, payload: bytes) -> None:
+        """Keep a report."""
+        del subject
+        self.reports.put_nowait(msgspec.json.decode(payload, type=Inventory))
+
+    async def subscribe(self, subject: str, handler: Handler, queue: str = "") -> Subscription:
+        """Have questions answered."""
+        self.ask = handler
+        return Subscription(subject, handler, lambda: None, queue)
+
+
+async def test_an_inventory_follows_what_is_pulled_and_removed(node: RealNode) -> None:
+    """By the runtime's events: both within a part of the minute after which it looks anyway."""
+    bus, reference = CapturingBus(), node.image()
+    address = AgentAddress("node-1", "0" * 16)
+    reporter = InventoryReporter(
+        bus=bus, runtime=node.runtime, address=address, notify=lambda _notice: None
+    )
+    await reporter.open()
+    running = asyncio.create_task(reporter.run())
+    try:
+        for want in wants([reference, "registry.example/other:1"]):
+            bus.ask(Received("", msgspec.json.encode(want), ""))
+        first = await bus.reports.get()
+        assert first.whole
+        assert not any(found.present for found in first.found)
+        pulled = await Pull(node.runtime, reference).run()
+        (come,) = (await bus.reports.get()).found
+        assert come == Found(reference=reference, digest=pulled.digest)
+        await remove_image(node.containerd, reference)
+        last = await bus.reports.get()
+        assert last.found == [Found(reference=reference, present=False)]
+        assert (last.number, last.hash) == (3, first.hash)
+    finally:
+        running.cancel()
+        await asyncio.wait([running])

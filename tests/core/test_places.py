@@ -1,17 +1,29 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from msgspec.structs import replace
 
 from common.reasons import Reason
 from coordinator.core import places as places_module
-from coordinator.core.commands import CancelWork, FinishTask, StartTask
-from coordinator.core.events import NodeVanished, Settled, StoreClosed, StoreOpened
-from coordinator.core.task import TaskStatus
+from coordinator.core.commands import CancelWork, FinishTask, LoadNames, StartTask
+from coordinator.core.events import (
+    NamesLoaded,
+    NodeVanished,
+    Settled,
+    StoreClosed,
+    StoreOpened,
+    TaskCreated,
+    TaskStarted,
+)
+from coordinator.core.task import TaskHead, TaskStatus
 from tests.core.stage import (
     FLAKY,
     REMOVAL,
     Stage,
     failing,
+    head,
     of_kind,
     places,
     pulled,
@@ -172,4 +184,47 @@ def test_so_many_nodes_may_rest_as_memory_allows(monkeypatch: pytest.MonkeyPatch
     assert stage.core.places_taken == 1
     stage.end("t1")
     resting(stage, "t4")
+    assert stage.core.places_taken == 1
+
+
+def repair(task: str, **fields: Any) -> TaskHead:
+    """A task that warms nodes of a set."""
+    return replace(head(task, spec(names_nodes=True, **fields)), set="web")
+
+
+def test_a_repair_of_a_set_takes_no_place_and_waits_for_none() -> None:
+    """Whatever runs; and whoever waits for a place is neither put off nor let in by it."""
+    stage = Stage("n1", "n2", max_concurrent_tasks=1)
+    stage.create("t1")
+    stage.start("t1", "n1")
+    stage.create("t2")
+    assert stage.tell(TaskCreated(repair("r1"), 9)) == [LoadNames("r1")]
+    assert of_kind(stage.tell(NamesLoaded("r1", ("n2",))), StartTask) == [StartTask("r1", ("n2",))]
+    assert stage.core.places_taken == 1
+    running = replace(repair("r1"), status=TaskStatus.RUNNING)
+    assert places(stage.tell(TaskStarted(running, 9, ("n2",)))) == [("r1", "n2", 1)]
+    assert stage.core.places_taken == 1
+    assert of_kind(stage.end("t1"), StartTask) == [StartTask("t2", ("n1", "n2"))]
+
+
+def test_a_repair_whose_retry_is_due_waits_for_no_place() -> None:
+    """It rests like others, and goes on whatever runs."""
+    stage = Stage("n1", "n2", max_concurrent_tasks=1)
+    running = replace(repair("r1", max_retries=1, retry_delay=60), status=TaskStatus.RUNNING)
+    stage.tell(TaskStarted(running, 1, ("n1",)))
+    stage.store("r1", "n1", FLAKY)
+    stage.create("t1")
+    stage.start("t1", "n2")
+    stage.create("t2")
+    assert places(stage.wait(60)) == [("r1", "n1", 2)]
+    assert stage.core.places_taken == 1
+
+
+def test_a_new_leader_lets_repairs_go_on() -> None:
+    """They count against nobody's limit there either."""
+    stage = Stage("n1", "n2", settled=False, max_concurrent_tasks=1)
+    running = replace(repair("r1"), status=TaskStatus.RUNNING)
+    stage.tell(TaskStarted(running, 1, ("n1",)))
+    stage.start("t1", "n2")
+    assert sorted(places(stage.tell(Settled()))) == [("r1", "n1", 1), ("t1", "n2", 1)]
     assert stage.core.places_taken == 1

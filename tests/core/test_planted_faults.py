@@ -96,7 +96,7 @@ def the_least_urgent_first(patch: pytest.MonkeyPatch) -> None:
         return head.spec.priority, order
 
     patch.setattr(queue, "urgency", reversed_urgency)
-    patch.setattr(scheduler, "urgency", reversed_urgency)
+    patch.setattr(scheduler, "rank", reversed_urgency)
 
 
 @planted

@@ -91,6 +91,7 @@ def reads_of_fleet(fleet: FleetView) -> Iterator[Callable[[], object]]:
     yield lambda: fleet.clock.at(2000.0)
     for name in NAMES:
         yield lambda name=name: fleet.nodes.get(name)  # type: ignore[misc]
+        yield lambda name=name: fleet.instance(name)  # type: ignore[misc]
         yield lambda name=name: fleet.connected(name, 2000.0)  # type: ignore[misc]
         yield lambda name=name: fleet.agent_for(name, 2000.0)  # type: ignore[misc]
         yield lambda name=name: fleet.has_conflict(name)  # type: ignore[misc]
@@ -131,7 +132,7 @@ def test_every_public_name_of_the_core_is_read_or_known_to_write(core: Core) -> 
     assert methods == {"counts", "ending"}
     views = {name for name in vars(FleetView) if not name.startswith("_")}
     assert views == {
-        *("nodes", "clock", "connected", "agent_for", "has_conflict", "lacks_runtime"),
+        *("nodes", "clock", "connected", "agent_for", "instance", "has_conflict", "lacks_runtime"),
         "why_unavailable",
     }
 

@@ -125,6 +125,32 @@ MESSAGES: Final = {
     "selector.number": "“{text}”不是整数",
     "selector.value": "标签值“{text}”不合法",
     "service.fault": "服务内部错误，详情见日志。",
+    "set.allWarm": "{nodes} 个节点已全部预热。",
+    "set.atRest": "目前无事可做。",
+    "set.changed": "该集合在读取之后已有变化（If-Match）：请重新读取。",
+    "set.deleted": "集合已删除，镜像保留。",
+    "set.name": "{text} 不是合法的集合名称：只能用小写字母、数字和短横线，最多 50 个字符",
+    "set.noNodes": "没有匹配的节点。",
+    "set.node.disk": (
+        "节点 {node} 的镜像磁盘已使用 {percent}%，集合最多用到 {limit}%："
+        "共 {total_gib} GiB，剩余 {free_gib} GiB。"
+    ),
+    "set.node.due": "节点 {node} 尚未预热，即将开始。",
+    "set.node.inRepair": "节点 {node} 在 {task} 中等待轮到它。",
+    "set.node.nextRepair": "节点 {node} 等待 {task} 结束，该任务正在预热集合的其他节点。",
+    "set.node.oldAgent": "节点 {node} 的 Agent 版本为 {version}，不会报告本地有哪些镜像。",
+    "set.node.pulling": "{task} 正在预热节点 {node}。",
+    "set.node.queued": "节点 {node} 等待中：已有 {most} 个集合修复任务在运行，达到上限。",
+    "set.node.thrashing": "集合的镜像一小时内从节点 {node} 消失了 {times} 次，磁盘可能放不下。",
+    "set.node.unheard": "尚不清楚节点 {node} 上有哪些镜像。",
+    "set.node.unseen": "{task} 已在节点 {node} 上拉取全部镜像，但节点上看不到它们。",
+    "set.notWarm": "{nodes} 个节点中已预热 {warm} 个。",
+    "set.paused": "集合已暂停。",
+    "set.repairing": "{nodes} 个节点正在预热或即将预热。",
+    "set.tooMany": "集合已达上限 {most} 个。",
+    "set.troubled": "{nodes} 个节点无法预热：{reasons}。",
+    "set.unknown": "未知集合。",
+    "set.untroubled": "没有节点受阻。",
     "store.noRoom": (
         "存储空间不足：{why}。请腾出空间，或调低 IPS_EVENTS_MAX_BYTES（会一次性预留）。"
     ),

@@ -1,0 +1,148 @@
+"""Which images a node is to have, and which are there: what leader, agents and coordinators say.
+
+Both lists travel in numbered parts, each hashed as a whole. Whoever lost a part, or a report, sees
+another hash in the next heartbeat and asks again: nothing is acknowledged.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Annotated, Final, Generic, Protocol, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from common.messages import Digest, Hash, Message, Reference
+
+PART_BYTES: Final = 192 * 1024
+"""Of what one part of a list holds; with the rest of its message it stays below the limit."""
+MOST_PARTS: Final = 100
+MOST_REFERENCES: Final = 10_000
+"""References that one node is to have: all images of all sets that it can be in."""
+
+PartNumber = Annotated[int, Meta(ge=0, le=MOST_PARTS - 1)]
+Parts = Annotated[int, Meta(ge=1, le=MOST_PARTS)]
+ReportNumber = Annotated[int, Meta(ge=0, le=2**53)]
+T = TypeVar("T")
+
+
+class Want(Message, frozen=True, kw_only=True, tag_field="kind", tag="want"):
+    """The references that a node is to have, or a part of them; sorted, each once.
+
+    Subject: ``subjects.query(node, instance)``. Repeating it is harmless.
+    """
+
+    generation: Hash
+    """``generation_of`` all references: the same list is the same generation."""
+    part: PartNumber = 0
+    parts: Parts = 1
+    references: Annotated[list[Reference], Meta(max_length=MOST_REFERENCES)]
+
+
+class Ask(Message, frozen=True, kw_only=True, tag_field="kind", tag="ask"):
+    """Say all that is there; a whole ``Inventory`` follows. On the same subject."""
+
+
+InventoryQuestion = Want | Ask
+
+
+class Found(Message, frozen=True, kw_only=True):
+    """What an agent has found of one reference."""
+
+    reference: Reference
+    present: bool = True
+    digest: Digest | None = None
+    """Of the manifest or index that the reference names on the node; None where unknown."""
+
+
+class Inventory(Message, frozen=True, kw_only=True):
+    """What of the wanted references is on a node: all of it, or what has changed.
+
+    Subject: ``subjects.inventory(node, instance)``.
+    """
+
+    generation: Hash
+    """Of the list that it is about."""
+    number: ReportNumber
+    """Counts an instance's reports of changes; a whole one has the number of the last of them."""
+    hash: Hash
+    """``inventory_hash`` of all that is there once this is taken in."""
+    whole: bool = False
+    part: PartNumber = 0
+    parts: Parts = 1
+    found: Annotated[list[Found], Meta(max_length=MOST_REFERENCES)]
+
+
+def generation_of(references: Iterable[str]) -> str:
+    """The name of a list of references, whatever its order: 16 hex digits."""
+    return _hash(sorted(references))
+
+
+def inventory_hash(generation: str, found: Iterable[tuple[str, str | None]]) -> str:
+    """The hash of what is there: pairs of reference and digest, of present images alone."""
+    lines = sorted(f"{reference} {digest or '-'}" for reference, digest in found)
+    return _hash([generation, *lines])
+
+
+def _hash(lines: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def in_parts(items: Sequence[T], size: Callable[[T], int]) -> list[list[T]]:
+    """A list cut so that no part takes more than ``PART_BYTES``; one empty part of none."""
+    parts: list[list[T]] = [[]]
+    room = PART_BYTES
+    for item in items:
+        taken = size(item) + 1
+        if taken > room and parts[-1]:
+            parts.append([])
+            room = PART_BYTES
+        parts[-1].append(item)
+        room -= taken
+    return parts
+
+
+def wants(references: Sequence[str]) -> Iterator[Want]:
+    """The messages that say which references a node is to have."""
+    ordered = sorted(set(references))
+    generation = generation_of(ordered)
+    parts = in_parts(ordered, lambda reference: len(msgspec.json.encode(reference)))
+    for number, part in enumerate(parts):
+        yield Want(generation=generation, part=number, parts=len(parts), references=part)
+
+
+class Part(Protocol):
+    """A message that may be one of several."""
+
+    @property
+    def part(self) -> int:
+        """Its place, from 0."""
+
+    @property
+    def parts(self) -> int:
+        """How many there are."""
+
+
+P = TypeVar("P", bound=Part)
+
+
+class Assembly(Generic[P]):
+    """Puts parts together again; one list at a time, a newer one replaces what is unfinished."""
+
+    def __init__(self) -> None:
+        self._of: object = None
+        self._parts: dict[int, P] = {}
+
+    def add(self, what: object, message: P) -> list[P] | None:
+        """Take one part of ``what`` in; all of them, in order, as soon as none is missing."""
+        if message.part >= message.parts:
+            return None
+        if self._of != (what, message.parts):
+            self._of, self._parts = (what, message.parts), {}
+        self._parts[message.part] = message
+        if len(self._parts) < message.parts:
+            return None
+        whole = [self._parts[number] for number in range(message.parts)]
+        self._of, self._parts = None, {}
+        return whole

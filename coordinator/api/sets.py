@@ -1,0 +1,169 @@
+"""Routes about warm sets."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import hdrs, web
+
+from common import set_texts as texts
+from coordinator import set_documents as documents
+from coordinator.api.admission import Admission
+from coordinator.api.answers import json_answer
+from coordinator.api.audit import IMAGES
+from coordinator.api.bodies import read_json
+from coordinator.api.faults import clipped, fault
+from coordinator.api.guard import CALLER
+from coordinator.api.problems import Refusal, bad_request, busy
+from coordinator.api.queries import NODES, SETS, Reader
+from coordinator.api.set_body import read_set
+from coordinator.core.sets.head import is_set_name
+from coordinator.core.task import Creator
+from coordinator.faults import Faults
+from coordinator.port import Engine, NoSuchSet, SetChanged, SetOrder, TooManySets
+from coordinator.set_documents import SET_NODE_STATES
+from coordinator.snapshots import SetSnapshot
+from coordinator.views.sets import set_node, warm_set
+from coordinator.views.texts import shown
+
+NODES_AT_A_TIME: Final = 50
+_TAG: Final = re.compile(r'"([0-9]{1,19})"')
+
+
+class SetRoutes:
+    """The routes."""
+
+    def __init__(self, engine: Engine, faults: Faults, admission: Admission) -> None:
+        self._engine = engine
+        self._faults = faults
+        self._admission = admission
+
+    async def put(self, request: web.Request) -> web.Response:
+        """``PUT /api/v1/sets/{name}``."""
+        name = request.match_info["name"]
+        if not is_set_name(name):
+            raise bad_request([fault("name", texts.SET_NAME(text=clipped(name)))])
+        spec, paused = await read_json(request, read_set)
+        request[IMAGES] = spec.images
+        caller = request[CALLER]
+        spec = self._admission.admit(caller, spec, None)
+        creator = Creator(user=caller.user, way=caller.way) if caller.is_known else None
+        match = await self._match(request)
+        try:
+            done = await self._engine.sets.put(SetOrder(name, spec, paused), creator, match)
+        except SetChanged:
+            raise _changed() from None
+        except TooManySets as full:
+            raise busy(texts.SETS_TOO_MANY(most=full.most)) from None
+        status = HTTPStatus.CREATED if done.is_new else HTTPStatus.OK
+        response = self._answer(self._shot(name), status)
+        response.headers[hdrs.LOCATION] = f"/api/v1/sets/{name}"
+        return response
+
+    async def get(self, request: web.Request) -> web.Response:
+        """``GET /api/v1/sets/{name}``."""
+        return self._answer(await self._find(request))
+
+    async def list(self, request: web.Request) -> web.Response:
+        """``GET /api/v1/sets``."""
+        query = Reader(request.query)
+        page = query.page(SETS)
+        query.done()
+        names = self._engine.sets.names()
+        shown_sets: list[documents.WarmSet] = []
+        for name in names[page.of(len(names))]:
+            with self._faults.kept("set view"):
+                shot = self._engine.sets.snapshot(name)
+                shown_sets += [] if shot is None else [warm_set(shot)]
+            await asyncio.sleep(0)  # each looks at the nodes that are not warm
+        return json_answer(
+            documents.WarmSetList(
+                sets=shown_sets, total=len(names), limit=page.limit, offset=page.offset
+            )
+        )
+
+    async def nodes(self, request: web.Request) -> web.Response:
+        """``GET /api/v1/sets/{name}/nodes``."""
+        name = (await self._find(request)).stored.head.name
+        query = Reader(request.query)
+        page, states = query.page(NODES), query.states(SET_NODE_STATES)
+        query.done()
+        sets = self._engine.sets
+        names = sets.node_names(name, states)
+        nodes: list[documents.WarmSetNode] = []
+        for number, node in enumerate(names[page.of(len(names))], start=1):
+            shot = sets.node(name, node)
+            nodes += [] if shot is None else [set_node(shot)]
+            if number % NODES_AT_A_TIME == 0:
+                await asyncio.sleep(0)
+        return json_answer(
+            documents.WarmSetNodeList(
+                nodes=nodes, total=len(names), limit=page.limit, offset=page.offset
+            )
+        )
+
+    async def delete(self, request: web.Request) -> web.Response:
+        """``DELETE /api/v1/sets/{name}``."""
+        name, match = request.match_info["name"], await self._match(request)
+        if not is_set_name(name):
+            raise _unknown()
+        try:
+            await self._engine.sets.delete(name, match)
+        except NoSuchSet:
+            raise _unknown() from None
+        except SetChanged:
+            raise _changed() from None
+        said = shown(texts.SET_DELETED())
+        return json_answer(
+            documents.WarmSetDeleted(
+                name=name,
+                message=said.message,
+                message_code=said.code,
+                message_params=said.params,
+            )
+        )
+
+    async def _find(self, request: web.Request) -> SetSnapshot:
+        name = request.match_info["name"]
+        if is_set_name(name):
+            await self._engine.sets.find(name)
+        return self._shot(name)
+
+    def _shot(self, name: str) -> SetSnapshot:
+        shot = self._engine.sets.snapshot(name)
+        if shot is None:
+            raise _unknown()
+        return shot
+
+    def _answer(self, shot: SetSnapshot, status: HTTPStatus = HTTPStatus.OK) -> web.Response:
+        response = json_answer(warm_set(shot), status)
+        response.headers[hdrs.ETAG] = f'"{shot.stored.revision}"'
+        return response
+
+    async def _match(self, request: web.Request) -> int | None:
+        """Over which revision alone a change is wanted; 0 for none. Raises Refusal."""
+        if request.headers.get(hdrs.IF_NONE_MATCH, "").strip() == "*":
+            return 0
+        wanted = request.headers.get(hdrs.IF_MATCH)
+        if wanted is None:
+            return None
+        if wanted.strip() == "*":
+            stored = await self._engine.sets.find(request.match_info["name"])
+            if stored is None:
+                raise _changed()
+            return stored.revision
+        found = _TAG.fullmatch(wanted.strip())
+        if found is None:  # a weak one, or none of ours: it is that of nothing
+            raise _changed()
+        return int(found[1])
+
+
+def _unknown() -> Refusal:
+    return Refusal(HTTPStatus.NOT_FOUND, texts.SET_UNKNOWN())
+
+
+def _changed() -> Refusal:
+    return Refusal(HTTPStatus.PRECONDITION_FAILED, texts.SET_CHANGED())

@@ -1,0 +1,103 @@
+"""What the sets' core wants done, and what has become so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from coordinator.core.commands import WakeAt
+from coordinator.core.sets.head import SetHead
+from coordinator.core.sets.membership import Wanted
+
+
+@dataclass(frozen=True, slots=True)
+class SendWanted:
+    """Tell an agent which references its node is to have."""
+
+    node: str
+    instance: str
+    wanted: Wanted
+
+
+@dataclass(frozen=True, slots=True)
+class AskInventory:
+    """Have an agent say all that is there; whoever follows does that, too."""
+
+    node: str
+    instance: str
+
+
+@dataclass(frozen=True, slots=True)
+class CreateRepair:
+    """Create a task that warms these nodes, which are sorted: RepairCreated or RepairRefused."""
+
+    head: SetHead
+    nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRepair:
+    """End a task that repairs what is no longer wanted; it is over as any other."""
+
+    task: str
+
+
+SetCommand = SendWanted | AskInventory | CreateRepair | CancelRepair | WakeAt
+
+
+@dataclass(frozen=True, slots=True)
+class SetPut:
+    """A set was created, or changed."""
+
+    head: SetHead
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SetDropped:
+    """A set was deleted; as it was last."""
+
+    head: SetHead
+
+
+@dataclass(frozen=True, slots=True)
+class NodeWarmed:
+    """Every image of a set is on a node that lacked one."""
+
+    set: str
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeCooled:
+    """An image of a set is gone from a node that had them all."""
+
+    set: str
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetTurned:
+    """A condition of a set is another one: ``Ready``, ``Progressing`` or ``Degraded``."""
+
+    set: str
+    condition: str
+    holds: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReportRejected:
+    """An inventory contradicts itself, and had no effect."""
+
+    node: str
+    why: str
+
+
+SetChange = SetPut | SetDropped | NodeWarmed | NodeCooled | SetTurned | ReportRejected
+
+
+class SetDecision(NamedTuple):
+    """What one event leads to."""
+
+    commands: list[SetCommand]
+    changes: list[SetChange]

@@ -1,0 +1,166 @@
+"""Why a node of a set is not warm: the first of all reasons that holds, in one fixed order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from common import set_texts as texts
+from common.messages import ImageDisk
+from coordinator.core.fleet import FleetView
+from coordinator.core.node_run import IN_FLIGHT, OVER, NodeRun
+from coordinator.core.run import TaskRun
+from coordinator.core.sets.events import AgentSaid
+from coordinator.core.sets.membership import Membership
+from coordinator.core.sets.records import THRASHING_TIMES, Records, RepairFailure
+from coordinator.core.sets.repairs import Repairs
+from coordinator.core.sets.standing import BY_CODE, Blocked, SetNode, SetNodePhase, Tally
+from coordinator.core.sets.warmth import Warmth
+
+GIB: Final = 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class AllKnown:
+    """All that is known, for whoever derives something of it."""
+
+    fleet: FleetView
+    runs: Mapping[str, TaskRun]
+    disk_percent: float
+    """No set fills a node's image disk beyond this."""
+    repairs: Repairs
+    membership: Membership = field(default_factory=Membership)
+    warmth: Warmth = field(default_factory=Warmth)
+    records: Records = field(default_factory=Records)
+    said: dict[str, AgentSaid] = field(default_factory=dict)
+    """The newest heartbeat of each node."""
+    cold: dict[str, dict[str, bool]] = field(default_factory=dict)
+    """Nodes of each set that are not warm; False where nobody said what is there."""
+
+
+def diagnose(known: AllKnown, name: str, node: str, now: float) -> SetNode:
+    """How a node of a set is at this moment."""
+    if node not in known.cold[name]:
+        return SetNode(node, SetNodePhase.WARM)
+    return (
+        _in_repair(known, name, node)
+        or _unavailable(known, name, node, now)
+        or _unheard(known, name, node)
+        or _left_alone(known, name, node, now)
+        or _waiting(known, name, node)
+    )
+
+
+@dataclass(slots=True)
+class Survey:
+    """What one look at a set has found."""
+
+    tally: Tally
+    due: list[str]
+    """Nodes that could be warmed now, sorted."""
+    next_try: float | None = None
+    """When the next of the others could be, as far as that is a matter of time."""
+
+
+def look_over(known: AllKnown, name: str, now: float) -> Survey:
+    """Look at each node of a set that is cold, and at no other."""
+    survey = Survey(Tally(), [])
+    cold = known.cold[name]
+    survey.tally.phases[SetNodePhase.WARM] = len(known.membership.of_set[name]) - len(cold)
+    for node in cold:
+        found = diagnose(known, name, node, now)
+        survey.tally.count(found)
+        if found.is_due:
+            survey.due.append(node)
+        if found.next_try is not None:
+            survey.next_try = min(found.next_try, survey.next_try or found.next_try)
+    survey.due.sort()
+    return survey
+
+
+def _run_of(known: AllKnown, name: str, node: str) -> tuple[str, NodeRun] | None:
+    """Where a node has its place in the set's repair."""
+    task = known.repairs.task(name)
+    run = None if task is None else known.runs.get(task)
+    found = None if run is None else run.by_name.get(node)
+    return None if task is None or found is None or found.phase in OVER else (task, found)
+
+
+def _in_repair(known: AllKnown, name: str, node: str) -> SetNode | None:
+    placed = _run_of(known, name, node)
+    if placed is None:
+        return None
+    task, run = placed
+    if run.phase in IN_FLIGHT:
+        text = texts.SET_NODE_PULLING(node=node, task=task)
+        return SetNode(node, SetNodePhase.PULLING, text=text, task=task)
+    text = texts.SET_NODE_IN_REPAIR(node=node, task=task)
+    return SetNode(node, SetNodePhase.WAITING, text=text, task=task)
+
+
+def _unavailable(known: AllKnown, name: str, node: str, now: float) -> SetNode | None:
+    head = known.membership.head(name)
+    if head is not None and head.paused:
+        return SetNode(node, SetNodePhase.BLOCKED, Blocked.PAUSED, texts.SET_PAUSED())
+    if known.fleet.agent_for(node, now) is None:
+        why = known.fleet.why_unavailable(node)
+        reason = BY_CODE.get(why.code, Blocked.NO_AGENT)
+        return SetNode(node, SetNodePhase.BLOCKED, reason, why)
+    said = known.said.get(node)
+    if said is not None and said.inventory is None:
+        text = texts.SET_NODE_OLD_AGENT(node=node, version=said.version)
+        return SetNode(node, SetNodePhase.BLOCKED, Blocked.NO_AGENT, text)
+    return None
+
+
+def _unheard(known: AllKnown, name: str, node: str) -> SetNode | None:
+    if known.cold[name][node]:
+        return None
+    return SetNode(node, SetNodePhase.WAITING, text=texts.SET_NODE_UNHEARD(node=node))
+
+
+def _left_alone(known: AllKnown, name: str, node: str, now: float) -> SetNode | None:
+    until = known.records.thrashes_until(name, node)
+    if until is not None and now < until:
+        text = texts.SET_NODE_THRASHING(node=node, times=THRASHING_TIMES)
+        return SetNode(node, SetNodePhase.BLOCKED, Blocked.THRASHING, text, next_try=until)
+    said = known.said.get(node)
+    if said is not None and said.disk is not None and _is_full(said.disk, known.disk_percent):
+        text = texts.SET_NODE_DISK(
+            node=node,
+            percent=100 - 100 * said.disk.free_bytes / said.disk.total_bytes,
+            limit=known.disk_percent,
+            free_gib=said.disk.free_bytes / GIB,
+            total_gib=said.disk.total_bytes / GIB,
+        )
+        return SetNode(node, SetNodePhase.BLOCKED, Blocked.DISK_FULL, text)
+    failure = known.records.failure(name, node)
+    if failure is not None and now < failure.told_from:
+        text = texts.SET_NODE_UNHEARD(node=node)
+        return SetNode(node, SetNodePhase.WAITING, text=text, next_try=failure.told_from)
+    if failure is not None and now < failure.next_try:
+        return _failed(node, failure)
+    return None
+
+
+def _is_full(disk: ImageDisk, percent: float) -> bool:
+    used = disk.total_bytes - disk.free_bytes
+    return disk.total_bytes > 0 and 100 * used >= percent * disk.total_bytes
+
+
+def _failed(node: str, failure: RepairFailure) -> SetNode:
+    passes = failure.reason.retry_makes_sense
+    phase = SetNodePhase.FAILED if passes else SetNodePhase.BLOCKED
+    return SetNode(node, phase, failure.reason, failure.text, failure.image, failure.next_try)
+
+
+def _waiting(known: AllKnown, name: str, node: str) -> SetNode:
+    task = known.repairs.task(name)
+    if task is not None:
+        text = texts.SET_NODE_NEXT_REPAIR(node=node, task=task)
+    elif known.repairs.are_full:
+        text = texts.SET_NODE_QUEUED(node=node, most=known.repairs.most)
+    else:
+        text = texts.SET_NODE_DUE(node=node)
+    return SetNode(node, SetNodePhase.WAITING, text=text, is_due=True)

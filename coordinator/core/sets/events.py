@@ -1,0 +1,79 @@
+"""What the sets' core is told beside what the core of tasks is told and says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from common.inventory import Inventory
+from common.messages import ImageDisk, InventoryState
+from coordinator.core.changes import AttemptDecided, TaskBegan, TaskOver, TaskQueued
+from coordinator.core.events import NodeSeen, NodeVanished, Settled, Woken
+from coordinator.core.sets.head import SetHead
+
+
+@dataclass(frozen=True, slots=True)
+class SetStored:
+    """A set is stored. ``found``: it was there when this replica began."""
+
+    head: SetHead
+    found: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SetGone:
+    """A set was deleted."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSaid:
+    """What a heartbeat says that concerns sets."""
+
+    node: str
+    instance: str
+    version: str
+    inventory: InventoryState | None
+    disk: ImageDisk | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InventoryReported:
+    """An agent said which images are there."""
+
+    node: str
+    instance: str
+    report: Inventory
+
+
+@dataclass(frozen=True, slots=True)
+class RepairCreated:
+    """The task that ``CreateRepair`` asked for is stored."""
+
+    set: str
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
+class RepairRefused:
+    """The store did not take it."""
+
+    set: str
+
+
+SetEvent = (
+    SetStored
+    | SetGone
+    | AgentSaid
+    | InventoryReported
+    | RepairCreated
+    | RepairRefused
+    | NodeSeen
+    | NodeVanished
+    | TaskQueued
+    | TaskBegan
+    | TaskOver
+    | AttemptDecided
+    | Settled
+    | Woken
+)

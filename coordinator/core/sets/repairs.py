@@ -1,0 +1,93 @@
+"""Tasks that repair sets and are not over: one a set, and not more of all than the limit says."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Set as AbstractSet
+
+from coordinator.core.sets.records import back_off
+
+
+class Repairs:
+    """By set. A repair counts from the moment that it is asked for."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._asked: set[str] = set()
+        """Sets whose repair is being stored."""
+        self._tasks: defaultdict[str, dict[str, None]] = defaultdict(dict)
+        """Normally one; two where a leader that was deposed has created another."""
+        self._sets: dict[str, str] = {}
+        self._dropped: set[str] = set()
+        """Tasks that repair what is no longer wanted."""
+        self._in_vain: dict[str, tuple[int, float]] = {}
+        """How often in a row a set's repair had no node, or was cancelled; until when it rests."""
+
+    @property
+    def are_full(self) -> bool:
+        """Whether as many run as may."""
+        return len(self._asked) + len(self._sets) >= self.most
+
+    @property
+    def names(self) -> AbstractSet[str]:
+        """Sets that are being repaired."""
+        return self._tasks.keys()
+
+    def task(self, name: str) -> str | None:
+        """The repair of a set; None where there is none, or it is being stored."""
+        return next(iter(self._tasks[name]), None) if name in self._tasks else None
+
+    def has_one(self, name: str) -> bool:
+        """Whether a set has a repair that is not over, or is being stored."""
+        return name in self._asked or bool(self._tasks.get(name))
+
+    def asked(self, name: str) -> None:
+        """One is to be stored."""
+        self._asked.add(name)
+
+    def refused(self, name: str) -> None:
+        """It was not stored."""
+        self._asked.discard(name)
+
+    def known(self, name: str, task: str) -> None:
+        """A task of a set is not over."""
+        self._asked.discard(name)
+        self._tasks[name][task] = None
+        self._sets[task] = name
+
+    def drop(self, name: str) -> list[str]:
+        """A set is another one, or gone; its repairs, which are to be cancelled."""
+        tasks = list(self._tasks.get(name, ()))
+        self._dropped.update(tasks)
+        return tasks
+
+    def was_dropped(self, task: str) -> bool:
+        """Whether a repair that is over now was to be cancelled."""
+        if task not in self._dropped:
+            return False
+        self._dropped.remove(task)
+        return True
+
+    def over(self, task: str) -> str | None:
+        """A task is over; the set that it repaired."""
+        name = self._sets.pop(task, None)
+        if name is not None:
+            self._tasks[name].pop(task, None)
+            if not self._tasks[name]:
+                del self._tasks[name]
+        return name
+
+    # ── repairs that are of no use ──
+
+    def rests_until(self, name: str) -> float:
+        """Before this time (seconds since 1970) a set is not repaired again."""
+        return self._in_vain.get(name, (0, 0.0))[1]
+
+    def in_vain(self, name: str, now: float) -> None:
+        """A repair of a set had no node at all, or was cancelled."""
+        times = self._in_vain.get(name, (0, 0.0))[0] + 1
+        self._in_vain[name] = times, now + back_off(times)
+
+    def of_use(self, name: str) -> None:
+        """A repair of a set had nodes, or the set is another one."""
+        self._in_vain.pop(name, None)

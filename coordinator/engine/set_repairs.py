@@ -1,0 +1,65 @@
+"""Repairs of sets: tasks that the leader creates and cancels by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Protocol
+
+from msgspec.structs import replace
+
+from common.logs import Log, RateLimitedLog
+from coordinator.core.sets.decisions import CancelRepair, CreateRepair
+from coordinator.core.sets.events import RepairCreated, RepairRefused, SetEvent
+from coordinator.core.task import Creator, PullPolicy, TaskHead, TaskSpec
+from coordinator.port import AlreadyOver, NoSuchTask, StoreAway
+
+noisy = RateLimitedLog(Log(__name__))
+
+
+class Submits(Protocol):
+    """What is needed of whoever stores tasks."""
+
+    async def create_repair(
+        self, name: str, spec: TaskSpec, nodes: Sequence[str], creator: Creator | None
+    ) -> TaskHead:
+        """Store a task of a set. Raises StoreAway."""
+
+    async def cancel(self, task: str) -> TaskHead:
+        """Cancel a task. Raises NoSuchTask, AlreadyOver, StoreAway."""
+
+
+class SetRepairs:
+    """Carries out what the sets' core wants of tasks; a create is answered by an event."""
+
+    def __init__(self, tasks: Submits, feed: Callable[[SetEvent], None]) -> None:
+        self._tasks = tasks
+        self._feed = feed
+
+    async def create(self, command: CreateRepair) -> None:
+        """Create a task for the nodes that lack something, by their names."""
+        head = command.head
+        spec = replace(
+            head.spec,
+            names_nodes=True,
+            node_selector={},
+            match_expressions=(),
+            webhook_url=None,  # it is told of the set, not of each repair
+            max_nodes=None,  # of the set as a whole
+            image_pull_policy=PullPolicy.IF_NOT_PRESENT,
+        )
+        try:
+            task = await self._tasks.create_repair(head.name, spec, command.nodes, head.created_by)
+        except StoreAway as why:
+            noisy.warning("create", "a set is not repaired yet", set=head.name, why=str(why))
+            self._feed(RepairRefused(head.name))
+        else:
+            self._feed(RepairCreated(head.name, task.id))
+
+    async def cancel(self, command: CancelRepair) -> None:
+        """End a task of a set, unless it is over."""
+        with suppress(NoSuchTask, AlreadyOver):
+            try:
+                await self._tasks.cancel(command.task)
+            except StoreAway as why:
+                noisy.warning("cancel", "a repair goes on", task=command.task, why=str(why))

@@ -1,0 +1,336 @@
+"""Warm sets as a replica has them: what is stored, what agents say, and the sets' core over both.
+
+The core of tasks is looked at, and what of it concerns sets is handed on. While this coordinator
+leads, whoever carries repairs out is attached; an agent is asked what is there by every replica.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from typing import Any, Final, NoReturn, Protocol
+
+import msgspec
+from msgspec.structs import replace
+
+from common import subjects
+from common.bus import BusError, Conflict, NotConnected, Received
+from common.inventory import Ask, Inventory, InventoryQuestion, wants
+from common.logs import Log, RateLimitedLog
+from common.messages import Heartbeat
+from common.subjects import AgentAddress
+from common.texts import STORE_UNUSABLE
+from coordinator.core.changes import AttemptDecided, TaskBegan, TaskOver, TaskQueued
+from coordinator.core.events import Event, NodeSeen, NodeVanished, Settled
+from coordinator.core.scheduler import Core, Decision
+from coordinator.core.sets.core import SetCore, SetLimits
+from coordinator.core.sets.decisions import (
+    AskInventory,
+    ReportRejected,
+    SendWanted,
+    SetDecision,
+)
+from coordinator.core.sets.events import (
+    AgentSaid,
+    InventoryReported,
+    SetEvent,
+    SetGone,
+    SetStored,
+)
+from coordinator.core.sets.head import SetHead
+from coordinator.core.sets.standing import SetCondition
+from coordinator.core.task import Creator
+from coordinator.engine.loop import CoreLoop, Performers
+from coordinator.engine.set_records import SetRecords, SetTombstone
+from coordinator.faults import Faults
+from coordinator.port import (
+    NoSuchSet,
+    PutSet,
+    SetChanged,
+    SetOrder,
+    StoreAway,
+    TooManySets,
+)
+from coordinator.snapshots import SetNodeSnapshot, SetSnapshot, StoredSet
+
+poison = RateLimitedLog(Log(__name__))
+
+MOST_SETS: Final = 200
+PUT_TRIES: Final = 10
+KEPT_LISTS: Final = 64
+"""Encoded lists of references that are kept for the next node."""
+HANDED_ON: Final = (
+    NodeSeen,
+    NodeVanished,
+    Settled,
+    TaskQueued,
+    TaskBegan,
+    TaskOver,
+    AttemptDecided,
+)
+"""What the core of tasks hears and says, as far as it concerns sets."""
+_EVENTS: Final = (NodeSeen, NodeVanished, Settled)
+
+_decode = msgspec.json.Decoder(Inventory).decode
+
+
+class SetBus(Protocol):
+    """What is needed of the bus."""
+
+    def publish(self, subject: str, payload: bytes) -> None:
+        """Send now. Raises NotConnected."""
+
+
+class SetTable:
+    """Every set that is stored (``port.Sets``)."""
+
+    def __init__(
+        self,
+        *,
+        records: SetRecords,
+        bus: SetBus,
+        core: Core,
+        limits: SetLimits,
+        clock: Callable[[], float],
+        faults: Faults,
+        on_poison: Callable[[str], None],
+        failed: Callable[[BusError], None],
+    ) -> None:
+        """``failed`` is told when the store refuses or does not answer."""
+        self._records = records
+        self._bus = bus
+        self._core = SetCore(limits, core.fleet, core.runs)
+        self._runs = core.runs
+        self._clock = clock
+        self._on_poison = on_poison
+        self._failed = failed
+        self._stored: dict[str, StoredSet] = {}
+        self._revisions: dict[str, int] = {}
+        """The newest known revision under each name, a tombstone's included."""
+        self._end = 0
+        self._lists: dict[str, list[bytes]] = {}
+        self.loop: CoreLoop[SetEvent, SetDecision] = CoreLoop(self._core, clock, faults)
+        self.loop.observe(self._note_rejected, of=(ReportRejected,))
+        self._follow: Performers = {AskInventory: self._ask}
+        self.loop.attach(self._follow)
+
+    # ── what is stored ──
+
+    async def load(self) -> None:
+        """Take in every set that is stored by now. Raises BusError."""
+        async for found in self._records.load_all():
+            self._take(found, found=True)
+
+    async def watch(self) -> NoReturn:
+        """Take in, from now on, what is written after what was loaded. Raises BusError."""
+        async for found in self._records.watch(self._end + 1):
+            self._take(found)
+        raise AssertionError  # a watch has no end
+
+    def _take(self, stored: StoredSet | SetTombstone, *, found: bool = False) -> None:
+        name = stored.name if isinstance(stored, SetTombstone) else stored.head.name
+        self._end = max(self._end, stored.revision)
+        if self._revisions.get(name, 0) >= stored.revision:
+            return
+        self._revisions[name] = stored.revision
+        if isinstance(stored, SetTombstone):
+            self._stored.pop(name, None)
+            self.loop.feed(SetGone(name))
+        elif name in self._stored or len(self._stored) < MOST_SETS:
+            self._stored[name] = stored
+            self.loop.feed(SetStored(stored.head, found=found))
+        else:
+            poison.warning("many", "a set more than may be is left out", set=name)
+
+    # ── what is heard ──
+
+    def observe(self, event: Event, decision: Decision) -> None:
+        """Hand on what the core of tasks has heard and made of it."""
+        if isinstance(event, _EVENTS):
+            self.loop.feed(event)
+        for change in decision.changes:
+            match change:
+                case TaskQueued() | TaskBegan() | TaskOver():
+                    if change.head.set is not None:
+                        self.loop.feed(change)
+                case AttemptDecided():
+                    run = self._runs.get(change.task)
+                    if run is not None and run.head.set is not None:
+                        self.loop.feed(change)
+
+    def on_heartbeat(self, address: AgentAddress, said: Heartbeat) -> None:
+        """An agent speaks, which the fleet has heard already."""
+        self.loop.feed(AgentSaid(*address, said.agent_version, said.inventory, said.image_disk))
+
+    def on_inventory(self, received: Received) -> None:
+        """Take a report in. Raises NOT_DECODABLE or ValueError for what is none."""
+        address = subjects.parse_inventory(received.subject)
+        if address is None:
+            raise ValueError(f"no inventory has the subject {received.subject}")
+        self.loop.feed(InventoryReported(*address, _decode(received.data)))
+
+    def _note_rejected(self, _event: SetEvent, decision: SetDecision) -> None:
+        for change in decision.changes:
+            if isinstance(change, ReportRejected):
+                self._on_poison("inventory")
+                poison.warning("inventory", change.why, node=change.node)
+
+    # ── what is sent ──
+
+    def attach(self, performers: Performers, leads: Callable[[], bool]) -> None:
+        """Have what a leader's core wants done carried out from now on, whenever it leads."""
+
+        def if_led(perform: Callable[[Any], None]) -> Callable[[Any], None]:
+            return lambda command: perform(command) if leads() else None
+
+        led = {kind: if_led(perform) for kind, perform in performers.items()}
+        self.loop.attach({**self._follow, **led})
+
+    def tell(self, command: SendWanted) -> None:
+        """Send an agent the references that its node is to have."""
+        payloads = self._lists.get(command.wanted.generation)
+        if payloads is None:
+            payloads = [msgspec.json.encode(want) for want in wants(command.wanted.references)]
+            while len(self._lists) >= KEPT_LISTS:
+                del self._lists[next(iter(self._lists))]
+            self._lists[command.wanted.generation] = payloads
+        for payload in payloads:
+            self._send(command.node, command.instance, payload)
+
+    def _ask(self, command: AskInventory) -> None:
+        self._send(command.node, command.instance, msgspec.json.encode(_ASK))
+
+    def _send(self, node: str, instance: str, payload: bytes) -> None:
+        with suppress(NotConnected):  # the next heartbeat shows that it is missing
+            self._bus.publish(subjects.query(node, instance), payload)
+
+    # ── what is answered ──
+
+    def names(self) -> Sequence[str]:
+        """All sets, ordered by name."""
+        return sorted(self._stored)
+
+    def snapshot(self, name: str) -> SetSnapshot | None:
+        """What is known of a set; None for an unknown one."""
+        stored = self._stored.get(name)
+        if stored is None:
+            return None
+        turns = {each: self._core.turn(name, each) for each in SetCondition}
+        since = {each: int(turn.since * 1000) for each, turn in turns.items() if turn is not None}
+        tally = self._core.tally(name, self._clock())
+        return SetSnapshot(stored, tally, since, self._core.repair(name))
+
+    def node_names(self, name: str, phases: Collection[str] = ()) -> Sequence[str]:
+        """The nodes of a set (in one of these phases), ordered by name."""
+        nodes = self._core.nodes(name)
+        if not phases:
+            return nodes
+        now = self._clock()
+        return [node for node in nodes if self._core.node(name, node, now).phase in phases]
+
+    def node(self, name: str, node: str) -> SetNodeSnapshot | None:
+        """One node of a set; None where it is none."""
+        stored = self._stored.get(name)
+        if stored is None or name not in self._core.sets_of(node):
+            return None
+        digests = {
+            image.name: self._core.cell(node, image.reference) for image in stored.head.spec.work
+        }
+        return SetNodeSnapshot(self._core.node(name, node, self._clock()), digests)
+
+    async def find(self, name: str) -> StoredSet | None:
+        """A set, read from the store where it is not known here. Raises StoreAway."""
+        if name not in self._stored:
+            await self._read(name)
+        return self._stored.get(name)
+
+    async def _read(self, name: str) -> StoredSet | None:
+        try:
+            stored = await self._records.load(name)
+        except BusError as why:
+            raise self._away(why) from why
+        if stored is not None:
+            self._take(stored)
+        return stored
+
+    # ── what users want ──
+
+    async def put(self, order: SetOrder, creator: Creator | None, match: int | None) -> PutSet:
+        """Store a set; see the port."""
+        stored = self._stored.get(order.name) or await self._read(order.name)
+        for _ in range(PUT_TRIES):
+            if match is not None and match != (0 if stored is None else stored.revision):
+                raise SetChanged
+            if stored is None and len(self._stored) >= MOST_SETS:
+                raise TooManySets(MOST_SETS)
+            if stored is not None and _is_so(stored.head, order):
+                return PutSet(stored, is_new=False)
+            try:
+                done = await self._write(stored, _head(stored, order, creator, self._clock()))
+            except Conflict:
+                stored = await self._read(order.name)
+            else:
+                return PutSet(done, is_new=stored is None)
+        raise SetChanged
+
+    async def _write(self, old: StoredSet | None, head: SetHead) -> StoredSet:
+        try:
+            if old is None:
+                stored = await self._records.create(head)
+            else:
+                stored = await self._records.swap(old, head)
+        except Conflict:
+            raise
+        except BusError as why:
+            raise self._away(why) from why
+        self._take(stored)
+        return stored
+
+    async def delete(self, name: str, match: int | None) -> None:
+        """Delete a set; see the port."""
+        stored = await self.find(name)
+        while stored is not None:
+            if match is not None and match != stored.revision:
+                raise SetChanged
+            try:
+                revision = await self._records.delete(stored)
+            except Conflict:
+                stored = await self._read(name)
+            except BusError as why:
+                raise self._away(why) from why
+            else:
+                self._take(SetTombstone(name, revision))
+                return
+        raise NoSuchSet
+
+    def _away(self, why: BusError) -> StoreAway:
+        self._failed(why)
+        return StoreAway(STORE_UNUSABLE(why=why.cause))
+
+
+_ASK: Final[InventoryQuestion] = Ask()
+
+
+def _is_so(head: SetHead, order: SetOrder) -> bool:
+    return (head.spec, head.paused) == (order.spec, order.paused)
+
+
+def _head(old: StoredSet | None, order: SetOrder, creator: Creator | None, now: float) -> SetHead:
+    moment = int(now * 1000)
+    if old is None:
+        return SetHead(
+            name=order.name,
+            spec=order.spec,
+            paused=order.paused,
+            created_at=moment,
+            updated_at=moment,
+            created_by=creator,
+        )
+    return replace(
+        old.head,
+        spec=order.spec,
+        paused=order.paused,
+        generation=old.head.generation + 1,
+        updated_at=moment,
+        created_by=creator,
+    )

@@ -1,0 +1,147 @@
+"""What the REST interface answers about warm sets; as ``documents.py`` in all else."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from msgspec import UNSET, Meta, UnsetType
+
+from coordinator.documents import (
+    Count,
+    Document,
+    Image,
+    LabelRequirement,
+    Message,
+    MessageCode,
+    MessageParams,
+    Milliseconds,
+    TaskId,
+    Total,
+)
+
+SET_NODE_STATES: Final = ("warm", "pulling", "waiting", "failed", "blocked")
+SetNodeState = Annotated[str, Meta(extra_json_schema={"enum": list(SET_NODE_STATES)})]
+SetNodeReason = Annotated[
+    str,
+    Meta(
+        description="Why a node is failed or blocked: a reason for which a pull fails, or one of "
+        "Cordoned, NotReady, NoAgent, NoRuntime, AgentConflict, DiskFull, Thrashing, Paused; more "
+        "may be added.",
+        examples=["Cordoned"],
+    ),
+]
+
+
+class WarmSetNodes(Document, frozen=True, kw_only=True):
+    """The nodes of a set by their state: each is in exactly one."""
+
+    total: Count
+    warm: Count
+    pulling: Count
+    waiting: Count
+    failed: Count
+    blocked: Count
+
+
+class WarmSetCondition(Document, frozen=True, kw_only=True):
+    """What holds of a set as a whole, or not."""
+
+    type: Annotated[str, Meta(extra_json_schema={"enum": ["Ready", "Progressing", "Degraded"]})]
+    status: bool
+    reason: str
+    message: Message | UnsetType = UNSET
+    message_code: MessageCode | UnsetType = UNSET
+    message_params: MessageParams | UnsetType = UNSET
+    since: Milliseconds | UnsetType = UNSET
+    """When it turned, as far as this coordinator has seen that."""
+
+
+class WarmSet(Document, frozen=True, kw_only=True):
+    """A standing promise: these images are on these nodes."""
+
+    name: str
+    images: list[str]
+    """As the client wrote them."""
+    node_selector: dict[str, str]
+    match_expressions: list[LabelRequirement]
+    priority: int
+    batch_size: int
+    max_retries: int
+    retry_strategy: str
+    retry_delay: int
+    max_failed_nodes: int | str
+    rollout: str
+    pull_timeout_seconds: int
+    webhook_url: str | UnsetType = UNSET
+    """Scheme and host only: what follows may be a secret."""
+    paused: bool
+    generation: Count
+    """Counts what was put under the name."""
+    observed_generation: Count
+    """Which of these the counts are about."""
+    nodes: WarmSetNodes
+    warm_percent: Annotated[float, Meta(ge=0, le=100)]
+    """One decimal, halves up; 0.0 without nodes."""
+    reasons: dict[str, Count]
+    """How many nodes are failed or blocked for each reason."""
+    conditions: list[WarmSetCondition]
+    repair: TaskId | UnsetType = UNSET
+    """The task by which it is being repaired."""
+    created_at: Milliseconds
+    updated_at: Milliseconds
+    created_by: str | UnsetType = UNSET
+    """Who put it last, where that is known."""
+
+
+class WarmSetList(Document, frozen=True, kw_only=True):
+    """One page of sets, by name."""
+
+    sets: list[WarmSet]
+    total: Total
+    limit: int
+    offset: int
+
+
+class WarmSetImage(Document, frozen=True, kw_only=True):
+    """One image of a set on one node."""
+
+    image: Image
+    present: bool | UnsetType = UNSET
+    """Left out while the node's agent has not said it."""
+    digest: str | UnsetType = UNSET
+
+
+class WarmSetNode(Document, frozen=True, kw_only=True):
+    """One node of a set: warm, or why not, in one sentence."""
+
+    node_name: str
+    state: SetNodeState
+    reason: SetNodeReason | UnsetType = UNSET
+    message: Message | UnsetType = UNSET
+    message_code: MessageCode | UnsetType = UNSET
+    message_params: MessageParams | UnsetType = UNSET
+    image: Image | UnsetType = UNSET
+    """Which image failed."""
+    next_try_at: Milliseconds | UnsetType = UNSET
+    """When it is tried again by itself; sooner where something changes."""
+    task: TaskId | UnsetType = UNSET
+    """The repair that the node is in."""
+    images: list[WarmSetImage]
+
+
+class WarmSetNodeList(Document, frozen=True, kw_only=True):
+    """One page of a set's nodes, by name."""
+
+    nodes: list[WarmSetNode]
+    total: Total
+    limit: int
+    offset: int
+
+
+class WarmSetDeleted(Document, frozen=True, kw_only=True):
+    """A set is gone; its images stay."""
+
+    name: str
+    message: Message | UnsetType = UNSET
+    message_code: MessageCode | UnsetType = UNSET
+    message_params: MessageParams | UnsetType = UNSET

@@ -1,0 +1,250 @@
+"""What holds of the sets' core in every history, and a history drawn by hypothesis."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from common.reasons import Reason
+from coordinator.core.sets.decisions import AskInventory, CreateRepair
+from coordinator.core.sets.standing import SetNodePhase
+from tests.core.set_world import SetWorld, set_of
+
+NODES = ("n1", "n2", "n3")
+IMAGES = ("a", "b", "c")
+SETS = ("s1", "s2", "s3")
+LABELS = st.fixed_dictionaries({}, optional={"pool": st.sampled_from(["x", "y"])})
+MOST = 1
+
+
+def profile(examples: int) -> settings:
+    """How long to search."""
+    return settings(
+        max_examples=examples,
+        stateful_step_count=40,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+def running(world: SetWorld) -> Counter[str]:
+    """How many repairs each set has that are not over."""
+    return Counter(str(run.head.set) for run in world.runs.values())
+
+
+class SetMachine(RuleBasedStateMachine):
+    """Nodes, agents, sets and a bus that loses, doubles and reorders, in any order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = SetWorld(max_repairs=MOST)
+        self.world.on_repair = self.only_what_is_cold_is_repaired
+        self.generation = 0
+
+    # ── what happens ──
+
+    @initialize(nodes=st.sets(st.sampled_from(NODES)), images=st.sampled_from(["a", "ab"]))
+    def a_fleet_is_there(self, nodes: set[str], images: str) -> None:
+        """Some nodes, and the same sets for all of them."""
+        for node in sorted(nodes):
+            self.world.join(node)
+        for name in SETS:
+            self.world.put(set_of(name, *images))
+        self.world.deliver_all()
+
+    @rule(seconds=st.sampled_from([5, 5, 10]))
+    def all_goes_well_for_a_while(self, seconds: int) -> None:
+        """Heartbeats come, and messages are delivered."""
+        self.world.live(seconds)
+
+    @rule(node=st.sampled_from(NODES), labels=LABELS)
+    def node_joins(self, node: str, labels: dict[str, str]) -> None:
+        """Or has other labels."""
+        self.world.join(node, labels)
+
+    @precondition(lambda self: self.world.nodes)
+    @rule(data=st.data())
+    def something_happens_to_a_node(self, data: st.DataObject) -> None:
+        """To it, its agent or its images."""
+        world = self.world
+        node = data.draw(st.sampled_from(sorted(world.nodes)))
+        match data.draw(st.sampled_from(["leave", "restart", "beat", "look", "rmi", "pull"])):
+            case "leave":
+                world.leave(node)
+            case "restart":
+                world.nodes[node].restart()
+                world.beat(node)
+            case "beat":
+                world.beat(node)
+            case "look":
+                world.look(node)
+            case "rmi":
+                world.nodes[node].images.pop(data.draw(st.sampled_from(IMAGES)), None)
+                world.look(node)
+            case "pull":
+                digest = data.draw(st.sampled_from(["sha256:1", "sha256:2"]))
+                world.nodes[node].images[data.draw(st.sampled_from(IMAGES))] = digest
+                world.look(node)
+
+    @precondition(lambda self: self.world.nodes)
+    @rule(
+        data=st.data(),
+        states=st.lists(st.sets(st.sampled_from(IMAGES)), min_size=2, max_size=4),
+        seed=st.integers(0, 1000),
+    )
+    def images_come_and_go(self, data: st.DataObject, states: list[set[str]], seed: int) -> None:
+        """Several reports are on their way at once, and some are lost."""
+        world = self.world
+        node = world.nodes[data.draw(st.sampled_from(sorted(world.nodes)))]
+        for images in states:
+            node.images = dict.fromkeys(images, "sha256:1")
+            world.look(node.name)
+        world.shuffle(seed)
+        while any(not isinstance(message, AskInventory) for message in world.bus):
+            world.deliver()
+
+    @rule(
+        name=st.sampled_from(SETS),
+        images=st.sets(st.sampled_from(IMAGES), min_size=1),
+        selector=LABELS,
+        paused=st.booleans(),
+    )
+    def set_is_put(
+        self, name: str, images: set[str], selector: dict[str, str], *, paused: bool
+    ) -> None:
+        """Created, or changed."""
+        self.generation += 1
+        self.world.put(
+            set_of(
+                name,
+                *sorted(images),
+                generation=self.generation,
+                paused=paused,
+                node_selector=selector,
+            )
+        )
+
+    @precondition(lambda self: self.world.sets)
+    @rule(data=st.data())
+    def set_is_deleted(self, data: st.DataObject) -> None:
+        """Whatever it does."""
+        self.world.delete(data.draw(st.sampled_from(sorted(self.world.sets))))
+
+    @rule(seed=st.integers(0, 1000))
+    def the_bus_is_troubled(self, seed: int) -> None:
+        """Messages are lost, doubled, and come in another order."""
+        self.world.shuffle(seed)
+
+    @precondition(lambda self: self.world.bus)
+    @rule(data=st.data())
+    def a_message_arrives(self, data: st.DataObject) -> None:
+        """Any of those that are on their way."""
+        self.world.deliver(data.draw(st.integers(0, len(self.world.bus) - 1)))
+
+    @rule(seconds=st.sampled_from([0.5, 3.0, 20.0, 70.0, 4000.0]))
+    def time_passes(self, seconds: float) -> None:
+        """Without a word of anybody."""
+        self.world.pass_time(seconds)
+
+    @precondition(lambda self: self.world.runs)
+    @rule(data=st.data(), reason=st.sampled_from([None, Reason.DISK_FULL, Reason.UNAUTHORIZED]))
+    def a_repair_goes_on(self, data: st.DataObject, reason: Reason | None) -> None:
+        """One of its nodes is over."""
+        task = data.draw(st.sampled_from(sorted(self.world.runs)))
+        run = self.world.runs[task]
+        over = {SetNodePhase.WARM.value, "succeeded", "failed"}
+        names = [node.name for node in run.nodes if node.phase.value not in over]
+        self.world.end_node(task, data.draw(st.sampled_from(names)), reason)
+
+    @rule(refuses=st.booleans())
+    def the_store_refuses(self, *, refuses: bool) -> None:
+        """Or takes tasks again."""
+        self.world.refuses = refuses
+
+    # ── what holds ──
+
+    def only_what_is_cold_is_repaired(self, repair: CreateRepair) -> None:
+        """Of sets that are there, as they are, on nodes that are in them and lack an image."""
+        world = self.world
+        assert world.sets.get(repair.head.name) == repair.head
+        assert not repair.head.paused
+        assert list(repair.nodes) == sorted(set(repair.nodes))
+        for node in repair.nodes:
+            cells = [world.core.cell(node, each) for each in repair.head.references]
+            assert all(cell is not None for cell in cells)
+            assert not all(cell is not None and cell[0] for cell in cells)
+
+    @invariant()
+    def one_repair_a_set_and_not_more_than_the_limit(self) -> None:
+        """However they come and go."""
+        repairs = running(self.world)
+        assert max(repairs.values(), default=0) <= 1
+        assert sum(repairs.values()) <= MOST
+
+    @invariant()
+    def what_nobody_wants_any_more_is_cancelled(self) -> None:
+        """A repair of a set that was changed or deleted since."""
+        world = self.world
+        for task, run in world.runs.items():
+            head = world.sets.get(str(run.head.set))
+            if head is None or head.spec != run.spec:
+                assert task in world.cancelled
+
+    @invariant()
+    def every_node_is_how_its_images_are(self) -> None:
+        """It is warm exactly where all are known to be there, and has a reason where it is not."""
+        world = self.world
+        for name, head in world.sets.items():
+            for node in world.core.nodes(name):
+                found = world.core.node(name, node, world.now)
+                cells = [world.core.cell(node, each) for each in head.references]
+                has_all = all(cell is not None and cell[0] for cell in cells)
+                assert (found.phase is SetNodePhase.WARM) == has_all
+                assert (found.text is None) == has_all
+                troubled = found.phase in {SetNodePhase.FAILED, SetNodePhase.BLOCKED}
+                assert troubled == (found.reason is not None)
+            tally = world.core.tally(name, world.now)
+            assert tally.nodes == len(world.core.nodes(name))
+
+    @invariant()
+    def what_is_known_is_what_was_said(self) -> None:
+        """Whoever has an agent's last word has all of it."""
+        world = self.world
+        for name, node in world.nodes.items():
+            stock = node.stock
+            if world.core._known.warmth.is_current(name, node.instance, stock.state):
+                for reference in stock._wanted:
+                    known = world.core.cell(name, reference)
+                    assert known == (reference in stock._there, stock._there.get(reference))
+
+    @invariant()
+    def membership_is_that_of_the_labels(self) -> None:
+        """Exactly those nodes are in a set that match."""
+        world = self.world
+        for name, head in world.sets.items():
+            asked = head.spec.node_selector.items()
+            matching = [n for n, node in world.fleet.nodes.items() if asked <= node.labels.items()]
+            assert world.core.nodes(name) == sorted(matching)
+
+    def teardown(self) -> None:
+        """Once nothing troubles anybody any more, all is known, and whatever can be is warm."""
+        world = self.world
+        world.refuses = False
+        world.bus.clear()
+        world.settle(10)
+        world.pass_time(4000.0)  # whatever failed, or thrashed, is tried again
+        world.settle(14)
+        for name, head in world.sets.items():
+            for node in world.core.nodes(name):
+                there = world.nodes[node].images
+                for reference in head.references:
+                    known = world.core.cell(node, reference)
+                    assert known == (reference in there, there.get(reference))
+                phase = world.core.node(name, node, world.now).phase
+                warm = set(head.references) <= there.keys()
+                assert (phase is SetNodePhase.WARM) == warm
+                assert warm or head.paused
+        self.every_node_is_how_its_images_are()

@@ -1,0 +1,391 @@
+from __future__ import annotations
+
+import pytest
+
+from common.inventory import wants
+from common.messages import ImageDisk
+from common.reasons import Reason
+from common.texts import NODE_CORDONED
+from coordinator.core.events import Settled
+from coordinator.core.sets.decisions import (
+    AskInventory,
+    NodeCooled,
+    NodeWarmed,
+    SendWanted,
+    SetDropped,
+    SetPut,
+    SetTurned,
+)
+from coordinator.core.sets.records import LONGEST_BACK_OFF_SECONDS, back_off
+from coordinator.core.sets.standing import Blocked, SetCondition, SetNodePhase
+from coordinator.core.task import TaskStatus
+from tests.core.set_world import SetWorld, set_of
+
+pytestmark = pytest.mark.pure
+
+
+def heard(world: SetWorld, *names: str) -> None:
+    """Let agents speak until what they have is known."""
+    for _ in range(2):
+        for name in names:
+            world.beat(name)
+        world.deliver_all()
+
+
+def phases(world: SetWorld, name: str) -> dict[str, SetNodePhase]:
+    """How each node of a set is."""
+    core = world.core
+    return {node: core.node(name, node, world.now).phase for node in core.nodes(name)}
+
+
+def why(world: SetWorld, name: str, node: str) -> str | None:
+    """The reason for which a node is not warm."""
+    return world.core.node(name, node, world.now).reason
+
+
+def test_cold_nodes_are_repaired_together() -> None:
+    """Two seconds after the first of them, by one task; they are warm as soon as that is seen."""
+    world = SetWorld()
+    world.put(set_of("web", "a", "b"))
+    for name in ("n1", "n2", "n3"):
+        world.join(name)
+    world.nodes["n3"].images = {"a": "sha256:1", "b": "sha256:2"}
+    heard(world, "n1", "n2", "n3")
+    assert world.repairs == []
+    world.pass_time(2.0)
+    assert [repair.nodes for repair in world.repairs] == [("n1", "n2")]
+    assert set(phases(world, "web").values()) == {SetNodePhase.WARM, SetNodePhase.WAITING}
+    world.finish_all()
+    world.deliver_all()
+    assert set(phases(world, "web").values()) == {SetNodePhase.WARM}
+    assert [c for c in world.changes if isinstance(c, NodeWarmed)] == [
+        NodeWarmed("web", "n1"),
+        NodeWarmed("web", "n2"),
+    ]
+    world.pass_time(10_000.0)
+    assert len(world.repairs) == 1
+
+
+def test_a_node_that_joins_is_repaired_at_once() -> None:
+    """From its first heartbeat it takes two seconds, and the time that its agent takes to look."""
+    world = SetWorld()
+    world.put(set_of("web", "a"))
+    world.pass_time(1000.0)
+    world.join("n1")
+    heard(world, "n1")
+    world.pass_time(2.0)
+    assert [repair.nodes for repair in world.repairs] == [("n1",)]
+
+
+def test_nothing_is_repaired_of_which_nobody_said_what_is_there() -> None:
+    """The node waits for its agent's word."""
+    world = SetWorld()
+    world.put(set_of("web", "a"))
+    world.join("n1")
+    world.pass_time(20.0)
+    assert world.repairs == []
+    assert phases(world, "web") == {"n1": SetNodePhase.WAITING}
+
+
+def test_an_image_that_vanished_comes_back() -> None:
+    """And that it was away is told."""
+    world = SetWorld()
+    world.put(set_of("web", "a"))
+    world.join("n1")
+    world.settle()
+    world.nodes["n1"].images.clear()
+    world.look("n1")
+    world.deliver_all()
+    assert world.changes[-1] == NodeCooled("web", "n1")
+    world.pass_time(2.0)
+    assert len(world.repairs) == 2
+
+
+def test_a_node_from_which_images_vanish_again_and_again_is_left_alone() -> None:
+    """After the third time within an hour, for an hour."""
+    world = SetWorld()
+    world.put(set_of("web", "a"))
+    world.join("n1")
+    world.settle()
+    for _ in range(3):
+        world.nodes["n1"].images.clear()
+        world.look("n1")
+        world.settle(1)
+    assert len(world.repairs) == 3
+    assert why(world, "web", "n1") == Blocked.THRASHING
+    world.pass_time(3500.0)
+    world.settle(1)
+    assert len(world.repairs) == 3
+    world.pass_time(200.0)
+    world.settle(1)
+    assert len(world.repairs) == 4
+
+
+def test_a_node_that_failed_is_tried_again_later_and_later() -> None:
+    """After a minute, then two, at last every hour; without an end."""
+    assert [back_off(times) for times in (1, 2, 3)] == [60.0, 120.0, 240.0]
+    assert back_off(10_000) == LONGEST_BACK_OFF_SECONDS
+    world = SetWorld()
+    world.put(set_of("web", "a"))
+    world.join("n1")
+    heard(world, "n1")
+    world.pass_time(2.0)
+    for times, seconds in enumerate((60.0, 120.0, 240.0), start=1):
+        world.finish_all(Reason.REGISTRY_ERROR)
+        assert len(world.repairs) == times
+        found = world.core.node("web", "n1", world.now)
+        assert (found.phase, found.reason) == (SetNodePhase.FAILED, Reason.REGISTRY_ERROR)
+        assert found.image == "a"
+        world.pass_time(seconds - 5.0)
+        world.beat("n1")
+        world.pass_time(3.0)
+        world.beat("n1")
+        assert len(world.repairs) == times
+        world.pass_time(4.0)
+        assert len(world.repairs) == times + 1
+
+
+@pytest.mark.parametrize("change", ["set", "node", "agent"])
+def test_a_change_lets_a_failed_node_be_tried_at_once(change: str) -> None:
+    """Of the set, of the node, or of the agent, which may have other credentials."""
+    world = SetWorld()
+    world.put(set_of("web", "a"))
+    world.join("n1")
+    heard(world, "n1")
+    world.pass_time(2.0)
+    world.finish_all(Reason.UNAUTHORIZED)
+    assert why(world, "web", "n1") == Reason.UNAUTHORIZED
+    assert phases(world, "web")["n1"] is SetNodePhase.BLOCKED
+    match change:
+        case "set":
+            world.put(set_of("web", "a", generation=2, priority=9))
+        case "node":
+            world.see("n1", {"changed": "yes"})
+        case _:
+            world.nodes["n1"].restart()
+            world.pass_time(2.0)
+            world.beat("n1")
+    heard(world, "n1")
+    world.pass_time(3.0)
+    assert len(world.repairs) == 2
+
+
+def test_why_a_node_is_blocked() -> None:
+    """By exactly one reason, and nothing is pulled there."""
+    world = SetWorld()
+    for name in ("cordoned", "full", "old", "silent"):
+        world.join(name)
+    world.see("alone", {})
+    world.nodes["old"].is_old = True
+    world.nodes["full"].disk = ImageDisk(free_bytes=14, total_bytes=100)
+    world.see("cordoned", {}, NODE_CORDONED(node="cordoned"))
+    world.live(50.0, silent="silent")
+    world.put(set_of("web", "a"))
+    world.live(50.0, silent="silent")
+    assert world.repairs == []
+    assert {node: why(world, "web", node) for node in phases(world, "web")} == {
+        "alone": Blocked.NO_AGENT,
+        "cordoned": Blocked.CORDONED,
+        "full": Blocked.DISK_FULL,
+        "old": Blocked.NO_AGENT,
+        "silent": Blocked.NO_AGENT,
+    }
+    text = world.core.node("web", "full", world.now).text
+    assert text is not None
+    assert text.params["percent"] == 86.0
+    world.nodes["full"].disk = ImageDisk(free_bytes=50, total_bytes=100)
+    world.see("cordoned", {})
+    world.live(10.0, silent="silent")
+    assert world.repairs[0].nodes == ("cordoned", "full")
+
+
+def test_two_agents_of_one_node_are_a_conflict() -> None:
+    """What either says is there does not count meanwhile."""
+    world = SetWorld()
+    world.put(set_of("web", "a"))
+    node = world.join("n1")
+    for second in range(6):
+        node.instance = f"{second % 2:016x}"
+        world.pass_time(2.0)
+        world.beat("n1")
+    assert why(world, "web", "n1") == Blocked.AGENT_CONFLICT
+
+
+def test_a_paused_set_does_nothing() -> None:
+    """It still knows what is warm; once it goes on, what is cold is repaired."""
+    world = SetWorld()
+    world.put(set_of("web", "a", paused=True))
+    world.join("n1")
+    world.settle()
+    assert world.repairs == []
+    assert why(world, "web", "n1") == Blocked.PAUSED
+    world.put(set_of("web", "a", generation=2))
+    world.settle(1)
+    assert len(world.repairs) == 1
+
+
+def test_a_set_has_one_repair_and_all_have_three() -> None:
+    """The most urgent of those that wait comes next."""
+    world = SetWorld(max_repairs=2)
+    world.join("n1")
+    for number, priority in enumerate((5, 5, 1, 9)):
+        world.put(set_of(f"s{number}", f"r{number}", priority=priority))
+    heard(world, "n1")
+    world.pass_time(3.0)
+    first = [repair.head.name for repair in world.repairs]
+    assert first[0] == "s3"
+    assert len(first) == 2
+    world.join("n2")
+    heard(world, "n1", "n2")
+    world.pass_time(10.0)
+    assert len(world.repairs) == 2
+    task = next(task for task, run in world.runs.items() if run.head.set != "s3")
+    world.end_node(task, "n1")
+    world.deliver_all()
+    assert len(world.repairs) == 3
+    world.settle(12)
+    assert {repair.head.name for repair in world.repairs} == {"s0", "s1", "s2", "s3"}
+    assert all(set(phases(world, name).values()) == {SetNodePhase.WARM} for name in world.sets)
+
+
+def test_a_deleted_set_makes_nothing() -> None:
+    """Its nodes are told to look for less."""
+    world = SetWorld()
+    world.put(set_of("web", "a"))
+    world.join("n1")
+    heard(world, "n1")
+    world.delete("web")
+    assert isinstance(world.changes[-1], SetDropped)
+    world.settle()
+    assert world.repairs == []
+    assert world.nodes["n1"].stock.state.generation is not None
+    assert not world.nodes["n1"].stock.wants_any
+
+
+def test_a_node_that_no_longer_matches_leaves() -> None:
+    """And one that matches from now on is repaired."""
+    world = SetWorld()
+    world.put(set_of("web", "a", node_selector={"pool": "web"}))
+    world.join("n1", {"pool": "web"})
+    world.join("n2", {"pool": "db"})
+    world.settle()
+    assert world.core.nodes("web") == ["n1"]
+    world.see("n1", {"pool": "db"})
+    world.see("n2", {"pool": "web"})
+    world.settle()
+    assert phases(world, "web") == {"n2": SetNodePhase.WARM}
+    world.put(set_of("web", "a", generation=2, node_selector={"pool": "db"}))
+    world.settle()
+    assert phases(world, "web") == {"n1": SetNodePhase.WARM}
+    assert [repair.nodes for repair in world.repairs] == [("n1",), ("n2",)]
+
+
+def test_a_repair_that_pulled_what_nobody_sees_is_not_made_for_ever() -> None:
+    """Where a runtime lists an image by another name than it was asked for."""
+    world = SetWorld()
+    world.put(set_of("web", "a"))
+    world.join("n1")
+    heard(world, "n1")
+    world.pass_time(2.0)
+    task = next(iter(world.runs))
+    world.end_node(task, "n1")
+    world.nodes["n1"].images.clear()
+    world.bus.clear()
+    world.nodes["n1"].stock.settle({}, {})
+    world.pass_time(4.0)
+    assert phases(world, "web")["n1"] is SetNodePhase.WAITING
+    world.pass_time(10.0)
+    assert why(world, "web", "n1") == Reason.UNKNOWN
+    world.pass_time(40.0)
+    assert len(world.repairs) == 1
+    world.beat("n1")
+    world.pass_time(10.0)
+    assert len(world.repairs) == 2
+
+
+def test_a_repair_that_was_cancelled_comes_back_later() -> None:
+    """Not at once: somebody wanted it to end."""
+    world = SetWorld()
+    world.put(set_of("web", "a"))
+    world.join("n1")
+    heard(world, "n1")
+    world.pass_time(2.0)
+    world.end(next(iter(world.runs)), TaskStatus.CANCELLED)
+    world.pass_time(55.0)
+    assert len(world.repairs) == 1
+    world.beat("n1")
+    world.pass_time(10.0)
+    assert len(world.repairs) == 2
+
+
+def test_a_store_that_refuses_is_asked_again() -> None:
+    """Every other second."""
+    world = SetWorld()
+    world.refuses = True
+    world.put(set_of("web", "a"))
+    world.join("n1")
+    heard(world, "n1")
+    world.pass_time(7.0)
+    assert len(world.repairs) == 3
+    world.refuses = False
+    world.settle()
+    assert phases(world, "web") == {"n1": SetNodePhase.WARM}
+
+
+def test_a_follower_knows_the_same_and_does_nothing() -> None:
+    """It asks agents for what it missed; as soon as it leads it goes on."""
+    world = SetWorld(leads=False)
+    world.put(set_of("web", "a"))
+    world.join("n1")
+    world.pass_time(10.0)
+    assert not any(isinstance(message, SendWanted) for message in world.bus)
+    for want in wants(["a"]):
+        world.nodes["n1"].stock.told(want)
+    world.look("n1")
+    world.bus.clear()  # another leader had it told, before this replica was there
+    world.beat("n1")
+    assert [type(message) for message in world.bus] == [AskInventory]
+    world.deliver_all()
+    world.pass_time(10.0)
+    assert world.repairs == []
+    assert phases(world, "web") == {"n1": SetNodePhase.WAITING}
+    world.feed(Settled())
+    world.pass_time(3.0)
+    assert len(world.repairs) == 1
+
+
+def test_what_is_told_of_a_set() -> None:
+    """That it was put, and each time that a condition turns."""
+    world = SetWorld()
+    world.join("n1")
+    world.put(set_of("web", "a"))
+    assert world.changes == [SetPut(set_of("web", "a"), is_new=True)]
+    world.settle()
+    turned = [change for change in world.changes if isinstance(change, SetTurned)]
+    assert SetTurned("web", SetCondition.READY, holds=True) in turned
+    world.put(set_of("web", "a", "b", generation=2))
+    assert world.changes[-1] != SetPut(set_of("web", "a"), is_new=True)
+    heard(world, "n1")
+    world.pass_time(3.0)
+    world.finish_all(Reason.DISK_FULL)
+    world.pass_time(3.0)
+    turned = [change for change in world.changes if isinstance(change, SetTurned)]
+    assert turned[-1].condition in set(SetCondition)
+    assert SetTurned("web", SetCondition.DEGRADED, holds=True) in turned
+    degraded = world.core.turn("web", SetCondition.DEGRADED)
+    assert degraded is not None
+    assert degraded.holds
+    conditions = world.core.tally("web", world.now).conditions()
+    assert conditions[SetCondition.DEGRADED].reason == Reason.DISK_FULL
+    assert conditions[SetCondition.READY].text.params == {"warm": 0, "nodes": 1}
+
+
+def test_a_set_without_nodes_is_not_ready() -> None:
+    """And says so."""
+    world = SetWorld()
+    world.put(set_of("web", "a", node_selector={"pool": "none"}))
+    world.join("n1")
+    world.settle()
+    conditions = world.core.tally("web", world.now).conditions()
+    assert conditions[SetCondition.READY].reason == "NoNodes"
+    assert not conditions[SetCondition.DEGRADED].holds

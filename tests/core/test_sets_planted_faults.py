@@ -1,0 +1,181 @@
+"""Whether the search would find plausible bugs of the sets' core: each is planted, and found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+from hypothesis import Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from common.inventory import Inventory
+from coordinator.core.sets import core, diagnosis
+from coordinator.core.sets.core import SetCore
+from coordinator.core.sets.decisions import AskInventory
+from coordinator.core.sets.membership import Membership, Wanted
+from coordinator.core.sets.repairs import Repairs
+from coordinator.core.sets.warmth import Heard, Warmth
+from tests.core.set_laws import SetMachine, profile
+
+pytestmark = [pytest.mark.pure, pytest.mark.deep, pytest.mark.timeout(300)]
+
+Fault = Callable[[pytest.MonkeyPatch], None]
+FAULTS: list[Fault] = []
+
+
+def planted(fault: Fault) -> Fault:
+    """A plausible bug, to be found."""
+    FAULTS.append(fault)
+    return fault
+
+
+def nothing(*_arguments: Any, **_options: Any) -> None:
+    """What a forgotten line does."""
+
+
+@planted
+def a_missed_report_is_not_asked_for(patch: pytest.MonkeyPatch) -> None:
+    """Neither at once nor at the next heartbeat."""
+    go_on = SetCore._go_on
+
+    def deaf(self: SetCore, now: float) -> None:
+        self._commands[:] = [c for c in self._commands if not isinstance(c, AskInventory)]
+        go_on(self, now)
+
+    patch.setattr(SetCore, "_go_on", deaf)
+
+
+@planted
+def a_gap_between_reports_is_overlooked(patch: pytest.MonkeyPatch) -> None:
+    """A later report counts although the one before it was lost: its hash covers that up."""
+    hear = Warmth.hear
+
+    def careless(
+        self: Warmth, node: str, instance: str, report: Inventory, wanted: Wanted
+    ) -> Heard:
+        row = self._rows.get(node)
+        if row is not None and not report.whole and report.number > row.number:
+            row.number = report.number - 1
+        return hear(self, node, instance, report, wanted)
+
+    patch.setattr(Warmth, "hear", careless)
+
+
+@planted
+def an_old_report_counts(patch: pytest.MonkeyPatch) -> None:
+    """What comes a second time, late, undoes what came after it."""
+    hear = Warmth.hear
+
+    def late(self: Warmth, node: str, instance: str, report: Inventory, wanted: Wanted) -> Heard:
+        row = self._rows.get(node)
+        if row is not None and not report.whole and report.number <= row.number:
+            row.number = report.number - 1
+        return hear(self, node, instance, report, wanted)
+
+    patch.setattr(Warmth, "hear", late)
+
+
+@planted
+def agents_are_not_told_of_another_list(patch: pytest.MonkeyPatch) -> None:
+    """Neither when a set changes nor when a heartbeat shows it."""
+    patch.setattr(SetCore, "_tell", nothing)
+
+
+@planted
+def two_repairs_of_a_set(patch: pytest.MonkeyPatch) -> None:
+    """Whoever became cold meanwhile gets one of its own."""
+    patch.setattr(Repairs, "has_one", lambda _self, _name: False)
+    patch.setattr(Repairs, "are_full", property(lambda _self: False))
+
+
+@planted
+def the_limit_of_all_is_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """Each set repairs by itself."""
+    patch.setattr(Repairs, "are_full", property(lambda _self: False))
+
+
+@planted
+def a_refused_repair_is_never_asked_for_again(patch: pytest.MonkeyPatch) -> None:
+    """It counts as asked for, for ever."""
+    patch.setattr(Repairs, "refused", nothing)
+
+
+@planted
+def the_end_of_a_repair_wakes_nobody(patch: pytest.MonkeyPatch) -> None:
+    """It keeps its place for ever."""
+    patch.setattr(Repairs, "over", nothing)
+
+
+@planted
+def a_paused_set_repairs(patch: pytest.MonkeyPatch) -> None:
+    """Nobody looks whether it is."""
+    unavailable = diagnosis._unavailable
+
+    def eager(known: Any, name: str, node: str, now: float) -> Any:
+        found = unavailable(known, name, node, now)
+        return None if found is not None and found.reason == "Paused" else found
+
+    patch.setattr(diagnosis, "_unavailable", eager)
+
+
+@planted
+def who_was_not_heard_is_repaired(patch: pytest.MonkeyPatch) -> None:
+    """As if nothing were there."""
+    patch.setattr(diagnosis, "_unheard", nothing)
+
+
+@planted
+def a_node_stays_in_a_set_that_it_left(patch: pytest.MonkeyPatch) -> None:
+    """What is known of it there is not taken away."""
+    patch.setattr(SetCore, "_leave", nothing)
+
+
+@planted
+def labels_are_looked_at_once(patch: pytest.MonkeyPatch) -> None:
+    """A node that changes stays in the sets that it was in."""
+    see = Membership.see
+
+    def blind(self: Membership, node: str, labels: Any) -> bool:
+        return see(self, node, labels) if node not in self._labels else False
+
+    patch.setattr(Membership, "see", blind)
+
+
+@planted
+def kinds_of_nodes_outlive_sets(patch: pytest.MonkeyPatch) -> None:
+    """Which sets a kind of node is in is remembered although they have changed."""
+    anew = Membership._anew
+
+    def stale(self: Membership, before: set[str], name: str) -> Iterable[str]:
+        kinds, keys = dict(self._kinds), self._keys
+        nodes = anew(self, before, name)
+        if keys == self._keys:
+            self._kinds.update(kinds)
+            for node, labels in self._labels.items():
+                self._place(node, labels)
+        return nodes
+
+    patch.setattr(Membership, "_anew", stale)
+
+
+@planted
+def a_repair_outlives_its_set(patch: pytest.MonkeyPatch) -> None:
+    """It goes on pulling what nobody wants."""
+    patch.setattr(SetCore, "_drop_repairs", nothing)
+
+
+@planted
+def nobody_is_tried_again(patch: pytest.MonkeyPatch) -> None:
+    """The alarm for the next try is not set, and a heartbeat wakes nobody."""
+    patch.setattr(core, "GATHER_SECONDS", 1e9)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+def test_planted_faults_are_found(fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within some hundred histories."""
+    fault(monkeypatch)
+    with pytest.raises((AssertionError, ExceptionGroup, KeyError)):
+        run_state_machine_as_test(
+            SetMachine, settings=settings(profile(400), phases=[Phase.generate], database=None)
+        )

@@ -196,13 +196,13 @@ async def test_a_network_that_swallows_everything_is_noticed(browser: Browser, s
         async with page.expect_request(lambda request: request.method == "DELETE"):
             await page.get_by_role("button", name="Cancel the task").click()
         await page.clock.run_for(9_000)
-        await expect(page.get_by_text("Reconnecting")).to_be_visible()
+        await expect(page.get_by_text("Reconnecting", exact=True)).to_be_visible()
         failed = page.get_by_role("alert").get_by_text("Cannot reach the server.")
         await expect(failed).to_be_visible()
         proxy.swallows.clear()
         proxy.let_go()
         await page.clock.resume()
-        await expect(page.get_by_text(re.compile("Live|Final"))).to_be_visible()
+        await expect(page.get_by_text(re.compile("Live|Ended"))).to_be_visible()
         await windows.close()
         assert windows.complaints == []
     await site.cancel(task)

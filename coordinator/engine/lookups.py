@@ -77,12 +77,14 @@ class Lookups:
             raise error
 
     async def _read(self, task: str, reading: asyncio.Future[BusError | None]) -> None:
-        error: BusError | None = None
+        # Whatever ends this before the head is known, those who wait must not take it for read.
+        error: BusError | None = StoreUnavailable("the reading was given up")
         try:
             async with self._turns:
                 stored = await self._store.load_head(task)
             if stored is not None:
                 self._tasks.learn(stored)
+            error = None
         except BusError as why:
             error = why
         finally:

@@ -83,6 +83,21 @@ async def test_who_asks_and_goes_away_harms_no_other() -> None:
     assert following.tasks.head(TASK) is not None
 
 
+@virtual
+async def test_a_reading_that_is_given_up_has_not_read() -> None:
+    """Where the replica ends, nobody is told that a task which exists does not."""
+    following, lookups = looking()
+    following.fake.answers.clear()
+    waiting = asyncio.create_task(lookups.find(TASK))
+    await asyncio.sleep(1)
+    following.drop_jobs()
+    with pytest.raises(StoreUnavailable):
+        await waiting
+    following.fake.answers.set()
+    await lookups.find(TASK)
+    assert following.tasks.head(TASK) is not None
+
+
 def decision(*changes: Any) -> Decision:
     """What the loop tells observers."""
     return Decision([], list(changes))

@@ -141,6 +141,11 @@ class Store:
         """Whether there is a head, readable or not."""
         return await self._heads.get(task) is not None
 
+    async def head_revision(self, task: str) -> int:
+        """The revision of a head, readable or not; 0 where there is none."""
+        entry = await self._heads.get(task)
+        return 0 if entry is None else entry.revision
+
     async def load_heads(self) -> AsyncIterator[StoredHead | Gone]:
         """Every head there is, and the tombstones, in the order of their revisions."""
         async for entries in self._heads.entries():

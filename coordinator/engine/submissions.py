@@ -253,17 +253,24 @@ class Submissions:
 
         Raises StoreAway.
         """
-        head = self._tasks.head(task)
-        if head is None or head.status is not TaskStatus.RUNNING or task in self._tasks.damaged:
+        if not self._has_outcomes(task):
             return
         async with self._store_needed():
             end = await self._store.outcomes_end_of(task)
+        if not self._has_outcomes(task):
+            return  # it has ended meanwhile
         try:
             async with asyncio.timeout(READING_SECONDS):
                 await self._lookups.run(task)  # what came before it is known is read once it is
                 await self._tasks.outcomes_seen.wait(task, end)
         except TimeoutError:
             raise StoreAway(TASK_LOADING()) from None
+
+    def _has_outcomes(self, task: str) -> bool:
+        """Whether any count of a task that is not over."""
+        head = self._tasks.head(task)
+        is_running = head is not None and head.status is TaskStatus.RUNNING
+        return is_running and task not in self._tasks.damaged
 
     async def _try_cancel(self, task: str) -> TaskHead | None:
         """Swap the head as it is known; None where it has changed, which is known then."""

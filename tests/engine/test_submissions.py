@@ -363,6 +363,28 @@ async def test_a_cancel_that_loses_to_an_end_says_so() -> None:
 
 
 @virtual
+async def test_a_cancel_of_a_task_that_ends_while_it_reads_says_so_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The end comes in while the store is asked for the task's newest outcome."""
+    async with desk() as it:
+        task = await it.running("n1")
+        newest = it.store.outcomes_end_of
+
+        async def late(of: str) -> int:
+            end = await newest(of)
+            await it.store.rewrite(lambda old: replace(old, status=TaskStatus.COMPLETED), of)
+            await it.tasks.read_anew(of)
+            return end
+
+        monkeypatch.setattr(it.store, "outcomes_end_of", late)
+        began = now()
+        with pytest.raises(AlreadyOver):
+            await it.submissions.cancel(task)
+        assert now() - began < 1.0
+
+
+@virtual
 async def test_a_cancel_of_what_was_removed_meanwhile() -> None:
     """There is no such task."""
     async with desk() as it:

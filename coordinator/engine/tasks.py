@@ -75,6 +75,7 @@ class _Withheld:
 
     holders: int = 0
     events: list[OutcomeStored] = field(default_factory=list)
+    let_go: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class TaskTable:
@@ -347,3 +348,9 @@ class TaskTable:
                 del self._withheld[task]
                 for event in withheld.events:
                     self._feed(event)
+                withheld.let_go.set()
+
+    async def wait_let_go(self, task: str) -> None:
+        """Wait until nobody keeps a task's outcomes back: the core knows all that are seen then."""
+        while (withheld := self._withheld.get(task)) is not None:
+            await withheld.let_go.wait()

@@ -281,11 +281,11 @@ class Store:
             for event in self._outcomes(records, live=False):
                 yield event
 
-    async def watch_outcomes(self, start: int) -> AsyncIterator[list[OutcomeStored]]:
-        """Every outcome from a sequence on, as it is stored, without end."""
+    async def watch_outcomes(self, start: int) -> AsyncIterator[tuple[list[OutcomeStored], int]]:
+        """Every outcome from a sequence on, without end; each time up to which one was read."""
         follow = self._bus.follow(subjects.RESULTS, subjects.ALL_RESULTS, start=start)
         async for records in follow:
-            yield list(self._outcomes(records, live=True))
+            yield list(self._outcomes(records, live=True)), records[-1].seq
 
     async def tasks_with_outcomes(self) -> set[str]:
         """Tasks of which any outcome is stored."""

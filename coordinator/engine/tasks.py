@@ -128,6 +128,11 @@ class TaskTable:
         kept = self._heads.by_id.get(task_id)
         return None if kept is None else kept.open or kept.stored
 
+    def is_over(self, task_id: str) -> bool:
+        """Whether a task is known, and has ended."""
+        kept = self._heads.by_id.get(task_id)
+        return kept is not None and kept.status.is_final
+
     def ids(self, status: TaskStatus | None = None) -> Sequence[str]:
         """Ids of tasks (of one status), newest first."""
         return self._heads.newest_first(status)

@@ -25,8 +25,6 @@ ANSWER_SECONDS: Final = 1.5
 MOST_AT_ONCE: Final = 4096
 CONNECTIONS_PER_MINUTE: Final = 60
 """Of one identity, and as many at once: a stolen token is not to fill a server with connections."""
-FAILURES_PER_MINUTE: Final = 60
-"""Of one address; beyond it nobody is asked about its tokens."""
 
 log = Log(__name__)
 kept_out = RateLimitedLog(log)
@@ -45,8 +43,8 @@ class CalloutBus(Protocol):
 class Identifies(Protocol):
     """Who tells clients by their tokens."""
 
-    async def identify(self, token: str) -> Identity:
-        """Who shows this token. Raises KeptOutError, AuthorityAwayError."""
+    async def identify(self, token: str, host: str) -> Identity:
+        """Who shows this token, from which address. Raises KeptOutError, AuthorityAwayError."""
 
 
 class Callout:
@@ -67,7 +65,6 @@ class Callout:
         self._identities = identities
         self._wall = wall
         self._connections = RateLimit(CONNECTIONS_PER_MINUTE, clock)
-        self._failures = RateLimit(FAILURES_PER_MINUTE, clock)
         self._in_work: set[asyncio.Task[None]] = set()
 
     async def run(self) -> NoReturn:
@@ -115,13 +112,7 @@ class Callout:
 
     async def _admission(self, question: Question) -> Callable[[], bytes]:
         """Whoever may connect, let in. Raises as ``Identifies``."""
-        if self._failures.wait(question.host):
-            raise KeptOutError("too many tokens from its address were nobody's")
-        try:
-            who = await self._identities.identify(question.token)
-        except KeptOutError:
-            self._failures.take(question.host)
-            raise
+        who = await self._identities.identify(question.token, question.host)
         if who.until is not None and self._connections.take(who.name):
             raise KeptOutError(f"{who.name} connects too often")
         return partial(

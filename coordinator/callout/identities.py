@@ -12,6 +12,7 @@ import msgspec
 from common.join_token import PREFIX, JoinKind, JoinToken, is_for_coordinators
 from coordinator.access.callers import UnknownCredentialError
 from coordinator.access.known_answers import KnownAnswers
+from coordinator.access.rate_limit import RateLimit
 from coordinator.callout.join_tokens import real_join_token
 from coordinator.callout.rights import OF_COORDINATOR, OF_SUBSCRIBER, Rights, of_agent
 from coordinator.callout.signing_key import SigningKey
@@ -20,6 +21,8 @@ JOIN_SECONDS: Final = 3600.0
 """How long a connection with a join token lasts: by then at the latest a revoked one is out."""
 KNOWN_SECONDS: Final = 30.0
 UNKNOWN_SECONDS: Final = 5.0
+FAILURES_PER_MINUTE: Final = 60
+"""Of one address, and as many at once: tokens that somebody is asked about and are no agent's."""
 
 
 class KeptOutError(Exception):
@@ -79,9 +82,10 @@ class Identities:
         self._known: KnownAnswers[AgentPod | None] = KnownAnswers(
             lambda pod: UNKNOWN_SECONDS if pod is None else KNOWN_SECONDS, clock
         )
+        self._failures = RateLimit(FAILURES_PER_MINUTE, clock)
 
-    async def identify(self, token: str) -> Identity:
-        """Who shows this token. Raises KeptOutError, AuthorityAwayError."""
+    async def identify(self, token: str, host: str) -> Identity:
+        """Who shows this token, from which address. Raises KeptOutError, AuthorityAwayError."""
         if not token:
             raise KeptOutError("it shows no token")
         if token.startswith(PREFIX):
@@ -90,7 +94,7 @@ class Identities:
         if own and hmac.compare_digest(own.encode(), token.encode(errors="replace")):
             return Identity("administrator", OF_COORDINATOR)
         if self._pods is not None and is_for_coordinators(token):
-            return await self._in_pod(self._pods, token)
+            return await self._in_pod(self._pods, token, host)
         raise KeptOutError("its token is nobody's")
 
     def _joined(self, text: str) -> Identity:
@@ -106,12 +110,20 @@ class Identities:
             return Identity(f"events {token.name}", OF_SUBSCRIBER, until)
         return Identity(f"node {token.name}", of_agent(token.name), until)
 
-    async def _in_pod(self, pods: KnowsPods, token: str) -> Identity:
+    async def _in_pod(self, pods: KnowsPods, token: str, host: str) -> Identity:
         async def ask() -> AgentPod | None:
+            # Taken before and given back only by an agent: what is not answered counts, too, or
+            # a flood that is never answered would cost its address nothing.
+            if self._failures.take(host):
+                raise KeptOutError(
+                    "too many tokens from its address were nobody's, or not answered"
+                )
             try:
-                return await pods.identify(token)
+                pod = await pods.identify(token)
             except UnknownCredentialError:
                 return None
+            self._failures.give_back(host)
+            return pod
 
         pod = await self._known.get(hashlib.sha256(token.encode()).digest(), ask)
         if pod is None or pod.until <= self._wall():

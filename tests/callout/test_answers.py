@@ -31,7 +31,7 @@ class World:
 
     def __init__(self) -> None:
         self.said: list[tuple[str, bytes]] = []
-        self.asked: list[str] = []
+        self.asked: list[tuple[str, str]] = []
         self.clock = HandClock()
         self.callout = callout.Callout(
             bus=self,
@@ -49,9 +49,9 @@ class World:
         """Nothing comes by itself."""
         raise NotImplementedError
 
-    async def identify(self, token: str) -> Identity:
+    async def identify(self, token: str, host: str) -> Identity:
         """Do as the token says."""
-        self.asked.append(token)
+        self.asked.append((token, host))
         match token:
             case "slow":
                 await asyncio.Event().wait()
@@ -93,20 +93,6 @@ async def test_nobody_but_a_server_is_answered(reply: str) -> None:
     with pytest.raises(ValueError, match="server"):
         world.callout._on_question(Received(SUBJECT, question(ASKED), reply))
     assert (world.said, world.asked) == ([], [])
-
-
-async def test_of_an_address_that_guesses_nobody_is_asked(caplog: pytest.LogCaptureFixture) -> None:
-    """For a while; other addresses go on, and no token is in the log."""
-    world = World()
-    for _ in range(callout.FAILURES_PER_MINUTE):
-        await world.answer("nobody")
-    world.asked.clear()
-    assert "too many" in (await world.answer("good"))["error"]
-    assert world.asked == []
-    assert "jwt" in await world.answer("good", host="another")
-    world.clock.now += 60
-    assert "jwt" in await world.answer("good")
-    assert "connect_opts" not in caplog.text
 
 
 def test_a_question_is_as_nats_has_it() -> None:

@@ -9,8 +9,9 @@ from typing import Final, Protocol
 
 import msgspec
 
+from common import texts
 from common.join_token import PREFIX, JoinKind, JoinToken, is_for_coordinators
-from coordinator.access.callers import UnknownCredentialError
+from coordinator.access.callers import AuthorityAwayError, UnknownCredentialError
 from coordinator.access.known_answers import KnownAnswers
 from coordinator.access.rate_limit import RateLimit
 from coordinator.callout.join_tokens import real_join_token
@@ -102,7 +103,8 @@ class Identities:
         if token is None:
             raise KeptOutError("its join token was not made with this installation's key")
         if not self._revoked.loaded:
-            raise KeptOutError("which join tokens are revoked is not known yet")
+            why = "which join tokens are revoked is not known yet"
+            raise AuthorityAwayError(texts.ACCESS_AUTHORITY_AWAY(authority="the store", why=why))
         if self._revoked.has(token):
             raise KeptOutError(f"the join token of {token.name} is revoked")
         until = self._wall() + JOIN_SECONDS

@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from common.bus import Received
+from common.bus import Entry, Received
+from common.join_token import JoinKind
+from coordinator.access.callers import AuthorityAwayError
 from coordinator.callout.callout import Callout
 from coordinator.callout.identities import FAILURES_PER_MINUTE, Identities
+from coordinator.callout.join_tokens import new_join_token, revocation_key
 from coordinator.callout.protocol import INBOX, SUBJECT
 from coordinator.callout.revocations import Revocations
 from coordinator.callout.service_accounts import (
@@ -53,7 +56,7 @@ class Coordinator:
         self.asked: list[str] = []
         self._seconds = seconds
         self._said: dict[str, bytes] = {}
-        identities = Identities(
+        self.identities = Identities(
             key=self.key,
             own_token=lambda: "own",
             revoked=self.revoked,
@@ -62,7 +65,7 @@ class Coordinator:
             wall=time.time,
         )
         self._callout = Callout(
-            bus=self, key=self.key, identities=identities, clock=clock, wall=time.time
+            bus=self, key=self.key, identities=self.identities, clock=clock, wall=time.time
         )
 
     @asynccontextmanager
@@ -135,6 +138,35 @@ async def test_agents_behind_one_address_take_nothing_of_its_failures() -> None:
     coordinator.agents = {pod_token(f"good {number}") for number in range(FAILURES_PER_MINUTE)}
     for agent in coordinator.agents:
         assert await coordinator.answer(agent, "h") == ""
+
+
+@virtual
+async def test_revoked_nodes_keep_out_no_other_behind_their_address() -> None:
+    """A join token is known by the coordinator alone, so there is nobody to be spared."""
+    coordinator = Coordinator()
+    coordinator.revoked.loaded = True
+    key = revocation_key(JoinKind.NODE, "old")
+    coordinator.revoked._take([Entry(key, b"9999999999999", 1, 0.0)])
+    old = str(new_join_token(coordinator.key, JoinKind.NODE, "old", time.time()))
+    for _ in range(2 * FAILURES_PER_MINUTE):
+        assert "is revoked" in await coordinator.answer(old, "h")
+        assert "not made with" in await coordinator.answer(f"{old[:-1]}_", "h")
+    new = str(new_join_token(coordinator.key, JoinKind.NODE, "new", time.time()))
+    assert await coordinator.answer(new, "h") == ""
+    assert await coordinator.answer(GOOD, "h") == ""
+
+
+@virtual
+async def test_before_it_is_known_what_is_revoked_the_store_is_away() -> None:
+    """Which is nobody's failure: whoever comes again is let in as soon as it is known."""
+    coordinator = Coordinator()
+    token = str(new_join_token(coordinator.key, JoinKind.NODE, "a", time.time()))
+    with pytest.raises(AuthorityAwayError, match="not known yet"):
+        await coordinator.identities.identify(token, "h")
+    for _ in range(2 * FAILURES_PER_MINUTE):
+        assert "not known yet" in await coordinator.answer(token, "h")
+    coordinator.revoked.loaded = True
+    assert await coordinator.answer(token, "h") == ""
 
 
 @pytest.mark.parametrize("seconds", [1.0, 10.0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Callable
+from enum import StrEnum
 from typing import Final, Protocol
 
 import msgspec
@@ -26,8 +27,25 @@ FAILURES_PER_MINUTE: Final = 60
 """Of one address, and as many at once: tokens that somebody is asked about and are no agent's."""
 
 
+class WhyKeptOut(StrEnum):
+    """The kinds of refusal, each of which is logged now and then."""
+
+    NO_TOKEN = "no token"  # noqa: S105 -- no password
+    NOBODYS = "a token that is nobody's"
+    FORGED = "a join token of another key"
+    REVOKED = "a revoked join token"
+    NO_AGENT = "a token of no agent's ServiceAccount"
+    TOO_MANY_FAILURES = "too many tokens of one address"
+    TOO_OFTEN = "too many connections of one identity"
+    AUTHORITY_AWAY = "nobody who would know"
+
+
 class KeptOutError(Exception):
     """Why a client may not connect; in words for the log, without its token."""
+
+    def __init__(self, kind: WhyKeptOut, words: str) -> None:
+        super().__init__(words)
+        self.kind = kind
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -88,7 +106,7 @@ class Identities:
     async def identify(self, token: str, host: str) -> Identity:
         """Who shows this token, from which address. Raises KeptOutError, AuthorityAwayError."""
         if not token:
-            raise KeptOutError("it shows no token")
+            raise KeptOutError(WhyKeptOut.NO_TOKEN, "it shows no token")
         if token.startswith(PREFIX):
             return self._joined(token)
         own = self._own_token()
@@ -96,17 +114,18 @@ class Identities:
             return Identity("administrator", OF_COORDINATOR)
         if self._pods is not None and is_for_coordinators(token):
             return await self._in_pod(self._pods, token, host)
-        raise KeptOutError("its token is nobody's")
+        raise KeptOutError(WhyKeptOut.NOBODYS, "its token is nobody's")
 
     def _joined(self, text: str) -> Identity:
         token = real_join_token(self._key, text)
         if token is None:
-            raise KeptOutError("its join token was not made with this installation's key")
+            words = "its join token was not made with this installation's key"
+            raise KeptOutError(WhyKeptOut.FORGED, words)
         if not self._revoked.loaded:
             why = "which join tokens are revoked is not known yet"
             raise AuthorityAwayError(texts.ACCESS_AUTHORITY_AWAY(authority="the store", why=why))
         if self._revoked.has(token):
-            raise KeptOutError(f"the join token of {token.name} is revoked")
+            raise KeptOutError(WhyKeptOut.REVOKED, f"the join token of {token.name} is revoked")
         until = self._wall() + JOIN_SECONDS
         if token.kind is JoinKind.EVENTS:
             return Identity(f"events {token.name}", OF_SUBSCRIBER, until)
@@ -117,9 +136,8 @@ class Identities:
             # Taken before and given back only by an agent: what is not answered counts, too, or
             # a flood that is never answered would cost its address nothing.
             if self._failures.take(host):
-                raise KeptOutError(
-                    "too many tokens from its address were nobody's, or not answered"
-                )
+                words = "too many tokens from its address were nobody's, or not answered"
+                raise KeptOutError(WhyKeptOut.TOO_MANY_FAILURES, words)
             try:
                 pod = await pods.identify(token)
             except UnknownCredentialError:
@@ -129,5 +147,6 @@ class Identities:
 
         pod = await self._known.get(hashlib.sha256(token.encode()).digest(), ask)
         if pod is None or pod.until <= self._wall():
-            raise KeptOutError("its token is of no agent's ServiceAccount here")
+            words = "its token is of no agent's ServiceAccount here"
+            raise KeptOutError(WhyKeptOut.NO_AGENT, words)
         return Identity(f"node {pod.node}", of_agent(pod.node), pod.until)

@@ -11,9 +11,10 @@ import pytest
 
 from common import texts
 from common.bus import Received
+from common.logs import RateLimitedLog
 from coordinator.access.callers import AuthorityAwayError
 from coordinator.callout import callout
-from coordinator.callout.identities import Identity, KeptOutError
+from coordinator.callout.identities import Identity, KeptOutError, WhyKeptOut
 from coordinator.callout.protocol import INBOX, SUBJECT
 from coordinator.callout.rights import of_agent
 from coordinator.callout.signing_key import SigningKey, new_seed
@@ -58,7 +59,7 @@ class World:
             case "away":
                 raise AuthorityAwayError(texts.ACCESS_AUTHORITY_AWAY(authority="It", why="w"))
             case "nobody":
-                raise KeptOutError("nobody's")
+                raise KeptOutError(WhyKeptOut.NOBODYS, f"nobody's: {host}")
         return Identity("node a", of_agent("a"), 2000.0)
 
     async def answer(self, token: str, host: str = "h", reply: str = REPLY) -> dict[str, str]:
@@ -93,6 +94,23 @@ async def test_nobody_but_a_server_is_answered(reply: str) -> None:
     with pytest.raises(ValueError, match="server"):
         world.callout._on_question(Received(SUBJECT, question(ASKED), reply))
     assert (world.said, world.asked) == ([], [])
+
+
+async def test_a_kind_of_refusal_is_logged_once_whatever_it_names(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The first at once, with its words; kinds are remembered, and never what was received."""
+    monkeypatch.setattr(callout, "kept_out", RateLimitedLog(callout.log))
+    world = World()
+    for number in range(100):
+        await world.answer("nobody", f"host-{number}")
+    (logged,) = caplog.records
+    assert vars(logged)["fields"] == {
+        "kind": WhyKeptOut.NOBODYS,
+        "host": "host-0",
+        "name": "",
+        "why": "nobody's: host-0",
+    }
 
 
 def test_a_question_is_as_nats_has_it() -> None:

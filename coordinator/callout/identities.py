@@ -19,8 +19,9 @@ from coordinator.callout.join_tokens import real_join_token
 from coordinator.callout.rights import OF_COORDINATOR, OF_SUBSCRIBER, Rights, of_agent
 from coordinator.callout.signing_key import SigningKey
 
-JOIN_SECONDS: Final = 3600.0
-"""How long a connection with a join token lasts: by then at the latest a revoked one is out."""
+CONNECTION_SECONDS: Final = 3600.0
+"""How long a connection lasts: by then at the latest it is out whose token was revoked meanwhile,
+or whose pod is gone, whatever end the token itself names."""
 KNOWN_SECONDS: Final = 30.0
 UNKNOWN_SECONDS: Final = 5.0
 FAILURES_PER_MINUTE: Final = 60
@@ -126,7 +127,7 @@ class Identities:
             raise AuthorityAwayError(texts.ACCESS_AUTHORITY_AWAY(authority="the store", why=why))
         if self._revoked.has(token):
             raise KeptOutError(WhyKeptOut.REVOKED, f"the join token of {token.name} is revoked")
-        until = self._wall() + JOIN_SECONDS
+        until = self._wall() + CONNECTION_SECONDS
         if token.kind is JoinKind.EVENTS:
             return Identity(f"events {token.name}", OF_SUBSCRIBER, until)
         return Identity(f"node {token.name}", of_agent(token.name), until)
@@ -146,7 +147,9 @@ class Identities:
             return pod
 
         pod = await self._known.get(hashlib.sha256(token.encode()).digest(), ask)
-        if pod is None or pod.until <= self._wall():
+        now = self._wall()
+        if pod is None or pod.until <= now:
             words = "its token is of no agent's ServiceAccount here"
             raise KeptOutError(WhyKeptOut.NO_AGENT, words)
-        return Identity(f"node {pod.node}", of_agent(pod.node), pod.until)
+        until = min(pod.until, now + CONNECTION_SECONDS)
+        return Identity(f"node {pod.node}", of_agent(pod.node), until)

@@ -24,7 +24,7 @@ from agent.settings import AgentSettings, DriverName
 from agent.spool import Spool, ThreadedSpool
 from common import logs, subjects
 from common.bus import BusSettings, CoreNats
-from common.join_token import parse_join_token
+from common.join_token import JoinKind, parse_join_token
 from common.lifecycle import Jobs, StartupError, Stop, run
 
 GRACE_SECONDS: Final = 20.0
@@ -89,11 +89,16 @@ def build_runtime(settings: AgentSettings) -> Runtime:
 
 
 def bus_settings(settings: AgentSettings) -> BusSettings:
-    """Say how to reach NATS, and as whom. Raises StartupError for a join token of another node."""
+    """Say how to reach NATS, and as whom. Raises StartupError for a join token of another's."""
     joined = parse_join_token(_token(settings))
+    if joined is not None and joined.kind is not JoinKind.NODE:
+        raise StartupError(
+            f"the join token for NATS is one of kind {joined.kind} ({joined.name}), with which "
+            f"nobody can be an agent: make one for node {settings.node_name}"
+        )
     if joined is not None and joined.name != settings.node_name:
         raise StartupError(
-            f"the join token for NATS is made for {joined.kind} {joined.name}, and this agent is "
+            f"the join token for NATS is made for node {joined.name}, and this agent is "
             f"that of node {settings.node_name}: set IPS_NODE_NAME, or make one for it"
         )
     return BusSettings(

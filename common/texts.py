@@ -93,6 +93,7 @@ TASK_STARTING = Template(
     "task.starting", "Waits for its nodes to be known and its start to be stored."
 )
 TASK_LOADING = Template("task.loading", "This coordinator is loading the nodes of the task.")
+TASK_UNREADABLE = Template("task.unreadable", "This coordinator cannot read the task's head.")
 TASKS_LOOKED_FOR = Template(
     "task.tooManyLookedFor",
     "Too many tasks that this coordinator does not know are being looked for at this moment.",
@@ -106,8 +107,7 @@ TASK_SOME_FAILED = Template(
     "task.someFailed", "{failed} of {total} nodes failed (limit {allowed})."
 )
 TASK_TOO_MANY_FAILED = Template(
-    "task.tooManyFailed",
-    "{failed} of {total} nodes failed (limit {allowed}), mostly {reason}.",
+    "task.tooManyFailed", "{failed} of {total} nodes failed (limit {allowed}), mostly {reason}."
 )
 
 # ── nodes, as their source sees them ─────────────────────────────────────────────────────────
@@ -383,8 +383,7 @@ IMAGE_NAME_PART = Template(
     "digits, separated by one '.', one or two '_', or dashes",
 )
 IMAGE_LONG_NAME = Template(
-    "image.longName",
-    "repository name {text!r} has {length} characters, more than {most}",
+    "image.longName", "repository name {text!r} has {length} characters, more than {most}"
 )
 IMAGE_TAG = Template(
     "image.tag",

@@ -141,6 +141,11 @@ class Store:
         """Whether there is a head, readable or not."""
         return await self._heads.get(task) is not None
 
+    async def head_revision(self, task: str) -> int:
+        """The revision of a head, readable or not; 0 where there is none."""
+        entry = await self._heads.get(task)
+        return 0 if entry is None else entry.revision
+
     async def load_heads(self) -> AsyncIterator[StoredHead | Gone]:
         """Every head there is, and the tombstones, in the order of their revisions."""
         async for entries in self._heads.entries():
@@ -276,11 +281,11 @@ class Store:
             for event in self._outcomes(records, live=False):
                 yield event
 
-    async def watch_outcomes(self, start: int) -> AsyncIterator[list[OutcomeStored]]:
-        """Every outcome from a sequence on, as it is stored, without end."""
+    async def watch_outcomes(self, start: int) -> AsyncIterator[tuple[list[OutcomeStored], int]]:
+        """Every outcome from a sequence on, without end; each time up to which one was read."""
         follow = self._bus.follow(subjects.RESULTS, subjects.ALL_RESULTS, start=start)
         async for records in follow:
-            yield list(self._outcomes(records, live=True))
+            yield list(self._outcomes(records, live=True)), records[-1].seq
 
     async def tasks_with_outcomes(self) -> set[str]:
         """Tasks of which any outcome is stored."""

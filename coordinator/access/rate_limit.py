@@ -42,6 +42,11 @@ class RateLimit:
                 self._buckets.popitem(last=False)
         return wait
 
+    def give_back(self, who: Hashable) -> None:
+        """What somebody took last does not count after all."""
+        if who in self._buckets:
+            self._buckets[who] = self._left(who) + 1, self._clock()
+
     def _left(self, who: Hashable) -> float:
         left, then = self._buckets.get(who, (float(self._per_minute), 0.0))
         grown = left + (self._clock() - then) * self._per_minute / 60

@@ -16,7 +16,7 @@ from common.subjects import COORDINATORS
 from coordinator.access.callers import AuthorityAwayError
 from coordinator.access.rate_limit import RateLimit
 from coordinator.callout import protocol
-from coordinator.callout.identities import Identity, KeptOutError
+from coordinator.callout.identities import Identity, KeptOutError, WhyKeptOut
 from coordinator.callout.protocol import Question
 from coordinator.callout.signing_key import SigningKey
 
@@ -25,8 +25,6 @@ ANSWER_SECONDS: Final = 1.5
 MOST_AT_ONCE: Final = 4096
 CONNECTIONS_PER_MINUTE: Final = 60
 """Of one identity, and as many at once: a stolen token is not to fill a server with connections."""
-FAILURES_PER_MINUTE: Final = 60
-"""Of one address; beyond it nobody is asked about its tokens."""
 
 log = Log(__name__)
 kept_out = RateLimitedLog(log)
@@ -45,8 +43,8 @@ class CalloutBus(Protocol):
 class Identifies(Protocol):
     """Who tells clients by their tokens."""
 
-    async def identify(self, token: str) -> Identity:
-        """Who shows this token. Raises KeptOutError, AuthorityAwayError."""
+    async def identify(self, token: str, host: str) -> Identity:
+        """Who shows this token, from which address. Raises KeptOutError, AuthorityAwayError."""
 
 
 class Callout:
@@ -67,7 +65,6 @@ class Callout:
         self._identities = identities
         self._wall = wall
         self._connections = RateLimit(CONNECTIONS_PER_MINUTE, clock)
-        self._failures = RateLimit(FAILURES_PER_MINUTE, clock)
         self._in_work: set[asyncio.Task[None]] = set()
 
     async def run(self) -> NoReturn:
@@ -96,16 +93,11 @@ class Callout:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 admit = await self._admission(question)
-        except (KeptOutError, AuthorityAwayError, TimeoutError) as why:
+        except KeptOutError as why:
+            answer = self._refusal(question, why.kind, str(why))
+        except (AuthorityAwayError, TimeoutError) as why:
             said = str(why) or "who would know it does not answer in time"
-            kept_out.warning(
-                said,
-                "a client of NATS is kept out",
-                host=question.host,
-                name=question.name,
-                why=said,
-            )
-            answer = protocol.refusal(self._key, question, self._wall(), said)
+            answer = self._refusal(question, WhyKeptOut.AUTHORITY_AWAY, said)
         else:
             answer = admit()
         try:
@@ -113,17 +105,21 @@ class Callout:
         except NotConnected:
             log.debug("not connected: a server of NATS is not answered, and its client comes again")
 
+    def _refusal(self, question: Question, kind: WhyKeptOut, why: str) -> bytes:
+        kept_out.warning(
+            kind,
+            "a client of NATS is kept out",
+            host=question.host,
+            name=question.name,
+            why=why,
+        )
+        return protocol.refusal(self._key, question, self._wall(), why)
+
     async def _admission(self, question: Question) -> Callable[[], bytes]:
         """Whoever may connect, let in. Raises as ``Identifies``."""
-        if self._failures.wait(question.host):
-            raise KeptOutError("too many tokens from its address were nobody's")
-        try:
-            who = await self._identities.identify(question.token)
-        except KeptOutError:
-            self._failures.take(question.host)
-            raise
+        who = await self._identities.identify(question.token, question.host)
         if who.until is not None and self._connections.take(who.name):
-            raise KeptOutError(f"{who.name} connects too often")
+            raise KeptOutError(WhyKeptOut.TOO_OFTEN, f"{who.name} connects too often")
         return partial(
             protocol.admission,
             self._key,

@@ -14,6 +14,7 @@ from coordinator.callout.join_tokens import revocation_key
 ALL: Final = "revoked.*.*"
 AGAIN_SECONDS: Final = 1.0
 MOST: Final = 100_000
+"""Names that are kept. Beyond them, no token of a name that is not kept is good any more."""
 _DIGITS: Final = 16
 
 log = Log(__name__)
@@ -35,10 +36,12 @@ class Revocations:
     def __init__(self) -> None:
         self.loaded = False
         self._upto: dict[str, int] = {}
+        self._full = False
 
     def has(self, token: JoinToken) -> bool:
-        """Whether a token is revoked."""
-        return token.serial <= self._upto.get(revocation_key(token.kind, token.name), -1)
+        """Whether a token is revoked, or may be."""
+        upto = self._upto.get(revocation_key(token.kind, token.name))
+        return self._full if upto is None else token.serial <= upto
 
     async def run(self, bucket: WatchedBucket) -> None:
         """Follow the bucket, for ever."""
@@ -64,6 +67,13 @@ class Revocations:
                 self._upto.pop(entry.key, None)
             elif len(self._upto) < MOST or entry.key in self._upto:
                 self._upto[entry.key] = _serial(entry.value)
+            elif not self._full:
+                self._full = True
+                log.error(
+                    "more names have revoked join tokens than are kept: join tokens of all other "
+                    "names count as revoked until there are fewer and the coordinator is restarted",
+                    most=MOST,
+                )
         return entries[-1].revision
 
 

@@ -27,6 +27,8 @@ TOKEN_REVIEWS: Final = "/apis/authentication.k8s.io/v1/tokenreviews"  # noqa: S1
 REVIEW_SECONDS: Final = 1.2
 """Less than NATS waits for the coordinators: an answer that comes later is none."""
 AT_ONCE: Final = 16
+MOST_WAITING: Final = 1024
+"""About as many as are answered in that time; whoever comes then is sent away at once."""
 NODE_NAME: Final = "authentication.kubernetes.io/node-name"
 """Since Kubernetes 1.30; before that the pod is asked for its node."""
 POD_NAME: Final = "authentication.kubernetes.io/pod-name"
@@ -99,24 +101,33 @@ class ServiceAccounts:
         self._namespace = namespace
         self._user = f"system:serviceaccount:{namespace}:{account}"
         self._places = asyncio.Semaphore(AT_ONCE)
+        self._waiting = 0
 
     async def identify(self, token: str) -> AgentPod:
-        """Whose token this is. Raises UnknownCredentialError, AuthorityAwayError."""
+        """Whose token this is. Raises UnknownCredentialError, AuthorityAwayError.
+
+        Ends within ``REVIEW_SECONDS``, the waiting for others' tokens included.
+        """
+        if self._waiting >= MOST_WAITING:
+            raise _away("too many tokens are to be asked about at once")
+        self._waiting += 1
         try:
-            async with self._places, asyncio.timeout(REVIEW_SECONDS), self._connect() as api:
-                body = await api.post(TOKEN_REVIEWS, _review(token), silence=REVIEW_SECONDS)
-                status = _read_review(body).status
-                if not self._is_agent(status):
-                    raise UnknownCredentialError
-                node = await self._node_of(api, status.user.extra)
+            async with asyncio.timeout(REVIEW_SECONDS), self._places, self._connect() as api:
+                node = await self._node(api, token)
         except (ApiServerError, TimeoutError, *NOT_DECODABLE) as why:
-            said = str(why) or "no answer in time"
-            raise AuthorityAwayError(
-                texts.ACCESS_AUTHORITY_AWAY(authority="Kubernetes", why=said)
-            ) from why
+            raise _away(str(why) or "no answer in time") from why
+        finally:
+            self._waiting -= 1
         if not is_node_name(node):
             raise UnknownCredentialError
         return AgentPod(node, _expiry(token))
+
+    async def _node(self, api: KubernetesApi, token: str) -> str:
+        body = await api.post(TOKEN_REVIEWS, _review(token), silence=REVIEW_SECONDS)
+        status = _read_review(body).status
+        if not self._is_agent(status):
+            raise UnknownCredentialError
+        return await self._node_of(api, status.user.extra)
 
     def _is_agent(self, status: _ReviewStatus) -> bool:
         is_meant_for_nats = AUDIENCE in status.audiences
@@ -135,6 +146,10 @@ class ServiceAccounts:
         if pod.metadata.uid != uid:
             raise UnknownCredentialError
         return pod.spec.node_name
+
+
+def _away(why: str) -> AuthorityAwayError:
+    return AuthorityAwayError(texts.ACCESS_AUTHORITY_AWAY(authority="Kubernetes", why=why))
 
 
 def _only(extra: Mapping[str, tuple[str, ...]], key: str) -> str:

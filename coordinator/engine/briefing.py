@@ -42,7 +42,8 @@ log = Log(__name__)
 GATHER_SECONDS: Final = 0.05
 """Answers of agents are told together; an assignment is told before it leaves."""
 LOOK_SECONDS: Final = 0.4
-"""Between two looks at why tasks wait."""
+"""Between two looks at why tasks wait. By time: places, agents that fall silent, the nodes' source
+and the clock all have a part in it, and no event tells of each."""
 SILENT_SECONDS: Final = 1.0
 """After so long without a word the leader says that there is nothing: a gap is to be noticed."""
 ASK_AGAIN_SECONDS: Final = 1.0
@@ -238,10 +239,18 @@ def _parts(entries: Iterator[_Entry]) -> Iterator[list[_Entry]]:
 class Briefed:
     """The followers' side: what the leader has said, and whether nothing of it was missed."""
 
-    def __init__(self, bus: Says, core: BriefedOf, feed: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        bus: Says,
+        core: BriefedOf,
+        feed: Callable[[Event], None],
+        is_over: Callable[[str], bool],
+    ) -> None:
+        """``is_over``: whether a task is known to be over, of which the leader may say more."""
         self._bus = bus
         self._core = core
         self._feed = feed
+        self._is_over = is_over
         self._epoch = 0
         self._number = 0
         self._unbroken_since = 0
@@ -294,6 +303,7 @@ class Briefed:
         self._waiting |= {
             each.task: text_of(each.message, each.message_code, each.message_params)
             for each in briefing.waiting
+            if not self._is_over(each.task)
         }
         for flight in briefing.flights:
             self._take_in(flight)
@@ -307,6 +317,8 @@ class Briefed:
         self._epoch, self._number, self._unbroken_since = epoch, 0, 1
         self.is_complete = False
         self._waiting.clear()
+        self._early.clear()
+        self._early_count = 0
 
     def _take_in(self, flight: Flight) -> None:
         run = self._core.runs.get(flight.task)
@@ -320,6 +332,8 @@ class Briefed:
         self._feed(AttemptTold(key, flight.started_at, flight.instance or None, flight.accepted))
 
     def _keep_early(self, flight: Flight) -> None:
+        if self._is_over(flight.task):
+            return  # nothing takes it up any more
         of_task = self._early.setdefault(flight.task, {})
         if flight.node not in of_task:
             if self._early_count >= MOST_EARLY:

@@ -34,8 +34,8 @@ class StoreReader(Protocol):
     def load_outcomes(self, task: str, upto: int) -> AsyncIterator[OutcomeStored]:
         """The outcomes of one task up to a sequence."""
 
-    def watch_outcomes(self, start: int) -> AsyncIterator[list[OutcomeStored]]:
-        """Every outcome from a sequence on, without end."""
+    def watch_outcomes(self, start: int) -> AsyncIterator[tuple[list[OutcomeStored], int]]:
+        """Every outcome from a sequence on, without end; each time up to which one was read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,5 +100,7 @@ class Intake:
                 self._tasks.learn(stored)
 
     async def _watch_outcomes(self, start: int) -> None:
-        async for events in self._store.watch_outcomes(start):
+        async for events, upto in self._store.watch_outcomes(start):
             await self._tasks.take_in(events)
+            if upto > self._tasks.outcomes_seen.upto:  # a stranger's record, which is no outcome
+                self._tasks.outcomes_seen.see(upto)

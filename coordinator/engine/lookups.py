@@ -7,8 +7,8 @@ another replica has just written must not be told that it does not exist.
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from common.bus import BusError, StoreUnavailable
@@ -40,6 +40,15 @@ class Learner(Protocol):
         """Take a stored head in."""
 
 
+@dataclass(slots=True)
+class _Loading:
+    """Those who wait for the run of one task."""
+
+    is_known: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the task has begun here, or is over."""
+    waiters: int = 0
+
+
 class Lookups:
     """Reads heads on demand; all who ask for one task at once share one reading.
 
@@ -59,7 +68,7 @@ class Lookups:
         self._spawn = spawn
         self._reading: dict[str, asyncio.Future[BusError | None]] = {}
         self._turns = asyncio.Semaphore(MOST_READS)
-        self._loading: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        self._loading: dict[str, _Loading] = {}
 
     async def find(self, task: str) -> None:
         """Bring the table up to date about one task. Raises BusError."""
@@ -77,12 +86,14 @@ class Lookups:
             raise error
 
     async def _read(self, task: str, reading: asyncio.Future[BusError | None]) -> None:
-        error: BusError | None = None
+        # Whatever ends this before the head is known, those who wait must not take it for read.
+        error: BusError | None = StoreUnavailable("the reading was given up")
         try:
             async with self._turns:
                 stored = await self._store.load_head(task)
             if stored is not None:
                 self._tasks.learn(stored)
+            error = None
         except BusError as why:
             error = why
         finally:
@@ -99,12 +110,24 @@ class Lookups:
         if run is not None:
             return run
         try:
-            async with asyncio.timeout(LOADING_SECONDS):
-                await self._loading[task].wait()
+            await self._wait_for(task)
         except TimeoutError:
-            self._loading.pop(task, None)
-            raise
+            run = self._core.runs.get(task)  # it may have begun while the time ran out
+            if run is None:
+                raise
+            return run
         return self._core.runs.get(task)
+
+    async def _wait_for(self, task: str) -> None:
+        loading = self._loading.setdefault(task, _Loading())
+        loading.waiters += 1
+        try:
+            async with asyncio.timeout(LOADING_SECONDS):
+                await loading.is_known.wait()
+        finally:
+            loading.waiters -= 1
+            if not loading.waiters and self._loading.get(task) is loading:
+                del self._loading[task]
 
     def observe(self, _event: Event, decision: Decision) -> None:
         """Let those go on who wait for a task."""
@@ -112,6 +135,6 @@ class Lookups:
             return
         for change in decision.changes:
             if isinstance(change, TaskBegan | TaskOver):
-                waiting = self._loading.pop(change.head.id, None)
-                if waiting is not None:
-                    waiting.set()
+                loading = self._loading.pop(change.head.id, None)
+                if loading is not None:
+                    loading.is_known.set()

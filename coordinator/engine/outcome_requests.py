@@ -39,11 +39,13 @@ from common.texts import (
     STORE_UNUSABLE,
     TASK_LOADING,
     TASK_UNKNOWN,
+    TASK_UNREADABLE,
 )
 from coordinator.core.node_run import OVER
 from coordinator.core.run import UNDECODABLE, TaskRun
 from coordinator.core.task import TaskHead, TaskStatus
 from coordinator.faults import Faults
+from coordinator.store import StoredHead
 
 log = Log(__name__)
 refusals = RateLimitedLog(log)
@@ -86,12 +88,18 @@ class OutcomeWriter(Protocol):
     async def is_decided(self, key: AttemptKey) -> bool:
         """Whether an attempt has an outcome."""
 
+    async def head_revision(self, task: str) -> int:
+        """The revision of a head, readable or not; 0 where there is none."""
+
 
 class KnownHeads(Protocol):
     """What is needed of the table of tasks."""
 
     def head(self, task_id: str) -> TaskHead | None:
         """The newest known head of a task."""
+
+    def stored(self, task_id: str) -> StoredHead | None:
+        """The same with its revision."""
 
 
 class LooksUp(Protocol):
@@ -239,16 +247,23 @@ class OutcomeRequests:
         if head is None or head.status is TaskStatus.PENDING:
             await self._lookups.find(task)
             head = self._tasks.head(task)
-        if head is None:
-            raise _Refused(TASK_UNKNOWN())
-        if head.status is TaskStatus.PENDING:
-            raise _Refused(OUTCOME_TOO_EARLY())
+        if head is None or head.status is TaskStatus.PENDING:
+            raise await self._not_started(task)
         if head.status.is_final:
             return None
         try:
             return await self._lookups.run(task)
         except TimeoutError:
             raise _Refused(TASK_LOADING(), again=True) from None
+
+    async def _not_started(self, task: str) -> _Refused:
+        """Why a task of which no start can be read has no outcome. Raises BusError."""
+        known = self._tasks.stored(task)
+        revision = 0 if known is None else known.revision
+        if await self._store.head_revision(task) > revision:
+            # A newer version may have written it: another replica can read it, or this one soon.
+            return _Refused(TASK_UNREADABLE(), again=True)
+        return _Refused(TASK_UNKNOWN() if known is None else OUTCOME_TOO_EARLY())
 
     def _answer(self, reply: str, address: AgentAddress, answer: OutcomeAnswer) -> None:
         if answer.result is OutcomeResult.REFUSED and not answer.again:

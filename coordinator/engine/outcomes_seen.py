@@ -17,7 +17,7 @@ class OutcomesSeen:
         self._waiting: list[asyncio.Future[None]] = []
 
     def see(self, seq: int) -> None:
-        """One has been taken in."""
+        """Everything up to here has been taken in, or is no outcome."""
         self.upto = max(self.upto, seq)
         self._wake()
 

@@ -107,7 +107,6 @@ class Replica:
         )
         self.node_records = NodeRecords(context.bus, self.core.fleet.nodes, context.on_poison)
         self.board = ProgressBoard(self.core)
-        self.briefed = Briefed(context.bus, self.core, feed)
         self.why_waiting = WhyWaiting(self.core, clock, lambda: self.nodes.source.trouble)
         self.tasks = TaskTable(
             store=self.store,
@@ -120,6 +119,7 @@ class Replica:
             spawn=self.spawn,
             persistently=self.persistently,
         )
+        self.briefed = Briefed(context.bus, self.core, feed, self.tasks.is_over)
         self.lookups = Lookups(self.store, self.tasks, self.core, self.spawn)
         self.submissions = Submissions(
             store=self.store,

@@ -20,8 +20,8 @@ log = Log(__name__)
 PROBE_SECONDS = 1.0
 """Between two probes while there is trouble."""
 LOOK_SECONDS = 10.0
-"""Between two probes while all is well: outcomes are written by agents, so that a stream that
-refuses them alone is not noticed by any write of this program."""
+"""Between two probes while all is well: users and agents have things written by whichever replica
+they ask, so that a stream that refuses may not be noticed by any other write of this one."""
 
 
 class Probed(Protocol):

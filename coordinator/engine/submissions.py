@@ -17,11 +17,13 @@ from weakref import WeakValueDictionary
 from msgspec.structs import replace
 
 from common.bus import BusError, Conflict
+from common.text import Text
 from common.texts import (
     KEY_TASK_UNREADABLE,
     KEY_UNREADABLE,
     STORE_UNUSABLE,
     TASK_LOADING,
+    TASK_UNREADABLE,
 )
 from coordinator.core.run import Ending, TaskRun
 from coordinator.core.task import Creator, TaskHead, TaskSpec, TaskStatus
@@ -41,7 +43,8 @@ from coordinator.store import NAMED, KeyRecord, StoredHead
 
 CREATE_TRIES = 10
 READING_SECONDS = 5.0
-"""How long a cancel waits until this replica has read what is stored of its task."""
+"""How long a cancel waits until this replica has read what is stored of its task; and before, until
+it knows what became of an earlier cancel that was not answered."""
 ID_BYTES = 4
 
 
@@ -232,10 +235,13 @@ class Submissions:
         """Cancel a task that is not over. Raises NoSuchTask, AlreadyOver, StoreAway.
 
         Outcomes that come in while the head is being swapped wait: they either count for all or
-        for nobody. Where the swap is not answered, they wait until the head can be read again.
+        for nobody. Where the swap is not answered, they wait until the head can be read again, and
+        so does whoever asks for the cancel once more.
         """
         async with self._cancels.setdefault(task, asyncio.Lock()):
             while True:
+                async with self._in_time(TASK_UNREADABLE()):
+                    await self._tasks.wait_let_go(task)
                 await self._read_up(task)
                 with ExitStack() as withheld:
                     withheld.enter_context(self._tasks.withholding(task))
@@ -253,17 +259,21 @@ class Submissions:
 
         Raises StoreAway.
         """
-        head = self._tasks.head(task)
-        if head is None or head.status is not TaskStatus.RUNNING or task in self._tasks.damaged:
+        if not self._has_outcomes(task):
             return
         async with self._store_needed():
             end = await self._store.outcomes_end_of(task)
-        try:
-            async with asyncio.timeout(READING_SECONDS):
-                await self._lookups.run(task)  # what came before it is known is read once it is
-                await self._tasks.outcomes_seen.wait(task, end)
-        except TimeoutError:
-            raise StoreAway(TASK_LOADING()) from None
+        if not self._has_outcomes(task):
+            return  # it has ended meanwhile
+        async with self._in_time(TASK_LOADING()):
+            await self._lookups.run(task)  # what came before it is known is read once it is
+            await self._tasks.outcomes_seen.wait(task, end)
+
+    def _has_outcomes(self, task: str) -> bool:
+        """Whether any count of a task that is not over."""
+        head = self._tasks.head(task)
+        is_running = head is not None and head.status is TaskStatus.RUNNING
+        return is_running and task not in self._tasks.damaged
 
     async def _try_cancel(self, task: str) -> TaskHead | None:
         """Swap the head as it is known; None where it has changed, which is known then."""
@@ -298,6 +308,16 @@ class Submissions:
     async def _read_anew(self, task: str, withheld: ExitStack) -> None:
         with withheld:
             await self._tasks.read_anew(task)
+
+    @staticmethod
+    @asynccontextmanager
+    async def _in_time(text: Text) -> AsyncIterator[None]:
+        """Do something within ``READING_SECONDS``. Raises StoreAway, with this text, else."""
+        try:
+            async with asyncio.timeout(READING_SECONDS):
+                yield
+        except TimeoutError:
+            raise StoreAway(text) from None
 
     @asynccontextmanager
     async def _store_needed(self) -> AsyncIterator[None]:

@@ -75,6 +75,7 @@ class _Withheld:
 
     holders: int = 0
     events: list[OutcomeStored] = field(default_factory=list)
+    let_go: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class TaskTable:
@@ -126,6 +127,11 @@ class TaskTable:
         """The same with its revision, for whoever wants to swap it."""
         kept = self._heads.by_id.get(task_id)
         return None if kept is None else kept.open or kept.stored
+
+    def is_over(self, task_id: str) -> bool:
+        """Whether a task is known, and has ended."""
+        kept = self._heads.by_id.get(task_id)
+        return kept is not None and kept.status.is_final
 
     def ids(self, status: TaskStatus | None = None) -> Sequence[str]:
         """Ids of tasks (of one status), newest first."""
@@ -347,3 +353,9 @@ class TaskTable:
                 del self._withheld[task]
                 for event in withheld.events:
                     self._feed(event)
+                withheld.let_go.set()
+
+    async def wait_let_go(self, task: str) -> None:
+        """Wait until nobody keeps a task's outcomes back: the core knows all that are seen then."""
+        while (withheld := self._withheld.get(task)) is not None:
+            await withheld.let_go.wait()

@@ -33,6 +33,17 @@ def test_looking_takes_nothing() -> None:
     assert limit.wait("a") == pytest.approx(60.0)
 
 
+def test_what_is_given_back_was_never_taken() -> None:
+    """And nobody has more than a full bucket by it."""
+    limit = RateLimit(2, HandClock())
+    limit.give_back("a")
+    for _ in range(10):
+        assert limit.take("a") == 0.0
+        limit.give_back("a")
+    limit.give_back("a")
+    assert [limit.take("a") for _ in range(3)].count(0.0) == 2
+
+
 def test_none_is_no_limit() -> None:
     """Zero is written for it."""
     limit = RateLimit(0, HandClock())

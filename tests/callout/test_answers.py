@@ -11,9 +11,10 @@ import pytest
 
 from common import texts
 from common.bus import Received
+from common.logs import RateLimitedLog
 from coordinator.access.callers import AuthorityAwayError
 from coordinator.callout import callout
-from coordinator.callout.identities import Identity, KeptOutError
+from coordinator.callout.identities import Identity, KeptOutError, WhyKeptOut
 from coordinator.callout.protocol import INBOX, SUBJECT
 from coordinator.callout.rights import of_agent
 from coordinator.callout.signing_key import SigningKey, new_seed
@@ -31,7 +32,7 @@ class World:
 
     def __init__(self) -> None:
         self.said: list[tuple[str, bytes]] = []
-        self.asked: list[str] = []
+        self.asked: list[tuple[str, str]] = []
         self.clock = HandClock()
         self.callout = callout.Callout(
             bus=self,
@@ -49,16 +50,16 @@ class World:
         """Nothing comes by itself."""
         raise NotImplementedError
 
-    async def identify(self, token: str) -> Identity:
+    async def identify(self, token: str, host: str) -> Identity:
         """Do as the token says."""
-        self.asked.append(token)
+        self.asked.append((token, host))
         match token:
             case "slow":
                 await asyncio.Event().wait()
             case "away":
                 raise AuthorityAwayError(texts.ACCESS_AUTHORITY_AWAY(authority="It", why="w"))
             case "nobody":
-                raise KeptOutError("nobody's")
+                raise KeptOutError(WhyKeptOut.NOBODYS, f"nobody's: {host}")
         return Identity("node a", of_agent("a"), 2000.0)
 
     async def answer(self, token: str, host: str = "h", reply: str = REPLY) -> dict[str, str]:
@@ -95,18 +96,21 @@ async def test_nobody_but_a_server_is_answered(reply: str) -> None:
     assert (world.said, world.asked) == ([], [])
 
 
-async def test_of_an_address_that_guesses_nobody_is_asked(caplog: pytest.LogCaptureFixture) -> None:
-    """For a while; other addresses go on, and no token is in the log."""
+async def test_a_kind_of_refusal_is_logged_once_whatever_it_names(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The first at once, with its words; kinds are remembered, and never what was received."""
+    monkeypatch.setattr(callout, "kept_out", RateLimitedLog(callout.log))
     world = World()
-    for _ in range(callout.FAILURES_PER_MINUTE):
-        await world.answer("nobody")
-    world.asked.clear()
-    assert "too many" in (await world.answer("good"))["error"]
-    assert world.asked == []
-    assert "jwt" in await world.answer("good", host="another")
-    world.clock.now += 60
-    assert "jwt" in await world.answer("good")
-    assert "connect_opts" not in caplog.text
+    for number in range(100):
+        await world.answer("nobody", f"host-{number}")
+    (logged,) = caplog.records
+    assert vars(logged)["fields"] == {
+        "kind": WhyKeptOut.NOBODYS,
+        "host": "host-0",
+        "name": "",
+        "why": "nobody's: host-0",
+    }
 
 
 def test_a_question_is_as_nats_has_it() -> None:

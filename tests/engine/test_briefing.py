@@ -47,7 +47,9 @@ class Follower:
     def __init__(self) -> None:
         self.following = Following()
         self.bus = Said()
-        self.briefed = Briefed(self.bus, self.following.core, self.following.feed)
+        following = self.following
+        is_over = following.tasks.is_over
+        self.briefed = Briefed(self.bus, following.core, following.feed, is_over)
 
     def hear(self, number: int, *flights: Flight, epoch: int = 9, **more: object) -> None:
         """One message of a leader."""
@@ -157,6 +159,30 @@ async def test_what_is_ahead_waits_until_the_rest_is_known() -> None:
     it.briefed.observe(late, decision)
     assert it.told() == [("n1", True)]  # it has succeeded: no second attempt
     assert it.briefed.is_complete
+
+
+@virtual
+async def test_what_is_told_of_a_task_that_is_over_is_not_kept() -> None:
+    """Cancelled here a moment ago: the leader, which had just assigned it, has not read that."""
+    it = Follower()
+    it.hear(1, since=1)
+    it.following.tasks.learn(stored(status=TaskStatus.CANCELLED, revision=3))
+    it.hear(2, flight(), waiting=[Waiting(task=TASK, message="old")])
+    it.hear(3, last=20)
+    assert it.briefed.succeeds(22), "nothing waits to be taken in"
+    assert it.briefed.why(TASK, lambda _: None) is None
+
+
+@virtual
+async def test_what_an_old_leader_told_ahead_is_forgotten_with_it() -> None:
+    """The new one tells all of it again."""
+    it = Follower()
+    it.hear(1, flight(), since=1)
+    it.hear(2, last=20)
+    assert not it.briefed.succeeds(22)
+    it.hear(1, epoch=50, since=1)
+    it.hear(2, epoch=50, last=60)
+    assert it.briefed.succeeds(62)
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"[" * 99_999, b'{"epoch":1,"number":0}', b"\xff"])

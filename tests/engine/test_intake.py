@@ -266,3 +266,20 @@ async def test_a_poisoned_outcome_fails_its_attempt_and_no_load() -> None:
         await written.outcome("n2")
         await taking.load()
         assert (following.phase("n1"), following.phase("n2")) == ("failed", "succeeded")
+
+
+@virtual
+async def test_a_stranger_s_record_is_read_past() -> None:
+    """Who waits for a task's newest record, whatever it is, does not wait for ever."""
+    async with intake() as (written, following, taking):
+        await written.create()
+        await written.start(TASK, "n1", "n2")
+        taking.follow(await taking.load())
+        await written.outcome("n1")
+        strange = f"{subjects.PREFIX}.result.{TASK}.n1.0"
+        await written.bus.store(strange, b"{}", expect_last=None)
+        newest = await written.store.outcomes_end_of(TASK)
+        assert newest == 2
+        async with asyncio.timeout(1.0):
+            await following.tasks.outcomes_seen.wait(TASK, newest)
+        assert following.phase("n1") == "succeeded"

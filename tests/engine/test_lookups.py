@@ -83,6 +83,21 @@ async def test_who_asks_and_goes_away_harms_no_other() -> None:
     assert following.tasks.head(TASK) is not None
 
 
+@virtual
+async def test_a_reading_that_is_given_up_has_not_read() -> None:
+    """Where the replica ends, nobody is told that a task which exists does not."""
+    following, lookups = looking()
+    following.fake.answers.clear()
+    waiting = asyncio.create_task(lookups.find(TASK))
+    await asyncio.sleep(1)
+    following.drop_jobs()
+    with pytest.raises(StoreUnavailable):
+        await waiting
+    following.fake.answers.set()
+    await lookups.find(TASK)
+    assert following.tasks.head(TASK) is not None
+
+
 def decision(*changes: Any) -> Decision:
     """What the loop tells observers."""
     return Decision([], list(changes))
@@ -120,3 +135,33 @@ async def test_a_run_whose_nodes_do_not_come_is_given_up() -> None:
         async with asyncio.timeout(2 * LOADING_SECONDS):
             await lookups.run(TASK)
     lookups.observe(Settled(), decision(TaskOver(stored().head)))
+
+
+@virtual
+async def test_who_gives_up_takes_no_other_s_call_away() -> None:
+    """One asked earlier and has waited long enough; the run comes for the other one."""
+    following, lookups = looking()
+    running = stored(status=TaskStatus.RUNNING, revision=2)
+    early = asyncio.create_task(lookups.run(TASK))
+    await asyncio.sleep(LOADING_SECONDS - 1)
+    late = asyncio.create_task(lookups.run(TASK))
+    with pytest.raises(TimeoutError):
+        await early
+    following.tasks.begin(running.head, running.order, ["n1"])
+    lookups.observe(Settled(), decision(TaskBegan(running.head)))
+    assert await late is following.core.runs[TASK]
+
+
+@virtual
+async def test_who_waits_no_longer_leaves_nothing_behind() -> None:
+    """Also where somebody else has measured the time, or the run came with its last moment."""
+    following, lookups = looking()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(1):
+            await lookups.run(TASK)
+    waiting = asyncio.create_task(lookups.run(TASK))
+    await asyncio.sleep(1)
+    running = stored(status=TaskStatus.RUNNING, revision=2)
+    following.tasks.begin(running.head, running.order, ["n1"])
+    assert await waiting is following.core.runs[TASK]
+    assert not lookups._loading

@@ -278,7 +278,7 @@ async def test_an_outcome_that_nobody_can_read_counts_as_a_failure() -> None:
         store, seen = Store(bus), list[tuple[str, Outcome, bool]]()
 
         async def watch() -> None:
-            async for events in store.watch_outcomes(1):
+            async for events, _ in store.watch_outcomes(1):
                 seen.extend((event.key.node, event.outcome, event.live) for event in events)
 
         watching = asyncio.create_task(watch())

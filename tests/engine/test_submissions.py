@@ -24,7 +24,7 @@ from coordinator.engine.lookups import Lookups
 from coordinator.engine.loop import Loop
 from coordinator.engine.persistence import Persistently
 from coordinator.engine.progress_board import ProgressBoard
-from coordinator.engine.submissions import CREATE_TRIES, Submissions
+from coordinator.engine.submissions import CREATE_TRIES, READING_SECONDS, Submissions
 from coordinator.engine.tasks import TaskTable
 from coordinator.port import AlreadyOver, IdempotencyKey, KeyReused, NoSuchTask, StoreAway
 from coordinator.store import NAMED, KeyRecord
@@ -363,6 +363,28 @@ async def test_a_cancel_that_loses_to_an_end_says_so() -> None:
 
 
 @virtual
+async def test_a_cancel_of_a_task_that_ends_while_it_reads_says_so_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The end comes in while the store is asked for the task's newest outcome."""
+    async with desk() as it:
+        task = await it.running("n1")
+        newest = it.store.outcomes_end_of
+
+        async def late(of: str) -> int:
+            end = await newest(of)
+            await it.store.rewrite(lambda old: replace(old, status=TaskStatus.COMPLETED), of)
+            await it.tasks.read_anew(of)
+            return end
+
+        monkeypatch.setattr(it.store, "outcomes_end_of", late)
+        began = now()
+        with pytest.raises(AlreadyOver):
+            await it.submissions.cancel(task)
+        assert now() - began < 1.0
+
+
+@virtual
 async def test_a_cancel_of_what_was_removed_meanwhile() -> None:
     """There is no such task."""
     async with desk() as it:
@@ -424,6 +446,31 @@ async def test_a_cancel_that_did_not_land_lets_everything_count() -> None:
         head = await it.submissions.cancel(task)
         assert head.counts is not None
         assert head.counts.completed == 1
+
+
+@virtual
+async def test_a_repeated_cancel_counts_what_came_in_during_the_first() -> None:
+    """The first swap never landed; the leader has told of an outcome that is kept back here."""
+    async with desk() as it:
+        task = await it.running("n1", "n2")
+        it.store.before_write.append(it.store.refuse)
+        it.store.bus.jetstream.lead(HEADS_STREAM, leads=False)
+        with pytest.raises(StoreAway):
+            await it.submissions.cancel(task)
+        it.store.accept()
+        await it.outcome(task, "n1")
+        began = now()
+        with pytest.raises(StoreAway) as away:
+            await it.submissions.cancel(task)
+        assert away.value.text.code == "task.unreadable"
+        assert now() - began == pytest.approx(READING_SECONDS)
+        again = asyncio.create_task(it.submissions.cancel(task))
+        await asyncio.sleep(1.0)
+        assert it.outcomes() == []
+        it.store.bus.jetstream.lead(HEADS_STREAM, leads=True)
+        counts = (await again).counts
+        assert counts is not None
+        assert (counts.completed, counts.cancelled) == (1, 1)
 
 
 @virtual

@@ -149,7 +149,7 @@ async def test_a_connection_ends_with_its_credential_and_comes_back(
     nats: AskingNats, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a failed try in between, and without a word of the program's."""
-    monkeypatch.setattr(identities, "JOIN_SECONDS", 1.0)
+    monkeypatch.setattr(identities, "CONNECTION_SECONDS", 1.0)
     states: list[tuple[bool, str]] = []
     settings = BusSettings(
         servers=(nats.server.url,),

@@ -65,7 +65,7 @@ async def test_a_byte_that_is_no_text_costs_no_connection(
     key = AttemptKey("task-20260101-000000-00000001", "n1", 1)
     await store.store_outcome(key, Outcome())
     async with asyncio.timeout(10):
-        async for outcomes in following:
+        async for outcomes, _ in following:
             if outcomes:
                 break
     assert [outcome.key for outcome in outcomes] == [key]

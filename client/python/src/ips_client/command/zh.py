@@ -182,6 +182,7 @@ MESSAGES: Final = {
         "{user} 排队中的任务已达上限 {most} 个（IPS_MAX_PENDING_PER_USER）。"
     ),
     "task.unknown": "没有这个任务。",
+    "task.unreadable": "此协调器无法读取该任务的记录。",
     "value.length": "应有 {least}–{most} 个字符，实际为 {length} 个",
     "value.notChoice": "应为 {choices} 之一，而不是 {got}",
     "value.notChoices": "应从 {choices} 中选择，而不是 {got}",

@@ -392,7 +392,7 @@ def test_the_machine_finds_it(fault: Fault, monkeypatch: pytest.MonkeyPatch) -> 
     """Each planted fault breaks a law in one of the first histories, so the laws bite."""
     fault(monkeypatch)
     search = settings(
-        profile(max_examples=2_000, stateful_step_count=40),
+        profile(max_examples=10_000, stateful_step_count=40),
         phases=[Phase.generate],
         report_multiple_bugs=False,
     )

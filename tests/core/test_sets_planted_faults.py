@@ -173,9 +173,9 @@ def nobody_is_tried_again(patch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_planted_faults_are_found(fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Within some hundred histories."""
+    """Within some thousand histories, the slowest to be seen; most within some hundred."""
     fault(monkeypatch)
     with pytest.raises((AssertionError, ExceptionGroup, KeyError)):
         run_state_machine_as_test(
-            SetMachine, settings=settings(profile(400), phases=[Phase.generate], database=None)
+            SetMachine, settings=settings(profile(5_000), phases=[Phase.generate])
         )

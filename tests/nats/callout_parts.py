@@ -20,7 +20,7 @@ from coordinator.callout.signing_key import SigningKey, new_seed
 from coordinator.streams import definitions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from coordinator.callout.identities import KnowsPods
     from tests.fixtures.nats import NatsServer, StartNats
@@ -60,18 +60,24 @@ class AskingNats:
         await self.run(connection)
         return connection
 
-    async def answer(self, pods: KnowsPods | None = None, *, follow: bool = True) -> None:
+    async def answer(
+        self,
+        pods: KnowsPods | None = None,
+        *,
+        follow: bool = True,
+        clock: Callable[[], float] = elapsed,
+    ) -> None:
         """Answer the server from now on, knowing what is revoked."""
         identities = Identities(
             key=self.key,
             own_token=lambda: TOKEN,
             revoked=self.revoked,
             pods=pods,
-            clock=elapsed,
+            clock=clock,
             wall=time.time,
         )
         callout = Callout(
-            bus=self.bus, key=self.key, identities=identities, clock=elapsed, wall=time.time
+            bus=self.bus, key=self.key, identities=identities, clock=clock, wall=time.time
         )
         self._answering = [asyncio.create_task(callout.run())]
         if follow:

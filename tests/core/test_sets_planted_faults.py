@@ -63,20 +63,6 @@ def a_gap_between_reports_is_overlooked(patch: pytest.MonkeyPatch) -> None:
 
 
 @planted
-def an_old_report_counts(patch: pytest.MonkeyPatch) -> None:
-    """What comes a second time, late, undoes what came after it."""
-    hear = Warmth.hear
-
-    def late(self: Warmth, node: str, instance: str, report: Inventory, wanted: Wanted) -> Heard:
-        row = self._rows.get(node)
-        if row is not None and not report.whole and report.number <= row.number:
-            row.number = report.number - 1
-        return hear(self, node, instance, report, wanted)
-
-    patch.setattr(Warmth, "hear", late)
-
-
-@planted
 def agents_are_not_told_of_another_list(patch: pytest.MonkeyPatch) -> None:
     """Neither when a set changes nor when a heartbeat shows it."""
     patch.setattr(SetCore, "_tell", nothing)
@@ -173,9 +159,10 @@ def nobody_is_tried_again(patch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
 def test_planted_faults_are_found(fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Within some thousand histories, the slowest to be seen; most within some hundred."""
+    """Within some hundred histories, the slowest within some thousand."""
     fault(monkeypatch)
     with pytest.raises((AssertionError, ExceptionGroup, KeyError)):
         run_state_machine_as_test(
-            SetMachine, settings=settings(profile(5_000), phases=[Phase.generate])
+            SetMachine,
+            settings=settings(profile(5_000), phases=[Phase.generate], report_multiple_bugs=False),
         )

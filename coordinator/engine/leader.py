@@ -229,6 +229,7 @@ class Leader:
         ``rest`` ends the renewals of the lease and gives its revision.
         """
         self._replica.loop.attach({})
+        self._replica.sets.attach({}, self._held)
         self._replica.loop.feed(StoreClosed())
         with suppress(TimeoutError):
             async with asyncio.timeout(HAND_OVER_SECONDS):

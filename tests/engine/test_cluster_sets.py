@@ -105,6 +105,26 @@ async def test_an_image_that_vanished_is_back_within_three_seconds_of_its_pull()
 
 
 @virtual
+async def test_a_leader_that_hands_over_begins_no_repair() -> None:
+    """What is cold meanwhile is for the next one."""
+    async with Cluster() as cluster:
+        leader = await cluster.leader()
+        await cluster.node("n1")
+        await asyncio.sleep(2.0)
+        seen: list[list[str]] = []
+
+        async def rest() -> int:
+            await put(leader, "a")
+            await asyncio.sleep(5.0)
+            seen.append(repairs(leader))
+            return 1
+
+        assert leader.service._leader is not None
+        await leader.service._leader.hand_over(rest)
+        assert seen == [[]]
+
+
+@virtual
 async def test_a_leader_that_dies_between_report_and_repair() -> None:
     """The next one repairs, once, and knows what is warm without asking for it."""
     async with Cluster() as cluster:

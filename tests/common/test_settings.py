@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from hypothesis import example, given
@@ -51,70 +51,72 @@ def faults(program: type[ProgramSettings], environ: Mapping[str, str]) -> tuple[
 # ── defaults ─────────────────────────────────────────────────────────────────────────────────
 
 
+DEFAULTS: Final = CoordinatorSettings(
+    nats_token=None,
+    nats_token_file=None,
+    nats_creds=None,
+    nats_ca=None,
+    data_dir=Path("/var/lib/ips"),
+    log_level=logging.INFO,
+    log_format=LogFormat.AUTO,
+    server_port=8080,
+    listen="localhost",
+    tls_cert=None,
+    tls_key=None,
+    public_url=None,
+    ways=frozenset(),
+    auth_tokens=None,
+    roles={"ips-view": Role.VIEW, "ips-edit": Role.EDIT, "ips-admin": Role.ADMIN},
+    oidc_issuer=None,
+    oidc_audience=None,
+    oidc_client_id=None,
+    oidc_client_secret_file=None,
+    oidc_user_claim="sub",
+    oidc_groups_claim="groups",
+    oidc_scopes="openid profile email groups",
+    oidc_ca=None,
+    session_keys_file=None,
+    session_hours=8,
+    metrics_auth=False,
+    policy=None,
+    max_pending_per_user=100,
+    requests_per_minute=3000,
+    failed_logins_per_minute=60,
+    namespace="default",
+    worker_image=None,
+    nats_servers=None,
+    nats_token_secret=None,
+    nats_callout_key=None,
+    agent_service_account=None,
+    nats_listen=Listen("127.0.0.1", 4222),
+    nats_server=None,
+    replicas=1,
+    node_source=NodeSourceName.AGENTS,
+    node_selector=(Requirement(key="kubernetes.io/os", operator=Operator.IN, values=("linux",)),),
+    kube_context=None,
+    kubernetes_events=False,
+    webhook_secret_file=None,
+    webhook_networks=None,
+    webhook_private=True,
+    max_concurrent_tasks=3,
+    max_concurrent_repairs=3,
+    disk_limit_percent=85.0,
+    max_pending_tasks=1000,
+    events_max_bytes=1024**3,
+    audit_max_bytes=1024**3,
+    audit_days=90,
+    max_nodes_in_flight=0,
+    agent_wait_seconds=60,
+    task_retention_hours=168,
+    node_forget_seconds=3600,
+)
+"""Of a coordinator of root's."""
+
+
 def test_coordinator_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     """A coordinator needs nothing to be set."""
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    assert coordinator() == CoordinatorSettings(
-        nats_token=None,
-        nats_token_file=None,
-        nats_creds=None,
-        nats_ca=None,
-        data_dir=Path("/var/lib/ips"),
-        log_level=logging.INFO,
-        log_format=LogFormat.AUTO,
-        server_port=8080,
-        listen="localhost",
-        tls_cert=None,
-        tls_key=None,
-        public_url=None,
-        ways=frozenset(),
-        auth_tokens=None,
-        roles={"ips-view": Role.VIEW, "ips-edit": Role.EDIT, "ips-admin": Role.ADMIN},
-        oidc_issuer=None,
-        oidc_audience=None,
-        oidc_client_id=None,
-        oidc_client_secret_file=None,
-        oidc_user_claim="sub",
-        oidc_groups_claim="groups",
-        oidc_scopes="openid profile email groups",
-        oidc_ca=None,
-        session_keys_file=None,
-        session_hours=8,
-        metrics_auth=False,
-        policy=None,
-        max_pending_per_user=100,
-        requests_per_minute=3000,
-        failed_logins_per_minute=60,
-        namespace="default",
-        worker_image=None,
-        nats_servers=None,
-        nats_token_secret=None,
-        nats_callout_key=None,
-        agent_service_account=None,
-        nats_listen=Listen("127.0.0.1", 4222),
-        nats_server=None,
-        replicas=1,
-        node_source=NodeSourceName.AGENTS,
-        node_selector=(
-            Requirement(key="kubernetes.io/os", operator=Operator.IN, values=("linux",)),
-        ),
-        kube_context=None,
-        kubernetes_events=False,
-        webhook_secret_file=None,
-        webhook_networks=None,
-        webhook_private=True,
-        max_concurrent_tasks=3,
-        max_concurrent_repairs=3,
-        disk_limit_percent=85.0,
-        max_pending_tasks=1000,
-        events_max_bytes=1024**3,
-        audit_max_bytes=1024**3,
-        audit_days=90,
-        max_nodes_in_flight=0,
-        agent_wait_seconds=60,
-        task_retention_hours=168,
-        node_forget_seconds=3600,
-    )
+    assert coordinator() == DEFAULTS
 
 
 def test_agent_defaults(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,6 +72,12 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     archive = subprocess.run(command, capture_output=True, check=False)
     if archive.returncode:
+        has_history = subprocess.run(
+            ["git", "-C", str(PROJECT), "rev-parse", "--is-shallow-repository"],
+            capture_output=True,
+            check=False,
+        )
+        assert has_history.stdout.strip() != b"false", archive.stderr
         pytest.skip("this tree has no history of itself")
     folder = tmp_path_factory.mktemp("before")
     with tarfile.open(fileobj=BytesIO(archive.stdout)) as tar:

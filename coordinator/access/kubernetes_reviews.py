@@ -5,7 +5,6 @@ https://kubernetes.io/docs/reference/kubernetes-api/authorization-resources/
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Annotated, Any, Final, Protocol
@@ -13,27 +12,21 @@ from typing import Annotated, Any, Final, Protocol
 import msgspec
 from msgspec import Meta
 
-from common import texts
-from common.messages import NOT_DECODABLE
+from coordinator.access.api_server_asks import TOKEN_REVIEWS, ApiServerAsks, token_review
 from coordinator.access.callers import (
     MOST_GROUPS,
     NAME_CHARACTERS,
-    AuthorityAwayError,
     Caller,
     Permission,
     Resource,
     UnknownCredentialError,
     Way,
 )
-from coordinator.nodes.api_server import ApiServerError
 
 GROUP: Final = "ips.dev"
 """The API group of the virtual resources that roles speak of."""
-TOKEN_REVIEWS: Final = "/apis/authentication.k8s.io/v1/tokenreviews"  # noqa: S105 - no password
 ACCESS_REVIEWS: Final = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 ANSWER_SECONDS: Final = 5.0
-AT_ONCE: Final = 16
-"""Reviews under way at the same time: strangers' tokens are not to be the API server's burden."""
 
 _Name = Annotated[str, Meta(max_length=NAME_CHARACTERS)]
 _Names = Annotated[tuple[Annotated[str, Meta(max_length=1024)], ...], Meta(max_length=MOST_GROUPS)]
@@ -87,17 +80,14 @@ class KubernetesReviews:
 
     def __init__(self, connect: Connect, namespace: str) -> None:
         """``namespace``: where a Role and its binding count; ClusterRoleBindings count anyway."""
-        self._connect = connect
+        self._asks = ApiServerAsks(connect, 2 * ANSWER_SECONDS)
         self._namespace = namespace
-        self._places = asyncio.Semaphore(AT_ONCE)
 
     async def identify(self, token: str) -> Caller:
         """Whose token this is. Raises UnknownCredentialError, AuthorityAwayError."""
-        body = await self._review(TOKEN_REVIEWS, _token_review(token))
-        try:
+        async with self._asks.ask() as api:
+            body = await api.post(TOKEN_REVIEWS, token_review(token), silence=ANSWER_SECONDS)
             status = _read_token_review(body).status
-        except NOT_DECODABLE as why:
-            raise _away(str(why)) from why
         user = status.user
         if not status.authenticated or user is None or not user.username:
             raise UnknownCredentialError
@@ -111,31 +101,10 @@ class KubernetesReviews:
     async def may(self, caller: Caller, permission: Permission) -> bool:
         """Whether Kubernetes lets a caller do something. Raises AuthorityAwayError."""
         review = _access_review(caller, permission, self._namespace)
-        body = await self._review(ACCESS_REVIEWS, review)
-        try:
+        async with self._asks.ask() as api:
+            body = await api.post(ACCESS_REVIEWS, review, silence=ANSWER_SECONDS)
             status = _read_access_review(body).status
-        except NOT_DECODABLE as why:
-            raise _away(str(why)) from why
         return status.allowed and not status.denied
-
-    async def _review(self, path: str, body: Mapping[str, Any]) -> bytes:
-        try:
-            async with self._places, asyncio.timeout(2 * ANSWER_SECONDS), self._connect() as api:
-                return await api.post(path, body, silence=ANSWER_SECONDS)
-        except (ApiServerError, TimeoutError) as why:
-            raise _away(str(why) or "no answer in time") from why
-
-
-def _away(why: str) -> AuthorityAwayError:
-    return AuthorityAwayError(texts.ACCESS_AUTHORITY_AWAY(authority="Kubernetes", why=why))
-
-
-def _token_review(token: str) -> Mapping[str, Any]:
-    return {
-        "apiVersion": "authentication.k8s.io/v1",
-        "kind": "TokenReview",
-        "spec": {"token": token},
-    }
 
 
 def _access_review(caller: Caller, permission: Permission, namespace: str) -> Mapping[str, Any]:

@@ -5,7 +5,6 @@ https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/tok
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 from collections.abc import Mapping
@@ -15,20 +14,16 @@ from typing import Annotated, Any, Final, Protocol
 import msgspec
 from msgspec import Meta
 
-from common import texts
 from common.messages import NOT_DECODABLE
 from common.subjects import is_node_name
-from coordinator.access.callers import AuthorityAwayError, UnknownCredentialError
+from coordinator.access.api_server_asks import TOKEN_REVIEWS, ApiServerAsks, token_review
+from coordinator.access.callers import UnknownCredentialError
 from coordinator.callout.identities import AgentPod
-from coordinator.nodes.api_server import ApiServerError, NotFoundError
+from coordinator.nodes.api_server import NotFoundError
 
 AUDIENCE: Final = "ips-nats"
-TOKEN_REVIEWS: Final = "/apis/authentication.k8s.io/v1/tokenreviews"  # noqa: S105 - no password
 REVIEW_SECONDS: Final = 1.2
 """Less than NATS waits for the coordinators: an answer that comes later is none."""
-AT_ONCE: Final = 16
-MOST_WAITING: Final = 1024
-"""About as many as are answered in that time; whoever comes then is sent away at once."""
 NODE_NAME: Final = "authentication.kubernetes.io/node-name"
 """Since Kubernetes 1.30; before that the pod is asked for its node."""
 POD_NAME: Final = "authentication.kubernetes.io/pod-name"
@@ -97,33 +92,24 @@ class ServiceAccounts:
 
     def __init__(self, connect: OpenApi, namespace: str, account: str) -> None:
         """``account``: the name of the ServiceAccount of all agents."""
-        self._connect = connect
+        self._asks = ApiServerAsks(connect, REVIEW_SECONDS)
         self._namespace = namespace
         self._user = f"system:serviceaccount:{namespace}:{account}"
-        self._places = asyncio.Semaphore(AT_ONCE)
-        self._waiting = 0
 
     async def identify(self, token: str) -> AgentPod:
         """Whose token this is. Raises UnknownCredentialError, AuthorityAwayError.
 
         Ends within ``REVIEW_SECONDS``, the waiting for others' tokens included.
         """
-        if self._waiting >= MOST_WAITING:
-            raise _away("too many tokens are to be asked about at once")
-        self._waiting += 1
-        try:
-            async with asyncio.timeout(REVIEW_SECONDS), self._places, self._connect() as api:
-                node = await self._node(api, token)
-        except (ApiServerError, TimeoutError, *NOT_DECODABLE) as why:
-            raise _away(str(why) or "no answer in time") from why
-        finally:
-            self._waiting -= 1
+        async with self._asks.ask() as api:
+            node = await self._node(api, token)
         if not is_node_name(node):
             raise UnknownCredentialError
         return AgentPod(node, _expiry(token))
 
     async def _node(self, api: KubernetesApi, token: str) -> str:
-        body = await api.post(TOKEN_REVIEWS, _review(token), silence=REVIEW_SECONDS)
+        review = token_review(token, (AUDIENCE,))
+        body = await api.post(TOKEN_REVIEWS, review, silence=REVIEW_SECONDS)
         status = _read_review(body).status
         if not self._is_agent(status):
             raise UnknownCredentialError
@@ -148,10 +134,6 @@ class ServiceAccounts:
         return pod.spec.node_name
 
 
-def _away(why: str) -> AuthorityAwayError:
-    return AuthorityAwayError(texts.ACCESS_AUTHORITY_AWAY(authority="Kubernetes", why=why))
-
-
 def _only(extra: Mapping[str, tuple[str, ...]], key: str) -> str:
     """The one value of a key; empty where there is none, or several."""
     values = extra.get(key, ())
@@ -165,11 +147,3 @@ def _expiry(token: str) -> float:
         return _read_expiry(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))).exp
     except (LookupError, binascii.Error, *NOT_DECODABLE, ValueError):
         raise UnknownCredentialError from None
-
-
-def _review(token: str) -> Mapping[str, Any]:
-    return {
-        "apiVersion": "authentication.k8s.io/v1",
-        "kind": "TokenReview",
-        "spec": {"token": token, "audiences": [AUDIENCE]},
-    }

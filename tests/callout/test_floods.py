@@ -14,6 +14,7 @@ import pytest
 
 from common.bus import Entry, Received
 from common.join_token import JoinKind
+from coordinator.access.api_server_asks import MOST_WAITING, TOKEN_REVIEWS
 from coordinator.access.callers import AuthorityAwayError
 from coordinator.callout.callout import Callout
 from coordinator.callout.identities import FAILURES_PER_MINUTE, Identities
@@ -21,10 +22,8 @@ from coordinator.callout.join_tokens import new_join_token, revocation_key
 from coordinator.callout.protocol import INBOX, SUBJECT
 from coordinator.callout.revocations import Revocations
 from coordinator.callout.service_accounts import (
-    MOST_WAITING,
     NODE_NAME,
     REVIEW_SECONDS,
-    TOKEN_REVIEWS,
     ServiceAccounts,
 )
 from coordinator.callout.signing_key import SigningKey, new_seed

@@ -45,7 +45,9 @@ def _numbers(data: bytes, number: int) -> bytes:
             case _:
                 return value
 
-    return written(changed(msgspec.json.decode(data)))
+    value = msgspec.json.decode(data)
+    new = changed(value)
+    return data if new == value else written(new)  # where no number stands nothing is damaged
 
 
 class Work(NamedTuple):

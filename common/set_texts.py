@@ -49,7 +49,7 @@ SET_NODE_UNSEEN = Template(
 
 # ── how a set is as a whole ──────────────────────────────────────────────────────────────────
 
-SET_ALL_WARM = Template("set.allWarm", "All {nodes} nodes are warm.")
+SET_ALL_WARM = Template("set.allWarm", "Every node is warm ({nodes}).")
 SET_NO_NODES = Template("set.noNodes", "No node matches.")
 SET_NOT_WARM = Template("set.notWarm", "{warm} of {nodes} nodes are warm.")
 SET_REPAIRING = Template("set.repairing", "{nodes} nodes are being warmed, or are about to be.")

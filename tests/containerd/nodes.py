@@ -181,6 +181,13 @@ class RealNode:
         """Wait until the registry answers nobody."""
         await self.registry.until(lambda: not self.registry.busy)
 
+    async def written(self, size: int) -> None:
+        """Wait until so many bytes of unfinished layers are on containerd's disk."""
+        content = self.containerd.root / "io.containerd.content.v1.content"
+        async with asyncio.timeout(PATIENCE):
+            while sum(data.stat().st_size for data in content.glob("ingest/*/data")) < size:
+                await asyncio.sleep(0.01)
+
     async def until_collected(self) -> None:
         """Wait until nothing is left in the content store, neither half nor whole."""
         content = self.containerd.root / "io.containerd.content.v1.content"

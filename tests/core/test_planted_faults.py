@@ -25,17 +25,31 @@ from coordinator.core.task import TaskHead
 from coordinator.core.timers import Reconsider, Timer, Timers
 from coordinator.core.verdicts import Verdicts
 from tests.core.test_machine import Machine, profile
+from tests.core.test_places import (
+    test_work_that_an_agent_holds_has_its_place_whatever_the_limit as held_work_has_its_place,
+)
 
 pytestmark = [pytest.mark.pure, pytest.mark.deep, pytest.mark.timeout(300)]
 
 Fault = Callable[[pytest.MonkeyPatch], None]
 FAULTS: list[Fault] = []
+RARE: list[tuple[Fault, Callable[[], None]]] = []
 
 
 def planted(fault: Fault) -> Fault:
     """A plausible bug of the core, to be found."""
     FAULTS.append(fault)
     return fault
+
+
+def found_by(test: Callable[[], None]) -> Callable[[Fault], Fault]:
+    """A bug that needs so much to come together that one history is written down for it."""
+
+    def register(fault: Fault) -> Fault:
+        RARE.append((fault, test))
+        return fault
+
+    return register
 
 
 def nothing(*_arguments: Any, **_options: Any) -> None:
@@ -257,7 +271,7 @@ def who_rested_is_last(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Queue, "start_next", lambda self, now, _before=None: start_next(self, now))
 
 
-@planted
+@found_by(held_work_has_its_place)
 def held_work_of_who_rests_is_not_counted(patch: pytest.MonkeyPatch) -> None:
     """What an agent holds of a task without a place works beside all the others."""
     review = Places._review
@@ -392,9 +406,19 @@ def test_the_machine_finds_it(fault: Fault, monkeypatch: pytest.MonkeyPatch) -> 
     """Each planted fault breaks a law in one of the first histories, so the laws bite."""
     fault(monkeypatch)
     search = settings(
-        profile(max_examples=10_000, stateful_step_count=40),
+        profile(max_examples=2_000, stateful_step_count=40),
         phases=[Phase.generate],
         report_multiple_bugs=False,
     )
     with pytest.raises(AssertionError):
         run_state_machine_as_test(Machine, settings=search)
+
+
+@pytest.mark.parametrize(("fault", "test"), RARE, ids=[fault.__name__ for fault, _ in RARE])
+def test_a_history_of_its_own_finds_it(
+    fault: Fault, test: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a search may come upon."""
+    fault(monkeypatch)
+    with pytest.raises(AssertionError):
+        test()

@@ -95,6 +95,11 @@ class SimulatedRuntime:
         finally:
             self._watchers.remove(on_change)
 
+    @property
+    def present(self) -> frozenset[str]:
+        """The references that were pulled and not removed."""
+        return frozenset(self._present)
+
     def remove(self, reference: str) -> None:
         """Let an image be gone, as the kubelet's clean-up does."""
         self._present.discard(reference)

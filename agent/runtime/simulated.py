@@ -23,7 +23,7 @@ from agent.runtime.protocol import Bytes, PresentImage, PullFailed, RuntimeFacts
 from common.reasons import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from agent.runtime.protocol import Credentials, OnBytes
 
@@ -46,7 +46,7 @@ class SimulatedRuntime:
     A pull takes ``seconds`` and brings ``size`` bytes; ``failure_rate``, between 0 and 1, is the
     part of all pulls that fails half-way with ``RegistryError``. ``progress_seconds`` is the time
     between two reports of bytes. A pull that begins while the file ``hold`` exists stands still at
-    its half until the file is gone.
+    its half until the file is gone. ``present`` are the references that are there from the start.
     """
 
     driver = "simulated"
@@ -62,6 +62,7 @@ class SimulatedRuntime:
         seed: str = "",
         progress_seconds: float = 1.0,
         hold: Path | None = None,
+        present: Iterable[str] = (),
     ) -> None:
         self._seconds = seconds
         self._size = size
@@ -69,7 +70,7 @@ class SimulatedRuntime:
         self._seed = seed
         self._progress_seconds = progress_seconds
         self._hold = hold
-        self._present: set[str] = set()
+        self._present: set[str] = set(present)
         self._watchers: list[Callable[[], None]] = []
         self._pulls: Counter[str] = Counter()
         self._done: dict[str, float] = {}

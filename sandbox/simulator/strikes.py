@@ -76,8 +76,6 @@ WEIGHTS: Final[dict[Kind, int]] = dict.fromkeys((k for k in Kind if k not in OF_
 }
 
 
-FAVOURED: Final = 20
-"""The weight of a kind that a search looks for."""
 SETS_PART: Final = 0.5
 """The part of all histories in which there are warm sets."""
 
@@ -127,10 +125,10 @@ class Plan:
         return "\n".join([head, *(f"  {strike}" for strike in self.strikes)])
 
 
-def draw(seed: int, favoured: Collection[Kind] = ()) -> Plan:
-    """The plan of a seed, always the same; strikes of kinds that are favoured come more often."""
+def draw(seed: int, only: Collection[Kind] = ()) -> Plan:
+    """The plan of a seed, always the same; strikes of these kinds alone where some are named."""
     source = random.Random(f"plan/{seed}")  # noqa: S311 -- repeatable
-    chances = WEIGHTS | dict.fromkeys(favoured, FAVOURED)
+    chances = dict.fromkeys(only, 1) or WEIGHTS
     kinds, weights = list(chances), list(chances.values())
     # Between two strikes lies a moment or a quarter of an hour: what overlaps, and what waits.
     pace = source.choice([1.0, 1.0, 4.0, 30.0])

@@ -28,7 +28,7 @@ def repairs_have_no_limit(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Repairs, "are_full", False)
 
 
-@planted(Kind.FILL, Kind.ELECT_ALL)
+@planted(Kind.FILL, Kind.ELECT_ALL, Kind.LOSE_IMAGE)
 def a_repair_that_was_refused_is_given_up(patch: pytest.MonkeyPatch) -> None:
     """The store did not take it, and nobody asks for it again."""
     patch.setattr(Repairs, "refused", nothing)

@@ -59,6 +59,7 @@ async def _run(options: argparse.Namespace) -> int:
 
 
 async def _live(fleet: Fleet, receiver: Receiver, options: argparse.Namespace) -> list[str]:
+    await fleet.nodes_known()
     began = time.monotonic()
 
     def clock() -> float:
@@ -72,13 +73,13 @@ async def _live(fleet: Fleet, receiver: Receiver, options: argparse.Namespace) -
     ]
     hook = f"http://127.0.0.1:{receiver.port}/"
     users = Users(fleet, options.seed, clock, hook)
-    await fleet.nodes_known()
+    users.is_over = lambda task: any(task in client.ended for client in clients)
     listening = [asyncio.create_task(client.run()) for client in clients]
     try:
         await _until_open(clients)
         async with asyncio.TaskGroup() as both:
             both.create_task(faults.run(options.minutes * 60.0))
-            both.create_task(users.run(options.minutes * 60.0))
+            both.create_task(users.run(lambda: faults.are_over))
         await fleet.all_run()
         over = clock()
         print(f"{over:7.1f} s  all is mended", flush=True)

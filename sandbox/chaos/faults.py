@@ -69,6 +69,7 @@ class Faults:
     clock: Callable[[], float]
     """Seconds since the run began."""
     happened: list[Happened] = field(default_factory=list)
+    are_over: bool = False
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)  # noqa: S311 -- repeatable
@@ -97,6 +98,7 @@ class Faults:
         async with asyncio.TaskGroup() as both:
             for _ in range(2):
                 both.create_task(self._at_random(until))
+        self.are_over = True
 
     async def _at_random(self, until: float) -> None:
         while self.clock() < until:

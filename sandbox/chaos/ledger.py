@@ -11,10 +11,9 @@ from typing import Any, Final
 import aiohttp
 
 from sandbox.chaos.deeds import Deed, DeedKind
-from sandbox.chaos.listeners import EventClient, Receiver
+from sandbox.chaos.listeners import FINAL, EventClient, Receiver
 from sandbox.chaos.load import Submitted, Users
 
-FINAL: Final = frozenset({"completed", "failed", "cancelled"})
 PAGE: Final = 100
 LOOK_SECONDS: Final = 1.0
 
@@ -70,7 +69,7 @@ async def settled(
             open_ += [
                 f"{client.name} has not heard of the end of {task}"
                 for client in clients
-                for task in users.tasks.keys() - _ended(client)
+                for task in users.tasks.keys() - client.ended
             ]
         except (aiohttp.ClientError, OSError, TimeoutError) as why:
             open_[:] = [f"a coordinator does not answer: {why!r}"]
@@ -90,10 +89,6 @@ def _open(answers: Answers, users: Users) -> Iterator[str]:
             yield f"the set {name} has {document['nodes']}"
 
 
-def _ended(client: EventClient) -> set[str]:
-    return {told.task for told in client.told if told.type.removeprefix("task.") in FINAL}
-
-
 def breaches(
     users: Users,
     deeds: Sequence[Deed],
@@ -103,6 +98,8 @@ def breaches(
 ) -> list[str]:
     """All that must not be; empty where every promise is kept."""
     found = list(users.wrong)
+    if not users.tasks:
+        found.append("no task was created: nothing is shown")
     first, *others = answers.items()
     for url, other in others:
         found += _differences(first[0], first[1], url, other)

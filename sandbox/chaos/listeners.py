@@ -17,6 +17,7 @@ from aiohttp import web
 SILENT_SECONDS = 25.0
 """A stream on which nothing is said for so long is given up; comments come every few seconds."""
 AGAIN_SECONDS = 0.3
+FINAL = frozenset({"completed", "failed", "cancelled"})
 LONGEST_LINE = 8 * 1024 * 1024
 
 
@@ -38,6 +39,8 @@ class EventClient:
     urls: Sequence[str]
     """Its own first."""
     told: list[Told] = field(default_factory=list)
+    ended: set[str] = field(default_factory=set)
+    """Tasks of whose end it was told."""
     resets: int = 0
     position: int | None = None
 
@@ -76,6 +79,8 @@ class EventClient:
             event = json.loads(fields["data"])
             task = str(event["subject"]).partition("/")[0]
             self.told.append(Told(self.position, event["id"], event["type"], task))
+            if event["type"].removeprefix("task.") in FINAL:
+                self.ended.add(task)
 
 
 class Receiver:

@@ -70,11 +70,11 @@ class Users:
             self._groups.append("real")
         self._requests: set[asyncio.Task[None]] = set()
 
-    async def run(self, until: float) -> None:
+    async def run(self, is_enough: Callable[[], bool]) -> None:
         """Ask for something every second, and come to the end of all requests."""
         timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
         async with aiohttp.ClientSession(timeout=timeout) as http, asyncio.TaskGroup() as requests:
-            while self.clock() < until:
+            while not is_enough():
                 if self._random.random() < SETS_PART:
                     requests.create_task(self._change_set(http))
                 elif sum(not self.is_over(task) for task in self.tasks) < MOST_PENDING:

@@ -19,16 +19,15 @@ from sandbox.virtual.link import Link
 Undo = Callable[[], object]
 
 STREAMS = (
-    *[f"KV_{subjects.TASKS_BUCKET}"] * 3,
+    f"KV_{subjects.TASKS_BUCKET}",
     f"KV_{subjects.LISTS_BUCKET}",
     f"KV_{subjects.KEYS_BUCKET}",
     f"KV_{subjects.LEASE_BUCKET}",
     f"KV_{subjects.NODES_BUCKET}",
     f"KV_{subjects.SETS_BUCKET}",
-    *[subjects.RESULTS] * 3,
+    subjects.RESULTS,
     subjects.EVENTS,
 )
-"""The more often something is written that matters, the more often it is struck."""
 REASONS = (
     Reason.REGISTRY_ERROR,
     Reason.RATE_LIMITED,
@@ -400,7 +399,7 @@ class Fates:
         self._leaderless(STREAMS[int(strike.who * len(STREAMS))], strike)
 
     def _elect_all(self, strike: Strike) -> None:
-        for stream in dict.fromkeys(STREAMS):
+        for stream in STREAMS:
             self._leaderless(stream, strike)
 
     def _leaderless(self, stream: str, strike: Strike) -> None:

@@ -50,11 +50,10 @@ def table(most: int, only: str) -> Iterator[str]:
             continue
         with pytest.MonkeyPatch.context() as patch:
             found = fault.find(most, patch)
-        only = ", ".join(kind.name for kind in fault.only)
         if found is None or found[1].broken is None:
-            yield f"| {fault.name} | {only} | not in {most} | |"
+            yield f"| {fault.name} | {fault.among} | not in {most} | |"
         else:
-            yield f"| {fault.name} | {only} | {found[0]} | {found[1].broken.law.name} |"
+            yield f"| {fault.name} | {fault.among} | {found[0]} | {found[1].broken.law.name} |"
 
 
 if __name__ == "__main__":

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import itertools
+import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -34,17 +37,19 @@ from coordinator.lease import Lease, LeaseLost
 from coordinator.store import Store, StoredHead, _encode
 from sandbox.simulator.history import Lived, live
 from sandbox.simulator.places import Receiver
-from sandbox.simulator.strikes import Kind, draw
+from sandbox.simulator.strikes import Kind, Plan, Strike, draw
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A plausible bug, and the strikes that are drawn to find it: all kinds where none is named."""
+    """A plausible bug, and the histories in which it is looked for."""
 
     plant: Plant
-    only: tuple[Kind, ...]
+    among: str
+    """Which those are, for people."""
+    draw: Callable[[int], Plan]
 
     @property
     def name(self) -> str:
@@ -55,7 +60,7 @@ class Fault:
         """In how many histories, so many at most, a law is broken, and the one in which it is."""
         self.plant(patch)
         for seed in range(most):
-            lived = live(draw(seed, self.only))
+            lived = live(self.draw(seed))
             if lived.broken is not None:
                 return seed + 1, lived
         return None
@@ -64,14 +69,50 @@ class Fault:
 FAULTS: list[Fault] = []
 
 
-def planted(*only: Kind) -> Callable[[Plant], Plant]:
-    """A plausible bug, to be found; by these strikes alone, where some are named."""
+def planted(*only: Kind, story: Callable[[int], Plan] | None = None) -> Callable[[Plant], Plant]:
+    """A plausible bug; found by these strikes alone, where some are named, or in a story."""
 
     def note(plant: Plant) -> Plant:
-        FAULTS.append(Fault(plant, only))
+        among = "a story" if story else ", ".join(kind.name for kind in only) or "all"
+        FAULTS.append(Fault(plant, among, story or partial(draw, only=only)))
         return plant
 
     return note
+
+
+Moment = tuple[float, Kind, float, float, int]
+"""When (seconds), what, who (0 to 1), for how long, and how much."""
+STREAM_OF_HEADS, STREAM_OF_OUTCOMES = 0.05, 0.81
+"""Who that is, for a strike at a stream."""
+AGENTS_DISTURBED: tuple[Moment, ...] = tuple(
+    (0.0, Kind.DISTURB, who, 60.0, 12) for who in (0.5, 0.7, 0.9)
+)
+"""Where there are two coordinators and three nodes."""
+
+
+def story(*moments: Moment, jitter: float = 2.0, **fields: Any) -> Callable[[int], Plan]:
+    """Histories in which the same befalls the same, each time a little later or earlier."""
+
+    def told(seed: int) -> Plan:
+        source = random.Random(f"story/{seed}")
+        strikes = [
+            Strike(round(at + source.uniform(0.0, jitter), 3), kind, who, seconds, size)
+            for at, kind, who, seconds, size in moments
+        ]
+        plan = Plan(
+            seed=seed,
+            coordinators=2,
+            nodes=3,
+            heartbeat_seconds=10.0,
+            pull_seconds=3.0,
+            link_delay=0.0,
+            max_nodes_in_flight=0,
+            max_repairs=3,
+            strikes=tuple(sorted(strikes, key=lambda strike: strike.at)),
+        )
+        return dataclasses.replace(plan, **fields)
+
+    return told
 
 
 def nothing(*_arguments: Any, **_options: Any) -> None:
@@ -129,7 +170,12 @@ def what_agents_hold_is_forgotten_at_a_take_over(patch: pytest.MonkeyPatch) -> N
     patch.setattr(InFlight, "_claim", deaf)
 
 
-@planted(Kind.FILL, Kind.ELECT_ALL, Kind.KILL_AGENT, Kind.CREATE)
+@planted(
+    story=story(
+        (0.0, Kind.CREATE, 0.5, 1.0, 5),
+        (28.0, Kind.FILL, STREAM_OF_OUTCOMES, 15.0, 1),
+    )
+)
 def a_verdict_that_was_refused_is_given_up(patch: pytest.MonkeyPatch) -> None:
     """The store did not take it, and nobody tries again."""
     patch.setattr(InFlight, "verdict_failed", nothing)
@@ -141,7 +187,13 @@ def an_end_that_was_refused_is_given_up(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Core, "_finish_failed", nothing)
 
 
-@planted(Kind.FILL, Kind.ELECT_ALL, Kind.CREATE)
+@planted(
+    story=story(
+        (0.0, Kind.CREATE, 0.5, 1.0, 1),
+        (1.0, Kind.CREATE, 0.5, 1.0, 2),
+        (2.0, Kind.FILL, STREAM_OF_HEADS, 10.0, 1),
+    )
+)
 def a_start_that_was_refused_is_given_up(patch: pytest.MonkeyPatch) -> None:
     """The task waits for ever."""
     patch.setattr(Queue, "start_failed", nothing)
@@ -169,7 +221,14 @@ def an_image_that_arrived_has_to_arrive_again(patch: pytest.MonkeyPatch) -> None
 # ── agents ──
 
 
-@planted(Kind.DISTURB, Kind.STOP_COORDINATOR, Kind.CREATE)
+@planted(
+    story=story(
+        *AGENTS_DISTURBED,
+        (2.0, Kind.CREATE, 0.5, 1.0, 1),
+        (4.0, Kind.CREATE, 0.5, 1.0, 2),
+        (7.0, Kind.STOP_COORDINATOR, 0.5, 30.0, 12),
+    )
+)
 def a_stale_epoch_is_accepted(patch: pytest.MonkeyPatch) -> None:
     """An agent obeys whoever speaks."""
     execute = Ledger._execute
@@ -186,7 +245,15 @@ def a_cancel_is_ignored(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Ledger, "_cancel", nothing)
 
 
-@planted(Kind.DISTURB, Kind.CANCEL, Kind.CREATE)
+@planted(
+    story=story(
+        *AGENTS_DISTURBED,
+        (2.0, Kind.CREATE, 0.5, 1.0, 1),
+        (2.0, Kind.CREATE, 0.5, 1.0, 2),
+        (6.0, Kind.CANCEL, 0.1, 1.0, 1),
+        (6.0, Kind.CANCEL, 0.9, 1.0, 1),
+    )
+)
 def a_cancelled_task_is_forgotten_at_once(patch: pytest.MonkeyPatch) -> None:
     """An assignment that is late begins it again."""
     remember = Ledger._remember
@@ -214,7 +281,13 @@ def an_outcome_is_dropped_while_the_store_is_away(patch: pytest.MonkeyPatch) -> 
 # ── what is stored ──
 
 
-@planted(Kind.LOSE_ANSWERS, Kind.KILL_AGENT, Kind.CREATE)
+@planted(
+    story=story(
+        (0.0, Kind.CREATE, 0.5, 1.0, 5),
+        (31.0, Kind.LOSE_ANSWERS, 0.5, 1.0, 1),
+        coordinators=1,
+    )
+)
 def an_outcome_of_the_leader_overwrites(patch: pytest.MonkeyPatch) -> None:
     """Whoever comes last has decided."""
 
@@ -238,7 +311,13 @@ def a_head_is_written_without_a_look(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Store, "swap_head", swap_head)
 
 
-@planted(Kind.CANCEL, Kind.CREATE)
+@planted(
+    story=story(
+        (0.0, Kind.CREATE, 0.5, 1.0, 3),
+        (4.0, Kind.CANCEL, 0.5, 1.0, 1),
+        link_delay=0.2,
+    )
+)
 def a_cancel_loses_to_an_outcome(patch: pytest.MonkeyPatch) -> None:
     """It counts for the core, and not in the head."""
 
@@ -249,7 +328,13 @@ def a_cancel_loses_to_an_outcome(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(TaskTable, "withholding", open_door)
 
 
-@planted(Kind.CANCEL, Kind.CREATE)
+@planted(
+    story=story(
+        (0.0, Kind.CREATE, 0.5, 1.0, 3),
+        (4.0, Kind.CANCEL, 0.5, 1.0, 1),
+        link_delay=0.2,
+    )
+)
 def a_cancel_counts_what_was_never_decided(patch: pytest.MonkeyPatch) -> None:
     """The sequence of what counts is forgotten."""
     ended = ending.ended

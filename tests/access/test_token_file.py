@@ -10,6 +10,7 @@ import pytest
 from coordinator.access.callers import Caller, UnknownCredentialError, Way
 from coordinator.access.token_file import TokenFile, hash_of, line, new_token
 from coordinator.access.watched_file import FileError
+from tests.fixtures.patience import PATIENCE
 
 TOKEN = "token-of-ann-" + "x" * 32
 
@@ -79,7 +80,7 @@ def test_a_bad_file_is_refused_without_repeating_it(tmp_path: Path, text: str) -
 def test_the_command_makes_a_line(tmp_path: Path) -> None:
     """The line on stdout, the token on stderr, and both belong together."""
     command = [sys.executable, "-m", "coordinator", "hash-token", "ann", "ops,qa"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE)
     token = done.stderr.strip()
     assert token not in done.stdout
     path = write(tmp_path / "t", done.stdout)

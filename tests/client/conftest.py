@@ -14,16 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 from ips_client import Client
 
 from sandbox.programs import Agent, Coordinator
 from tests.client.between import Between
 from tests.client.faces import FACES, MakeFace
 from tests.client.images import unique
-
-settings.register_profile("no deadline", deadline=None)
-settings.load_profile("no deadline")
+from tests.fixtures.patience import PATIENCE
 
 NODES = 3
 
@@ -120,7 +117,7 @@ def restart(service: Service) -> None:
     service.coordinator.start()
 
 
-def eventually(condition: Callable[[], bool], *, within: float = 30.0) -> None:
+def eventually(condition: Callable[[], bool], *, within: float = PATIENCE) -> None:
     """Ask again and again until a condition holds."""
     deadline = time.monotonic() + within
     while not condition():
@@ -195,7 +192,7 @@ class Ips:
         self,
         *words: str,
         stdin: bytes | None = None,
-        within: float = 40.0,
+        within: float = PATIENCE,
         env: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Run it to its end."""

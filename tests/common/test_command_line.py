@@ -8,6 +8,7 @@ import pytest
 from agent.settings import AgentSettings
 from common.settings import ProgramSettings
 from coordinator.settings import CoordinatorSettings
+from tests.fixtures.patience import PATIENCE
 
 PROGRAMS = [("coordinator", CoordinatorSettings), ("agent", AgentSettings)]
 
@@ -18,7 +19,7 @@ def call(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", module, *arguments],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE,
         check=False,
     )
 

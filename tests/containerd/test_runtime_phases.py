@@ -25,6 +25,7 @@ from sandbox.images import (
 from sandbox.registry import Registry
 from tests.containerd.nodes import MIB, PROGRESS_SECONDS, Pull, RealNode, interrupt
 from tests.fixtures.containerd import ContainerdFactory
+from tests.fixtures.patience import PATIENCE
 
 pytestmark = pytest.mark.containerd
 
@@ -157,7 +158,7 @@ async def test_unpacking(
     await Pull(node.runtime, node.put(assemble([base]))).run()
     blob = containerd.root / "io.containerd.content.v1.content/blobs/sha256" / base.blob.digest[7:]
     if discard and not containerd.binary.is_of("2"):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while blob.exists():
                 await asyncio.sleep(0.01)
     pull = Pull(node.runtime, node.put(assemble([base, make_sparse_layer(400, seed="a")])))

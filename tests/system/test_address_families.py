@@ -23,6 +23,7 @@ from sandbox.own_network import ipv4_sockets, network_of
 from sandbox.programs import PROJECT, Agent, Coordinator, free_port
 from sandbox.registry import Registry
 from tests.fixtures.fleet import FAST, children_of
+from tests.fixtures.patience import PATIENCE
 from tests.fixtures.user import Json, User
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def credentials(folder: Path, registry: Registry) -> Path:
 def connects(host: str, port: int) -> bool:
     """Whether somebody listens there."""
     try:
-        socket.create_connection((host.strip("[]"), port), timeout=10).close()
+        socket.create_connection((host.strip("[]"), port), timeout=PATIENCE).close()
     except OSError:
         return False
     return True
@@ -178,7 +179,7 @@ async def test_ipv6_alone(containerd_binary: Binary, tmp_path: Path, listen: str
         able = not containerd_binary.is_of("1.6")  # to it an IPv6 address is no registry
         words = ("run", reference, "--webhook", hook.url, "--wait")
         await node.command(*words, code=0 if able else 1)
-        host, told = await asyncio.wait_for(hook.taken.get(), 30)
+        host, told = await asyncio.wait_for(hook.taken.get(), PATIENCE)
         event = "task.completed" if able else "task.failed"
         assert (told["event"], f"http://{host}/hook") == (event, hook.url)
         (row,) = await Somebody(http, node.coordinator).nodes(told["task"]["taskId"])
@@ -242,6 +243,6 @@ async def test_every_address_that_cannot_be_had(
     enter_network("-4 address flush dev lo", "address add 2001:db8::1/128 dev lo")
     node = Node(tmp_path, host=LOOPBACK, listen="[::]", settings=SIMULATED)
     node.coordinator.start()
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         await node.coordinator.exited()
     assert f"IPS_NATS_LISTEN: [::]:{node.ports[2]} would be IPv4 alone" in node.coordinator.log

@@ -75,12 +75,20 @@ cluster: setup ## Run a whole real cluster to try deploy/ on, until Ctrl-C (ARGS
 
 .PHONY: check
 check: .venv/.ready ## The fast gate: format, lint, types (the page's too), import contracts, fast tests
-	@$(BIN)/ruff format --check --quiet .
-	@$(BIN)/ruff check --quiet .
-	@$(BIN)/mypy
-	@$(BIN)/lint-imports
-	@scripts/check-page
+	@$(MAKE) --no-print-directory --jobs=2 check-format check-style check-types check-imports check-page
 	@$(PYTEST) -q -n 2 -m "not ($(SLOW))" $(ARGS)
+
+.PHONY: check-format check-style check-types check-imports check-page
+check-format:
+	@$(BIN)/ruff format --check --quiet .
+check-style:
+	@$(BIN)/ruff check --quiet .
+check-types:
+	@$(BIN)/mypy
+check-imports:
+	@$(BIN)/lint-imports
+check-page:
+	@scripts/check-page
 
 .PHONY: bench
 bench: setup ## Measure speed and memory; prints ratios and CPU time (ARGS=fleet: only that)
@@ -94,10 +102,7 @@ fmt: .venv/.ready ## Format the code and mend what ruff can mend by itself
 
 .PHONY: lint
 lint: .venv/.ready ## Lint, types and import contracts only
-	@$(BIN)/ruff check .
-	@$(BIN)/mypy
-	@$(BIN)/lint-imports
-	@scripts/check-page
+	@$(MAKE) --no-print-directory --jobs=2 check-style check-types check-imports check-page
 
 .PHONY: proto
 proto: ## Generate the runtime's protobuf messages anew (after a change of a .proto)

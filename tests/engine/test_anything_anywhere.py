@@ -128,7 +128,7 @@ HUGE_SIZE: Final = (
 )
 
 
-@_searched(15)
+@_searched(6)
 @given(attacks=ATTACKS)
 @example(attacks=[("outcome 1", DEEPEST), (f"$KV.{subjects.TASKS_BUCKET}.{STRANGER}", DEEPEST)])
 @example(attacks=[("outcome 1", HUGE_SIZE), (subjects.heartbeat(*GHOST), DEEPEST)])
@@ -183,7 +183,7 @@ COMMANDS: Final = st.lists(
 )
 
 
-@_searched(15)
+@_searched(6)
 @given(commands=COMMANDS)
 @example(commands=[DEEPEST, b'{"kind":"assign","epoch":1,"attempt":1000000000}'])
 def test_an_agent(commands: list[bytes]) -> None:

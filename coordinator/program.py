@@ -21,7 +21,6 @@ from common.logs import Log
 from common.text import Text
 from coordinator.access_control import AccessControl
 from coordinator.callout.server_settings import USER
-from coordinator.callout.signing_key import SigningKey
 from coordinator.core.events import Event
 from coordinator.core.scheduler import FIRST_LOOK_SECONDS, Decision, Limits
 from coordinator.core.sets.core import SetLimits
@@ -38,7 +37,9 @@ from coordinator.event_feed import EventFeed
 from coordinator.faults import Faults
 from coordinator.lease import Lease
 from coordinator.metrics import COUNTED, Metrics
-from coordinator.nats_identities import NatsIdentities, signing_key
+from coordinator.nats_access import NatsAccess, nats_access
+from coordinator.nats_certificates import Certificates
+from coordinator.nats_identities import NatsIdentities
 from coordinator.nodes.announced import AnnouncedNodes
 from coordinator.nodes.source import FailureSink, NewSource, NodeSource
 from coordinator.settings import CoordinatorSettings, NodeSourceName
@@ -74,8 +75,9 @@ class Program:
 
     async def lead(self) -> None:
         """Connect, then lead whenever the lease is held; gives everything back when cancelled."""
-        key = signing_key(self._settings)
-        async with self._bus_settings(key) as bus_settings:
+        access = await nats_access(self._settings, self._service.say_starting)
+        async with self._bus_settings(access) as bus_settings:
+            key = access.key
             identities = NatsIdentities(self._settings, key, bus_settings) if key else None
             bus = await Bus.connect(bus_settings, on_state=self._tell_state)
             async with (
@@ -83,6 +85,9 @@ class Program:
                 new_http_session(self._access.receivers) as http,
             ):
                 group.create_task(bus.run())
+                group.create_task(access.keep_up())
+                if access.ca is not None and key is not None:
+                    group.create_task(Certificates(bus_settings, elapsed).run())
                 try:
                     if identities is not None:
                         group.create_task(identities.answer(bus))
@@ -173,28 +178,31 @@ class Program:
         )
 
     @asynccontextmanager
-    async def _bus_settings(self, key: SigningKey | None) -> AsyncIterator[BusSettings]:
+    async def _bus_settings(self, access: NatsAccess) -> AsyncIterator[BusSettings]:
         """Where NATS is: the one that the settings name, or one of our own for as long as this."""
         settings = self._settings
-        token = await _nats_token(settings, self._service.say_starting)
+        user = USER if access.key else None
         if settings.nats_servers is not None:
             yield BusSettings(
                 servers=settings.nats_servers,
                 name="ips-coordinator",
-                user=USER if key else None,
-                token=token,
+                user=user,
+                token=access.token,
                 token_file=settings.nats_token_file,
                 creds=settings.nats_creds,
-                ca=settings.nats_ca,
+                ca=access.ca,
+                # A cluster that is being set up or upgraded gets these settings at this moment.
+                patient=settings.nats_callout_secret is not None,
             )
             return
         self._service.say_starting(texts.NATS_SERVER_LOADING())
         embedded = EmbeddedSettings(
             listen=settings.nats_listen,
             program=settings.nats_server,
-            token=token,
+            token=access.token,
             token_file=settings.nats_token_file,
-            issuer=key.issuer if key else None,
+            issuer=access.key.issuer if access.key else None,
+            certificate=access.certificate,
         )
         server = await EmbeddedNats.start(embedded, self._folder)
         try:
@@ -203,8 +211,9 @@ class Program:
                 yield BusSettings(
                     servers=(server.url,),
                     name="ips-coordinator",
-                    user=USER if key else None,
+                    user=user,
                     token=server.token,
+                    ca=access.ca,
                 )
                 await server.stop()
         finally:
@@ -263,19 +272,6 @@ def _new_failure_sink(
         return FailureEvents(source.uid, settings.kube_context)
 
     return new
-
-
-async def _nats_token(settings: CoordinatorSettings, say: Callable[[Text], None]) -> str | None:
-    """The token for NATS, where it is not in a file. Raises StartupError as ``_new_source``."""
-    if settings.nats_token or settings.nats_token_file or settings.nats_token_secret is None:
-        return settings.nats_token
-    try:
-        from coordinator.nats_token import token_of  # noqa: PLC0415 - as above
-    except ModuleNotFoundError as error:
-        raise StartupError(_package_missing("IPS_NATS_TOKEN_SECRET", error)) from error
-    return await token_of(
-        settings.nats_token_secret, settings.namespace, settings.kube_context, say
-    )
 
 
 def _package_missing(setting: str, error: ModuleNotFoundError) -> str:

@@ -6,7 +6,9 @@ import asyncio
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
@@ -164,6 +166,17 @@ class Installation(User):
         """How often the registry was asked for a part of an image."""
         repository = _repository(image)
         return sum(hit.repository == repository for hit in self.cluster.registry.hits)
+
+    async def post_when_taken(self, images: list[str], **more: Any) -> str:
+        """Create a task, and ask again as long as the service says that it takes none now."""
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            while True:
+                try:
+                    return await self.post(images, **more)
+                except aiohttp.ClientResponseError as refused:
+                    if refused.status != HTTPStatus.SERVICE_UNAVAILABLE:
+                        raise
+                await asyncio.sleep(0.2)
 
     # ── what a task came to ──
 

@@ -10,6 +10,7 @@ import msgspec
 from coordinator import caller_documents, documents, health_documents
 from coordinator.api.create_body import CreateTask
 from coordinator.api.described import DocumentedAnswer, Operation, pages, path, query
+from coordinator.api.image_operations import IMAGE_OPERATIONS
 from coordinator.api.permissions import SESSION
 from coordinator.api.queries import AUDIT, LONGEST_TEXT, NODES, TASK_SORTS, TASKS
 from coordinator.api.sessions import CALLBACK, LOGIN, OpenSession
@@ -43,6 +44,8 @@ _SEARCH: Final = (
         "Only tasks in whose id, images, node selector or creator this text stands.",
         _TEXT_SOUGHT,
     ),
+    query("node", "Only tasks that tried this node, or that run and have it.", _TEXT_SOUGHT)
+    | {"example": "node-5"},
     query("createdBy", "Only tasks that this user created.", _TEXT_SOUGHT),
     query("since", "Only tasks created at this time or later.", _MOMENT),
     query("until", "Only tasks created before this time.", _MOMENT),
@@ -210,6 +213,7 @@ OPERATIONS: Final = (
         _RESUME,
     ),
     *SET_OPERATIONS,
+    *IMAGE_OPERATIONS,
     Operation(
         "get",
         "/api/v1/nodes",

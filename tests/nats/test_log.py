@@ -36,7 +36,7 @@ def result(node: int, attempt: int = 1) -> str:
 
 async def store_results(bus: AnyBus, numbers: range) -> None:
     """Store one outcome for each node; so many at once as a busy machine answers in time."""
-    for some in (numbers[first : first + 200] for first in range(0, len(numbers), 200)):
+    for some in (numbers[first : first + 50] for first in range(0, len(numbers), 50)):
         await asyncio.gather(*(bus.store(result(n), b"%d" % n, expect_last=0) for n in some))
 
 

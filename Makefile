@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest
 BUILT := crictl or kubernetes or e2e
 LONG := deep
 # What `make check` leaves to both: everything that starts a program.
-SLOW := browser or nats or containerd or system or $(BUILT) or $(LONG)
+REAL := browser or nats or containerd or system or $(BUILT)
 
 .DEFAULT_GOAL := help
 
@@ -33,15 +33,15 @@ run: .venv/.ready ## Try it: three local nodes, a registry, a first task, then s
 
 .PHONY: test
 test: setup ## Run all tests that need nothing built: on nats-server, containerd, Chromium, whole programs
-	@$(PYTEST) -q -n 4 --dist worksteal -m "not ($(BUILT) or $(LONG))" $(ARGS)
+	@$(PYTEST) -q -n 3 --dist worksteal -m "not ($(BUILT) or $(LONG))" $(ARGS)
 
 # A ring that takes long, or needs what `make setup` does not bring, is a target of its own here.
 .PHONY: test-all
 test-all: test test-long test-sim test-chaos test-crictl test-kubernetes ## Run what `make test` runs, and the rings below (but for e2e)
 
 .PHONY: test-long
-test-long: setup ## Run long searches and measurements of what decides
-	@$(PYTEST) -q -n 2 -m "$(LONG) and not (sim or chaos)" $(ARGS)
+test-long: setup ## Run long searches of what decides, and every property with many examples (4 minutes)
+	@IPS_TEST_SEARCH=long $(PYTEST) -q -n 2 -m "($(LONG) or hypothesis) and not ($(REAL) or sim or chaos)" $(ARGS)
 
 .PHONY: test-sim
 test-sim: .venv/.ready ## Run 2,000 histories of a simulated fleet, and find planted faults (5 minutes)
@@ -83,7 +83,7 @@ cluster: setup ## Run a whole real cluster to try deploy/ on, until Ctrl-C (ARGS
 .PHONY: check
 check: .venv/.ready ## The fast gate: format, lint, types (the page's too), import contracts, fast tests
 	@$(MAKE) --no-print-directory --jobs=2 check-format check-style check-types check-imports check-page
-	@$(PYTEST) -q -n 2 -m "not ($(SLOW))" $(ARGS)
+	@$(PYTEST) -q -n 2 -m "not ($(REAL) or $(LONG))" $(ARGS)
 
 .PHONY: check-format check-style check-types check-imports check-page
 check-format:

@@ -11,7 +11,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # On shared cores a deadline of a property would measure the neighbours. What the fast ring looks at
 # shortly, `make test-long` searches for long.
 settings.register_profile("short", deadline=None, max_examples=25)
-settings.register_profile("long", deadline=None, max_examples=400)
+settings.register_profile("long", deadline=None, max_examples=200)
 settings.load_profile(os.environ.get("IPS_TEST_SEARCH", "short"))
 
 pytest_plugins = [

@@ -139,7 +139,7 @@ def test_a_coordinator(attacks: list[Attack]) -> None:
 
 @pytest.mark.deep
 @pytest.mark.timeout(3600)
-@_searched(1000)
+@_searched(200)
 @given(attacks=ATTACKS)
 def test_a_coordinator_for_long(attacks: list[Attack]) -> None:
     """The same, for as long as it takes to find what is rare."""
@@ -193,7 +193,7 @@ def test_an_agent(commands: list[bytes]) -> None:
 
 @pytest.mark.deep
 @pytest.mark.timeout(3600)
-@_searched(2000)
+@_searched(300)
 @given(commands=COMMANDS)
 def test_an_agent_for_long(commands: list[bytes]) -> None:
     """The same, for as long as it takes to find what is rare."""

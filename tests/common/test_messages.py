@@ -64,13 +64,11 @@ def test_every_field_has_bounds(kind: type[Message]) -> None:
 
 
 @pytest.mark.parametrize("kind", EVERY)
-@pytest.mark.parametrize(
-    "data", [b'{"fromTheFuture":' + b"[" * 100_000 + b"]" * 100_000 + b"}", b"{", b""], ids=len
-)
-def test_whatever_is_no_message_is_not_decodable(kind: type[Message], data: bytes) -> None:
+def test_whatever_is_no_message_is_not_decodable(kind: type[Message]) -> None:
     """Whoever reads strangers' bytes expects these errors and no others."""
-    with pytest.raises(messages.NOT_DECODABLE):
-        msgspec.json.decode(data, type=kind)
+    for data in (b'{"fromTheFuture":' + b"[" * 100_000 + b"]" * 100_000 + b"}", b"{", b""):
+        with pytest.raises(messages.NOT_DECODABLE):
+            msgspec.json.decode(data, type=kind)
 
 
 @pytest.mark.parametrize("kind", EVERY)

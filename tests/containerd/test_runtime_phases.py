@@ -176,9 +176,7 @@ async def test_a_tag_that_moves_between_attempts(node: RealNode) -> None:
     old, new = make_image(2 * MIB, 2 * MIB, seed="old"), make_image(2 * MIB, seed="new")
     platforms = [make_image(MIB, seed=name, platform=name) for name in ("linux/arm64", "linux/386")]
     pull = Pull(node.runtime, node.registry.put("app/moved", "1", make_index(old, *platforms)))
-    last = node.registry.faults(old.blobs[-1].digest)
-    last.latency = 0.5  # the other layer is here by then
-    last.refuse(Kind.BLOB, 503)
+    node.refuse_last(old)
     assert (await pull.failure()).reason is Reason.REGISTRY_ERROR
     pull.seen.clear()
     index = make_index(new, *platforms)

@@ -60,7 +60,7 @@ def _with_another(rng: random.Random, document: Any) -> Any:
             del document[place]
         case 1 if isinstance(document, list):
             return document * rng.choice((2, 50, 300))
-        case 1:
+        case 1 if isinstance(document, dict):
             document[f"{place}x"] = document[place]
         case _:
             document[place] = _with_another(rng, document[place])

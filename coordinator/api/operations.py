@@ -32,7 +32,7 @@ _STATUS: Final = query(
 ) | {"style": "form", "explode": False}
 _TEXT_SOUGHT: Final = {"type": "string", "maxLength": LONGEST_TEXT}
 # An empty parameter counts as absent, as of every other one.
-_MOMENT: Final = {"anyOf": [{"type": "string", "format": "date-time"}, {"const": ""}]}
+_MOMENT: Final = {"type": "string", "anyOf": [{"format": "date-time"}, {"maxLength": 0}]}
 _SEARCH: Final = (
     query(
         "image",

@@ -6,7 +6,7 @@ BIN := .venv/bin
 PYTHON ?= python3
 PYTEST := $(BIN)/python -m pytest
 # What `make test` leaves to `make test-all`: what needs a program to be built first, or takes long.
-BUILT := crictl or kubernetes or e2e
+BUILT := crictl or kubernetes or e2e or fuzz
 LONG := deep
 # What `make check` leaves to both: everything that starts a program.
 REAL := browser or nats or containerd or system or $(BUILT)
@@ -37,7 +37,7 @@ test: setup ## Run all tests that need nothing built: on nats-server, containerd
 
 # A ring that takes long, or needs what `make setup` does not bring, is a target of its own here.
 .PHONY: test-all
-test-all: test test-long test-sim test-chaos test-crictl test-kubernetes ## Run what `make test` runs, and the rings below (but for e2e)
+test-all: test test-long test-sim test-fuzz test-chaos test-crictl test-kubernetes ## Run what `make test` runs, and the rings below (but for e2e)
 
 .PHONY: test-long
 test-long: setup ## Run long searches of what decides, and every property with many examples (4 minutes)
@@ -59,6 +59,16 @@ test-chaos: setup ## Harm a cluster of real processes for two minutes: nothing i
 .PHONY: chaos
 chaos: setup ## The same for longer, in full (MINUTES=15 SEED=1; needs root for a full disk and containerds)
 	@$(BIN)/python -m sandbox.chaos --minutes $(or $(MINUTES),15) --seed $(or $(SEED),1) $(ARGS)
+
+.PHONY: test-fuzz
+test-fuzz: setup ## Ask the API, and say on NATS, what nobody should: 1,500 requests, 20,000 messages
+	@scripts/fetch-schemathesis >/dev/null
+	@$(PYTEST) -q -n 2 -m fuzz tests/fuzz $(ARGS)
+
+.PHONY: fuzz
+fuzz: setup ## The same with 20,000 requests and 1,000,000 messages (FUZZ_SEED=1; an hour)
+	@scripts/fetch-schemathesis >/dev/null
+	@FUZZ_REQUESTS=20000 FUZZ_MESSAGES=1000000 $(PYTEST) -q -n 2 --log-level INFO -rP -m fuzz tests/fuzz $(ARGS)
 
 .PHONY: test-crictl
 test-crictl: setup ## Run the tests of the driver crictl against a real one, which is built once (3 minutes)

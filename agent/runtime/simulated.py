@@ -23,7 +23,7 @@ from agent.runtime.protocol import Bytes, PresentImage, PullFailed, RuntimeFacts
 from common.reasons import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from agent.runtime.protocol import Credentials, OnBytes
 

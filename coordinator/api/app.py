@@ -19,6 +19,7 @@ from coordinator.api.bodies import ROOM, BodyRoom
 from coordinator.api.docs_page import docs_page
 from coordinator.api.finds import Finds
 from coordinator.api.guard import Entrance, Guard
+from coordinator.api.images import ImageRoutes
 from coordinator.api.nodes import NodeRoutes
 from coordinator.api.observation import HttpMetrics, endpoint
 from coordinator.api.openapi import openapi_document
@@ -72,12 +73,11 @@ def make_app(
     streams = Streams(engine, finds, feed, pace, faults, most=most_streams)
     app.add_routes(_task_routes(TaskRoutes(engine, finds, faults, admission), streams))
     app.add_routes(_set_routes(SetRoutes(engine, faults, admission)))
+    app.add_routes(_node_routes(NodeRoutes(engine, faults), ImageRoutes(engine, faults)))
     app.add_routes(_session_routes(Sessions(guard, entrance)))
-    nodes, files = NodeRoutes(engine, faults), WebFiles(web_folder)
+    files = WebFiles(web_folder)
     app.add_routes(
         [
-            web.get(f"{API}/nodes", nodes.list),
-            web.get(f"{API}/nodes/{{name}}", nodes.get),
             web.get(f"{API}/leader", gate.leader),
             web.get(f"{API}/audit", Audit(entrance.audit).list),
             web.get("/health", _health),
@@ -125,6 +125,19 @@ def _set_routes(sets: SetRoutes) -> list[web.RouteDef]:
         web.put(one, sets.put),
         web.delete(one, sets.delete),
         web.get(f"{one}/nodes", sets.nodes),
+    ]
+
+
+def _node_routes(nodes: NodeRoutes, images: ImageRoutes) -> list[web.RouteDef]:
+    node = f"{API}/nodes/{{name}}"
+    return [
+        web.get(f"{API}/nodes", nodes.list),
+        web.get(node, nodes.get),
+        web.get(f"{node}/images", images.on_node),
+        web.get(f"{node}/history", images.of_node),
+        web.get(f"{API}/images", images.list),
+        web.get(f"{API}/images/nodes", images.places),
+        web.get(f"{API}/images/history", images.history),
     ]
 
 

@@ -235,7 +235,7 @@ class TaskRow {
     setAttribute(this.#name, "href", taskLink(task.taskId));
     setAttribute(this.#name, "title", task.images.join("\n"));
     setText(this.#id, task.taskId);
-    this.#chip.show(task.status);
+    this.#chip.show(task.paused ? "paused" : task.status);
     this.#bar.update(task);
     const why = worded(task);
     setText(this.#why, why);

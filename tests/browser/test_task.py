@@ -93,6 +93,7 @@ async def test_failures_are_grouped_by_reason_with_the_raw_message(
     await expect(wrong.locator("details")).to_have_count(2)
     await missing.locator("summary").click()
     await expect(missing).to_contain_text("A retry does not help")
+    await expect(missing).to_contain_text("Check the name and the tag")
     row = missing.get_by_role("row").filter(has_text="a-2")
     await expect(row).to_contain_text("simulated: registry.example/fails/image-not-found:1")
     await expect(row.locator("time")).to_have_attribute("title", re.compile(r"UTC$"))

@@ -84,9 +84,9 @@ def test_what_cannot_be_meant() -> None:
     ):
         with pytest.raises(ValueError, match=why):
             applied(*words)
-    for words in (("use-context", "nope"), ("delete-context", "nope"), ("use-context",)):
+    for action in (["use-context", "nope"], ["delete-context", "nope"], ["use-context"]):
         with pytest.raises(ValueError, match=r"nope|NAME"):
-            config(*words)
+            config(*action)
     with pytest.raises(ValueError, match="--server"):
         config("set-context", "new", "--ca", "x")
 

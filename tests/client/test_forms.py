@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import subprocess
 
 import pytest
 
-from tests.client.conftest import NODES, Ips
+from tests.client.conftest import NODES, Ips, Service
 
 pytestmark = pytest.mark.system
 
@@ -50,3 +51,29 @@ def test_what_is_no_form(ips: Ips, image: str) -> None:
         done = ips(*words)
         assert (done.returncode, done.stdout) == (2, ""), words
         assert done.stderr
+
+
+def test_a_list_is_watched(ips: Ips, service: Service) -> None:
+    """In a pipe, a line for whatever is new; a task is watched until it is over."""
+    held = service.hold()
+    task = ips("run", held.image, "-o", "name").stdout.strip()
+    words = ips.command("ls", "-q", task, "-w")
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, env=ips.environment(), text=True
+    ) as watching:
+        assert watching.stdout is not None
+        assert watching.stdout.readline().startswith("ID ")
+        assert task in watching.stdout.readline()
+        shown = subprocess.Popen(
+            ips.command("show", task, "-w"),
+            stdout=subprocess.PIPE,
+            env=ips.environment(),
+            text=True,
+        )
+        held.let_go()
+        while "completed" not in (line := watching.stdout.readline()):
+            assert line
+        watching.terminate()
+    told, _ = shown.communicate(timeout=60)
+    assert f"{task}  completed" in told
+    assert shown.returncode == 0

@@ -1,5 +1,6 @@
 /** English. `zh.js` has the same keys; a test compares them. */
 import { PLACES } from "./en_places.js";
+import { REASONS } from "./en_reasons.js";
 
 export const WORDS = {
   "app.name": "Image Prewarm",
@@ -362,24 +363,5 @@ export const WORDS = {
   "nodes.order": "Problems first, then by name",
   ...PLACES,
 
-  "reason.ImageNotFound": "The registry has no such image or tag",
-  "reason.Unauthorized": "Authentication failed or required",
-  "reason.InvalidReference": "The runtime cannot read this image name",
-  "reason.PlatformMismatch": "The image does not exist for this node's platform",
-  "reason.UnsupportedImage": "The runtime cannot use it: no image, or in a form it does not take",
-  "reason.TLSError": "The registry's certificate is not trusted",
-  "reason.RegistryUnreachable": "The registry cannot be reached from the node",
-  "reason.RegistryError": "The registry answered with an error",
-  "reason.RateLimited": "Registry rate limit (HTTP 429)",
-  "reason.CorruptImage": "Downloaded data is corrupt",
-  "reason.DiskFull": "The node's image disk is full",
-  "reason.Timeout": "Pull timed out",
-  "reason.Stalled": "No data received (stalled)",
-  "reason.RuntimeUnavailable": "The node's container runtime does not answer",
-  "reason.AgentUnavailable": "No agent answers on the node",
-  "reason.AgentLost": "Agent lost during the pull",
-  "reason.Unknown": "The cause is not known",
-  "reason.Cancelled": "The task was cancelled",
-  "reason.hint.mend": "A retry does not help: mend the cause first.",
-  "reason.hint.retry": "A retry can help.",
+  ...REASONS,
 };

@@ -20,6 +20,7 @@ from ips_client.command.options import (
     limit,
     output,
     statuses,
+    watched,
     where,
 )
 from ips_client.version import __version__
@@ -230,6 +231,7 @@ def _ls(commands: Any) -> None:
         "--limit", type=int, default=20, metavar="N", help="maximum number of tasks (20)"
     )
     parser.add_argument("--all", action="store_true", help="no limit")
+    watched(parser)
     output(parser)
     connection(parser)
 
@@ -250,6 +252,7 @@ def _show(commands: Any) -> None:
     parser.add_argument("--nodes", action="store_true", help="its nodes, with their images")
     parser.add_argument("--failed", action="store_true", help="its failed nodes, with the reasons")
     parser.add_argument("--all", action="store_true", help="every failure, not one for each reason")
+    watched(parser)
     output(parser)
     connection(parser)
 
@@ -302,6 +305,7 @@ def _nodes(commands: Any) -> None:
     parser.add_argument(
         "-l", "--selector", default="", metavar="SELECTOR", help="labels as kubectl takes them"
     )
+    watched(parser)
     output(parser)
     connection(parser)
 

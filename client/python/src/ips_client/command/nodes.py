@@ -16,6 +16,14 @@ from ips_client.documents import Node
 
 def nodes(arguments: Namespace) -> int:
     """List nodes."""
+    if arguments.watch:
+        from ips_client.command.watch import watch  # noqa: PLC0415 -- most commands do not
+
+        return watch(arguments, lambda: _nodes(arguments), live=True)
+    return _nodes(arguments)
+
+
+def _nodes(arguments: Namespace) -> int:
     with connect(arguments) as client:
         document, known = all_pages(
             client,

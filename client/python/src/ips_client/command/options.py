@@ -75,6 +75,13 @@ def output(parser: Any) -> None:
     )
 
 
+def watched(parser: Any) -> None:
+    """Whether it is shown again and again."""
+    parser.add_argument(
+        "-w", "--watch", action="store_true", help="show it again whenever it changes"
+    )
+
+
 def limit(parser: Any) -> None:
     """How long is waited."""
     parser.add_argument(

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
-from ips_client.command.text import shown
+from ips_client.command.text import cut_middle, shown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,6 +29,8 @@ _STYLES: Final = {
     "retrying": "yellow",
     "cancelled": "yellow",
 }
+LONGEST_CELL: Final = 48
+"""Characters of a cell on a terminal, but for the last: a long name leaves others room."""
 _UNBOUNDED: Final = 100_000
 """Columns of what is no terminal."""
 _STEERING: Final = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
@@ -188,18 +190,23 @@ def table(
     made = Grid(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="")
     used = [number for number, column in enumerate(zip(*rows, strict=True)) if any(column)]
     is_read = sys.stdout.isatty()
+    narrow = is_read and not whole
     nothing = "" if is_read else "-"  # a program counts columns
     for number in used:
         made.add_column(Text(head[number]), no_wrap=number != used[-1])
+
+    def fitted(cell: str, at: int) -> str:
+        text = shown(cell or nothing)
+        return cut_middle(text, LONGEST_CELL) if narrow and at != used[-1] else text
+
     for row in rows:
         styles = [_STYLES.get(row[at], "") if at == status else "" for at in used]
         made.add_row(
             *(
-                Text(shown(row[at] or nothing), style, no_wrap=True, overflow="ellipsis")
+                Text(fitted(row[at], at), style, no_wrap=True, overflow="ellipsis")
                 for at, style in zip(used, styles, strict=True)
             )
         )
-    narrow = is_read and not whole
     out = io.StringIO()
     make_console(
         out,

@@ -22,6 +22,14 @@ from ips_client.errors import IpsError
 
 def ls(arguments: Namespace) -> int:
     """List tasks."""
+    if arguments.watch:
+        from ips_client.command.watch import watch  # noqa: PLC0415 -- most commands do not
+
+        return watch(arguments, lambda: _ls(arguments), live=False)
+    return _ls(arguments)
+
+
+def _ls(arguments: Namespace) -> int:
     wanted = None if arguments.all else arguments.limit
     if wanted is not None and wanted < 1:
         raise ValueError("--limit must be 1 or more")
@@ -63,6 +71,16 @@ def _ago(seconds: float | None) -> datetime | None:
 
 def show(arguments: Namespace) -> int:
     """Show a task or its nodes."""
+    if arguments.watch:
+        from ips_client.command.watch import watch  # noqa: PLC0415 -- see ls
+
+        with connect(arguments) as client:
+            arguments.id = whole_id(client, arguments.id)
+        return watch(arguments, lambda: _show(arguments), arguments.id, live=False)
+    return _show(arguments)
+
+
+def _show(arguments: Namespace) -> int:
     with connect(arguments) as client:
         arguments.id = whole_id(client, arguments.id)
         if arguments.nodes or arguments.failed:

@@ -23,7 +23,7 @@ from agent.runtime.protocol import Bytes, PresentImage, PullFailed, RuntimeFacts
 from common.reasons import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from agent.runtime.protocol import Credentials, OnBytes
 
@@ -47,7 +47,7 @@ class SimulatedRuntime:
     A pull takes ``seconds`` and brings ``size`` bytes; ``failure_rate``, between 0 and 1, is the
     part of all pulls that fails half-way with ``RegistryError``. ``progress_seconds`` is the time
     between two reports of bytes. A pull that begins while the file ``hold`` exists stands still at
-    its half until the file is gone.
+    its half until the file is gone. ``present`` are the references that are there from the start.
     """
 
     driver = "simulated"
@@ -63,6 +63,7 @@ class SimulatedRuntime:
         seed: str = "",
         progress_seconds: float = 1.0,
         hold: Path | None = None,
+        present: Iterable[str] = (),
     ) -> None:
         self._seconds = seconds
         self._size = size
@@ -70,7 +71,7 @@ class SimulatedRuntime:
         self._seed = seed
         self._progress_seconds = progress_seconds
         self._hold = hold
-        self._present: set[str] = set()
+        self._present: set[str] = set(present)
         self._watchers: list[Callable[[], None]] = []
         self._pulls: Counter[str] = Counter()
         self._done: dict[str, float] = {}
@@ -105,6 +106,11 @@ class SimulatedRuntime:
             await asyncio.Future()
         finally:
             self._watchers.remove(on_change)
+
+    @property
+    def present(self) -> frozenset[str]:
+        """The references that were pulled and not removed."""
+        return frozenset(self._present)
 
     def remove(self, reference: str) -> None:
         """Let an image be gone, as the kubelet's clean-up does."""

@@ -37,6 +37,9 @@ from coordinator.port import Engine
 from coordinator.views.texts import shown
 
 _READS: Final = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
+_THIS_MACHINE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_ALWAYS_TLS: Final = "max-age=31536000"
+"""For a year, of the name that was asked for and none below it."""
 
 
 def make_app(
@@ -236,7 +239,10 @@ async def _docs(_: web.Request) -> web.Response:
     )
 
 
-async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
+async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """What every answer carries."""
+    # Not for this machine's own name: it would hold for whatever else listens here, too.
+    if request.secure and request.url.host not in _THIS_MACHINE:
+        response.headers.setdefault(hdrs.STRICT_TRANSPORT_SECURITY, _ALWAYS_TLS)
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     response.headers.setdefault(hdrs.CACHE_CONTROL, "no-store")

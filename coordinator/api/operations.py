@@ -31,7 +31,8 @@ _STATUS: Final = query(
     {"type": "array", "items": {"type": "string", "enum": list(TASK_STATUSES)}},
 ) | {"style": "form", "explode": False}
 _TEXT_SOUGHT: Final = {"type": "string", "maxLength": LONGEST_TEXT}
-_MOMENT: Final = {"type": "string", "format": "date-time"}
+# An empty parameter counts as absent, as of every other one.
+_MOMENT: Final = {"type": "string", "anyOf": [{"format": "date-time"}, {"maxLength": 0}]}
 _SEARCH: Final = (
     query(
         "image",
@@ -267,7 +268,7 @@ OPERATIONS: Final = (
         (_BAD, _AWAY),
         (
             query("user", "Only entries of this user.", {"type": "string"}),
-            query("since", "None before this time.", {"type": "string", "format": "date-time"}),
+            query("since", "None before this time.", _MOMENT),
             pages(AUDIT)[0],
         ),
     ),
@@ -292,7 +293,7 @@ OPERATIONS: Final = (
                 headers={"Set-Cookie": "The session, for this browser alone."},
             ),
         ),
-        (_BAD, _UNKNOWN, _SLOW, _LARGE, _TYPE, _AWAY),
+        (_BAD, _UNKNOWN, _MISSING, _SLOW, _LARGE, _TYPE, _AWAY),
         body=OpenSession,
     ),
     Operation(

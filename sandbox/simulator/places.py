@@ -66,6 +66,15 @@ class TroubledRuntime:
         """Let it answer nothing."""
         (self._there.clear if away else self._there.set)()
 
+    @property
+    def present(self) -> frozenset[str]:
+        """What is really there."""
+        return self._sound.present
+
+    def lose(self, reference: str) -> None:
+        """Let an image be gone, as the kubelet's clean-up does."""
+        self._sound.remove(reference)
+
     def stall(self, *, stalled: bool) -> None:
         """Let pulls stand still."""
         (self._moving.clear if stalled else self._moving.set)()

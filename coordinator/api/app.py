@@ -111,6 +111,8 @@ def _task_routes(tasks: TaskRoutes, streams: Streams) -> list[web.RouteDef]:
         web.get(task, tasks.get),
         web.delete(task, tasks.cancel),
         web.post(f"{task}/retry", tasks.retry),
+        web.post(f"{task}/pause", tasks.pause),
+        web.post(f"{task}/resume", tasks.resume),
         web.get(f"{task}/nodes", tasks.nodes),
         web.get(f"{task}/events", streams.of_task),
         web.get(f"{API}/events", streams.of_all),

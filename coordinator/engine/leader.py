@@ -92,7 +92,12 @@ class Leader:
         self._confirms = settings.confirms
         self._deposition: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._dispatcher = Dispatcher(
-            context.bus, epoch, feed, replica.core.in_flight, self._deposed
+            context.bus,
+            epoch,
+            feed,
+            replica.core.in_flight,
+            self._deposed,
+            context.on_accepted,
         )
         self._transitions = Transitions(
             store=replica.store,

@@ -77,6 +77,8 @@ class Context:
     set_limits: SetLimits = field(default_factory=SetLimits)
     faults: Faults = field(default_factory=Faults)
     """Told of each fault that ends nothing."""
+    on_accepted: Callable[[float], None] = lambda _seconds: None
+    """Told after how many seconds an agent has accepted an assignment."""
 
 
 class Replica:

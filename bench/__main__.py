@@ -6,7 +6,21 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 
-from bench import callout, client, fleet, jobs, latency, limits, memory, pulls, virtual, watch
+from bench import (
+    callout,
+    client,
+    fleet,
+    gets,
+    jobs,
+    latency,
+    limits,
+    memory,
+    pulls,
+    soak,
+    store,
+    virtual,
+    watch,
+)
 from bench.options import Options
 
 BENCHES: dict[str, Callable[[], Awaitable[None]]] = {
@@ -22,6 +36,9 @@ BENCHES: dict[str, Callable[[], Awaitable[None]]] = {
 }
 WRITTEN: dict[str, Callable[[Options], Awaitable[None]]] = {
     "fleet": fleet.run,
+    "gets": gets.run,
+    "store": store.run,
+    "soak": soak.run,
 }
 """Those that docs/benchmarks.md has a section of."""
 

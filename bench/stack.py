@@ -127,6 +127,7 @@ class Stack:
                 "BENCH_ROLE": role,
             }
             await self._start("bench.bare", role, own)
+            await self._said(role, "ready")
 
     async def start_nodes(self, nodes: int, connections: int) -> None:
         """Start nodes that are done at once; they announce themselves some seconds later."""
@@ -140,17 +141,23 @@ class Stack:
         own = {**self.nats.access(), "BENCH_NODES": str(len(names))}
         await self._start("bench.agents", "nodes", own, list(names))
 
+    async def start_watchers(self, port: int, count: int) -> None:
+        """Start so many SSE clients of a coordinator, and wait until all are connected."""
+        await self._start("bench.watchers", "watchers", {}, [str(port), str(count)])
+        await self._said("watchers", "watching")
+
+    async def _said(self, name: str, word: str) -> None:
+        async with asyncio.timeout(START_SECONDS):
+            while word not in self.log(name):
+                self.pid(name)
+                await asyncio.sleep(0.05)
+
     async def _start(
         self, module: str, name: str, settings: Mapping[str, str], words: Sequence[str] = ()
     ) -> None:
         program = Program(module, name, self._folder, settings, words=words)
         program.start()
         self._children[name] = program
-        if module == "bench.bare":
-            async with asyncio.timeout(START_SECONDS):
-                while "ready" not in program.log:
-                    assert program.pid is not None, program.last_words
-                    await asyncio.sleep(0.05)
 
     async def spent(self) -> Spent:
         """What everybody has used by now."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Annotated, Protocol
@@ -93,6 +93,9 @@ class StoreBus(RecordStore, Protocol):
 
     async def subjects(self, stream: str) -> dict[str, int]:
         """Every subject of a stream and how many records it has."""
+
+    def subject_pages(self, stream: str) -> AsyncGenerator[Mapping[str, int], None]:
+        """The same, some at a time."""
 
 
 class Store:
@@ -289,13 +292,14 @@ class Store:
 
     async def tasks_with_outcomes(self) -> set[str]:
         """Tasks of which any outcome is stored."""
-        tasks = set()
-        for number, subject in enumerate(await self._bus.subjects(subjects.RESULTS)):
-            key = subjects.parse_result(subject)
-            if key is not None:
-                tasks.add(key.task)
-            if number % SUBJECTS_AT_A_TIME == 0:
-                await asyncio.sleep(0)  # a million of them take seconds
+        tasks = set[str]()
+        async for page in self._bus.subject_pages(subjects.RESULTS):
+            for number, subject in enumerate(page):
+                if subject.split(".", 4)[3] not in tasks:
+                    key = subjects.parse_result(subject)
+                    tasks |= set() if key is None else {key.task}
+                if number % SUBJECTS_AT_A_TIME == 0:
+                    await asyncio.sleep(0)  # a million of them take seconds
         return tasks
 
     async def tasks_with_lists(self) -> set[str]:

@@ -60,7 +60,8 @@ class Dispatcher:
         feed: Callable[[Event], None],
         in_flight: Sized,
         deposed: Callable[[int], None],
-        on_accepted: Callable[[float], None] = lambda _seconds: None,
+        clock: Callable[[], float],
+        on_accepted: Callable[[float], None],
     ) -> None:
         """``in_flight``: the attempts, kept by the core; ``deposed`` is told a newer epoch.
 
@@ -72,7 +73,7 @@ class Dispatcher:
         self._in_flight = in_flight
         self._deposed = deposed
         self._on_accepted = on_accepted
-        self._now = asyncio.get_running_loop().time
+        self._clock = clock
         self._open = 0
         self._nothing_open = asyncio.Event()
         self._nothing_open.set()
@@ -105,7 +106,7 @@ class Dispatcher:
             pull_timeout_seconds=command.spec.pull_timeout_seconds,
             progress_seconds=max(1.0, len(self._in_flight) / REPORTING_NODES),
         )
-        subject, sent_at = subjects.command(key.node, instance), self._now()
+        subject, sent_at = subjects.command(key.node, instance), self._clock()
 
         def answered(answer: bytes | BusError) -> None:
             self._open -= 1
@@ -113,7 +114,7 @@ class Dispatcher:
                 self._nothing_open.set()
             event = self._event_for(command, answer)
             if isinstance(event, AssignmentAccepted):
-                self._on_accepted(self._now() - sent_at)
+                self._on_accepted(self._clock() - sent_at)
             self._feed(event)
 
         try:

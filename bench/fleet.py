@@ -156,8 +156,7 @@ async def join(stack: Stack, nodes: int, connections: int, *, real: bool = False
     else:
         await stack.start_nodes(nodes, connections)
     async with asyncio.timeout(LONGEST_SECONDS), connected(stack.nats.access()) as bus:
-        for coordinator in stack.coordinators:
-            await all_known(coordinator, nodes)
+        await stack.while_alive("nodes", *(all_known(it, nodes) for it in stack.coordinators))
         stream = f"KV_{subjects.NODES_BUCKET}"
         while (await bus.stream_state(stream)).messages < nodes:
             await asyncio.sleep(0.5)
@@ -174,11 +173,15 @@ async def _bare(
         await stack.start_nodes(nodes, connections)
         async with connected(stack.nats.access()) as bus:
             async with asyncio.timeout(LONGEST_SECONDS):
-                while int(await bus.call(KNOWN, b"", 10)) < nodes:
-                    await asyncio.sleep(0.1)
+                await stack.while_alive("nodes", _all_heard(bus, nodes))
             yield stack, bus
     finally:
         await stack.stop()
+
+
+async def _all_heard(bus: Bus, nodes: int) -> None:
+    while int(await bus.call(KNOWN, b"", LONGEST_SECONDS)) < nodes:
+        await asyncio.sleep(0.1)
 
 
 # ── one round ──

@@ -35,7 +35,7 @@ HEARTBEAT_SECONDS = 10.0
 """An agent's, unless it is told otherwise."""
 ASK_AGAIN_SECONDS = 5.0
 """An agent's wait for the answer to an outcome."""
-AT_ONCE = 200
+AT_ONCE = 50
 """Connections that are opened at the same time."""
 _DIGEST = "sha256:" + "0" * 64
 

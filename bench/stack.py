@@ -11,10 +11,11 @@ import asyncio
 import json
 import secrets
 import sysconfig
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
@@ -41,7 +42,7 @@ class MeasuredNats:
                 {
                     "listen": self.url.removeprefix("nats://"),
                     "http": self._monitor,
-                    "authorization": {"token": self.token},
+                    "authorization": {"token": self.token, "timeout": 60},
                     "max_connections": 100_000,
                     "jetstream": {
                         "store_dir": str(folder / "store"),
@@ -158,6 +159,16 @@ class Stack:
         program = Program(module, name, self._folder, settings, words=words)
         program.start()
         self._children[name] = program
+
+    async def while_alive(self, name: str, *works: Coroutine[Any, Any, None]) -> None:
+        """Do something for as long as a process runs. Raises ProcessLookupError when it ends."""
+        working = asyncio.ensure_future(asyncio.gather(*works))
+        try:
+            while not (await asyncio.wait([working], timeout=1.0))[0]:
+                self.pid(name)
+            await working
+        finally:
+            working.cancel()
 
     async def spent(self) -> Spent:
         """What everybody has used by now."""

@@ -386,6 +386,7 @@ class Core:
 
     def _woken(self, _event: Woken, now: float) -> None:
         self._wake = None
+        self._in_flight.woken()
         for timer in self._timers.due(now):
             match timer:
                 case SendAgain():

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.runtime.node import node_platform
-from agent.runtime.protocol import Bytes, PresentImage, PullFailed, RuntimeFacts
+from agent.runtime.protocol import Bytes, PresentImage, PullFailed, RuntimeFacts, StoredImage
 from common.reasons import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Sequence
 
     from agent.runtime.protocol import Credentials, OnBytes
 
@@ -32,6 +32,7 @@ _REASONS = {_WORD.sub("-", reason).lower(): reason for reason in Reason} | {
     "tls-error": Reason.TLS_ERROR
 }
 _ORDERED = re.compile(r".*/fails/(?P<reason>[a-z-]+)(?:[:@].*)?")
+_TAG = re.compile(r":[^:/]+$")
 _FAILS_AT = 0.5
 """The part of a pull after which it fails, if it is to fail."""
 _HELD_AT = 0.5
@@ -84,9 +85,19 @@ class SimulatedRuntime:
         """Look an image up among those that were pulled."""
         return self._image(reference) if reference in self._present else None
 
-    async def list_images(self) -> Mapping[str, str]:
-        """Say what was pulled and not removed."""
-        return {reference: self._image(reference).digest or "" for reference in self._present}
+    async def list_images(self) -> Sequence[StoredImage]:
+        """Say what was pulled and not removed; each name is an image of its own."""
+        return [self._stored(reference) for reference in sorted(self._present)]
+
+    def _stored(self, reference: str) -> StoredImage:
+        image, (name, at, _) = self._image(reference), reference.partition("@")
+        repository = name if at else _TAG.sub("", reference)
+        return StoredImage(
+            id=f"sha256:{hashlib.sha256(reference.encode()).hexdigest()}",
+            tags=() if at else (reference,),
+            digests=(f"{repository}@{image.digest}",),
+            size=image.size,
+        )
 
     async def watch_images(self, on_change: Callable[[], None]) -> None:
         """Tell of what is pulled and removed; without end."""

@@ -163,7 +163,7 @@ class Coordinator(_Process):
         )
         self._lease = Lease(bus, owner=name, name=name, clock=loop.time, rng=self.rng)
         self._settings = LeaderSettings(
-            source="/ips/test", retention_seconds=3600.0, confirms=self._lease.confirms
+            source="/ips/test", retention_seconds=cluster.retention, confirms=self._lease.confirms
         )
         self._webhooks = cluster.webhooks_of(self)
 
@@ -263,9 +263,16 @@ class Cluster:
     """A bus, coordinators and nodes. Close it at the end of the test."""
 
     def __init__(
-        self, *, seed: int = 1, max_pending: int = 1000, witness: Onlooker | None = None
+        self,
+        *,
+        seed: int = 1,
+        max_pending: int = 1000,
+        retention: float = 3600.0,
+        witness: Onlooker | None = None,
     ) -> None:
         self.seed = seed
+        self.retention = retention
+        """Seconds for which a task that is over is kept."""
         self.max_pending = max_pending
         self.set_limits = SetLimits()
         self.witness = witness

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from agent.runtime.protocol import (
     PullFailed,
     RuntimeAway,
     RuntimeFacts,
+    StoredImage,
 )
 from agent.runtime.simulated import SimulatedRuntime
 from common.reasons import Reason
@@ -89,7 +90,7 @@ class TroubledRuntime:
         self._check()
         return await self._sound.find(reference)
 
-    async def list_images(self) -> Mapping[str, str]:
+    async def list_images(self) -> Sequence[StoredImage]:
         """List what is there."""
         if not self._there.is_set():
             raise RuntimeAway("the simulated runtime is away")

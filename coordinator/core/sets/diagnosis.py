@@ -38,6 +38,12 @@ class AllKnown:
     cold: dict[str, dict[str, bool]] = field(default_factory=dict)
     """Nodes of each set that are not warm; False where nobody said what is there."""
 
+    def seen_in(self, name: str, node: str) -> str:
+        """In which report, and of which set, a node is seen as it is: neither comes twice."""
+        head = self.membership.head(name)
+        which = "" if head is None else f"{head.created_at}.{head.generation}."
+        return which + self.warmth.seen_in(node)
+
 
 def diagnose(known: AllKnown, name: str, node: str, now: float) -> SetNode:
     """How a node of a set is at this moment."""

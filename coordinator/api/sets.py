@@ -107,7 +107,8 @@ class SetRoutes:
 
     async def delete(self, request: web.Request) -> web.Response:
         """``DELETE /api/v1/sets/{name}``."""
-        Reader(request.query).done()
+        if Reader(request.query).flag("purge"):
+            raise bad_request([fault("?purge", texts.SET_NO_PURGE())])
         name, match = request.match_info["name"], await self._match(request)
         if not is_set_name(name):
             raise _unknown()

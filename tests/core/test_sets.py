@@ -7,6 +7,7 @@ from common.messages import ImageDisk
 from common.reasons import Reason
 from common.texts import NODE_CORDONED
 from coordinator.core.events import Settled
+from coordinator.core.node_run import NodePhase
 from coordinator.core.sets.decisions import (
     AskInventory,
     NodeCooled,
@@ -65,6 +66,49 @@ def test_a_node_that_joins_is_repaired_at_once() -> None:
     heard(world, "n1")
     world.pass_time(2.0)
     assert [repair.nodes for repair in world.repairs] == [("n1",)]
+
+
+def test_a_node_that_joins_does_not_wait_for_a_long_repair_of_its_set() -> None:
+    """It has a repair of its own beside it; one place stays free for another set."""
+    world = SetWorld(max_repairs=3)
+    world.put(set_of("web", "a"))
+    world.join("n1")
+    heard(world, "n1")
+    world.pass_time(3.0)
+    world.join("n2")
+    heard(world, "n2")
+    world.pass_time(3.0)
+    assert [repair.nodes for repair in world.repairs] == [("n1",), ("n2",)]
+    world.join("n3")
+    heard(world, "n3")
+    world.pass_time(3.0)
+    assert len(world.repairs) == 2
+    assert phases(world, "web")["n3"] is SetNodePhase.WAITING
+    world.put(set_of("api", "b"))
+    heard(world, "n1", "n2", "n3")
+    world.pass_time(3.0)
+    assert [repair.head.name for repair in world.repairs] == ["web", "web", "api"]
+    world.finish_all()
+    world.settle()
+    assert world.repairs[3].nodes == ("n3",)
+    assert set(phases(world, "web").values()) == {SetNodePhase.WARM}
+
+
+def test_who_a_repair_is_not_done_with_gets_no_other_one() -> None:
+    """A cancelled one gives its nodes back, which is no reason to begin again beside it."""
+    world = SetWorld(max_repairs=5)
+    world.put(set_of("web", "a"))
+    for name in ("n1", "n2"):
+        world.join(name)
+    heard(world, "n1", "n2")
+    world.pass_time(3.0)
+    (run,) = world.runs.values()
+    run.move(run.by_name["n2"], NodePhase.CANCELLED)
+    world.beat("n2")
+    world.pass_time(3.0)
+    assert len(world.repairs) == 1
+    found = world.core.node("web", "n2", world.now)
+    assert (found.phase, found.is_due) == (SetNodePhase.WAITING, False)
 
 
 def test_nothing_is_repaired_of_which_nobody_said_what_is_there() -> None:

@@ -331,10 +331,11 @@ class SetCore:
         self._known.repairs.refused(event.set)
         self._touch_all_waiting(now + AGAIN_SECONDS)
 
-    def _repair_known(self, event: TaskQueued | TaskBegan, _now: float) -> None:
+    def _repair_known(self, event: TaskQueued | TaskBegan, now: float) -> None:
         if event.head.set is None:
             return
         self._known.repairs.known(event.head.set, event.head.id)
+        self._touch(event.head.set, now + GATHER_SECONDS)  # who is not in it may have its own
         if self._leads and self._known.membership.head(event.head.set) is None:
             self._drop_repairs(event.head.set)
 
@@ -372,7 +373,7 @@ class SetCore:
             return
         survey = look_over(self._known, name, now)
         rests = repairs.rests_until(name)
-        if survey.due and not repairs.has_one(name) and not repairs.are_full and rests <= now:
+        if survey.due and repairs.may_begin(name, self._known.runs) and rests <= now:
             self._repair(name, survey.due)
         if self._leads:
             self._changes += self._turns.look(name, survey.tally, now)

@@ -92,6 +92,7 @@ _RESUME: Final = (
     query("lastEventId", "As the header, which wins.", {"type": "string"}),
     query("live", "Also send live frames, without an id.", {"type": "boolean", "default": False}),
 )
+_SETS: Final = query("sets", "Also events of warm sets.", {"type": "boolean", "default": False})
 
 
 # ── operations ───────────────────────────────────────────────────────────────────────────────
@@ -171,6 +172,24 @@ OPERATIONS: Final = (
         body_required=False,
     ),
     Operation(
+        "post",
+        "/api/v1/tasks/{id}/pause",
+        "pauseTask",
+        "Let no new node of a running task begin; what is in flight goes on",
+        _ok("The task, paused.", documents.Task),
+        (_MISSING, _CONFLICT, _BUSY, _AWAY),
+        (_TASK_ID,),
+    ),
+    Operation(
+        "post",
+        "/api/v1/tasks/{id}/resume",
+        "resumeTask",
+        "Let a paused task go on",
+        _ok("The task.", documents.Task),
+        (_MISSING, _CONFLICT, _BUSY, _AWAY),
+        (_TASK_ID,),
+    ),
+    Operation(
         "get",
         "/api/v1/tasks/{id}/nodes",
         "listTaskNodes",
@@ -200,18 +219,18 @@ OPERATIONS: Final = (
         "get",
         "/api/v1/events",
         "watchAll",
-        "Watch all tasks (Server-Sent Events)",
+        "Watch all tasks and warm sets (Server-Sent Events)",
         (
             DocumentedAnswer(
                 HTTPStatus.OK,
-                "CloudEvents of all tasks, first an `id` without data: the position where they "
-                "begin; with live frames `agents`.",
+                "CloudEvents of all tasks (and sets), first an `id` without data: the position "
+                "where they begin; with live frames `agents`.",
                 documents.TaskEvent,
                 _STREAM,
             ),
         ),
         (_BAD, _AWAY),
-        _RESUME,
+        (*_RESUME, _SETS),
     ),
     *SET_OPERATIONS,
     *IMAGE_OPERATIONS,

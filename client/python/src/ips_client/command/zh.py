@@ -134,6 +134,7 @@ MESSAGES: Final = {
     "set.deleted": "集合已删除，镜像保留。",
     "set.name": "{text} 不是合法的集合名称：只能用小写字母、数字和短横线，最多 50 个字符",
     "set.noNodes": "没有匹配的节点。",
+    "set.noPurge": "此版本不清除镜像；去掉该参数则删除集合并保留镜像",
     "set.node.disk": (
         "节点 {node} 的镜像磁盘已使用 {percent}%，集合最多用到 {limit}%："
         "共 {total_gib} GiB，剩余 {free_gib} GiB。"
@@ -171,8 +172,11 @@ MESSAGES: Final = {
     "task.noneFailed": "该任务没有失败的节点。",
     "task.notFinished": "任务尚未结束（{status}），只有已结束的任务可以再次运行。",
     "task.notFound": "没有任务“{task}”。",
+    "task.notRunning": "任务{status}，只有运行中的任务才能暂停或恢复。",
     "task.notShown": "由于内部错误，无法完整显示该任务；详情见日志。",
+    "task.ofSet": "该任务用于修复预热集合 {set}：如需停止拉取，请暂停该集合。",
     "task.over": "任务已处于最终状态（{status}）。",
+    "task.paused": "已暂停：恢复前不再开始新的节点。",
     "task.queued": "排队中：任务槽位已占用 {running} / {most}。",
     "task.someFailed": "{total} 个节点中有 {failed} 个失败（上限 {allowed}）。",
     "task.starting": "正在确定节点并保存启动信息。",

@@ -108,9 +108,9 @@ check-page:
 	@scripts/check-page
 
 .PHONY: bench
-bench: setup ## Measure speed and memory; prints ratios and CPU time (ARGS=fleet: only that)
+bench: setup ## Measure speed and memory (ARGS=fleet: only that; ARGS="fleet --write": into docs/benchmarks.md)
 	@case "$(ARGS)" in ""|*jobs*|*watch*) scripts/fetch-kubernetes cluster;; esac
-	@$(BIN)/python -m bench $(ARGS)
+	@$(BIN)/python -m bench $(ARGS) $(if $(MINUTES),--minutes $(MINUTES))
 
 .PHONY: fmt
 fmt: .venv/.ready ## Format the code and mend what ruff can mend by itself
@@ -154,6 +154,7 @@ docker-run: .env .tokens ## Run a coordinator with a NATS of its own in Docker: 
 	  --env IPS_AUTH=tokens --env IPS_AUTH_TOKENS=/etc/ips/tokens --volume "$(CURDIR)/.tokens:/etc/ips/tokens:ro" \
 	  ips-coordinator:$(TAG)
 	@echo 'the token of the API is IPS_TOKEN in .env: set -a && . ./.env && ips tasks'
+	@echo 'the token of an agent (IPS_NATS_TOKEN): $(DOCKER) exec ips-coordinator python3 -m coordinator join-token NODE'
 
 .PHONY: docker-stop
 docker-stop: ## End what docker-run started; its data stay in the volume ips-coordinator
@@ -165,7 +166,9 @@ docker-stop: ## End what docker-run started; its data stay in the volume ips-coo
 
 .PHONY: docker-compose-up
 docker-compose-up: .env .tokens ## Run NATS, coordinator, an agent on this host's containerd, and Prometheus
-	@TAG=$(TAG) $(DOCKER) compose up --detach --build
+	@TAG=$(TAG) $(DOCKER) compose build
+	@TAG=$(TAG) COMPOSE='$(DOCKER) compose' scripts/make-node-token
+	@TAG=$(TAG) $(DOCKER) compose up --detach
 
 .PHONY: docker-compose-down
 docker-compose-down: .env ## End them; volumes stay

@@ -103,6 +103,14 @@ class TooManyAsked(Exception):
     """As many nodes are being asked as may be, at one moment."""
 
 
+class NotRunning(Exception):
+    """The task neither runs nor is paused."""
+
+    def __init__(self, status: TaskStatus) -> None:
+        super().__init__(f"the task is {status}")
+        self.status = status
+
+
 class KeyReused(Exception):
     """The idempotency key belongs to a task that was created with another body."""
 
@@ -368,3 +376,9 @@ class Engine(Protocol):
 
     async def cancel(self, task_id: str) -> TaskHead:
         """Cancel a pending or running task. Raises NoSuchTask, AlreadyOver, StoreAway."""
+
+    async def pause(self, task_id: str, *, paused: bool) -> TaskHead:
+        """Let no new node of a running task begin, or let them begin again.
+
+        Raises NoSuchTask, NotRunning, StoreAway.
+        """

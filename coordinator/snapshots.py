@@ -62,6 +62,8 @@ class Snapshot:
     """Why it does not go on."""
     pulls: Callable[[NodeRun], Pulls] = nothing_known
     """What is known of the attempt in flight on one of its nodes."""
+    retries: Sequence[str] = ()
+    """Tasks that repeat it, the oldest first."""
 
 
 @dataclass(frozen=True, slots=True)

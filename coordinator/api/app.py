@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
 from coordinator.api.admission import Admission
-from coordinator.api.answers import JSON, json_answer
+from coordinator.api.answers import JSON, SERVER_NAME, json_answer
 from coordinator.api.asyncapi import asyncapi_document
 from coordinator.api.audit import Audit
 from coordinator.api.bodies import ROOM, BodyRoom
@@ -111,6 +111,8 @@ def _task_routes(tasks: TaskRoutes, streams: Streams) -> list[web.RouteDef]:
         web.get(task, tasks.get),
         web.delete(task, tasks.cancel),
         web.post(f"{task}/retry", tasks.retry),
+        web.post(f"{task}/pause", tasks.pause),
+        web.post(f"{task}/resume", tasks.resume),
         web.get(f"{task}/nodes", tasks.nodes),
         web.get(f"{task}/events", streams.of_task),
         web.get(f"{API}/events", streams.of_all),
@@ -239,6 +241,7 @@ async def _docs(_: web.Request) -> web.Response:
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """What every answer carries."""
+    response.headers[hdrs.SERVER] = SERVER_NAME
     # Not for this machine's own name: it would hold for whatever else listens here, too.
     if request.secure and request.url.host not in _THIS_MACHINE:
         response.headers.setdefault(hdrs.STRICT_TRANSPORT_SECURITY, _ALWAYS_TLS)

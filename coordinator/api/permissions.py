@@ -41,6 +41,8 @@ PERMISSIONS: Final[Mapping[tuple[str, str], Permission]] = {
     (hdrs.METH_GET, f"{API}/tasks/{{id}}"): Permission(Verb.GET, _TASKS),
     (hdrs.METH_DELETE, f"{API}/tasks/{{id}}"): Permission(Verb.DELETE, _TASKS),
     (hdrs.METH_POST, f"{API}/tasks/{{id}}/retry"): Permission(Verb.CREATE, _TASKS),
+    (hdrs.METH_POST, f"{API}/tasks/{{id}}/pause"): Permission(Verb.UPDATE, _TASKS),
+    (hdrs.METH_POST, f"{API}/tasks/{{id}}/resume"): Permission(Verb.UPDATE, _TASKS),
     (hdrs.METH_GET, f"{API}/tasks/{{id}}/nodes"): Permission(Verb.GET, _TASKS),
     (hdrs.METH_GET, f"{API}/tasks/{{id}}/events"): Permission(Verb.WATCH, _TASKS),
     (hdrs.METH_GET, f"{API}/events"): Permission(Verb.WATCH, _TASKS),

@@ -253,6 +253,8 @@ class TaskRun:
 
     def place_next(self, now: float) -> NodeRun | None:
         """Give a free place to a due retry, else to the next in order; None where none may go."""
+        if self.head.paused:
+            return None
         if self.next_retry is not None and self.next_retry <= now:
             node = self.nodes[self._retries[0][1]]
         elif (following := self._next_in_order()) is not None:
@@ -265,6 +267,8 @@ class TaskRun:
 
     def has_work(self, now: float) -> bool:
         """Whether a place would go to any node."""
+        if self.head.paused:
+            return False
         due = self.next_retry
         return (due is not None and due <= now) or self._next_in_order() is not None
 

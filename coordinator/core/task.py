@@ -212,6 +212,8 @@ class TaskHead(StoredRecord, frozen=True, kw_only=True):
     """Which sentence that is (``common/texts.py``); None in heads of older versions."""
     message_params: Params = {}
     notify: Annotated[tuple[PendingNotification, ...], Meta(max_length=10)] = ()
+    paused: bool = False
+    """No new node begins, of a running task; what is in flight goes on."""
     retry_of: TaskId | None = None
     set: SetName | None = None
     """The set that it repairs: made by the leader, and counted apart from users' tasks."""

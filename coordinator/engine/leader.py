@@ -91,9 +91,7 @@ class Leader:
         self._held = held
         self._confirms = settings.confirms
         self._deposition: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._dispatcher = Dispatcher(
-            context.bus, epoch, feed, replica.core.in_flight, self._deposed
-        )
+        self._dispatcher = self._new_dispatcher(context, epoch)
         self._transitions = Transitions(
             store=replica.store,
             tasks=replica.tasks,
@@ -133,6 +131,17 @@ class Leader:
             self._failures = settings.new_failure_sink(replica.nodes.source)
         self._observers = observers
 
+    def _new_dispatcher(self, context: Context, epoch: int) -> Dispatcher:
+        return Dispatcher(
+            context.bus,
+            epoch,
+            self._replica.loop.feed,
+            self._replica.core.in_flight,
+            self._deposed,
+            context.clock,
+            context.on_accepted,
+        )
+
     def _new_janitor(self, context: Context, retention_seconds: float) -> Janitor:
         return Janitor(
             store=self._replica.store,
@@ -165,6 +174,9 @@ class Leader:
             replica.loop.observe(observer, kinds)
         replica.board.listen(self._events.mark_changed)
         replica.tasks.listen(self._janitor.on_final_head, of=FINAL)
+        replica.tasks.listen(
+            lambda head: self._events.mark_changed(head.id), of=(TaskStatus.RUNNING,)
+        )
         if self._failures is not None:
             failed_pulls = FailedPulls(replica.core.runs, self._failures.pull_failed)
             replica.loop.observe(failed_pulls.observe, of=(AttemptDecided,))

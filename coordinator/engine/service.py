@@ -265,3 +265,7 @@ class Service:
     async def cancel(self, task_id: str) -> TaskHead:
         """Cancel a task. Raises NoSuchTask, AlreadyOver, StoreAway."""
         return await self._writable().cancel(task_id)
+
+    async def pause(self, task_id: str, *, paused: bool) -> TaskHead:
+        """Pause a running task, or resume it. Raises NoSuchTask, NotRunning, StoreAway."""
+        return await self._writable().pause(task_id, paused=paused)

@@ -24,6 +24,7 @@ from coordinator.port import (
     KeyReused,
     Live,
     NoSuchTask,
+    NotRunning,
     Standing,
     StoreAway,
     TooManyPending,
@@ -223,6 +224,14 @@ class FakeEngine:
         self.ended(task_id, TaskStatus.CANCELLED)
         return self.all_heads[task_id]
 
+    async def pause(self, task_id: str, *, paused: bool) -> TaskHead:
+        head = self.all_heads.get(task_id)
+        if head is None:
+            raise NoSuchTask
+        if head.status is not TaskStatus.RUNNING:
+            raise NotRunning(head.status)
+        return self._set(head, paused=paused)
+
     async def find(self, task_id: str) -> TaskHead | None:
         self.looked_for.append(task_id)
         if self.away is not None:
@@ -262,6 +271,7 @@ class FakeEngine:
             transfer=self.bytes.get(task_id, UNKNOWN_TRANSFER),
             waiting_for=None if head.status.is_final else _said(self.waits),
             pulls=lambda node: self.progress.get((task_id, node.name), NOTHING_KNOWN),
+            retries=[h.id for h in self.all_heads.values() if h.retry_of == task_id],
         )
 
     async def snapshot_with_nodes(self, task_id: str) -> Snapshot:
@@ -273,7 +283,7 @@ class FakeEngine:
         if shot is None:
             raise NoSuchTask
         run = self.runs.get(task_id) or TaskRun(shot.head, [])
-        return Snapshot(shot.head, shot.now, run=run)
+        return Snapshot(shot.head, shot.now, run=run, retries=shot.retries)
 
     async def named_nodes(self, task_id: str) -> Sequence[str] | None:
         return self.names.get(task_id)

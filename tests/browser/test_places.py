@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -117,3 +118,38 @@ async def test_long_names_break_no_layout(windows: Windows, site: Fleet, place: 
     await expect(page.get_by_role("heading", level=1)).to_be_visible()
     await expect(page.get_by_role("table").first).to_be_visible()
     assert await does_not_overflow(page)
+
+
+@pytest.mark.parametrize(
+    ("form", "begins", "ends"),
+    [
+        ("CSV", "Node,State,Reason,", "\r\n"),
+        ("JSON", '[\n  {\n    "name": "b-1"', "]\n"),
+        ("Names", "b-1\n", "b-1\n"),
+    ],
+)
+async def test_what_a_table_shows_can_be_taken_along(
+    windows: Windows, form: str, begins: str, ends: str
+) -> None:
+    """What is searched for, and nothing else."""
+    page = await windows.open("#/nodes?q=zone%3Db")
+    await expect(page.get_by_text("1 node found")).to_be_visible()
+    async with page.expect_download() as download:
+        await page.get_by_role("button", name=f"Export as {form}").click()
+    text = Path(await (await download.value).path()).read_bytes().decode()
+    assert text.startswith(begins)
+    assert text.endswith(ends)
+    assert "b-1" in text
+    assert "a-1" not in text
+
+
+async def test_no_cell_is_a_formula(windows: Windows) -> None:
+    """Messages come from anybody, and spreadsheets carry out what begins so."""
+    page = await windows.open("#/nodes")
+    made = await page.evaluate(
+        """async () => {
+          const { asCsv } = await import("/web/js/parts/export.js");
+          return asCsv({ head: ["a", "b"], rows: [["=1+1", -5], ['say "x"', "+1,2"]], items: [] });
+        }"""
+    )
+    assert made == 'a,b\r\n\'=1+1,-5\r\n"say ""x""","\'+1,2"\r\n'

@@ -18,7 +18,7 @@ from ips_client.command.program import run
 
 from sandbox.programs import free_port
 from tests.client.between import Between
-from tests.client.conftest import NODES, Ips, Service
+from tests.client.conftest import NODES, Ips, Service, eventually
 from tests.client.images import failing, unique
 from tests.fixtures.parts import lacking
 from tests.fixtures.patience import PATIENCE
@@ -506,3 +506,39 @@ def test_parts_of_ids_and_other_names(ips: Ips, client: Client, image: str) -> N
     )
     assert ips("help", "show").stdout.startswith("usage: ips show ID")
     assert ips("version").stdout == ips("--version").stdout
+
+
+def test_pause_and_resume(ips: Ips, service: Service, client: Client) -> None:
+    """What runs goes on, ``ips ls`` says paused, and it ends when it is resumed."""
+    held = service.hold()
+    task = ips("run", held.image, "--batch-size", "1", "-o", "name").stdout.strip()
+    eventually(lambda: client.get(task).progress.pulling_nodes == 1)
+    done = ips("pause", task[-8:])
+    assert (done.returncode, done.stdout) == (0, f"{task} paused\n")
+    assert ips("ls", "-q", task).stdout.splitlines()[1].split()[1] == "paused"
+    held.let_go("node-1")
+    eventually(lambda: client.get(task).progress.completed_nodes == 1)
+    shown = client.get(task)
+    assert (shown.status, shown.paused, shown.progress.waiting_nodes) == ("running", True, 2)
+    held.let_go()
+    assert ips("resume", task).stdout == f"{task} running\n"
+    assert ips("wait", task).returncode == 0
+    over = ips("pause", task)
+    assert over.returncode == 2
+    assert "only a running one" in over.stderr
+
+
+def test_a_second_retry_is_meant(ips: Ips) -> None:
+    """Two people in the morning do not both retry; the first task names the second."""
+    first = ips("run", failing(), "--wait", "-o", "name").stdout.strip()
+    again = ips("retry", first, "-o", "name").stdout.strip()
+    assert f"retried as   {again}".split() == [
+        word
+        for line in ips("show", first).stdout.splitlines()
+        if "retried as" in line
+        for word in line.split()
+    ]
+    refused = ips("retry", first)
+    assert refused.returncode == 2
+    assert again in refused.stderr
+    assert ips("retry", first, "--again", "-o", "name").stdout.startswith("task-")

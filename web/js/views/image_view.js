@@ -6,6 +6,7 @@ import { t } from "../language.js";
 import { worded } from "../messages.js";
 import { stateAfter } from "../event_stream.js";
 import { chip, wordOf } from "../parts/chips.js";
+import { exportButtons } from "../parts/export.js";
 import { Pager, SIZES } from "../parts/pager.js";
 import { digestName, nodeName, setNames, taskName } from "../parts/places.js";
 import { PlainTable } from "../parts/plain_table.js";
@@ -47,6 +48,7 @@ export class ImageView {
         h("h2", { id: "where" }, t("image.where")),
         this.#states,
         this.#digests,
+        exportButtons("image-nodes", () => this.#collect()),
         this.#nodes.element,
         this.#pager.element,
         h("p", { class: "hint" }, t("image.where.hint")),
@@ -95,6 +97,21 @@ export class ImageView {
       if (problem.status !== 0) this.#nodes.say(problem.errors.map(worded).join(" ") || worded(problem));
       return stateAfter(problem);
     }
+  }
+
+  /** Every page of what is wanted. @returns {Promise<import("../parts/export.js").Exported>} */
+  async #collect() {
+    /** @type {Api.ImagePlace[]} */
+    const places = [];
+    for (let total = 1; places.length < total; ) {
+      const query = new URLSearchParams({ image: this.image, state: this.#wanted.state, offset: String(places.length), limit: "1000" });
+      const page = /** @type {Api.ImagePlaceList} */ (await get(`/images/nodes?${query}`));
+      total = page.nodes.length ? page.total : 0;
+      places.push(...page.nodes);
+    }
+    const rows = places.map((place) => [place.nodeName, place.state, place.at ?? "", place.digest ?? "", place.task ?? "", place.sets.join(" "), place.reason ?? "", worded(place)]);
+    const head = ["node", "state", "asof", "digest", "task", "insets", "reason"];
+    return { head: [...head.map((key) => t(`places.${key}`)), t("why.message")], rows, items: places };
   }
 
   /** @param {Api.ImagePlaceList} list */

@@ -8,6 +8,7 @@ import { stateAfter } from "../event_stream.js";
 import { button, linkButton } from "../parts/buttons.js";
 import { chip } from "../parts/chips.js";
 import { Figures } from "../parts/figures.js";
+import { exportButtons } from "../parts/export.js";
 import { Pager, SIZES } from "../parts/pager.js";
 import { digestName, imageName, setNames, taskName } from "../parts/places.js";
 import { PlainTable } from "../parts/plain_table.js";
@@ -30,6 +31,8 @@ export class NodeView {
   #images = new PlainTable(t("node.images"), IMAGES.map((key) => t(`places.${key}`)));
   #tasks = new PlainTable(t("node.tasks"), TASKS.map((key) => t(`places.${key}`)));
   #pager = new Pager((offset) => this.#turn({ offset }), (limit) => this.#turn({ limit, offset: 0 }));
+  /** @type {Api.StoredImage[]} */
+  #known = [];
   #page = { limit: SIZES[0], offset: 0 };
   #abort = new AbortController();
   #refresher;
@@ -49,7 +52,7 @@ export class NodeView {
       this.#why,
       this.#figures.element,
       this.#labels,
-      this.#card("node.images", this.#images, h("p", { class: "hint" }, t("node.images.hint")), this.#count),
+      this.#card("node.images", this.#images, h("div", {}, h("p", { class: "hint" }, t("node.images.hint")), exportButtons(`images-${this.name}`, () => exported(this.#known))), this.#count),
       this.#card("node.tasks", this.#tasks, this.#pager.element),
     );
   }
@@ -121,6 +124,7 @@ export class NodeView {
     const { signal } = this.#abort;
     try {
       const { images } = /** @type {Api.StoredImageList} */ (await get(`${this.path}/images?limit=${MOST}`, signal));
+      this.#known = images;
       setText(this.#count, t("node.images.n", { n: images.length }));
       this.#images.show(images.map(imageRow), t("node.images.none"));
     } catch (error) {
@@ -146,6 +150,12 @@ export class NodeView {
     const back = linkButton({ text: t("node.back"), href: link("nodes") });
     replace(this.element, h("h1", { tabindex: -1 }, this.name), h("div", { class: "card empty" }, h("p", {}, t("node.gone")), back));
   }
+}
+
+/** @param {Api.StoredImage[]} images @returns {import("../parts/export.js").Exported} */
+function exported(images) {
+  const rows = images.map((image) => [image.tags[0] ?? image.digests[0] ?? image.id, image.size ?? "", image.digests.join(" "), image.since ?? "", image.task ?? "", image.sets.join(" ")]);
+  return { head: ["image", "size", "digest", "since", "task", "insets"].map((key) => t(`places.${key}`)), rows, items: images };
 }
 
 /** @param {Api.StoredImage} image */

@@ -1,4 +1,4 @@
-/** English, of the places that are a node or an image. `zh_places.js` has the same keys. */
+/** English, of nodes and images as places, of exports, and of what is done with many tasks. `zh_places.js` has the same keys. */
 export const PLACES = {
   "node.images": "On this node now",
   "node.images.n": { one: "{n} image", other: "{n} images" },
@@ -56,4 +56,20 @@ export const PLACES = {
   "places.last": "Last task",
   "places.insets": "Warm sets",
   "places.warm": "Warm nodes",
+
+  "export.title": "Export",
+  "export.label": "Export as {form}",
+  "export.csv": "CSV",
+  "export.json": "JSON",
+  "export.names": "Names",
+
+  "bulk.title": "Chosen tasks",
+  "bulk.choose": "Choose {task}",
+  "bulk.chosen": { one: "{n} task chosen", other: "{n} tasks chosen" },
+  "bulk.cancel": { one: "Cancel {n} task", other: "Cancel {n} tasks" },
+  "bulk.cancel.ask": { one: "Cancel {n} task?", other: "Cancel {n} tasks?" },
+  "bulk.retry": { one: "Retry failures of {n} task", other: "Retry failures of {n} tasks" },
+  "bulk.retry.ask": { one: "Retry {n} failed node?", other: "Retry {n} failed nodes?" },
+  "bulk.clear": "Choose none",
+  "bulk.done": "Done for {n} of {total}.",
 };

@@ -1,4 +1,4 @@
-/** Simplified Chinese, of the places that are a node or an image. */
+/** Simplified Chinese, of nodes and images as places, of exports, and of what is done with many tasks. */
 export const PLACES = {
   "node.images": "该节点上的镜像",
   "node.images.n": { other: "{n} 个镜像" },
@@ -55,4 +55,20 @@ export const PLACES = {
   "places.last": "最近任务",
   "places.insets": "预热集合",
   "places.warm": "已预热节点",
+
+  "export.title": "导出",
+  "export.label": "导出为{form}",
+  "export.csv": "CSV",
+  "export.json": "JSON",
+  "export.names": "名称",
+
+  "bulk.title": "已选任务",
+  "bulk.choose": "选择 {task}",
+  "bulk.chosen": { other: "已选 {n} 个任务" },
+  "bulk.cancel": { other: "取消 {n} 个任务" },
+  "bulk.cancel.ask": { other: "要取消 {n} 个任务吗？" },
+  "bulk.retry": { other: "重试 {n} 个任务的失败节点" },
+  "bulk.retry.ask": { other: "要重试 {n} 个失败节点吗？" },
+  "bulk.clear": "取消选择",
+  "bulk.done": "已完成 {n} / {total}。",
 };

@@ -127,6 +127,16 @@ def cancel_task(task_id: str) -> Request:
     return Request("DELETE", _task(task_id))
 
 
+def pause_task(task_id: str) -> Request:
+    """``POST /api/v1/tasks/{id}/pause``; sending it twice makes no difference."""
+    return Request("POST", f"{_task(task_id)}/pause")
+
+
+def resume_task(task_id: str) -> Request:
+    """``POST /api/v1/tasks/{id}/resume``."""
+    return Request("POST", f"{_task(task_id)}/resume")
+
+
 def retry_task(task_id: str, nodes: str, key: str | None = None) -> Request:
     """``POST /api/v1/tasks/{id}/retry``; ``nodes`` is ``failed`` or ``all``."""
     headers = {"Idempotency-Key": key or new_key()}

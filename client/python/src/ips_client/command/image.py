@@ -11,7 +11,7 @@ from ips_client.client import Client
 from ips_client.command import codes
 from ips_client.command.connection import connect
 from ips_client.command.messages import said
-from ips_client.command.output import facts, show, table
+from ips_client.command.output import Table, facts, show, table
 from ips_client.command.pages import Listing, all_pages
 from ips_client.command.text import count, size, span, stamp
 from ips_client.image_documents import ImagePlace, ImageTask, KnownImage
@@ -24,7 +24,7 @@ _LACKING: Final = ("pulling", "failed", "absent", "unknown")
 
 def image(arguments: Namespace) -> int:
     """Show where an image is."""
-    is_whole = arguments.nodes or arguments.state or arguments.output != "table"
+    is_whole = arguments.nodes or arguments.state or arguments.output not in {"table", "wide"}
     states = arguments.state or (() if is_whole else _LACKING)
     with connect(arguments) as client:
         found = _places(client, arguments.image, states, None if is_whole else SHOWN)
@@ -38,12 +38,13 @@ def image(arguments: Namespace) -> int:
             largest=requests.LARGEST_TASK_PAGE,
             wanted=PAST,
         )
-    lines = [*_facts(found.document), *_place_lines(found), *_task_lines(tasks)]
+    nodes = _places_table(found.items)
+    lines = [*_facts(found.document), *_place_lines(found, nodes), *_task_lines(tasks)]
     show(
         arguments.output,
         {**found.document, "history": past["tasks"]},
         names=[place.node_name for place in found.items],
-        lines=lines,
+        lines=nodes if arguments.output == "csv" else lines,
     )
     return codes.COMPLETED
 
@@ -72,13 +73,15 @@ def _facts(document: dict[str, Any]) -> list[str]:
     ]
 
 
-def _place_lines(found: Listing) -> list[str]:
+def _places_table(places: Sequence[ImagePlace]) -> Table:
     head = ("NODE", "STATE", "AS-OF", "DIGEST", "TASK", "SETS", "REASON", "MESSAGE")
-    lines = table(head, [_place_row(place) for place in found.items], status=1)
+    return table(head, [_place_row(place) for place in places], status=1)
+
+
+def _place_lines(found: Listing, nodes: Table) -> list[str]:
     more = found.document["total"] - len(found.items)
-    if more > 0:
-        lines.append(f"({more:,} more: --nodes)")
-    return ["", *lines] if lines else []
+    rest = [f"({more:,} more: --nodes)"] if more > 0 else []
+    return ["", *nodes, *rest] if nodes else []
 
 
 def _place_row(place: ImagePlace) -> tuple[str, ...]:
@@ -126,7 +129,8 @@ def images(arguments: Namespace) -> int:
             largest=requests.LARGEST_NODE_PAGE,
         )
     head = ("IMAGE", "TASKS", "LAST-TASK", "SETS", "WARM")
-    lines = table(head, [_known_row(each) for each in known]) or ["no images"]
+    rows = [_known_row(each) for each in known]
+    lines = table(head, rows, whole=arguments.output == "wide", none="no images")
     show(arguments.output, document, names=[each.image for each in known], lines=lines)
     return codes.COMPLETED
 

@@ -84,9 +84,7 @@ class Limits:
     agent_wait: float = 60.0
     first_look: float = FIRST_LOOK_SECONDS
     """From the start on, so long nothing is said to match no node: agents announce themselves.
-
-    Infinite where the node source can name all nodes: until it has, nothing is selected.
-    """
+    Infinite where the node source can name all nodes: until it has, nothing is selected."""
 
 
 class Decision(NamedTuple):

@@ -35,6 +35,8 @@ from coordinator.engine.persistence import Persistently
 from coordinator.engine.progress_board import ProgressBoard
 from coordinator.engine.publisher import EventStream
 from coordinator.engine.reception import Pinged, Reception, Subscriber, watch_bus
+from coordinator.engine.set_changes import RecentChanges
+from coordinator.engine.set_notes import SetNotes
 from coordinator.engine.set_records import SetRecords
 from coordinator.engine.sets import HANDED_ON, SetTable
 from coordinator.engine.store_clock import StoreClock
@@ -101,6 +103,8 @@ class Replica:
         feed = self.loop.feed
         self.health = StoreHealth(self.store, feed)
         self.sets = self._new_sets()
+        self.set_notes = SetNotes(context.bus, self.sets.loop.feed, context.on_poison)
+        self.set_changes = RecentChanges(clock, self.sets.loop.observe)
         self.nodes = NodeTable(
             fleet=self.core.fleet,
             new_source=context.new_source,
@@ -220,11 +224,13 @@ class Replica:
         """
         async with self._jobs:
             await self.sets.load()
+            await self.set_notes.load()
             loaded = await self._intake.load()
             log.info("state loaded", tasks=len(self.tasks), running=len(self.core.runs))
             await self.load_nodes()
             self._intake.follow(loaded)
             self.spawn(self.sets.watch())
+            self.spawn(self.set_notes.watch())
             self.spawn(self.loop.run())
             self.spawn(self.sets.loop.run())
             self.spawn(self.nodes.source.run())

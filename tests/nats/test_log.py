@@ -515,9 +515,13 @@ async def settings_of(bus: AnyBus, stream: str) -> dict[str, object]:
     return config
 
 
-async def test_a_batch_says_which_event_of_each_task_it_follows(bus: AnyBus) -> None:
-    """Over all subjects of a task, on its first message: all are refused if one is wrong."""
-    other = TASK.replace("a1", "b2")
+@pytest.mark.parametrize(
+    ("what", "other"), [("task", TASK.replace("a1", "b2")), ("set", "set/web")]
+)
+async def test_a_batch_says_which_event_of_each_task_it_follows(
+    bus: AnyBus, what: str, other: str
+) -> None:
+    """Over all subjects of a task or a set, on its first message: all fail if one is wrong."""
 
     def draft(kind: str, task: str, follows: int | None = None) -> Draft:
         headers = {"Nats-Expected-Last-Subject-Sequence-Subject": subjects.events_of(task)}
@@ -529,15 +533,18 @@ async def test_a_batch_says_which_event_of_each_task_it_follows(bus: AnyBus) -> 
         [
             draft("node.failed", TASK, created),
             draft("node.failed", TASK),
-            draft("task.created", other, 0),
+            draft(f"{what}.created", other, 0),
             draft("node.succeeded", TASK),
         ]
     )
     assert end == created + 4
     for follows in ((created, end - 1), (end, 0), (end - 2, end - 1)):
-        late = [draft("task.progress", TASK, follows[0]), draft("task.progress", other, follows[1])]
+        late = [
+            draft("task.progress", TASK, follows[0]),
+            draft(f"{what}.progress", other, follows[1]),
+        ]
         with pytest.raises(Conflict):
             await bus.store_batch(late)
     assert (await bus.stream_state(subjects.EVENTS)).last_seq == end
-    fresh = [draft("task.progress", TASK, end), draft("task.progress", other, end - 1)]
+    fresh = [draft("task.progress", TASK, end), draft(f"{what}.progress", other, end - 1)]
     assert await bus.store_batch(fresh) == end + 2

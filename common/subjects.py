@@ -24,7 +24,11 @@ ATTEMPTS = 999_999_999
 """The highest number that an attempt can have."""
 _TASK_ID = re.compile(TASK_ID)
 _INSTANCE = re.compile(r"[0-9a-f]{16}")
-_EVENT_TYPE = re.compile(r"[a-z]+\.[a-z]+")
+SET_NAME = r"[a-z0-9]([-a-z0-9]{0,48}[a-z0-9])?"
+"""The form of a set's name, an RFC 1123 label of at most 50 characters, as a regular expression."""
+_OF_SET = re.compile(rf"set/({SET_NAME})")
+_EVENT_TYPE = re.compile(r"(?!set\.)[a-z]+\.[a-z]+")
+_SET_EVENT_TYPE = re.compile(r"set((?:\.[a-z]+){1,2})")
 _ATTEMPT = re.compile(r"[1-9][0-9]{0,8}")
 
 # The node's token is checked where it is decoded.
@@ -33,6 +37,7 @@ _AGENT_SUBJECT = re.compile(rf"{_HEAD}\.([a-z]+)\.([^.]+)\.({_INSTANCE.pattern})
 _RESULT_SUBJECT = re.compile(rf"{_HEAD}\.result\.({TASK_ID})\.([^.]+)\.({_ATTEMPT.pattern})")
 _AGENT_INBOX = re.compile(rf"_INBOX\.agent\.([^.]+)\.({_INSTANCE.pattern})\.[0-9]{{1,19}}")
 _EVENT_SUBJECT = re.compile(rf"{_HEAD}\.event\.({_EVENT_TYPE.pattern})\.({TASK_ID})")
+_SET_EVENT_SUBJECT = re.compile(rf"{_HEAD}\.event\.set\.({SET_NAME})((?:\.[a-z]+){{1,2}})")
 
 
 def is_node_name(name: str) -> bool:
@@ -221,11 +226,14 @@ KEYS_BUCKET = "IPS_KEYS"
 LEASE_BUCKET = "IPS_LEASE"
 SETS_BUCKET = "IPS_SETS"
 """Warm sets: key ``<set>``."""
+SET_NOTES_BUCKET = "IPS_SET_NOTES"
+"""What the leader remembers of warm sets: key ``<set>``."""
 NODES_BUCKET = "IPS_NODES"
 """Nodes that are known by their agents' word alone: key ``<node>``."""
 
 ALL_RESULTS = f"{PREFIX}.result.*.*.*"
 ALL_EVENTS = f"{PREFIX}.event.>"
+ALL_SET_EVENTS = f"{PREFIX}.event.set.>"
 EVENTS_MAX_AGE_SECONDS = 24 * 3600
 EVENTS_MAX_BYTES = 1024**3
 ALL_AUDIT = f"{PREFIX}.audit.*"
@@ -273,28 +281,50 @@ def parse_node_key(key: str) -> str | None:
 
 
 class EventKey(NamedTuple):
-    """What an event's subject says: its type (``task.created``…) and its task."""
+    """What an event's subject says: its type (``task.created``…) and what it is about."""
 
     type: str
-    task: str
+    about: str
+    """A task, or ``set/<name>``: no task's id, whatever the set is called."""
 
 
-def event(event_type: str, task: str) -> str:
-    """Where an event of a task is published; its two-part type stands as it is."""
-    if not _EVENT_TYPE.fullmatch(event_type):
+def about_set(name: str) -> str:
+    """What the events of a set are about."""
+    about = f"set/{name}"
+    if not _OF_SET.fullmatch(about):
+        raise ValueError(f"not the name of a set: {name!r}")
+    return about
+
+
+def event(event_type: str, about: str) -> str:
+    """Where an event is published.
+
+    Of a task under its two-part type and the task; of a set under the set, so that one wildcard
+    stands for all of a set's events and for those of no task.
+    """
+    of_set, set_type = _OF_SET.fullmatch(about), _SET_EVENT_TYPE.fullmatch(event_type)
+    if of_set is not None and set_type is not None:
+        return f"{PREFIX}.event.set.{of_set[1]}{set_type[1]}"
+    if of_set is not None or not _EVENT_TYPE.fullmatch(event_type):
         raise ValueError(f"not a type of event: {event_type!r}")
-    return f"{PREFIX}.event.{event_type}.{_task_token(task)}"
+    return f"{PREFIX}.event.{event_type}.{_task_token(about)}"
 
 
-def events_of(task: str) -> str:
-    """Every event of one task."""
-    return f"{PREFIX}.event.*.*.{_task_token(task)}"
+def events_of(about: str) -> str:
+    """Every event of one task, or of one set (``set/<name>``)."""
+    of_set = _OF_SET.fullmatch(about)
+    if of_set is not None:
+        return f"{PREFIX}.event.set.{of_set[1]}.>"
+    return f"{PREFIX}.event.*.*.{_task_token(about)}"
 
 
 def parse_event(subject: str) -> EventKey | None:
-    """The type and task that an event's subject names; None for anything else."""
-    found = _EVENT_SUBJECT.fullmatch(subject)
-    return EventKey(found[1], found[2]) if found else None
+    """The type that an event's subject names, and what it is about; None for anything else."""
+    if found := _EVENT_SUBJECT.fullmatch(subject):
+        return EventKey(found[1], found[2])
+    if found := _SET_EVENT_SUBJECT.fullmatch(subject):
+        return EventKey(f"set{found[3]}", f"set/{found[1]}")
+    return None
 
 
 def audit(user: str) -> str:

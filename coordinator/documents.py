@@ -32,6 +32,16 @@ EVENT_TYPES: Final = (
     "node.failed",
     "node.removed",
 )
+SET_EVENT_TYPES: Final = (
+    "set.created",
+    "set.updated",
+    "set.deleted",
+    "set.ready",
+    "set.degraded",
+    "set.progress",
+    "set.node.warm",
+    "set.node.cold",
+)
 FINAL_EVENT_TYPES: Final = frozenset({"task.completed", "task.failed", "task.cancelled"})
 """Exactly one of these is ever sent for a task, and nothing of the task after it."""
 
@@ -80,7 +90,7 @@ PullPhase = Annotated[
         extra_json_schema={"enum": list(PULL_PHASES)},
     ),
 ]
-EventType = Annotated[str, Meta(extra_json_schema={"enum": list(EVENT_TYPES)})]
+EventType = Annotated[str, Meta(extra_json_schema={"enum": [*EVENT_TYPES, *SET_EVENT_TYPES]})]
 
 
 class Document(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -318,7 +328,7 @@ class CloudEvent(Document, frozen=True, kw_only=True, rename="lower"):
     """The coordinator's installation."""
     type: EventType
     subject: str
-    """The task, or ``task/node``."""
+    """The task, ``task/node``, the set, or ``set/node``."""
     time: Milliseconds
     datacontenttype: str = "application/json"
 

@@ -67,11 +67,17 @@ class KeptEvent:
 
     position: int
     type: str
-    task: str
+    about: str
+    """A task, or ``set/<name>``."""
     data: bytes
     """The CloudEvent, JSON without line breaks."""
     readers: int = 0
     """In how many queues it waits."""
+
+    @property
+    def is_of_set(self) -> bool:
+        """Whether it is about a warm set."""
+        return self.type.startswith("set.")
 
     @property
     def is_last(self) -> bool:
@@ -91,9 +97,13 @@ class _Envelope(msgspec.Struct):
 class FeedReading:
     """One reader's place. Read ``kept()`` to its end, then ``take()`` whenever woken."""
 
-    def __init__(self, feed: EventFeed, task: str | None, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, feed: EventFeed, task: str | None, wake: Callable[[], None], *, sets: bool = False
+    ) -> None:
+        """``sets``: events of sets too; whoever has not asked for them may not know them."""
         self._feed = feed
         self.task = task
+        self._sets = sets
         self._wake = wake
         self._queue: deque[KeptEvent] = deque()
         self._waiting_bytes = 0
@@ -138,7 +148,7 @@ class FeedReading:
 
     def offer(self, event: KeptEvent) -> None:
         """Put an event into the queue; a reader that lets it grow too long is ended."""
-        if self.ended:
+        if self.ended or (event.is_of_set and not self._sets):
             return
         self._waiting_bytes += len(event.data)
         if self._waiting_bytes > QUEUE_BYTES:
@@ -153,7 +163,7 @@ class FeedReading:
         if self._start <= self._upto:
             async with aclosing(self._feed.stored(self.task, self._start, self._upto)) as batches:
                 async for events in batches:
-                    yield events
+                    yield [each for each in events if self._sets or not each.is_of_set]
 
     def take(self) -> list[KeptEvent]:
         """The first of what has come since, those before the wanted position left out.
@@ -222,7 +232,7 @@ class EventFeed:
         if event is None:
             self._on_poison("event")
             return
-        for key in (None, event.task):
+        for key in (None, event.about):
             for reading in self._readings.get(key, ()):
                 reading.offer(event)
         while self._waiting > WAITING_BYTES:
@@ -252,16 +262,21 @@ class EventFeed:
                 reading.end()
 
     async def open(
-        self, head: TaskHead | None, after: int | None, wake: Callable[[], None]
+        self,
+        head: TaskHead | None,
+        after: int | None,
+        wake: Callable[[], None],
+        *,
+        sets: bool = False,
     ) -> FeedReading:
-        """Begin to read one task's events, or (``head`` None) those of all.
+        """Begin to read one task's events, or (``head`` None) those of all, of ``sets`` too.
 
         ``after`` is the position after which to go on; None for a reader that begins: at the first
         kept event of the task, or now. Close it in the end. Raises NothingLeft, StoreAway.
         """
         if self._events is None or not self.running.is_set():
             raise StoreAway(texts.EVENTS_NOT_READ())
-        reading = FeedReading(self, None if head is None else head.id, wake)
+        reading = FeedReading(self, None if head is None else head.id, wake, sets=sets)
         self._readings[reading.task].append(reading)
         try:
             await self._find_start(self._events, reading, head, after)
@@ -341,7 +356,7 @@ class EventFeed:
             self._sparing.warning("event", "a record is no event", subject=record.subject)
             return None
         data = record.data.replace(b"\r", b" ").replace(b"\n", b" ")
-        return KeptEvent(record.seq, key.type, key.task, data)
+        return KeptEvent(record.seq, key.type, key.about, data)
 
 
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode

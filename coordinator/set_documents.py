@@ -7,6 +7,7 @@ from typing import Annotated, Final
 from msgspec import UNSET, Meta, UnsetType
 
 from coordinator.documents import (
+    CloudEvent,
     Count,
     Document,
     Image,
@@ -15,6 +16,7 @@ from coordinator.documents import (
     MessageCode,
     MessageParams,
     Milliseconds,
+    Seconds,
     TaskId,
     Total,
 )
@@ -72,6 +74,8 @@ class WarmSet(Document, frozen=True, kw_only=True):
     max_failed_nodes: int | str
     rollout: str
     pull_timeout_seconds: int
+    webhook_url: str | UnsetType = UNSET
+    """Scheme and host."""
     paused: bool
     generation: Count
     """Counts what was put under the name."""
@@ -141,5 +145,35 @@ class WarmSetDeleted(Document, frozen=True, kw_only=True):
 
     name: str
     message: Message | UnsetType = UNSET
+    message_code: MessageCode | UnsetType = UNSET
+    message_params: MessageParams | UnsetType = UNSET
+
+
+class WarmSetEvent(CloudEvent, frozen=True, kw_only=True, rename="lower"):
+    """``set.…``: the set as GET returns it when the event is made."""
+
+    data: WarmSet
+
+
+class WarmSetDeletedEvent(CloudEvent, frozen=True, kw_only=True, rename="lower"):
+    """``set.deleted``."""
+
+    data: WarmSetDeleted
+
+
+class WarmSetNodeEvent(CloudEvent, frozen=True, kw_only=True, rename="lower"):
+    """``set.node.…``: the node as the set's ``/nodes`` returns it when the event is made."""
+
+    data: WarmSetNode
+
+
+class WarmSetWebhook(Document, frozen=True, kw_only=True):
+    """What a set's webhook is sent: the set as it is at the time of the delivery."""
+
+    event: Annotated[str, Meta(extra_json_schema={"enum": ["set.ready", "set.degraded"]})]
+    set: WarmSet
+    timestamp: Seconds
+    """When it began to be so."""
+    message: Message
     message_code: MessageCode | UnsetType = UNSET
     message_params: MessageParams | UnsetType = UNSET

@@ -12,7 +12,7 @@ import secrets
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from common.join_token import JoinKind
 from coordinator.callout.join_tokens import new_join_token
 from coordinator.callout.signing_key import SigningKey, kept_key
 from sandbox.child import Child, Process
-from sandbox.forked import Forked
+from sandbox.forked import Forked, Streams
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -48,7 +48,7 @@ def free_port(host: str = LOOPBACK) -> int:
 
 
 class Program(Child):
-    """``python -m <module>`` with ``settings`` and nothing else that begins with ``IPS_``.
+    """``python -m <module> <words>`` with ``settings`` and nothing else that begins with ``IPS_``.
 
     ``forked`` starts it without its imports, where no process has to be looked at from outside.
     """
@@ -60,14 +60,16 @@ class Program(Child):
         folder: Path,
         settings: Mapping[str, str],
         *,
+        words: Sequence[str] = (),
         forked: bool = False,
     ) -> None:
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("IPS_")}
         folder.mkdir(parents=True, exist_ok=True)
         self.name = name
         env = {**inherited, "PYTHONPATH": str(PROJECT), "PYTHONUNBUFFERED": "1", **settings}
-        super().__init__([sys.executable, "-m", module], folder / f"{name}.log", env=env)
-        self._start = (module, folder / f"{name}.log", env) if forked else None
+        log = folder / f"{name}.log"
+        super().__init__([sys.executable, "-m", module, *words], log, env=env)
+        self._start = (module, Streams.to_one_log(log), env) if forked else None
 
     def _run(self, log: BinaryIO) -> Process:
         return Forked(*self._start) if self._start else super()._run(log)

@@ -67,6 +67,16 @@ class _Wire(TcpTransport):
         super().__init__()  # type: ignore[no-untyped-call]  # nats-py's is not annotated
         self.torn = False
 
+    async def connect_tls(self, *arguments: Any, **options: Any) -> None:
+        """Go over to TLS, and say so to the protocol, which nats-py leaves out.
+
+        The end of each connection would be a warning of asyncio's, and no reading be paused.
+        """
+        await super().connect_tls(*arguments, **options)
+        assert self._io_writer is not None  # noqa: S101 -- set by connect()
+        transport = self._io_writer.transport
+        transport.get_protocol().connection_made(transport)
+
     def close(self) -> None:
         self.torn = True
         if self._io_writer is not None:

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
 from coordinator.api.admission import Admission
-from coordinator.api.answers import JSON, json_answer
+from coordinator.api.answers import JSON, SERVER_NAME, json_answer
 from coordinator.api.asyncapi import asyncapi_document
 from coordinator.api.audit import Audit
 from coordinator.api.bodies import ROOM, BodyRoom
@@ -241,6 +241,7 @@ async def _docs(_: web.Request) -> web.Response:
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """What every answer carries."""
+    response.headers[hdrs.SERVER] = SERVER_NAME
     # Not for this machine's own name: it would hold for whatever else listens here, too.
     if request.secure and request.url.host not in _THIS_MACHINE:
         response.headers.setdefault(hdrs.STRICT_TRANSPORT_SECURITY, _ALWAYS_TLS)

@@ -169,7 +169,8 @@ class CreateTask(
                 _check_url,
                 demand=_demand_url,
                 max_length=URL_LENGTH,
-                description="http or https; told of the task's end. Answers show scheme and host.",
+                description="http or https; told of the task's end, of a set when all its nodes "
+                "have become warm, or some cannot be. Answers show scheme and host.",
                 examples=["https://example.com/webhook"],
             ),
         ]

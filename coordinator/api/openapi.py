@@ -13,7 +13,7 @@ from msgspec import UNSET
 from common.text import CODE_LENGTH
 from common.texts import templates
 from common.version import VERSION
-from coordinator import documents, live_documents
+from coordinator import documents, live_documents, set_documents
 from coordinator.api.answers import JSON
 from coordinator.api.described import DocumentedAnswer, Operation, Schema
 from coordinator.api.guard import SESSION_COOKIE
@@ -34,6 +34,10 @@ _REFERENCE: Final = "#/components/schemas/{name}"
 _MORE_SHAPES: Final = (
     documents.Problem,
     documents.NodeEvent,
+    set_documents.WarmSetEvent,
+    set_documents.WarmSetDeletedEvent,
+    set_documents.WarmSetNodeEvent,
+    set_documents.WarmSetWebhook,
     live_documents.LiveNodes,
     live_documents.LiveAgents,
     documents.Webhook,

@@ -92,6 +92,7 @@ _RESUME: Final = (
     query("lastEventId", "As the header, which wins.", {"type": "string"}),
     query("live", "Also send live frames, without an id.", {"type": "boolean", "default": False}),
 )
+_SETS: Final = query("sets", "Also events of warm sets.", {"type": "boolean", "default": False})
 
 
 # ── operations ───────────────────────────────────────────────────────────────────────────────
@@ -218,18 +219,18 @@ OPERATIONS: Final = (
         "get",
         "/api/v1/events",
         "watchAll",
-        "Watch all tasks (Server-Sent Events)",
+        "Watch all tasks and warm sets (Server-Sent Events)",
         (
             DocumentedAnswer(
                 HTTPStatus.OK,
-                "CloudEvents of all tasks, first an `id` without data: the position where they "
-                "begin; with live frames `agents`.",
+                "CloudEvents of all tasks (and sets), first an `id` without data: the position "
+                "where they begin; with live frames `agents`.",
                 documents.TaskEvent,
                 _STREAM,
             ),
         ),
         (_BAD, _AWAY),
-        _RESUME,
+        (*_RESUME, _SETS),
     ),
     *SET_OPERATIONS,
     *IMAGE_OPERATIONS,

@@ -15,8 +15,8 @@ from coordinator.api.faults import faults, rule
 from coordinator.api.problems import bad_request
 from coordinator.core.task import TaskSpec
 
-_NOT_OF_SETS: Final = frozenset({"node_names", "image_pull_policy", "webhook_url"})
-"""A set is for nodes by their labels, is content with what is there, and has no end to tell of."""
+_NOT_OF_SETS: Final = frozenset({"node_names", "image_pull_policy"})
+"""A set is for nodes by their labels, and is content with what is there."""
 _HINTS: Final = get_type_hints(CreateTask, include_extras=True)
 _PAUSED: Final = Annotated[
     bool, rule(description="Nothing is pulled while it is true; what is there is still shown.")

@@ -26,8 +26,8 @@ from coordinator.faults import Faults
 from coordinator.port import Engine, NoSuchSet, SetChanged, SetOrder, TooManySets
 from coordinator.set_documents import SET_NODE_STATES
 from coordinator.snapshots import SetSnapshot
+from coordinator.views.set_events import deleted_set
 from coordinator.views.sets import set_node, warm_set
-from coordinator.views.texts import shown
 
 NODES_AT_A_TIME: Final = 50
 _TAG: Final = re.compile(r'"([0-9]{1,19})"')
@@ -107,6 +107,8 @@ class SetRoutes:
 
     async def delete(self, request: web.Request) -> web.Response:
         """``DELETE /api/v1/sets/{name}``."""
+        if Reader(request.query).flag("purge"):
+            raise bad_request([fault("?purge", texts.SET_NO_PURGE())])
         name, match = request.match_info["name"], await self._match(request)
         if not is_set_name(name):
             raise _unknown()
@@ -116,15 +118,7 @@ class SetRoutes:
             raise _unknown() from None
         except SetChanged:
             raise _changed() from None
-        said = shown(texts.SET_DELETED())
-        return json_answer(
-            documents.WarmSetDeleted(
-                name=name,
-                message=said.message,
-                message_code=said.code,
-                message_params=said.params,
-            )
-        )
+        return json_answer(deleted_set(name, texts.SET_DELETED()))
 
     async def _find(self, request: web.Request) -> SetSnapshot:
         name = request.match_info["name"]

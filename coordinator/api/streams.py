@@ -109,6 +109,7 @@ class Streams:
     async def _stream(self, request: web.Request, head: TaskHead | None) -> web.StreamResponse:
         query = Reader(request.query)
         live = query.flag("live")
+        sets = head is None and query.flag("sets")
         query.done()
         if request.method == hdrs.METH_HEAD:
             return _begun()
@@ -116,19 +117,19 @@ class Streams:
             raise unavailable(texts.STREAMS_TOO_MANY(most=self._most))
         self._open += 1
         try:
-            return await self._send(request, head, live=live)
+            return await self._send(request, head, live=live, sets=sets)
         finally:
             self._open -= 1
 
     async def _send(
-        self, request: web.Request, head: TaskHead | None, *, live: bool
+        self, request: web.Request, head: TaskHead | None, *, live: bool, sets: bool
     ) -> web.StreamResponse:
         wake = asyncio.Event()
         with ExitStack() as stack:
             # Before the headers leave, so that a GET made after them misses nothing.
             source = stack.enter_context(self._changes(head)) if live else None
             try:
-                reading = await self._feed.open(head, position(request), wake.set)
+                reading = await self._feed.open(head, position(request), wake.set, sets=sets)
             except NothingLeft:
                 return web.Response(status=HTTPStatus.NO_CONTENT)
             stack.enter_context(closing(reading))

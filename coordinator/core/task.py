@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from common.messages import MOST_IMAGES, Count, ImageName, Reference, Seconds, TaskId
-from common.subjects import NODE_NAME
+from common.subjects import NODE_NAME, SET_NAME
 from common.text import Code, MessageText, Params
 
 LATEST = 253_402_300_799_999
@@ -29,8 +29,6 @@ NodeName = Annotated[str, Meta(pattern=rf"^(?=.{{1,253}}\Z){NODE_NAME}\Z")]
 """A node name, which becomes a token of a subject."""
 
 
-SET_NAME: Final = r"[a-z0-9]([-a-z0-9]{0,48}[a-z0-9])?"
-"""The form of a set's name, an RFC 1123 label of at most 50 characters, as a regular expression."""
 SetName = Annotated[str, Meta(pattern=rf"^{SET_NAME}\Z")]
 
 

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from typing import Protocol
 
 from common import subjects
 from common.bus import NotConnected
@@ -27,7 +28,13 @@ from coordinator.core.commands import (
     StoreVerdict,
 )
 from coordinator.core.events import NodeSeen, NodeVanished, Settled, StoreClosed
-from coordinator.core.sets.decisions import CancelRepair, CreateRepair, SendWanted
+from coordinator.core.sets.decisions import (
+    CancelRepair,
+    CreateRepair,
+    SendWanted,
+    SetDropped,
+    SetTurned,
+)
 from coordinator.core.task import FINAL, PendingNotification, TaskStatus
 from coordinator.engine.briefing import BRIEFED, Briefer
 from coordinator.engine.dispatcher import Dispatcher
@@ -38,7 +45,9 @@ from coordinator.engine.journal import JOURNALED, Journal
 from coordinator.engine.loop import Kinds, Observer, Performers
 from coordinator.engine.publisher import Publisher
 from coordinator.engine.replica import Context, Replica
+from coordinator.engine.set_events import OBSERVED, SetEvents
 from coordinator.engine.set_repairs import SetRepairs
+from coordinator.engine.set_turns import Brings, SetTurns
 from coordinator.engine.store_clock import Uptime
 from coordinator.engine.task_events import TOLD, TaskEvents
 from coordinator.engine.transitions import Transitions
@@ -53,6 +62,10 @@ SETTLE_SECONDS = 2.0
 
 HAND_OVER_SECONDS = 1.0
 """How long a leader that stops waits for agents' answers."""
+
+
+class Couriers(Deliverer, Brings, Protocol):
+    """Who brings webhooks, of tasks and of sets."""
 
 
 class DeposedError(Exception):
@@ -80,7 +93,7 @@ class Leader:
         context: Context,
         replica: Replica,
         epoch: int,
-        webhooks: Deliverer,
+        webhooks: Couriers,
         settings: LeaderSettings,
         held: Callable[[], bool],
         observers: Sequence[tuple[Observer, Kinds]] = (),
@@ -91,9 +104,7 @@ class Leader:
         self._held = held
         self._confirms = settings.confirms
         self._deposition: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._dispatcher = Dispatcher(
-            context.bus, epoch, feed, replica.core.in_flight, self._deposed
-        )
+        self._dispatcher = self._new_dispatcher(context, epoch)
         self._transitions = Transitions(
             store=replica.store,
             tasks=replica.tasks,
@@ -126,12 +137,39 @@ class Leader:
             persistently=persistently,
             faults=context.faults,
         )
+        self._set_events = self._new_set_events(context, settings.source)
+        self._webhooks = webhooks
+        self._faults = context.faults
         self._janitor = self._new_janitor(context, settings.retention_seconds)
         self.journal = Journal(replica.core.runs, epoch)
         self._failures = None
         if settings.new_failure_sink is not None:
             self._failures = settings.new_failure_sink(replica.nodes.source)
         self._observers = observers
+
+    def _new_dispatcher(self, context: Context, epoch: int) -> Dispatcher:
+        return Dispatcher(
+            context.bus,
+            epoch,
+            self._replica.loop.feed,
+            self._replica.core.in_flight,
+            self._deposed,
+            context.clock,
+            context.on_accepted,
+        )
+
+    def _new_set_events(self, context: Context, source: str) -> SetEvents:
+        return SetEvents(
+            publisher=self._publisher,
+            stored=context.bus,
+            sets=self._replica.sets,
+            runs=self._replica.core.runs,
+            source=source,
+            epoch=self._epoch,
+            clock=context.clock,
+            persistently=self._replica.persistently,
+            faults=context.faults,
+        )
 
     def _new_janitor(self, context: Context, retention_seconds: float) -> Janitor:
         return Janitor(
@@ -154,9 +192,11 @@ class Leader:
             # What the leader before has stored since this replica began. First of all: between the
             # first look at what happens and the catching up nothing may happen.
             await replica.persistently(replica.load_nodes)
+        await replica.persistently(replica.set_notes.load)
         # Where the lease is not believed in, its end as a leader is on its way: it may have stood.
         replica.loop.attach(self._performers(), self._held)
         replica.sets.attach(self._set_performers(), self._held)
+        self._tell_of_sets()
         replica.loop.observe(self._briefer.observe, of=BRIEFED)
         replica.loop.observe(self._events.observe, of=TOLD)
         replica.loop.observe(self._notifications.observe, of=(TaskOver,))
@@ -193,6 +233,26 @@ class Leader:
         replica.spawn(self._janitor.run())
         await self._settle()
         await self._deposition
+
+    def _tell_of_sets(self) -> None:
+        """Tell the world what becomes of sets, and what the leader before did not get to say."""
+        replica, events = self._replica, self._set_events
+        turns = SetTurns(
+            notes=replica.set_notes,
+            sets=replica.sets,
+            tell=events.turned,
+            webhooks=self._webhooks,
+            held=self._held,
+            spawn=replica.spawn,
+            persistently=replica.persistently,
+            faults=self._faults,
+        )
+        replica.sets.loop.observe(events.observe, of=OBSERVED)
+        replica.sets.loop.observe(turns.observe, of=(SetTurned, SetDropped))
+        notes = list(replica.set_notes.all.values())
+        replica.spawn(events.catch_up(notes, list(replica.set_changes.take())))
+        replica.spawn(events.report_progress())
+        turns.begin()
 
     def _catch_up(self) -> None:
         """Tell the world what the leader before this one did not get to say."""

@@ -4,7 +4,7 @@ Everything goes through one queue: what is published of a task keeps its order, 
 its last event. After an answer that did not come, the kept events are read back and only what is
 missing is published.
 
-A batch names, for each of its tasks, the task's event that it follows: where somebody else has
+A batch names, for each of its tasks and sets, the event that it follows: where somebody else has
 published since, the store refuses it. So a leader that does not know yet that it is none any more
 can neither double an event nor add one behind the last. Who holds no lease does not publish at all.
 """
@@ -38,7 +38,8 @@ _FOLLOWS = "Nats-Expected-Last-Subject-Sequence-Subject"
 class Item:
     """One event to publish. ``once``: the only one on its subject, for ever."""
 
-    task: str
+    about: str
+    """A task, or ``set/<name>``."""
     subject: str
     id: str
     payload: bytes
@@ -84,7 +85,7 @@ class Publisher:
         self._on_last = on_last
         self._held = held
         self._ends: dict[str, int] = {}
-        """By task, the sequence of its newest event, as far as it is known here."""
+        """By task or set, the sequence of its newest event, as far as it is known here."""
         self._queue: deque[Item] = deque()
         self._more = asyncio.Event()
         self._in_doubt = False
@@ -94,23 +95,27 @@ class Publisher:
         """Have this published after everything before it."""
         self._queue.append(item)
         if item.is_progress:
-            self._progress[item.task] += 1
+            self._progress[item.about] += 1
         self._more.set()
 
-    def progress_waits(self, task: str) -> bool:
-        """Whether a task's newest progress is in the queue: while it is, there is no newer one."""
-        return self._progress[task] > 0
+    def progress_waits(self, about: str) -> bool:
+        """Whether the newest progress of a task or set is in the queue, and nothing newer is."""
+        return self._progress[about] > 0
 
-    async def kept_ids(self, task: str) -> set[str]:
-        """The ids of a task's events that are in the store. Raises BusError."""
-        ids, end = await self._read(task)
-        self._ends[task] = max(self._ends.get(task, 0), end)
+    def known_end(self, about: str, end: int) -> None:
+        """The newest event of a task or set has this sequence at least."""
+        self._ends[about] = max(self._ends.get(about, 0), end)
+
+    async def kept_ids(self, about: str) -> set[str]:
+        """The ids of the events of a task or set that are in the store. Raises BusError."""
+        ids, end = await self._read(about)
+        self.known_end(about, end)
         return ids
 
-    async def _read(self, task: str) -> tuple[set[str], int]:
-        """The ids of a task's kept events, and the sequence of the last one."""
+    async def _read(self, about: str) -> tuple[set[str], int]:
+        """The ids of the kept events of a task or set, and the sequence of the last one."""
         ids, end = set(), 0
-        async for records in self._bus.replay(subjects.EVENTS, subjects.events_of(task)):
+        async for records in self._bus.replay(subjects.EVENTS, subjects.events_of(about)):
             for record in records:
                 end = record.seq
                 try:
@@ -149,10 +154,10 @@ class Publisher:
         """What was sent without an answer may have landed: read back, and drop what has."""
         first = [item for item, _ in zip(self._queue, range(BATCH_EVENTS), strict=False)]
         kept: dict[str, set[str]] = {}
-        for task in {item.task: None for item in first}:
-            kept[task], self._ends[task] = await self._read(task)
+        for about in {item.about: None for item in first}:
+            kept[about], self._ends[about] = await self._read(about)
         for item in first:
-            if item.id in kept[item.task] and not item.is_last:
+            if item.id in kept[item.about] and not item.is_last:
                 self._queue.remove(item)
                 self._forget(item)
         self._in_doubt = False
@@ -168,20 +173,20 @@ class Publisher:
         batch = self._next_batch()
         end = await self._bus.store_batch(self._drafts(batch))
         for seq, item in enumerate(batch, start=end - len(batch) + 1):
-            self._ends[item.task] = seq
+            self._ends[item.about] = seq
             self._queue.popleft()
             self._forget(item)
 
     def _drafts(self, batch: Sequence[Item]) -> list[Draft]:
-        """Each task's first event says which one it follows."""
+        """The first event of each task or set says which one it follows."""
         drafts: list[Draft] = []
-        tasks: set[str] = set()
+        known: set[str] = set()
         for item in batch:
             draft = Draft(item.subject, item.payload)
-            if item.task not in tasks:
-                tasks.add(item.task)
-                follows = {_FOLLOWS: subjects.events_of(item.task)}
-                draft = draft._replace(headers=follows, expect_last=self._ends.get(item.task, 0))
+            if item.about not in known:
+                known.add(item.about)
+                follows = {_FOLLOWS: subjects.events_of(item.about)}
+                draft = draft._replace(headers=follows, expect_last=self._ends.get(item.about, 0))
             drafts.append(draft)
         return drafts
 
@@ -197,15 +202,17 @@ class Publisher:
 
     async def _publish_once(self, item: Item) -> None:
         try:
-            self._ends[item.task] = await self._bus.store(item.subject, item.payload, expect_last=0)
+            self._ends[item.about] = await self._bus.store(
+                item.subject, item.payload, expect_last=0
+            )
         except Conflict:
             log.debug("published before", id=item.id)
         if item.is_last:
-            await self._on_last(item.task)
-            self._ends.pop(item.task, None)
+            await self._on_last(item.about)
+            self._ends.pop(item.about, None)
 
     def _forget(self, item: Item) -> None:
         if item.is_progress:
-            self._progress[item.task] -= 1
-            if not self._progress[item.task]:
-                del self._progress[item.task]
+            self._progress[item.about] -= 1
+            if not self._progress[item.about]:
+                del self._progress[item.about]

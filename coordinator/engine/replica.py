@@ -35,6 +35,8 @@ from coordinator.engine.persistence import Persistently
 from coordinator.engine.progress_board import ProgressBoard
 from coordinator.engine.publisher import EventStream
 from coordinator.engine.reception import Pinged, Reception, Subscriber, watch_bus
+from coordinator.engine.set_changes import RecentChanges
+from coordinator.engine.set_notes import SetNotes
 from coordinator.engine.set_records import SetRecords
 from coordinator.engine.sets import HANDED_ON, SetTable
 from coordinator.engine.store_clock import StoreClock
@@ -44,7 +46,8 @@ from coordinator.engine.tasks import TaskTable
 from coordinator.engine.waiting import WhyWaiting
 from coordinator.faults import Faults
 from coordinator.nodes.source import NewSource
-from coordinator.store import Store, StoreBus
+from coordinator.store import Store
+from coordinator.store_bus import StoreBus
 
 log = Log(__name__)
 
@@ -79,6 +82,8 @@ class Context:
     set_limits: SetLimits = field(default_factory=SetLimits)
     faults: Faults = field(default_factory=Faults)
     """Told of each fault that ends nothing."""
+    on_accepted: Callable[[float], None] = lambda _seconds: None
+    """Told after how many seconds an agent has accepted an assignment."""
 
 
 class Replica:
@@ -98,6 +103,8 @@ class Replica:
         feed = self.loop.feed
         self.health = StoreHealth(self.store, feed)
         self.sets = self._new_sets()
+        self.set_notes = SetNotes(context.bus, self.sets.loop.feed, context.on_poison)
+        self.set_changes = RecentChanges(clock, self.sets.loop.observe)
         self.nodes = NodeTable(
             fleet=self.core.fleet,
             new_source=context.new_source,
@@ -217,11 +224,13 @@ class Replica:
         """
         async with self._jobs:
             await self.sets.load()
+            await self.set_notes.load()
             loaded = await self._intake.load()
             log.info("state loaded", tasks=len(self.tasks), running=len(self.core.runs))
             await self.load_nodes()
             self._intake.follow(loaded)
             self.spawn(self.sets.watch())
+            self.spawn(self.set_notes.watch())
             self.spawn(self.loop.run())
             self.spawn(self.sets.loop.run())
             self.spawn(self.nodes.source.run())

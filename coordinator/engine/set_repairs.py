@@ -45,6 +45,7 @@ class SetRepairs:
             node_selector={},
             match_expressions=(),
             max_nodes=None,  # of the set as a whole
+            webhook_url=None,
             image_pull_policy=PullPolicy.IF_NOT_PRESENT,
         )
         try:

@@ -38,7 +38,6 @@ from coordinator.core.sets.events import (
     SetStored,
 )
 from coordinator.core.sets.head import SetHead
-from coordinator.core.sets.standing import SetCondition
 from coordinator.core.task import Creator
 from coordinator.engine.loop import CoreLoop, Performers
 from coordinator.engine.set_records import SetRecords, SetTombstone
@@ -215,9 +214,12 @@ class SetTable:
         stored = self._stored.get(name)
         if stored is None:
             return None
-        turns = {each: self._core.turn(name, each) for each in SetCondition}
-        since = {each: int(turn.since * 1000) for each, turn in turns.items() if turn is not None}
         tally = self._core.tally(name, self._clock())
+        since = {
+            each: int(turn.since * 1000)
+            for each, state in tally.conditions().items()
+            if (turn := self._core.turn(name, each)) is not None and turn.holds == state.holds
+        }
         return SetSnapshot(stored, tally, since, self._core.repair(name))
 
     def node_names(self, name: str, phases: Collection[str] = ()) -> Sequence[str]:

@@ -285,15 +285,15 @@ class TaskEvents:
 
     def _tell(self, item: Item | None) -> None:
         """Publish, unless the task has still to catch up: then it waits."""
-        if item is not None and item.task in self._behind:
-            self._behind[item.task].append(item)
+        if item is not None and item.about in self._behind:
+            self._behind[item.about].append(item)
         else:
             self._queue(item)
 
     def _queue(self, item: Item | None) -> None:
         if item is None:
             return
-        kept = self._kept.get(item.task)
+        kept = self._kept.get(item.about)
         if kept is not None and not item.is_last:
             if item.id in kept:
                 return  # published before, or queued: it was read from the store again

@@ -10,7 +10,8 @@ import asyncio
 import random
 import re
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from weakref import WeakValueDictionary
 
@@ -25,7 +26,7 @@ from common.text import Text
 from common.texts import TASK_OVER, WEBHOOK_REFUSED
 from coordinator.access.receivers import Receivers
 from coordinator.core.task import TaskHead
-from coordinator.documents import Task, Webhook, encode
+from coordinator.documents import Document, Task, Webhook, encode
 from coordinator.engine.webhook_signatures import Signer
 from coordinator.faults import Faults
 from coordinator.snapshots import Snapshot
@@ -46,6 +47,23 @@ _ADDRESS = re.compile(r"(https?)://([^/?#]*)([^#]*)", re.IGNORECASE)
 
 Look = Callable[[], Awaitable[Snapshot]]
 """Reads how a task ended. Raises BusError, NoSuchTask."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """One thing to tell one receiver."""
+
+    about: Mapping[str, str]
+    """Whose it is, for the log."""
+    address: str
+    id: str
+    """The same at each repetition."""
+    signed_as: str
+    """The same without a full stop, which is the separator of the signatures' scheme."""
+    happened_at: float
+    """Seconds since 1970; a day later it is given up."""
+    look: Callable[[], Awaitable[Document]]
+    """Makes what is told, anew for each try. Raises BusError."""
 
 
 class AddressRefusedError(OSError):
@@ -105,7 +123,7 @@ def as_written(address: str) -> URL:
 
 
 class Webhooks:
-    """Tells receivers how their tasks ended."""
+    """Tells receivers how their tasks ended, and how their sets have turned."""
 
     def __init__(
         self,
@@ -129,18 +147,35 @@ class Webhooks:
         self._places: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     async def deliver(self, head: TaskHead, look: Look) -> Text | None:
-        """Bring one delivery to its end: taken (2xx), or given up after a day. Raises NoSuchTask.
+        """Tell of a task's end, as ``bring`` does. Raises NoSuchTask."""
+
+        async def told() -> Document:
+            return self._of_task(await look())
+
+        return await self.bring(
+            Parcel(
+                about={"task": head.id},
+                address=head.spec.webhook_url or "",
+                id=f"{head.id}/task.{head.status}",
+                signed_as=f"{head.id}_{head.status}",
+                happened_at=(head.finished_at or 0) / 1000,
+                look=told,
+            )
+        )
+
+    async def bring(self, parcel: Parcel) -> Text | None:
+        """Bring one delivery to its end: taken (2xx), or given up after a day.
 
         Says why where the address must not be reached, which no repetition mends. What is told is
         looked up anew for each try: a thousand tasks whose receiver is dead for a day must not lie
         in memory for as long.
         """
         number = 0
-        while self._clock() < (head.finished_at or 0) / 1000 + GIVE_UP_SECONDS:
+        while self._clock() < parcel.happened_at + GIVE_UP_SECONDS:
             try:
-                failure = await self._try(head, look)
+                failure = await self._try(parcel)
             except AddressRefusedError as refused:
-                log.warning("webhook refused", task=head.id, why=str(refused))
+                log.warning("webhook refused", **parcel.about, why=str(refused))
                 self._on_given_up()
                 return WEBHOOK_REFUSED(kind=str(refused))
             if failure is None:
@@ -148,34 +183,34 @@ class Webhooks:
             number += 1
             pause = min(LONGEST_PAUSE_SECONDS, 2.0 ** min(number - 1, 10))
             pause *= self._rng.uniform(0.5, 1)
-            log.info("webhook not taken", task=head.id, why=failure, pause=round(pause, 1))
+            log.info("webhook not taken", **parcel.about, why=failure, pause=round(pause, 1))
             await asyncio.sleep(pause)
         else:
-            log.warning("webhook given up", task=head.id)
+            log.warning("webhook given up", **parcel.about)
             self._on_given_up()
         return None
 
-    async def _try(self, head: TaskHead, look: Look) -> str | None:
-        receiver = views.scheme_and_host(head.spec.webhook_url or "")
+    async def _try(self, parcel: Parcel) -> str | None:
+        receiver = views.scheme_and_host(parcel.address)
         async with self._places.setdefault(receiver, asyncio.Semaphore(AT_ONCE)):
             try:
-                shot = await look()
+                document = await parcel.look()
             except BusError:
                 return "the store is away"
-            return await self._post(head, self._body(shot))
+            return await self._post(parcel, encode(document))
 
-    def _body(self, shot: Snapshot) -> bytes:
+    def _of_task(self, shot: Snapshot) -> Document:
         try:
-            return self._body_with(shot, views.task(shot))
+            return self._of_task_with(shot, views.task(shot))
         except Exception as fault:  # noqa: BLE001 -- one task's fault: its end is told all the same
             self._faults.note("webhook", fault, task=shot.head.id)
-            return self._body_with(shot, views.outline(shot))
+            return self._of_task_with(shot, views.outline(shot))
 
     @staticmethod
-    def _body_with(shot: Snapshot, task: Task) -> bytes:
+    def _of_task_with(shot: Snapshot, task: Task) -> Document:
         head = shot.head
         said = shown(text_of_task(head) or TASK_OVER(status=head.status))
-        document = Webhook(
+        return Webhook(
             event=f"task.{head.status}",
             task=task,
             timestamp=seconds(head.finished_at or shot.now),
@@ -183,23 +218,21 @@ class Webhooks:
             message_code=said.code,
             message_params=said.params,
         )
-        return encode(document)
 
-    async def _post(self, head: TaskHead, body: bytes) -> str | None:
+    async def _post(self, parcel: Parcel, body: bytes) -> str | None:
         """Try once; None if it was taken, otherwise why not (without the address: a secret).
 
         Raises AddressRefusedError. Of an answer nothing but its status is read.
         """
         headers = {
             "Content-Type": "application/json",
-            "IPS-Delivery": f"{head.id}/task.{head.status}",
+            "IPS-Delivery": parcel.id,
         }
         if self._signer is not None:
-            delivery = f"{head.id}_{head.status}"  # a full stop is the scheme's own separator
-            headers |= self._signer.headers(delivery, int(self._clock()), body)
+            headers |= self._signer.headers(parcel.signed_as, int(self._clock()), body)
         timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS)
         try:
-            url = as_written(head.spec.webhook_url or "")
+            url = as_written(parcel.address)
             refused = self._receivers.refusal_of_host(url.host or "")
             if refused is not None:  # an address is not resolved
                 raise AddressRefusedError(refused)

@@ -13,11 +13,12 @@ from coordinator.set_documents import (
     WarmSetImage,
     WarmSetNode,
     WarmSetNodes,
+    WarmSetWebhook,
 )
 from coordinator.snapshots import SetNodeSnapshot, SetSnapshot
-from coordinator.views.tasks import requirement
+from coordinator.views.tasks import requirement, scheme_and_host
 from coordinator.views.texts import shown
-from coordinator.views.times import milliseconds, milliseconds_if_known
+from coordinator.views.times import milliseconds, milliseconds_if_known, seconds
 
 
 def warm_set(shot: SetSnapshot) -> WarmSet:
@@ -36,6 +37,7 @@ def warm_set(shot: SetSnapshot) -> WarmSet:
         max_failed_nodes=spec.max_failed_nodes,
         rollout=spec.rollout,
         pull_timeout_seconds=spec.pull_timeout_seconds,
+        webhook_url=UNSET if spec.webhook_url is None else scheme_and_host(spec.webhook_url),
         paused=head.paused,
         generation=head.generation,
         observed_generation=head.generation,
@@ -82,6 +84,21 @@ def _condition(
         message_code=said.code,
         message_params=said.params,
         since=milliseconds_if_known(since),
+    )
+
+
+def set_webhook(
+    event_type: str, condition: SetCondition, since: int, shot: SetSnapshot
+) -> WarmSetWebhook:
+    """What a receiver is sent of a condition that began to hold then (ms since 1970)."""
+    said = shown(shot.conditions[condition].text)
+    return WarmSetWebhook(
+        event=event_type,
+        set=warm_set(shot),
+        timestamp=seconds(since),
+        message=said.message or "",
+        message_code=said.code,
+        message_params=said.params,
     )
 
 

@@ -27,8 +27,8 @@ from common.clock import Clock
 from coordinator.core.scheduler import Limits
 from coordinator.core.sets.core import SetLimits
 from coordinator.core.task import TaskHead, TaskImage, TaskSpec, TaskStatus
-from coordinator.engine.end_notifications import Deliverer
-from coordinator.engine.leader import Leader, LeaderSettings
+from coordinator.documents import Document
+from coordinator.engine.leader import Couriers, Leader, LeaderSettings
 from coordinator.engine.live import LiveChanges
 from coordinator.engine.loop import EVERYTHING
 from coordinator.engine.loop import Observer as LoopObserver
@@ -36,7 +36,7 @@ from coordinator.engine.persistence import Persistently
 from coordinator.engine.replica import Context, Replica
 from coordinator.engine.service import Service
 from coordinator.engine.store_clock import StoreClock
-from coordinator.engine.webhooks import Look
+from coordinator.engine.webhooks import Look, Parcel
 from coordinator.faults import Faults
 from coordinator.lease import Lease
 from coordinator.nodes.announced import AnnouncedNodes
@@ -59,16 +59,22 @@ def task_of(*images: str, **fields: Any) -> TaskSpec:
     return TaskSpec(images=names, work=work, **fields)
 
 
-class Delivered(Deliverer):
+class Delivered(Couriers):
     """Takes every webhook at once, and remembers whose."""
 
     def __init__(self) -> None:
         self.bodies: list[tuple[str, TaskStatus]] = []
+        self.parcels: list[tuple[str, Document]] = []
+        """What was told of anything else, with the id of each delivery."""
 
     async def deliver(self, head: TaskHead, look: Look) -> None:
         """Look the end up as a real one would, and take it."""
         shot = await look()
         self.bodies.append((head.id, shot.head.status))
+
+    async def bring(self, parcel: Parcel) -> None:
+        """Take it."""
+        self.parcels.append((parcel.id, await parcel.look()))
 
 
 class Onlooker(Protocol):
@@ -163,7 +169,7 @@ class Coordinator(_Process):
         )
         self._lease = Lease(bus, owner=name, name=name, clock=loop.time, rng=self.rng)
         self._settings = LeaderSettings(
-            source="/ips/test", retention_seconds=3600.0, confirms=self._lease.confirms
+            source="/ips/test", retention_seconds=cluster.retention, confirms=self._lease.confirms
         )
         self._webhooks = cluster.webhooks_of(self)
 
@@ -263,9 +269,16 @@ class Cluster:
     """A bus, coordinators and nodes. Close it at the end of the test."""
 
     def __init__(
-        self, *, seed: int = 1, max_pending: int = 1000, witness: Onlooker | None = None
+        self,
+        *,
+        seed: int = 1,
+        max_pending: int = 1000,
+        retention: float = 3600.0,
+        witness: Onlooker | None = None,
     ) -> None:
         self.seed = seed
+        self.retention = retention
+        """Seconds for which a task that is over is kept."""
         self.max_pending = max_pending
         self.set_limits = SetLimits()
         self.witness = witness
@@ -290,7 +303,7 @@ class Cluster:
             await coordinator.kill()
         await self.observer.close()
 
-    def webhooks_of(self, coordinator: Coordinator) -> Deliverer:
+    def webhooks_of(self, coordinator: Coordinator) -> Couriers:
         """Who delivers a coordinator's webhooks."""
         del coordinator
         return self.webhooks

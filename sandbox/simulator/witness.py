@@ -114,8 +114,8 @@ class Witness:
             self.tasks[task].lists.setdefault(name, {})[number] = names
         elif outcome := truth.outcome_in(record):
             self._outcome_stored(*outcome)
-        elif event := subjects.parse_event(record.subject):
-            self._event_stored(event.type, event.task, truth.decode_event(record.data).id)
+        elif (event := subjects.parse_event(record.subject)) and subjects.is_task_id(event.about):
+            self._event_stored(event.type, event.about, truth.decode_event(record.data).id)
 
     def _head_stored(self, task: str, head: TaskHead | None) -> None:
         known = self.tasks[task]

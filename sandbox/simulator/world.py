@@ -12,7 +12,7 @@ import aiohttp
 from common.bus import OnState
 from coordinator.core.scheduler import Limits
 from coordinator.core.sets.core import SetLimits
-from coordinator.engine.end_notifications import Deliverer
+from coordinator.engine.leader import Couriers
 from coordinator.engine.webhooks import Webhooks
 from coordinator.faults import Faults
 from sandbox.simulator.cluster import Cluster, Coordinator, Node, Presence
@@ -77,7 +77,7 @@ class World(Cluster):
             first_look=1.0, agent_wait=30.0, max_nodes_in_flight=plan.max_nodes_in_flight
         )
 
-    def webhooks_of(self, coordinator: Coordinator) -> Deliverer:
+    def webhooks_of(self, coordinator: Coordinator) -> Couriers:
         """The real ones, over the receiver of this world."""
         http = cast("aiohttp.ClientSession", self.receiver)
         rng = random.Random(f"{self.seed}/webhooks/{coordinator.name}")  # noqa: S311 -- repeatable

@@ -15,7 +15,7 @@ import pytest
 from jsonschema import Draft7Validator  # type: ignore[import-untyped]
 
 from common import subjects
-from coordinator.documents import EVENT_TYPES, TaskNode
+from coordinator.documents import EVENT_TYPES, SET_EVENT_TYPES, TaskNode
 from coordinator.views.events import node_event
 from tests.api.conftest import Client
 
@@ -59,9 +59,11 @@ async def test_every_reference_leads_somewhere(document: Any) -> None:
 async def test_every_event_has_its_subject(document: Any) -> None:
     """As the service publishes it."""
     told = {
-        channel["address"].replace("{taskId}", TASK) for channel in document["channels"].values()
+        channel["address"].replace("{taskId}", TASK).replace("{set}", "web")
+        for channel in document["channels"].values()
     }
-    assert told == {subjects.event(event_type, TASK) for event_type in EVENT_TYPES}
+    of_sets = {subjects.event(event_type, "set/web") for event_type in SET_EVENT_TYPES}
+    assert told == {subjects.event(event_type, TASK) for event_type in EVENT_TYPES} | of_sets
 
 
 async def test_an_event_is_of_its_shape(document: Any) -> None:

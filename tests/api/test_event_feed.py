@@ -13,9 +13,11 @@ from coordinator.core.task import PendingNotification, TaskHead, TaskSpec, TaskS
 from coordinator.event_feed import EventFeed, FeedReading, KeptEvent, NothingLeft
 from coordinator.port import StoreAway
 from tests.api.fake_event_log import FakeEventLog, away, event, unexpected
+from tests.fixtures.patience import PATIENCE
 
 A = "task-20260116-151234-0000000a"
 B = "task-20260116-151234-0000000b"
+WEB = "set/web"
 
 
 class Log:
@@ -94,9 +96,11 @@ class Reader:
         self._kept: list[KeptEvent] = []
         self.reading: FeedReading
 
-    async def open(self, head: TaskHead | None, after: int | None = None) -> Reader:
+    async def open(
+        self, head: TaskHead | None, after: int | None = None, *, sets: bool = False
+    ) -> Reader:
         """Begin."""
-        self.reading = await self._feed.open(head, after, self._wake.set)
+        self.reading = await self._feed.open(head, after, self._wake.set, sets=sets)
         async with aclosing(self.reading.kept()) as batches:
             async for events in batches:
                 self._kept += events
@@ -104,7 +108,7 @@ class Reader:
 
     async def next(self, count: int) -> list[int]:
         """The positions of the next events, waited for."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while len(self._kept) < count and not self.reading.ended:
                 await self._wake.wait()
                 self._wake.clear()
@@ -114,7 +118,7 @@ class Reader:
 
     async def is_ended(self) -> bool:
         """Wait for the end."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while not self.reading.ended:
                 await self._wake.wait()
                 self._wake.clear()
@@ -156,6 +160,17 @@ async def test_all_tasks_begin_now(log: Log, feed: EventFeed) -> None:
     reader = await Reader(feed).open(None)
     after = await log.publish(("task.started", B), ("task.failed", B), ("task.created", A))
     assert await reader.next(3) == after
+
+
+async def test_only_who_asks_for_sets_is_told_of_them(log: Log, feed: EventFeed) -> None:
+    """Kept events and those that come alike: another client may not know them."""
+    kept = await log.publish(("task.created", A), ("set.created", WEB), ("task.started", A))
+    begin = kept[0] - 1
+    plain = await Reader(feed).open(None, after=begin)
+    asked = await Reader(feed).open(None, after=begin, sets=True)
+    more = await log.publish(("set.node.warm", WEB), ("task.failed", A))
+    assert await plain.next(3) == [kept[0], kept[2], more[1]]
+    assert await asked.next(5) == [*kept, *more]
 
 
 async def test_resuming_has_no_gap_and_no_double(log: Log, feed: EventFeed) -> None:

@@ -200,7 +200,7 @@ async def test_what_is_answered_is_what_the_document_says(
     fields = document["components"]["schemas"]["PutWarmSet"]["properties"]
     create = document["components"]["schemas"]["CreateTask"]["properties"]
     assert fields.keys() - create.keys() == {"paused"}
-    assert create.keys() - fields.keys() == {"nodeNames", "imagePullPolicy", "webhookUrl"}
+    assert create.keys() - fields.keys() == {"nodeNames", "imagePullPolicy"}
     assert fields["priority"] == create["priority"]
 
 
@@ -216,3 +216,16 @@ async def test_a_policy_is_for_sets_as_for_tasks(guarded: Guarded, engine: FakeE
     assert (await put(client)).status == 201
     (added,) = engine.sets.stored["web"].head.spec.match_expressions
     assert (added.key, added.values) == ("team", ("shop",))
+
+
+async def test_a_delete_does_nothing_that_it_does_not_understand(
+    client: Client, engine: FakeEngine
+) -> None:
+    """Whoever wants more than a delete is not left to believe that it was done."""
+    await put(client)
+    answer = await client.delete(WEB, params={"purge": "true"})
+    assert answer.status == 400
+    assert list(engine.sets.stored) == ["web"]
+    told = {"webhookUrl": "https://hooks.example/token?a=secret"}
+    shown = await (await put(client, **told)).json()
+    assert shown["webhookUrl"] == "https://hooks.example"

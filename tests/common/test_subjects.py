@@ -25,6 +25,8 @@ TASKS = st.builds(
     st.integers(0, 2**32 - 1),
 )
 EVENT_TYPES = st.sampled_from(["task.created", "task.progress", "node.failed"])
+SET_EVENT_TYPES = st.sampled_from(["set.created", "set.progress", "set.node.warm"])
+SETS = st.from_regex(subjects.SET_NAME, fullmatch=True)
 
 Build = Callable[[str, str], str]
 Parse = Callable[[str], AgentAddress | None]
@@ -204,3 +206,24 @@ def covers(pattern: str, subject: str) -> bool:
 def test_patterns(pattern: str, subject: str) -> None:
     """A pattern covers the subjects that it is made for."""
     assert covers(pattern, subject)
+
+
+@given(SET_EVENT_TYPES, SETS)
+def test_an_event_of_a_set_comes_back(event_type: str, name: str) -> None:
+    """And is none of a task, whatever the set is called."""
+    about = subjects.about_set(name)
+    subject = subjects.event(event_type, about)
+    assert subjects.parse_event(subject) == EventKey(event_type, about)
+    assert subject.startswith(subjects.events_of(about).removesuffix(">"))
+    assert not subject.endswith(f".{name}")
+
+
+def test_a_set_that_is_called_as_a_task() -> None:
+    """Its events are not those of the task."""
+    about = subjects.about_set(TASK)
+    assert subjects.event("set.ready", about) == f"ips.v1.event.set.{TASK}.ready"
+    for event_type, whose in (("set.ready", TASK), ("task.created", about), ("set.a.b.c", about)):
+        with pytest.raises(ValueError, match="not a type of event"):
+            subjects.event(event_type, whose)
+    with pytest.raises(ValueError, match="not the name"):
+        subjects.about_set("a.b")

@@ -283,3 +283,11 @@ class SetWorld:
             self.pass_time(4.0)
             self.finish_all()
             self.deliver_all()
+
+
+def heard(world: SetWorld, *names: str) -> None:
+    """Let agents speak until what they have is known."""
+    for _ in range(2):
+        for name in names:
+            world.beat(name)
+        world.deliver_all()

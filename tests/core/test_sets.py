@@ -7,29 +7,20 @@ from common.messages import ImageDisk
 from common.reasons import Reason
 from common.texts import NODE_CORDONED
 from coordinator.core.events import Settled
+from coordinator.core.node_run import NodePhase
 from coordinator.core.sets.decisions import (
     AskInventory,
     NodeCooled,
     NodeWarmed,
     SendWanted,
     SetDropped,
-    SetPut,
-    SetTurned,
 )
 from coordinator.core.sets.records import LONGEST_BACK_OFF_SECONDS, back_off
 from coordinator.core.sets.standing import Blocked, SetCondition, SetNodePhase
 from coordinator.core.task import TaskStatus
-from tests.core.set_world import SetWorld, set_of
+from tests.core.set_world import SetWorld, heard, set_of
 
 pytestmark = pytest.mark.pure
-
-
-def heard(world: SetWorld, *names: str) -> None:
-    """Let agents speak until what they have is known."""
-    for _ in range(2):
-        for name in names:
-            world.beat(name)
-        world.deliver_all()
 
 
 def phases(world: SetWorld, name: str) -> dict[str, SetNodePhase]:
@@ -58,9 +49,9 @@ def test_cold_nodes_are_repaired_together() -> None:
     world.finish_all()
     world.deliver_all()
     assert set(phases(world, "web").values()) == {SetNodePhase.WARM}
-    assert [c for c in world.changes if isinstance(c, NodeWarmed)] == [
-        NodeWarmed("web", "n1"),
-        NodeWarmed("web", "n2"),
+    assert [(c.set, c.node) for c in world.changes if isinstance(c, NodeWarmed)] == [
+        ("web", "n1"),
+        ("web", "n2"),
     ]
     world.pass_time(10_000.0)
     assert len(world.repairs) == 1
@@ -75,6 +66,49 @@ def test_a_node_that_joins_is_repaired_at_once() -> None:
     heard(world, "n1")
     world.pass_time(2.0)
     assert [repair.nodes for repair in world.repairs] == [("n1",)]
+
+
+def test_a_node_that_joins_does_not_wait_for_a_long_repair_of_its_set() -> None:
+    """It has a repair of its own beside it; one place stays free for another set."""
+    world = SetWorld(max_repairs=3)
+    world.put(set_of("web", "a"))
+    world.join("n1")
+    heard(world, "n1")
+    world.pass_time(3.0)
+    world.join("n2")
+    heard(world, "n2")
+    world.pass_time(3.0)
+    assert [repair.nodes for repair in world.repairs] == [("n1",), ("n2",)]
+    world.join("n3")
+    heard(world, "n3")
+    world.pass_time(3.0)
+    assert len(world.repairs) == 2
+    assert phases(world, "web")["n3"] is SetNodePhase.WAITING
+    world.put(set_of("api", "b"))
+    heard(world, "n1", "n2", "n3")
+    world.pass_time(3.0)
+    assert [repair.head.name for repair in world.repairs] == ["web", "web", "api"]
+    world.finish_all()
+    world.settle()
+    assert world.repairs[3].nodes == ("n3",)
+    assert set(phases(world, "web").values()) == {SetNodePhase.WARM}
+
+
+def test_who_a_repair_is_not_done_with_gets_no_other_one() -> None:
+    """A cancelled one gives its nodes back, which is no reason to begin again beside it."""
+    world = SetWorld(max_repairs=5)
+    world.put(set_of("web", "a"))
+    for name in ("n1", "n2"):
+        world.join(name)
+    heard(world, "n1", "n2")
+    world.pass_time(3.0)
+    (run,) = world.runs.values()
+    run.move(run.by_name["n2"], NodePhase.CANCELLED)
+    world.beat("n2")
+    world.pass_time(3.0)
+    assert len(world.repairs) == 1
+    found = world.core.node("web", "n2", world.now)
+    assert (found.phase, found.is_due) == (SetNodePhase.WAITING, False)
 
 
 def test_nothing_is_repaired_of_which_nobody_said_what_is_there() -> None:
@@ -96,7 +130,8 @@ def test_an_image_that_vanished_comes_back() -> None:
     world.nodes["n1"].images.clear()
     world.look("n1")
     world.deliver_all()
-    assert world.changes[-1] == NodeCooled("web", "n1")
+    (cooled,) = [change for change in world.changes if isinstance(change, NodeCooled)]
+    assert (cooled.set, cooled.node) == ("web", "n1")
     world.pass_time(2.0)
     assert len(world.repairs) == 2
 
@@ -352,32 +387,6 @@ def test_a_follower_knows_the_same_and_does_nothing() -> None:
     world.feed(Settled())
     world.pass_time(3.0)
     assert len(world.repairs) == 1
-
-
-def test_what_is_told_of_a_set() -> None:
-    """That it was put, and each time that a condition turns."""
-    world = SetWorld()
-    world.join("n1")
-    world.put(set_of("web", "a"))
-    assert world.changes == [SetPut(set_of("web", "a"), is_new=True)]
-    world.settle()
-    turned = [change for change in world.changes if isinstance(change, SetTurned)]
-    assert SetTurned("web", SetCondition.READY, holds=True) in turned
-    world.put(set_of("web", "a", "b", generation=2))
-    assert world.changes[-1] != SetPut(set_of("web", "a"), is_new=True)
-    heard(world, "n1")
-    world.pass_time(3.0)
-    world.finish_all(Reason.DISK_FULL)
-    world.pass_time(3.0)
-    turned = [change for change in world.changes if isinstance(change, SetTurned)]
-    assert turned[-1].condition in set(SetCondition)
-    assert SetTurned("web", SetCondition.DEGRADED, holds=True) in turned
-    degraded = world.core.turn("web", SetCondition.DEGRADED)
-    assert degraded is not None
-    assert degraded.holds
-    conditions = world.core.tally("web", world.now).conditions()
-    assert conditions[SetCondition.DEGRADED].reason == Reason.DISK_FULL
-    assert conditions[SetCondition.READY].text.params == {"warm": 0, "nodes": 1}
 
 
 def test_a_set_without_nodes_is_not_ready() -> None:

@@ -70,15 +70,21 @@ def agents_are_not_told_of_another_list(patch: pytest.MonkeyPatch) -> None:
 
 @planted
 def two_repairs_of_a_set(patch: pytest.MonkeyPatch) -> None:
-    """Whoever became cold meanwhile gets one of its own."""
-    patch.setattr(Repairs, "has_one", lambda _self, _name: False)
-    patch.setattr(Repairs, "are_full", property(lambda _self: False))
+    """Whoever became cold meanwhile gets one of its own, whether there is a place or not."""
+    patch.setattr(Repairs, "may_begin", lambda _self, _name, _running: True)
 
 
 @planted
 def the_limit_of_all_is_forgotten(patch: pytest.MonkeyPatch) -> None:
     """Each set repairs by itself."""
     patch.setattr(Repairs, "are_full", property(lambda _self: False))
+
+
+@planted
+def who_a_repair_is_not_done_with_is_repaired_beside_it(patch: pytest.MonkeyPatch) -> None:
+    """A node is in two repairs of a set."""
+    patch.setattr(diagnosis, "_in_repair", nothing)
+    patch.setattr(diagnosis, "_waits_for", nothing)
 
 
 @planted

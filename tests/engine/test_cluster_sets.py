@@ -88,6 +88,22 @@ async def test_a_node_that_joins_is_warm_within_three_seconds_of_its_pull() -> N
 
 
 @virtual
+async def test_a_node_that_joins_during_a_long_repair_is_warm_as_soon() -> None:
+    """It has one of its own beside it."""
+    async with Cluster() as cluster:
+        leader = await cluster.leader()
+        await cluster.node("n1", seconds=500.0)
+        await put(leader, "a")
+        await cluster.until(lambda: phases(leader) == {"n1": SetNodePhase.PULLING})
+        await asyncio.sleep(10.0)
+        began = asyncio.get_running_loop().time()
+        await cluster.node("n2", seconds=1.0)
+        await cluster.until(lambda: phases(leader).get("n2") is SetNodePhase.WARM)
+        assert asyncio.get_running_loop().time() - began < 1.0 + 3.0
+        assert phases(leader)["n1"] is SetNodePhase.PULLING
+
+
+@virtual
 async def test_an_image_that_vanished_is_back_within_three_seconds_of_its_pull() -> None:
     """Where the runtime tells that it is gone."""
     async with Cluster() as cluster:

@@ -280,7 +280,7 @@ def ends_are_published_without_an_expectation(patch: pytest.MonkeyPatch) -> None
     async def publish(self: Publisher, item: Item) -> None:
         await self._bus.store(item.subject, item.payload, expect_last=None)
         if item.is_last:
-            await self._on_last(item.task)
+            await self._on_last(item.about)
 
     patch.setattr(Publisher, "_publish_once", publish)
 

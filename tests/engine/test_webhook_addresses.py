@@ -13,9 +13,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from coordinator.access.receivers import Receivers
-from coordinator.core.task import TaskStatus
-from coordinator.engine.webhooks import Webhooks, as_written, new_http_session
-from tests.core.stage import head, spec
+from coordinator.documents import Document
+from coordinator.engine.webhooks import Parcel, Webhooks, as_written, new_http_session
 
 HERE = Receivers(loopback=True)
 TASK = "task-20260101-000000-00000001"
@@ -56,14 +55,19 @@ class Receiver:
             yield
 
 
+async def nothing() -> Document:
+    """What is told is made elsewhere."""
+    raise AssertionError
+
+
 async def head_of(rest: str) -> tuple[bytes, int]:
     """What is sent for an address with this after its authority, and the port it is sent to."""
     receiver = Receiver()
     async with receiver.listening(), new_http_session(HERE) as http:
         address = f"http://127.0.0.1:{receiver.port}{rest}"
-        over = head(TASK, spec(webhook_url=address), TaskStatus.FAILED)
+        parcel = Parcel({}, address, "id", "id", 0.0, nothing)
         webhooks = Webhooks(http, time.time, random.Random(1), receivers=HERE)
-        assert await webhooks._post(over, b"{}") is None
+        assert await webhooks._post(parcel, b"{}") is None
     (sent,) = receiver.heads
     return sent, receiver.port
 

@@ -14,6 +14,7 @@ from coordinator.nats_secrets import store
 from coordinator.nats_secrets.store import SecretNames
 from tests.fixtures.fleet import Fleet
 from tests.fixtures.kubernetes import Kube
+from tests.fixtures.patience import PATIENCE
 from tests.kubernetes.conftest import UseConfig
 from tests.kubernetes.manifests import build
 from tests.kubernetes.nats_secrets import kept
@@ -107,10 +108,10 @@ async def test_where_the_token_may_not_be_made_it_is_waited_for(
         await kube.call("POST", SECRET.rpartition("/")[0], empty)
         await _until(lambda: "it has no key 'token'" in said[-1])
         await kube.call("PATCH", SECRET, {"data": {"token": "bXktb3du"}})
-        assert await asyncio.wait_for(waiting, 20) == "my-own"
+        assert await asyncio.wait_for(waiting, PATIENCE) == "my-own"
 
 
 async def _until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while not holds():
             await asyncio.sleep(0.02)

@@ -84,6 +84,16 @@ def of_coordinator(nats: AskingNats, files: Files) -> BusSettings:
     return BusSettings(servers=(nats.server.url,), user=USER, token=TOKEN, ca=files.ca)
 
 
+async def test_the_end_of_a_connection_is_no_warning(
+    nats: AskingNats, files: Files, caplog: pytest.LogCaptureFixture
+) -> None:
+    """But what we say of it ourselves."""
+    agent = await nats.agent("node-1", ca=files.ca)
+    await nats.server.kill()
+    await eventually(lambda: not agent.connected)
+    assert [each for each in caplog.records if each.name == "asyncio"] == []
+
+
 async def test_whoever_has_the_authority_comes_in_and_nobody_without_tls(
     nats: AskingNats, files: Files
 ) -> None:

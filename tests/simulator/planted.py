@@ -82,7 +82,7 @@ def planted(*only: Kind, story: Callable[[int], Plan] | None = None) -> Callable
 
 Moment = tuple[float, Kind, float, float, int]
 """When (seconds), what, who (0 to 1), for how long, and how much."""
-STREAM_OF_HEADS, STREAM_OF_OUTCOMES = 0.05, 0.81
+STREAM_OF_HEADS, STREAM_OF_LISTS, STREAM_OF_OUTCOMES = 0.05, 0.19, 0.81
 """Who that is, for a strike at a stream."""
 AGENTS_DISTURBED: tuple[Moment, ...] = tuple(
     (0.0, Kind.DISTURB, who, 60.0, 12) for who in (0.5, 0.7, 0.9)
@@ -189,9 +189,9 @@ def an_end_that_was_refused_is_given_up(patch: pytest.MonkeyPatch) -> None:
 
 @planted(
     story=story(
-        (0.0, Kind.CREATE, 0.5, 1.0, 1),
-        (1.0, Kind.CREATE, 0.5, 1.0, 2),
-        (2.0, Kind.FILL, STREAM_OF_HEADS, 10.0, 1),
+        (0.0, Kind.FILL, STREAM_OF_LISTS, 8.0, 1),
+        (2.0, Kind.CREATE, 0.5, 1.0, 1),
+        (20.0, Kind.CREATE, 0.5, 1.0, 1),
     )
 )
 def a_start_that_was_refused_is_given_up(patch: pytest.MonkeyPatch) -> None:
@@ -460,11 +460,15 @@ def an_end_that_was_not_told_is_forgotten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(EndNotifications, "tell_again", nothing_later)
 
 
-@planted(Kind.CREATE)
+@planted(
+    story=story((0.0, Kind.CREATE, 0.5, 1.0, 3), (1.0, Kind.CREATE, 0.5, 1.0, 2), link_delay=0.2)
+)
 def a_mark_that_lost_a_swap_is_given_up(patch: pytest.MonkeyPatch) -> None:
     """Whoever was faster has done it, one thinks."""
 
-    async def once(self: Transitions, task: str, what: PendingNotification) -> None:
+    async def once(
+        self: Transitions, task: str, what: PendingNotification, _refused: Any = None
+    ) -> None:
         stored = self._tasks.stored(task)
         if stored is None:
             return

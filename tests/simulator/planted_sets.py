@@ -10,10 +10,9 @@ import pytest
 from coordinator.core.sets.core import SetCore
 from coordinator.core.sets.repairs import Repairs
 from coordinator.core.sets.warmth import Warmth
-from coordinator.engine.set_repairs import SetRepairs
 from coordinator.engine.sets import SetTable
 from sandbox.simulator.strikes import Kind
-from tests.simulator.planted import nothing, nothing_later, planted
+from tests.simulator.planted import STREAM_OF_HEADS, nothing, planted, story
 
 
 @planted()
@@ -22,13 +21,26 @@ def a_deleted_set_is_repaired_on(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(SetCore, "_set_gone", nothing)
 
 
-@planted()
+@planted(
+    story=story(
+        (0.0, Kind.PUT_SET, 0.5, 1.0, 1),
+        (0.0, Kind.PUT_SET, 0.5, 1.0, 2),
+        (0.0, Kind.PUT_SET, 0.5, 1.0, 3),
+        max_repairs=1,
+    )
+)
 def repairs_have_no_limit(patch: pytest.MonkeyPatch) -> None:
     """Each set that is cold gets one."""
     patch.setattr(Repairs, "are_full", False)
 
 
-@planted(Kind.FILL, Kind.ELECT_ALL, Kind.LOSE_IMAGE)
+@planted(
+    story=story(
+        (0.0, Kind.PUT_SET, 0.5, 1.0, 1),
+        (0.0, Kind.FILL, STREAM_OF_HEADS, 8.0, 1),
+        (20.0, Kind.CREATE, 0.5, 1.0, 1),
+    )
+)
 def a_repair_that_was_refused_is_given_up(patch: pytest.MonkeyPatch) -> None:
     """The store did not take it, and nobody asks for it again."""
     patch.setattr(Repairs, "refused", nothing)
@@ -70,9 +82,3 @@ def what_was_pulled_counts_as_warm_for_ever(patch: pytest.MonkeyPatch) -> None:
         return (id(self), node, references) in ever or has_all(self, node, references)
 
     patch.setattr(Warmth, "has_all", remembering)
-
-
-@planted()
-def the_repair_of_a_changed_set_goes_on(patch: pytest.MonkeyPatch) -> None:
-    """What is no longer wanted is pulled to its end, and the set waits for that."""
-    patch.setattr(SetRepairs, "cancel", nothing_later)

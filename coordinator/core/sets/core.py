@@ -14,9 +14,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from common.reasons import Reason
-from common.set_texts import SET_NODE_UNSEEN
-from coordinator.core.changes import AttemptDecided, Step, TaskBegan, TaskOver, TaskQueued
+from coordinator.core.changes import AttemptDecided, TaskBegan, TaskOver, TaskQueued
 from coordinator.core.commands import WakeAt
 from coordinator.core.events import NodeSeen, NodeVanished, Settled, Woken
 from coordinator.core.fleet import FleetView, Node
@@ -43,12 +41,12 @@ from coordinator.core.sets.events import (
     RepairRefused,
     SetEvent,
     SetGone,
+    SetNoted,
     SetStored,
 )
-from coordinator.core.sets.records import why_failed
 from coordinator.core.sets.repairs import Repairs
-from coordinator.core.sets.standing import SetCondition, SetNode, Tally
-from coordinator.core.sets.turns import Turn, Turns
+from coordinator.core.sets.standing import SetCondition, SetNode, Tally, Turn
+from coordinator.core.sets.turns import Turns
 from coordinator.core.sets.warmth import Heard
 from coordinator.core.task import TaskStatus
 
@@ -56,8 +54,6 @@ GATHER_SECONDS: Final = 2.0
 """From the first node that became cold to the repair: others follow it."""
 AGAIN_SECONDS: Final = 2.0
 """After a repair that was not stored."""
-UNSEEN_SECONDS: Final = 5.0
-"""So long what was pulled may be missing in a node's inventory before that is said."""
 TOLD_AT_A_TIME: Final = 200
 """Agents that are told of a change of sets in one go."""
 
@@ -88,6 +84,7 @@ class SetCore:
         self._handlers: Mapping[type, Callable[[Any, float], None]] = {
             SetStored: self._set_stored,
             SetGone: self._set_gone,
+            SetNoted: self._set_noted,
             AgentSaid: self._agent_said,
             InventoryReported: self._inventory_reported,
             RepairCreated: self._repair_created,
@@ -129,7 +126,7 @@ class SetCore:
         return self._known.membership.wanted(node).references
 
     def turn(self, name: str, condition: SetCondition) -> Turn | None:
-        """Since when a condition is as it is; None where the set was not looked at yet."""
+        """Since when a condition is as it is; None where no leader has judged the set yet."""
         return self._turns.get(name, condition)
 
     def repair(self, name: str) -> str | None:
@@ -191,8 +188,8 @@ class SetCore:
         known.repairs.of_use(head.name)
         self._drop_repairs(head.name)
         known.cold.setdefault(head.name, {})
-        if not event.found and before is None:
-            self._turns.begin(head.name)
+        if event.found:
+            self._turns.find(head.name, now)
         nodes = known.membership.put(head)
         left = [node for node in nodes if node not in known.membership.of_set[head.name]]
         for node in left:
@@ -214,6 +211,12 @@ class SetCore:
         known.cold.pop(event.name, None)
         self._due.pop(event.name, None)
         self._changes.append(SetDropped(head))
+
+    def _set_noted(self, event: SetNoted, _now: float) -> None:
+        head = self._known.membership.head(event.name)
+        is_own = self._leads and self._turns.get(event.name, SetCondition.READY) is not None
+        if head is not None and head.created_at == event.created_at and not is_own:
+            self._turns.adopt(event.name, event.turns)
 
     def _drop_repairs(self, name: str) -> None:
         """Nobody is to go on pulling what a set was before."""
@@ -314,13 +317,13 @@ class SetCore:
             has_all = known.warmth.has_all(node, known.membership.references(name))
             if has_all:
                 if cold.pop(node, None):
-                    self._changes.append(NodeWarmed(name, node))
+                    self._changes.append(NodeWarmed(name, node, known.seen_in(name, node)))
                 known.records.warm(name, node)
             else:
                 cold[node] = has_all is False
                 if is_news and was_warm and has_all is False:
                     known.records.vanished(name, node, now)
-                    self._changes.append(NodeCooled(name, node))
+                    self._changes.append(NodeCooled(name, node, known.seen_in(name, node)))
             self._touch(name, now + GATHER_SECONDS)
 
     # ── repairs ──
@@ -332,10 +335,11 @@ class SetCore:
         self._known.repairs.refused(event.set)
         self._touch_all_waiting(now + AGAIN_SECONDS)
 
-    def _repair_known(self, event: TaskQueued | TaskBegan, _now: float) -> None:
+    def _repair_known(self, event: TaskQueued | TaskBegan, now: float) -> None:
         if event.head.set is None:
             return
         self._known.repairs.known(event.head.set, event.head.id)
+        self._touch(event.head.set, now + GATHER_SECONDS)  # who is not in it may have its own
         if self._leads and self._known.membership.head(event.head.set) is None:
             self._drop_repairs(event.head.set)
 
@@ -364,14 +368,7 @@ class SetCore:
         name = None if run is None else run.head.set
         if name is None or event.node not in self._known.cold.get(name, ()):
             return
-        at = event.event.stored_at
-        if event.step is Step.FAILED:
-            self._known.records.failed(name, event.node, why_failed(event.event.outcome), at)
-        elif event.step is Step.SUCCEEDED:
-            # Forgotten as soon as its inventory bears it out; else it would be pulled for ever.
-            text = SET_NODE_UNSEEN(task=event.task, node=event.node)
-            unseen = (Reason.UNKNOWN, text, None)
-            self._known.records.failed(name, event.node, unseen, at, quiet=UNSEEN_SECONDS)
+        self._known.records.decided(name, event)
 
     def _look(self, name: str, now: float) -> None:
         """See how a set is as a whole, and repair what can be."""
@@ -380,9 +377,12 @@ class SetCore:
             return
         survey = look_over(self._known, name, now)
         rests = repairs.rests_until(name)
-        if survey.due and not repairs.has_one(name) and not repairs.are_full and rests <= now:
+        if survey.due and repairs.may_begin(name, self._known.runs) and rests <= now:
             self._repair(name, survey.due)
-        self._changes += self._turns.look(name, survey.tally, now)
+        if self._leads:
+            self._changes += self._turns.look(name, survey.tally, now)
+            if (when := self._turns.judged_from(name)) > now:
+                self._touch(name, when)
         if survey.next_try is not None:
             self._touch(name, survey.next_try)
         if rests > now:

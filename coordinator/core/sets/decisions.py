@@ -8,6 +8,7 @@ from typing import NamedTuple
 from coordinator.core.commands import WakeAt
 from coordinator.core.sets.head import SetHead
 from coordinator.core.sets.membership import Wanted
+from coordinator.core.sets.standing import SetCondition, Turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,8 @@ class NodeWarmed:
 
     set: str
     node: str
+    seen_in: str
+    """What showed it: the same at every coordinator, and of nothing else of the set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +77,17 @@ class NodeCooled:
 
     set: str
     node: str
+    seen_in: str
+    """As of ``NodeWarmed``."""
 
 
 @dataclass(frozen=True, slots=True)
 class SetTurned:
-    """A condition of a set is another one: ``Ready``, ``Progressing`` or ``Degraded``."""
+    """A condition of a set is another one, says the one who leads."""
 
     set: str
-    condition: str
-    holds: bool
+    condition: SetCondition
+    turn: Turn
 
 
 @dataclass(frozen=True, slots=True)

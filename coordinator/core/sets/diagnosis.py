@@ -9,7 +9,7 @@ from typing import Final
 from common import set_texts as texts
 from common.messages import ImageDisk
 from coordinator.core.fleet import FleetView
-from coordinator.core.node_run import IN_FLIGHT, OVER, NodeRun
+from coordinator.core.node_run import IN_FLIGHT, OVER, NodePhase, NodeRun
 from coordinator.core.run import TaskRun
 from coordinator.core.sets.events import AgentSaid
 from coordinator.core.sets.membership import Membership
@@ -37,6 +37,12 @@ class AllKnown:
     """The newest heartbeat of each node."""
     cold: dict[str, dict[str, bool]] = field(default_factory=dict)
     """Nodes of each set that are not warm; False where nobody said what is there."""
+
+    def seen_in(self, name: str, node: str) -> str:
+        """In which report, and of which set, a node is seen as it is: neither comes twice."""
+        head = self.membership.head(name)
+        which = "" if head is None else f"{head.created_at}.{head.generation}."
+        return which + self.warmth.seen_in(node)
 
 
 def diagnose(known: AllKnown, name: str, node: str, now: float) -> SetNode:
@@ -80,11 +86,28 @@ def look_over(known: AllKnown, name: str, now: float) -> Survey:
 
 
 def _run_of(known: AllKnown, name: str, node: str) -> tuple[str, NodeRun] | None:
-    """Where a node has its place in the set's repair."""
-    task = known.repairs.task(name)
-    run = None if task is None else known.runs.get(task)
-    found = None if run is None else run.by_name.get(node)
-    return None if task is None or found is None or found.phase in OVER else (task, found)
+    """Where a node has its place in a repair of the set."""
+    for task in known.repairs.tasks(name):
+        run = known.runs.get(task)
+        found = None if run is None else run.by_name.get(node)
+        if found is not None and found.phase not in OVER:
+            return task, found
+    return None
+
+
+def _waits_for(known: AllKnown, name: str, node: str) -> str | None:
+    """The repair whose end a node that is due waits for.
+
+    One that it is not in does not concern it, nor one that has made it warm; any other is not done
+    with it: it was cancelled, or failed too often.
+    """
+    if known.repairs.may_begin(name, known.runs):
+        for task in known.repairs.tasks(name):
+            place = known.runs[task].by_name.get(node)
+            if place is not None and place.phase is not NodePhase.SUCCEEDED:
+                return task
+        return None
+    return known.repairs.task(name)
 
 
 def _in_repair(known: AllKnown, name: str, node: str) -> SetNode | None:
@@ -156,11 +179,12 @@ def _failed(node: str, failure: RepairFailure) -> SetNode:
 
 
 def _waiting(known: AllKnown, name: str, node: str) -> SetNode:
-    task = known.repairs.task(name)
+    task = _waits_for(known, name, node)
+    begins = known.repairs.may_begin(name, known.runs)
     if task is not None:
         text = texts.SET_NODE_NEXT_REPAIR(node=node, task=task)
-    elif known.repairs.are_full:
-        text = texts.SET_NODE_QUEUED(node=node, most=known.repairs.most)
-    else:
+    elif begins or not known.repairs.are_full:
         text = texts.SET_NODE_DUE(node=node)
-    return SetNode(node, SetNodePhase.WAITING, text=text, is_due=True)
+    else:
+        text = texts.SET_NODE_QUEUED(node=node, most=known.repairs.most)
+    return SetNode(node, SetNodePhase.WAITING, text=text, is_due=begins and task is None)

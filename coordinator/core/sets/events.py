@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from common.inventory import Inventory
@@ -9,6 +10,7 @@ from common.messages import ImageDisk, InventoryState
 from coordinator.core.changes import AttemptDecided, TaskBegan, TaskOver, TaskQueued
 from coordinator.core.events import NodeSeen, NodeVanished, Settled, Woken
 from coordinator.core.sets.head import SetHead
+from coordinator.core.sets.standing import SetCondition, Turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,16 @@ class SetGone:
     """A set was deleted."""
 
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetNoted:
+    """The leader has stored what it remembers of a set."""
+
+    name: str
+    created_at: int
+    """Of the set that it is about (ms since 1970): an earlier one of the name is none of ours."""
+    turns: Mapping[SetCondition, Turn]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +76,7 @@ class RepairRefused:
 SetEvent = (
     SetStored
     | SetGone
+    | SetNoted
     | AgentSaid
     | InventoryReported
     | RepairCreated

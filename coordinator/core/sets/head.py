@@ -7,7 +7,8 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from coordinator.core.task import SET_NAME, Creator, SetName, StoredRecord, TaskSpec, Time
+from common.subjects import SET_NAME
+from coordinator.core.task import Creator, SetName, StoredRecord, TaskSpec, Time
 
 _NAME: Final = re.compile(SET_NAME)
 Generation = Annotated[int, Meta(ge=1, le=2**53)]

@@ -13,9 +13,13 @@ from typing import Final
 
 from common.messages import Outcome
 from common.reasons import Reason
+from common.set_texts import SET_NODE_UNSEEN
 from common.text import Text
 from common.texts import OUTCOME_INCOMPLETE
+from coordinator.core.changes import AttemptDecided, Step
 
+UNSEEN_SECONDS: Final = 5.0
+"""So long what was pulled may be missing in a node's inventory before that is said."""
 FIRST_BACK_OFF_SECONDS: Final = 60.0
 LONGEST_BACK_OFF_SECONDS: Final = 3600.0
 THRASHING_TIMES: Final = 3
@@ -67,6 +71,16 @@ class Records:
         before = self._failures[name].get(node)
         times = 1 if before is None else before.times + 1
         self._failures[name][node] = RepairFailure(times, at + back_off(times), *why, at + quiet)
+
+    def decided(self, name: str, event: AttemptDecided) -> None:
+        """A node of a set's repair is done, and still cold."""
+        at = event.event.stored_at
+        if event.step is Step.FAILED:
+            self.failed(name, event.node, why_failed(event.event.outcome), at)
+        elif event.step is Step.SUCCEEDED:
+            # Forgotten as soon as its inventory bears it out; else it would be pulled for ever.
+            text = SET_NODE_UNSEEN(task=event.task, node=event.node)
+            self.failed(name, event.node, (Reason.UNKNOWN, text, None), at, quiet=UNSEEN_SECONDS)
 
     def vanished(self, name: str, node: str, now: float) -> None:
         """An image of a set that was complete on a node is gone."""

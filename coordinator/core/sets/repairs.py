@@ -1,8 +1,13 @@
-"""Tasks that repair sets and are not over: one a set, and not more of all than the limit says."""
+"""Tasks that repair sets and are not over, and not more of all than the limit says.
+
+A set has one; beside it a further one for nodes that are not in it, as long as a place stays free
+for another set.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection, Container
 from collections.abc import Set as AbstractSet
 
 from coordinator.core.sets.records import back_off
@@ -16,7 +21,7 @@ class Repairs:
         self._asked: set[str] = set()
         """Sets whose repair is being stored."""
         self._tasks: defaultdict[str, dict[str, None]] = defaultdict(dict)
-        """Normally one; two where a leader that was deposed has created another."""
+        """Each that is not over, the oldest first."""
         self._sets: dict[str, str] = {}
         self._dropped: set[str] = set()
         """Tasks that repair what is no longer wanted."""
@@ -26,7 +31,18 @@ class Repairs:
     @property
     def are_full(self) -> bool:
         """Whether as many run as may."""
-        return len(self._asked) + len(self._sets) >= self.most
+        return self._taken >= self.most
+
+    @property
+    def _taken(self) -> int:
+        return len(self._asked) + len(self._sets)
+
+    def may_begin(self, name: str, running: Container[str]) -> bool:
+        """Whether a set may have another repair; ``running``: tasks whose nodes are known."""
+        if not self.has_one(name):
+            return not self.are_full
+        are_known = name not in self._asked and all(t in running for t in self._tasks[name])
+        return are_known and self._taken + 1 < self.most
 
     @property
     def names(self) -> AbstractSet[str]:
@@ -34,8 +50,12 @@ class Repairs:
         return self._tasks.keys()
 
     def task(self, name: str) -> str | None:
-        """The repair of a set; None where there is none, or it is being stored."""
-        return next(iter(self._tasks[name]), None) if name in self._tasks else None
+        """The oldest repair of a set; None where there is none, or it is being stored."""
+        return next(iter(self.tasks(name)), None)
+
+    def tasks(self, name: str) -> Collection[str]:
+        """All repairs of a set that are not over, the oldest first."""
+        return self._tasks.get(name, ())
 
     def has_one(self, name: str) -> bool:
         """Whether a set has a repair that is not over, or is being stored."""

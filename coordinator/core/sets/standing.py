@@ -84,6 +84,14 @@ class SetCondition(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """Whether a condition holds, and since when (seconds since 1970) it is so."""
+
+    holds: bool
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
 class ConditionState:
     """A condition at one moment."""
 

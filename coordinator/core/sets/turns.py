@@ -1,51 +1,60 @@
-"""Since when what holds of a set holds, and what is told when it turns."""
+"""Since when what holds of a set holds. Only who leads sees it turn; who follows is told by notes.
+
+A set that was there when this core began is not judged at once: which nodes there are and
+what is on them is not heard yet, and so it would turn at each restart.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import Final
 
-from coordinator.core.sets.decisions import SetChange, SetTurned
-from coordinator.core.sets.standing import SetCondition, Tally
+from coordinator.core.sets.decisions import SetTurned
+from coordinator.core.sets.standing import SetCondition, Tally, Turn
 
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """A condition, and since when (seconds since 1970) it is as it is."""
-
-    holds: bool
-    since: float
+HEARD_SECONDS: Final = 30.0
+"""After which whoever is to be heard has been."""
 
 
 class Turns:
-    """By set and condition. What held when this core first looked is told of new sets alone."""
+    """By set and condition; of a set that was never judged nothing held before."""
 
     def __init__(self) -> None:
         self._turns: dict[str, dict[SetCondition, Turn]] = {}
-        self._fresh: set[str] = set()
-        """Sets that were put since this core began, and were not looked at yet."""
+        self._judged_from: dict[str, float] = {}
+        """Of sets that were found."""
 
     def get(self, name: str, condition: SetCondition) -> Turn | None:
-        """The last turn of a condition; None where the set was not looked at yet."""
+        """The last turn of a condition; None where none is known."""
         return self._turns.get(name, {}).get(condition)
 
-    def begin(self, name: str) -> None:
-        """A set is new."""
-        self._fresh.add(name)
+    def find(self, name: str, now: float) -> None:
+        """A set was there before this core."""
+        self._judged_from.setdefault(name, now + HEARD_SECONDS)
+
+    def judged_from(self, name: str) -> float:
+        """When a set is judged for the first time (seconds since 1970)."""
+        return self._judged_from.get(name, 0.0)
 
     def forget(self, name: str) -> None:
         """A set is gone."""
         self._turns.pop(name, None)
-        self._fresh.discard(name)
+        self._judged_from.pop(name, None)
 
-    def look(self, name: str, found: Tally, now: float) -> list[SetChange]:
+    def adopt(self, name: str, turns: Mapping[SetCondition, Turn]) -> None:
+        """This is what the leader has seen last."""
+        self._turns[name] = dict(turns)
+
+    def look(self, name: str, found: Tally, now: float) -> list[SetTurned]:
         """See what holds of a set now; what has turned."""
-        turned: list[SetChange] = []
+        if now < self.judged_from(name):
+            return []
+        turned: list[SetTurned] = []
         turns = self._turns.setdefault(name, {})
         for condition, state in found.conditions().items():
             before = turns.get(condition)
             if before is None or before.holds != state.holds:
                 turns[condition] = Turn(state.holds, now)
-                if before is not None or (name in self._fresh and state.holds):
-                    turned.append(SetTurned(name, condition, state.holds))
-        self._fresh.discard(name)
+                if before is not None or state.holds:
+                    turned.append(SetTurned(name, condition, turns[condition]))
         return turned

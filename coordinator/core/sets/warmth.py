@@ -117,6 +117,11 @@ class Warmth:
         number = row.cells[place]
         return number != ABSENT, self.digests[number]
 
+    def seen_in(self, node: str) -> str:
+        """The report that shows what is known of a node: the agent's run, and its number there."""
+        row = self._rows.get(node)
+        return "" if row is None else f"{row.instance}.{row.number}"
+
     def is_current(self, node: str, instance: str, state: InventoryState) -> bool:
         """Whether what an agent has last said of its images is what is known here."""
         row = self._rows.get(node)

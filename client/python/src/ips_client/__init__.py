@@ -42,12 +42,21 @@ if TYPE_CHECKING:
         Refused,
         ServerFault,
         ServerUnreachable,
+        SetTimeLimit,
         TimeLimit,
         Unauthorized,
         Unavailable,
         UnexpectedAnswer,
     )
     from ips_client.picture import Progress
+    from ips_client.set_documents import (
+        SetCondition,
+        SetDeleted,
+        SetImage,
+        SetNode,
+        SetNodes,
+        WarmSet,
+    )
     from ips_client.watching import Waited
 
 __all__ = [
@@ -78,6 +87,12 @@ __all__ = [
     "Reset",
     "ServerFault",
     "ServerUnreachable",
+    "SetCondition",
+    "SetDeleted",
+    "SetImage",
+    "SetNode",
+    "SetNodes",
+    "SetTimeLimit",
     "Task",
     "TaskNode",
     "TaskProgress",
@@ -86,33 +101,42 @@ __all__ = [
     "Unavailable",
     "UnexpectedAnswer",
     "Waited",
+    "WarmSet",
     "__version__",
 ]
 
-_HOMES = {
-    "AsyncClient": "async_client",
-    "Client": "client",
-    "Progress": "picture",
-    "Waited": "watching",
-} | dict.fromkeys(
-    (
-        "BadRequest",
-        "Closed",
-        "Conflict",
-        "Fault",
-        "Forbidden",
-        "IpsError",
-        "NotFound",
-        "Problem",
-        "Refused",
-        "ServerFault",
-        "ServerUnreachable",
-        "TimeLimit",
-        "Unauthorized",
-        "Unavailable",
-        "UnexpectedAnswer",
-    ),
-    "errors",
+_HOMES = (
+    {
+        "AsyncClient": "async_client",
+        "Client": "client",
+        "Progress": "picture",
+        "Waited": "watching",
+    }
+    | dict.fromkeys(
+        (
+            "BadRequest",
+            "Closed",
+            "Conflict",
+            "Fault",
+            "Forbidden",
+            "IpsError",
+            "NotFound",
+            "Problem",
+            "Refused",
+            "ServerFault",
+            "ServerUnreachable",
+            "SetTimeLimit",
+            "TimeLimit",
+            "Unauthorized",
+            "Unavailable",
+            "UnexpectedAnswer",
+        ),
+        "errors",
+    )
+    | dict.fromkeys(
+        ("SetCondition", "SetDeleted", "SetImage", "SetNode", "SetNodes", "WarmSet"),
+        "set_documents",
+    )
 )
 
 

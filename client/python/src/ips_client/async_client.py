@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ips_client import events, requests, service, watching
+from ips_client import events, requests, service, set_requests, set_service, watching
 from ips_client.documents import (
     AuditEntries,
     AuditEntry,
@@ -24,6 +24,7 @@ from ips_client.http_aiohttp import AiohttpTransport
 from ips_client.paging import fetch
 from ips_client.picture import Progress
 from ips_client.server import DEFAULT_SERVER, Server, Session, Token
+from ips_client.set_documents import SetDeleted, SetNode, WarmSet
 from ips_client.talk import Course, Emit, LinkFailure, Talk
 from ips_client.watching import Waited
 
@@ -131,18 +132,62 @@ class AsyncClient:
         request = requests.list_audit(user, since, limit=limit)
         return (await self.send(request, AuditEntries)).entries
 
+    # ── warm sets ──
+
+    def sets(self) -> AsyncGenerator[WarmSet, None]:
+        """Every warm set, ordered by name."""
+        return self._iterate(set_service.sets(self._session))
+
+    async def get_set(self, name: str) -> WarmSet:
+        """One set, with its nodes counted by state."""
+        return await self.send(set_requests.get_set(name), WarmSet)
+
+    async def put_set(
+        self, name: str, images: Sequence[str], **options: Unpack[set_requests.SetOptions]
+    ) -> WarmSet:
+        """Create a set or replace it whole; the same again changes nothing."""
+        return await self.send(
+            set_requests.put_set(name, requests.task_body(images, options)), WarmSet
+        )
+
+    async def delete_set(self, name: str) -> SetDeleted:
+        """Delete a set; its images stay."""
+        return await self._finish(set_service.delete(self._session, name))
+
+    def set_nodes(self, name: str, states: Sequence[str] = ()) -> AsyncGenerator[SetNode, None]:
+        """A set's nodes (in some states), ordered by name: warm, or why not."""
+        return self._iterate(set_service.set_nodes(self._session, name, states))
+
+    async def wait_set(
+        self,
+        name: str,
+        *,
+        at_least: float = 100.0,
+        time_limit: float | None = None,
+        on_progress: Callable[[WarmSet], object] | None = None,
+    ) -> WarmSet:
+        """Wait until this percentage of a set's nodes is warm. Raises SetTimeLimit."""
+        talk = set_service.wait(self._session, name, at_least, time_limit)
+        return await self._finish(talk, on_progress)
+
     # ── as it happens ──
 
     def events(
-        self, task_id: str | None = None, *, live: bool = False, after: str | None = None
+        self,
+        task_id: str | None = None,
+        *,
+        live: bool = False,
+        after: str | None = None,
+        sets: bool = False,
     ) -> AsyncGenerator[Event | LiveNodes | LiveAgents | Reset, None]:
         """Events of one task until it is over, or of all for ever; a lost connection is resumed.
 
         One task's events begin with the kept ones, those of all begin now; ``after`` is the
-        position of an earlier ``Event``. ``live`` adds frames of what changes each second. A
-        ``Reset`` says that events may have been missed.
+        position of an earlier ``Event``. ``live`` adds frames of what changes each second, ``sets``
+        the events of warm sets to those of all. A ``Reset`` says that events may have been missed.
         """
-        return self._iterate(events.follow(self._session, task_id, live=live, after=after))
+        talk = events.follow(self._session, task_id, live=live, after=after, sets=sets)
+        return self._iterate(talk)
 
     def watch(
         self, task_id: str, *, time_limit: float | None = None

@@ -232,12 +232,12 @@ class Event(Document, frozen=True, kw_only=True):
     """Unique for ever; the same at a repeated delivery."""
     source: str
     subject: str
-    """The task, or ``task/node``."""
+    """The task, ``task/node``, the set or ``set/node``."""
     time: Moment
     task: Task | None = None
     """Of a ``task.…`` event."""
     node: TaskNode | None = None
-    """Of a ``node.…`` event."""
+    """Of a ``node.…`` event; what a ``set.…`` event holds stands in ``document``."""
 
     @property
     def task_id(self) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from ips_client.documents import Task
+    from ips_client.set_documents import WarmSet
 
 
 class IpsError(Exception):
@@ -41,6 +42,15 @@ class TimeLimit(IpsError):
     def __init__(self, seconds: float, task: Task | None) -> None:
         super().__init__(f"not over after {seconds:g} s")
         self.task = task
+        """As it was last seen; None if it never was."""
+
+
+class SetTimeLimit(IpsError):
+    """A wait for a set took longer than it was allowed to; the set is warmed all the same."""
+
+    def __init__(self, seconds: float, found: WarmSet | None) -> None:
+        super().__init__(f"not warm enough after {seconds:g} s")
+        self.set = found
         """As it was last seen; None if it never was."""
 
 

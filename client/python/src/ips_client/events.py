@@ -33,9 +33,11 @@ class Subscription:
         *,
         live: bool,
         after: str | None = None,
+        sets: bool = False,
     ) -> None:
         self._task_id = task_id
         self._live = live
+        self._sets = sets
         self._parser = Parser(after)
         self._opened_before = False
         self.is_over = False
@@ -46,7 +48,9 @@ class Subscription:
     def open(self, within: float) -> Talk[Stream | None]:
         """Connect; None where nothing is left to come. Raises what an answer stands for."""
         position = self._parser.position
-        request = requests.follow_events(self._task_id, live=self._live, after=position)
+        request = requests.follow_events(
+            self._task_id, live=self._live, after=position, sets=self._sets
+        )
         answer = yield from open_stream(request, within)
         if isinstance(answer, Answer):
             self._close(answer)
@@ -71,9 +75,11 @@ class Subscription:
         return frames
 
 
-def follow(session: Session, task_id: str | None, *, live: bool, after: str | None) -> Talk[None]:
+def follow(
+    session: Session, task_id: str | None, *, live: bool, after: str | None, sets: bool = False
+) -> Talk[None]:
     """Emit typed events until the task is over, or for ever where all tasks are followed."""
-    subscription = Subscription(task_id, live=live, after=after)
+    subscription = Subscription(task_id, live=live, after=after, sets=sets)
     retries = Retries(session.follow_patience)
     while not subscription.is_over:
         yield from _follow(session, subscription, retries)
@@ -129,7 +135,12 @@ _LIVE: Final[dict[str, type[LiveNodes | LiveAgents | Reset]]] = {
 }
 
 
+_HELD: Final = ("task", "node")
+"""Whose events have their data in a field of ``Event``."""
+
+
 def _event(frame: Frame, document: dict[str, Any]) -> Event:
-    subject = "task" if frame.event.startswith("task.") else "node"
-    event = decode(Event, {**document, "position": frame.position or "", subject: document["data"]})
+    kind = frame.event.partition(".")[0]
+    held = {kind: document["data"]} if kind in _HELD else {}
+    event = decode(Event, {**document, "position": frame.position or "", **held})
     return event.of(document)

@@ -201,13 +201,16 @@ def list_audit(
     return Request("GET", "/audit", query)
 
 
-def follow_events(task_id: str | None, *, live: bool, after: str | None) -> Request:
-    """``GET …/events`` of one task or of all."""
+def follow_events(
+    task_id: str | None, *, live: bool, after: str | None, sets: bool = False
+) -> Request:
+    """``GET …/events`` of one task, or of all, with those of warm ``sets`` where asked for."""
     headers = {"Accept": "text/event-stream", "Cache-Control": "no-cache"}
     if after is not None:
         headers["Last-Event-ID"] = after
     path = "/events" if task_id is None else f"{_task(task_id)}/events"
-    return Request("GET", path, {"live": "true" if live else ""}, headers=headers)
+    query = {"live": "true" if live else "", "sets": "true" if sets else ""}
+    return Request("GET", path, query, headers=headers)
 
 
 def _task(task_id: str) -> str:

@@ -9,7 +9,12 @@ from functools import partial
 from importlib import import_module
 from typing import Any, Final
 
-from ips_client.command import config_arguments, pause_arguments, place_arguments
+from ips_client.command import (
+    config_arguments,
+    pause_arguments,
+    place_arguments,
+    set_arguments,
+)
 from ips_client.command.durations import duration
 from ips_client.command.options import (
     STATUSES,
@@ -32,7 +37,7 @@ Pull container images onto nodes before they are needed.
 
 commands:
   run         create a task from images, lists and Kubernetes manifests
-  wait        watch tasks until they are over
+  wait        watch tasks until they are over, or sets until they are warm
   ls          list tasks
   show        show a task, its nodes or its failures
   cancel      cancel tasks
@@ -43,6 +48,10 @@ commands:
   node        show a node: what is there now, and what tasks did there
   image       show where an image is, and what became of it
   images      list the images of tasks and warm sets
+  sets        list the warm sets, or show one
+  apply       create and replace warm sets from files
+  delete      delete warm sets
+  why         say what keeps a set, a node or an image from being warm
   events      stream events, one line each
   audit       list who changed what, and who was refused
   config      name servers with their credentials, and choose one
@@ -101,6 +110,13 @@ def _parser() -> argparse.ArgumentParser:
     pause_arguments.add(commands, _command)
     config_arguments.add(commands, _command)
     place_arguments.add(commands, _command)
+    for add_of_sets in (
+        set_arguments.sets,
+        set_arguments.apply,
+        set_arguments.delete,
+        set_arguments.why,
+    ):
+        add_of_sets(partial(_command, commands))
     _help(commands)
     commands.choices["completion"].set_defaults(root=parser, commands=commands)
     return parser
@@ -179,13 +195,16 @@ def _wait(commands: Any) -> None:
         "wait",
         "waiting",
         "ID … [option …]",
-        "Watch tasks until all are over. On a terminal there are bars; a log gets a plain line\n"
-        "at most every few seconds. Ctrl-C stops the watching, not the tasks. The exit code is\n"
-        "the worst of all: 5, 4, 2, 1, 3, 0 in this order.",
+        "Watch tasks until all are over, or sets (set/NAME) until they are warm. On a terminal\n"
+        "there are bars for tasks; a log gets a plain line at most every few seconds. Ctrl-C\n"
+        "stops the watching, not the tasks. The exit code is the worst of all: 5, 4, 2, 1, 3, 0\n"
+        "in this order.",
         "ips wait task-20260116-151234-a1b2c3d4",
         "ips wait --timeout 10m $(ips ls --status running -o name)",
+        "ips wait set/web --at-least 95% --timeout 10m",
     )
-    parser.add_argument("ids", nargs="+", metavar="ID", help="a task")
+    parser.add_argument("ids", nargs="+", metavar="ID", help="a task, or set/NAME")
+    set_arguments.at_least(parser)
     limit(parser)
     output(parser)
     connection(parser)
@@ -326,6 +345,7 @@ def _events(commands: Any) -> None:
     parser.add_argument(
         "--after", metavar="POSITION", help="go on after an earlier event's position"
     )
+    parser.add_argument("--sets", action="store_true", help="those of warm sets, too")
     output(parser)
     connection(parser)
 

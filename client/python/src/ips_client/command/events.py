@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from typing import Any
 
 from ips_client.command import codes
 from ips_client.command.connection import connect
@@ -19,7 +20,7 @@ def events(arguments: Namespace) -> int:
         raise ValueError("-o csv is for lists")
     with connect(arguments) as client:
         task_id = None if arguments.id is None else whole_id(client, arguments.id)
-        for event in client.events(task_id, after=arguments.after):
+        for event in client.events(task_id, after=arguments.after, sets=arguments.sets):
             if isinstance(event, Event):
                 _show(event, arguments.output)
             elif isinstance(event, Reset):
@@ -39,13 +40,16 @@ def _show(event: Event, output: str) -> None:
             show(output, dict(event.document), names=(), lines=())
         case _:
             when = clock(event.time)
-            write(f"{when}  {event.type:<15} {event.subject}{_details(event)}".rstrip())
+            write(f"{when}  {event.type:<15} {event.subject}{details(event)}".rstrip())
 
 
-def _details(event: Event) -> str:
+def details(event: Event) -> str:
+    """What is said of an event behind its type and subject."""
     if event.task is not None:
         return f"  {_of_task(event.task)}"
-    return f"  {_of_node(event.node)}" if event.node is not None else ""
+    if event.node is not None:
+        return f"  {_of_node(event.node)}"
+    return _of_set(event.document.get("data"))
 
 
 def _of_task(task: Task) -> str:
@@ -54,6 +58,12 @@ def _of_task(task: Task) -> str:
         return count(len(task.images), "image")
     failed = f", {now.failed_nodes:,} failed" if now.failed_nodes else ""
     return f"{now.completed_nodes:,}/{count(now.total_nodes, 'node')}{failed}"
+
+
+def _of_set(data: Any) -> str:
+    """Of a set: how many nodes are warm; of a node of one, its subject says all."""
+    nodes = data.get("nodes") if isinstance(data, dict) else None
+    return f"  {nodes['warm']:,}/{count(nodes['total'], 'node')} warm" if nodes else ""
 
 
 def _of_node(node: TaskNode) -> str:

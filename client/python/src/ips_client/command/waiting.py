@@ -18,6 +18,7 @@ from ips_client.command.connection import as_options, connect, settings
 from ips_client.command.ids import whole_id
 from ips_client.command.output import show
 from ips_client.command.program import report, say, silence
+from ips_client.command.set_waiting import PREFIX, wait_sets
 from ips_client.command.task_text import failure_table, summary
 from ips_client.command.text import count, span
 from ips_client.command.views import DRAW_SECONDS, View, view_of
@@ -40,9 +41,15 @@ class _End:
 
 
 def wait(arguments: Namespace) -> int:
-    """Wait for tasks."""
+    """Wait for tasks and sets."""
+    sets = [each.removeprefix(PREFIX) for each in arguments.ids if each.startswith(PREFIX)]
+    tasks = [each for each in arguments.ids if not each.startswith(PREFIX)]
+    if sets and tasks:
+        raise ValueError("wait for tasks and for sets by two commands")
+    if sets:
+        return wait_sets(arguments, list(dict.fromkeys(sets)))
     with connect(arguments) as client:
-        ids = list(dict.fromkeys(whole_id(client, each) for each in arguments.ids))
+        ids = list(dict.fromkeys(whole_id(client, each) for each in tasks))
     return _wait(arguments, ids, names=ids)
 
 

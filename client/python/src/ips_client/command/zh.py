@@ -134,6 +134,7 @@ MESSAGES: Final = {
     "set.deleted": "集合已删除，镜像保留。",
     "set.name": "{text} 不是合法的集合名称：只能用小写字母、数字和短横线，最多 50 个字符",
     "set.noNodes": "没有匹配的节点。",
+    "set.noPurge": "此版本不清除镜像；去掉该参数则删除集合并保留镜像",
     "set.node.disk": (
         "节点 {node} 的镜像磁盘已使用 {percent}%，集合最多用到 {limit}%："
         "共 {total_gib} GiB，剩余 {free_gib} GiB。"

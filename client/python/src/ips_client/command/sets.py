@@ -1,0 +1,257 @@
+"""``ips sets``, ``ips apply`` and ``ips delete``."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from ips_client import requests, set_requests
+from ips_client.client import Client
+from ips_client.command import codes
+from ips_client.command.connection import connect
+from ips_client.command.messages import said
+from ips_client.command.output import facts, show, table
+from ips_client.command.pages import all_pages
+from ips_client.command.program import report
+from ips_client.command.set_files import SetFile, read_sets
+from ips_client.command.text import count, stamp
+from ips_client.documents import Node
+from ips_client.errors import IpsError, NotFound
+from ips_client.set_documents import SetCondition, WarmSet
+
+_DEFAULTS: Final[Mapping[str, Any]] = {
+    "nodeSelector": {},
+    "matchExpressions": [],
+    "priority": 5,
+    "batchSize": 10,
+    "maxRetries": 0,
+    "retryStrategy": "linear",
+    "retryDelay": 30,
+    "maxFailedNodes": 0,
+    "rollout": "batch",
+    "pullTimeoutSeconds": 1800,
+    "paused": False,
+}
+"""What the service takes where a put says nothing."""
+_COLD: Final = ("pulling", "waiting", "failed", "blocked")
+
+
+# ── ips sets ─────────────────────────────────────────────────────────────────────────────────
+
+
+def sets(arguments: Namespace) -> int:
+    """List the sets, or show one with its nodes."""
+    with connect(arguments) as client:
+        if arguments.name is not None:
+            return _show_one(client, arguments)
+        document, known = all_pages(
+            client, WarmSet, _page, key="sets", largest=set_requests.LARGEST_SET_PAGE
+        )
+    head = ("NAME", "STATE", "WARM", "NODES", "WRONG", "IMAGES")
+    lines = table(head, [_row(each) for each in known], status=1) or ["no sets"]
+    show(arguments.output, document, names=[each.name for each in known], lines=lines)
+    return codes.COMPLETED
+
+
+def _page(limit: int, offset: int) -> requests.Request:
+    return set_requests.list_sets(limit=limit, offset=offset)
+
+
+def _row(found: WarmSet) -> tuple[str, ...]:
+    return (
+        found.name,
+        state_of(found),
+        f"{found.warm_percent:g}%",
+        f"{found.nodes.warm:,}/{found.nodes.total:,}",
+        wrong(found),
+        ", ".join(found.images),
+    )
+
+
+def state_of(found: WarmSet) -> str:
+    """``ready``, ``paused``, ``degraded``, ``progressing`` or ``empty``: the first that holds."""
+    if found.paused:
+        return "paused"
+    for kind in ("Ready", "Degraded", "Progressing"):
+        condition = found.condition(kind)
+        if condition is not None and condition.status:
+            return kind.lower()
+    return "empty"
+
+
+def wrong(found: WarmSet) -> str:
+    """How many nodes are kept from being warm by what."""
+    ranked = sorted(found.reasons.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{number:,} {reason}" for reason, number in ranked)
+
+
+def _show_one(client: Client, arguments: Namespace) -> int:
+    found = client.get_set(arguments.name)
+    nodes = list(client.set_nodes(arguments.name, () if arguments.all else _COLD))
+    lines = [found.name, *_facts(found)]
+    if nodes:
+        rows = [(each.node_name, each.state, each.reason or "", said(each)) for each in nodes]
+        lines += ["", *table(("NODE", "STATE", "REASON", "WHY"), rows, status=1)]
+    document = {**found.document, "nodeList": [each.document for each in nodes]}
+    show(arguments.output, document, names=[each.node_name for each in nodes], lines=lines)
+    return codes.COMPLETED
+
+
+def _facts(found: WarmSet) -> list[str]:
+    nodes = found.nodes
+    return facts(
+        {
+            "state": state_of(found),
+            "warm": f"{nodes.warm:,} of {count(nodes.total, 'node')} ({found.warm_percent:g}%)",
+            "wrong": wrong(found),
+            "conditions": [_condition(each) for each in found.conditions],
+            "images": found.images,
+            "repair": found.repair or "",
+            "webhook": found.webhook_url or "",
+            "created": stamp(found.created_at),
+            "changed": stamp(found.updated_at) if found.generation > 1 else "",
+            "by": found.created_by or "",
+        }
+    )
+
+
+def _condition(condition: SetCondition) -> str:
+    since = "" if condition.since is None else f" (since {stamp(condition.since)})"
+    return f"{condition.type} {'yes' if condition.status else 'no'}: {said(condition)}{since}"
+
+
+# ── ips apply ────────────────────────────────────────────────────────────────────────────────
+
+
+def apply(arguments: Namespace) -> int:
+    """Create and replace the sets of files."""
+    wanted = read_sets(arguments.files)
+    if not wanted:
+        raise ValueError("no set is in the files")
+    with connect(arguments) as client:
+        if arguments.dry_run:
+            return _dry_run(client, arguments, wanted)
+        lines, documents, code = list[str](), list[Any](), codes.COMPLETED
+        for each in wanted:
+            try:
+                before = _known(client, each.name)
+                found = client.send(set_requests.put_set(each.name, each.body), WarmSet)
+            except IpsError as error:
+                code = codes.worst([code, report(error, f"set/{each.name}")])
+                continue
+            documents.append(found.document)
+            lines.append(f"set/{each.name} {_done(before, found)}")
+    names = [f"set/{document['name']}" for document in documents]
+    show(arguments.output, _as_listed(documents), names=names, lines=lines)
+    return code
+
+
+def _done(before: WarmSet | None, found: WarmSet) -> str:
+    if before is None:
+        return "created"
+    return "unchanged" if before.generation == found.generation else "changed"
+
+
+def _as_listed(documents: list[Any]) -> Any:
+    return documents[0] if len(documents) == 1 else {"sets": documents}
+
+
+def _known(client: Client, name: str) -> WarmSet | None:
+    try:
+        return client.get_set(name)
+    except NotFound:
+        return None
+
+
+def _dry_run(client: Client, arguments: Namespace, wanted: Iterable[SetFile]) -> int:
+    """Say what would be put, and send nothing."""
+    nodes = list(client.nodes())
+    lines, documents = list[str](), list[Any]()
+    for each in wanted:
+        before = _known(client, each.name)
+        changes = difference(None if before is None else before.document, each.body)
+        matching = sum(matches(each.body, node) for node in nodes)
+        what = "would be created" if before is None else "would change"
+        what = what if changes else "would stay as it is"
+        lines.append(f"set/{each.name} {what}; {count(matching, 'node')} of {len(nodes):,} match")
+        lines += [f"  {change}" for change in changes]
+        documents.append({"name": each.name, "changes": changes, "nodes": matching})
+    show(arguments.output, {"sets": documents}, names=[d["name"] for d in documents], lines=lines)
+    return codes.COMPLETED
+
+
+def difference(before: Mapping[str, Any] | None, body: Mapping[str, Any]) -> list[str]:
+    """What a put changes, field by field; of a webhook only scheme and host can be compared."""
+    after = {**_DEFAULTS, **body}
+    known = {} if before is None else {key: before.get(key) for key in (*after, "webhookUrl")}
+    lines: list[str] = []
+    for key in sorted({*after, *known} if before is not None else body):
+        old, new = known.get(key), after.get(key)
+        if key == "webhookUrl" and old and str(new or "").startswith(str(old)):
+            continue
+        if old == new:
+            continue
+        lines.append(
+            f"{key}: {_json(new)}" if old is None else f"{key}: {_json(old)} → {_json(new)}"
+        )
+    return lines
+
+
+def _json(value: Any) -> str:
+    return "(nothing)" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def matches(body: Mapping[str, Any], node: Node) -> bool:
+    """Whether a node is in a set by its labels; what is no selector the service refuses."""
+    selector, expressions = body.get("nodeSelector") or {}, body.get("matchExpressions") or []
+    return all(node.labels.get(key) == value for key, value in dict(selector).items()) and all(
+        _satisfies(each, node.labels) for each in expressions
+    )
+
+
+def _satisfies(expression: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    value, values = labels.get(expression.get("key", "")), list(expression.get("values") or ())
+    match expression.get("operator"):
+        case "In":
+            return value in values
+        case "NotIn":
+            return value not in values
+        case "Exists":
+            return value is not None
+        case "DoesNotExist":
+            return value is None
+        case "Gt" | "Lt" as operator:
+            return _compares(operator, value, values)
+        case _:
+            return False
+
+
+def _compares(operator: str, value: str | None, values: list[str]) -> bool:
+    try:
+        found, bound = int(value or ""), int(values[0])
+    except (ValueError, IndexError, TypeError):
+        return False
+    return found > bound if operator == "Gt" else found < bound
+
+
+# ── ips delete ───────────────────────────────────────────────────────────────────────────────
+
+
+def delete(arguments: Namespace) -> int:
+    """Delete sets; their images stay."""
+    with connect(arguments) as client:
+        outcomes = [_delete(client, name) for name in arguments.names]
+    done = [name for name, outcome in zip(arguments.names, outcomes, strict=True) if not outcome]
+    lines = [f"set/{name} deleted; its images stay" for name in done]
+    show(arguments.output, {"deleted": done}, names=[f"set/{name}" for name in done], lines=lines)
+    return codes.worst(outcomes)
+
+
+def _delete(client: Client, name: str) -> int:
+    try:
+        client.delete_set(name)
+    except IpsError as error:
+        return report(error, f"set/{name}")
+    return codes.COMPLETED

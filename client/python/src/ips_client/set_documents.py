@@ -1,0 +1,97 @@
+"""What the service answers about warm sets, typed; as ``documents`` in all else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ips_client.decoding import Document, Moment
+from ips_client.documents import Requirement
+
+
+class SetNodes(Document, frozen=True, kw_only=True):
+    """The nodes of a set by their state: each is in exactly one."""
+
+    total: int
+    warm: int
+    pulling: int
+    waiting: int
+    failed: int
+    blocked: int
+
+
+class SetCondition(Document, frozen=True, kw_only=True):
+    """What holds of a set as a whole, or not."""
+
+    type: str
+    """``Ready``, ``Progressing`` or ``Degraded``."""
+    status: bool
+    reason: str
+    message: str | None = None
+    since: Moment | None = None
+
+
+class WarmSet(Document, frozen=True, kw_only=True):
+    """A standing promise: these images are on these nodes."""
+
+    name: str
+    images: tuple[str, ...]
+    nodes: SetNodes
+    warm_percent: float
+    generation: int
+    observed_generation: int
+    paused: bool
+    reasons: Mapping[str, int]
+    """How many nodes are failed or blocked for each reason."""
+    conditions: tuple[SetCondition, ...]
+    node_selector: Mapping[str, str] | None = None
+    match_expressions: tuple[Requirement, ...] = ()
+    priority: int = 5
+    batch_size: int = 10
+    max_retries: int = 0
+    retry_strategy: str = "linear"
+    retry_delay: int = 30
+    max_failed_nodes: int | str | None = None
+    rollout: str | None = None
+    pull_timeout_seconds: int | None = None
+    webhook_url: str | None = None
+    """Scheme and host only."""
+    repair: str | None = None
+    """The task by which it is being repaired."""
+    created_at: Moment
+    updated_at: Moment
+    created_by: str | None = None
+
+    def condition(self, kind: str) -> SetCondition | None:
+        """One of its conditions."""
+        return next((each for each in self.conditions if each.type == kind), None)
+
+
+class SetImage(Document, frozen=True, kw_only=True):
+    """One image of a set on one node."""
+
+    image: str
+    present: bool | None = None
+    """None while nobody said it."""
+    digest: str | None = None
+
+
+class SetNode(Document, frozen=True, kw_only=True):
+    """One node of a set: warm, or why not."""
+
+    node_name: str
+    state: str
+    """``warm``, ``pulling``, ``waiting``, ``failed`` or ``blocked``."""
+    images: tuple[SetImage, ...]
+    reason: str | None = None
+    message: str | None = None
+    image: str | None = None
+    """Which image failed."""
+    next_try_at: Moment | None = None
+    task: str | None = None
+
+
+class SetDeleted(Document, frozen=True, kw_only=True):
+    """The answer to a delete."""
+
+    name: str
+    message: str = ""

@@ -1,0 +1,364 @@
+"""What the world is told of sets, as CloudEvents: each once, in order, over crashes too.
+
+An event's id says what it is about, and each coordinator would give it the same. A leader that
+begins looks at the newest stored event of each kind and set, and publishes what is missing; what
+happens meanwhile waits behind that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from functools import partial
+from typing import Final, NoReturn, Protocol
+
+import msgspec
+
+from common import set_texts, subjects
+from common.bus import Record
+from common.logs import Log
+from common.messages import NOT_DECODABLE
+from coordinator.core.changes import AttemptDecided, TaskBegan, TaskOver, TaskQueued
+from coordinator.core.run import TaskRun
+from coordinator.core.sets.decisions import (
+    NodeCooled,
+    NodeWarmed,
+    SetDecision,
+    SetDropped,
+    SetPut,
+)
+from coordinator.core.sets.events import SetEvent
+from coordinator.core.sets.head import SetHead
+from coordinator.core.sets.standing import SetCondition
+from coordinator.documents import CloudEvent, encode
+from coordinator.engine.persistence import Persistently
+from coordinator.engine.publisher import Item, Publisher
+from coordinator.engine.set_notes import SetNote
+from coordinator.engine.sets import SetTable
+from coordinator.faults import Faults
+from coordinator.set_documents import WarmSet
+from coordinator.views.set_events import deleted_event, set_event, set_node_event
+from coordinator.views.sets import set_node, warm_set
+
+log = Log(__name__)
+
+TOLD: Final[Mapping[SetCondition, str]] = {
+    SetCondition.READY: "set.ready",
+    SetCondition.DEGRADED: "set.degraded",
+}
+"""The event that says that a condition has begun to hold."""
+OBSERVED: Final = (
+    *(SetPut, SetDropped, NodeWarmed, NodeCooled),
+    *(TaskQueued, TaskBegan, TaskOver, AttemptDecided),
+)
+"""Changes that the world is told of, and events that are reason to tell of progress."""
+PROGRESS_SECONDS: Final = 1.0
+SETS_AT_A_TIME: Final = 20
+
+
+class StoredEvents(Protocol):
+    """What is needed of the bus; errors as there."""
+
+    def replay(
+        self, stream: str, subjects: str, *, last_per_subject: bool
+    ) -> AsyncIterator[list[Record]]:
+        """The newest record on each subject."""
+
+
+class _Identified(msgspec.Struct):
+    id: str
+
+
+_decode = msgspec.json.Decoder(_Identified).decode
+
+
+def turn_id(note: SetNote, condition: SetCondition, since: int) -> str:
+    """The id of the event that a condition began to hold (ms since 1970), and of its webhook."""
+    return f"set/{note.name}/{note.created_at}.{since}/{TOLD[condition]}"
+
+
+def _spec_id(head: SetHead, event_type: str) -> str:
+    return f"set/{head.name}/{head.created_at}.{head.generation}/{event_type}"
+
+
+def _put_type(head: SetHead) -> str:
+    return "set.created" if head.generation == 1 else "set.updated"
+
+
+class SetEvents:
+    """Observes the loop of the sets' core while this coordinator leads."""
+
+    def __init__(
+        self,
+        *,
+        publisher: Publisher,
+        stored: StoredEvents,
+        sets: SetTable,
+        runs: Mapping[str, TaskRun],
+        source: str,
+        epoch: int,
+        clock: Callable[[], float],
+        persistently: Persistently,
+        faults: Faults,
+    ) -> None:
+        """``source`` is that of the CloudEvents; ``epoch`` makes ids of progress unique."""
+        self._publisher = publisher
+        self._stored = stored
+        self._sets = sets
+        self._runs = runs
+        self._source = source
+        self._epoch = epoch
+        self._clock = clock
+        self._persistently = persistently
+        self._faults = faults
+        self._behind: list[Item] | None = []
+        """What waits until this leader has caught up; None once it has."""
+        self._told: dict[str, str] = {}
+        """By subject, the id of the newest event that is stored or queued."""
+        self._changed: set[str] = set()
+        self._reported: dict[str, WarmSet] = {}
+        """By set, the progress that was told last."""
+        self._reports = 0
+
+    # ── what happens ──
+
+    def observe(self, event: SetEvent, decision: SetDecision) -> None:
+        """Queue what the world is to be told of this."""
+        self._changed.add(self._repaired_by(event) or "")
+        for change in decision.changes:
+            match change:
+                case SetPut():
+                    self._tell_of(change.head.name, partial(self._put, change.head))
+                case SetDropped():
+                    self._tell_of(change.head.name, partial(self._dropped, change.head))
+                    self._reported.pop(change.head.name, None)
+                case NodeWarmed() | NodeCooled():
+                    self._tell_of(change.set, partial(self._moved, change))
+                case _:
+                    pass
+
+    def _repaired_by(self, event: SetEvent) -> str | None:
+        """The set that is repaired by the task that an event is about."""
+        if isinstance(event, TaskQueued | TaskBegan | TaskOver):
+            return event.head.set
+        if isinstance(event, AttemptDecided) and event.task in self._runs:
+            return self._runs[event.task].head.set
+        return None
+
+    def _tell_of(self, name: str, make: Callable[[], Item | None]) -> None:
+        """What fails of one set is missing there, and nowhere else."""
+        self._changed.add(name)
+        with self._faults.kept("event", task=subjects.about_set(name)):
+            self._tell(make())
+
+    def turned(self, note: SetNote) -> None:
+        """Tell what a stored note says, as far as it was not told."""
+        self._changed.add(note.name)
+        for item in self._turns(note):
+            self._tell(item)
+
+    # ── what happened before ──
+
+    async def catch_up(
+        self, notes: Iterable[SetNote], recent: Iterable[NodeWarmed | NodeCooled]
+    ) -> None:
+        """Tell what the leader before this one did not get to say; then what has waited."""
+        moved: defaultdict[str, list[NodeWarmed | NodeCooled]] = defaultdict(list)
+        for change in recent:
+            moved[change.set].append(change)
+        await self._persistently(self._read)
+        turned = {note.name: note for note in notes}
+        for number, name in enumerate(self._sets.names()):
+            with self._faults.kept("event", task=subjects.about_set(name)):
+                await self._tell_missing(name, turned.get(name), moved.get(name, ()))
+            if number % SETS_AT_A_TIME == 0:
+                await asyncio.sleep(0)
+        for item in self._missing_ends():
+            self._queue(item)
+        behind, self._behind = self._behind or [], None
+        for item in behind:
+            self._queue(item)
+
+    async def _read(self) -> None:
+        newest = self._stored.replay(
+            subjects.EVENTS, subjects.ALL_SET_EVENTS, last_per_subject=True
+        )
+        async for records in newest:
+            for record in records:
+                key = subjects.parse_event(record.subject)
+                if key is None:
+                    continue
+                self._publisher.known_end(key.about, record.seq)
+                try:
+                    self._told[record.subject] = _decode(record.data).id
+                except NOT_DECODABLE:
+                    log.warning("an event in the stream is not ours", subject=record.subject)
+
+    async def _tell_missing(
+        self, name: str, note: SetNote | None, moved: Iterable[NodeWarmed | NodeCooled]
+    ) -> None:
+        shot = self._sets.snapshot(name)
+        if shot is None:
+            return
+        head = shot.stored.head
+        if not self._is_old(head.updated_at):
+            self._queue(self._put(head))
+        if note is not None and note.created_at == head.created_at:
+            for item in self._turns(note):
+                self._queue(item)
+        if moved:
+            about = subjects.about_set(name)
+            kept = await self._persistently(lambda: self._publisher.kept_ids(about))
+            for item in map(self._moved, moved):
+                if item is not None and item.id not in kept:
+                    self._queue(item)
+
+    def _missing_ends(self) -> list[Item]:
+        """Of sets that are gone, and of which nobody was told that."""
+        missing: list[Item] = []
+        for subject, event_id in list(self._told.items()):
+            key = subjects.parse_event(subject)
+            if key is None or key.type not in {"set.created", "set.updated"}:
+                continue
+            name = key.about.removeprefix("set/")
+            end = f"{event_id.rpartition('/')[0]}/set.deleted"
+            told = self._told.get(subjects.event("set.deleted", key.about))
+            if self._sets.snapshot(name) is None and not _is_later(told, end):
+                missing.append(self._deleted(name, end))
+        return missing
+
+    def _is_old(self, time: int) -> bool:
+        """Whether an event is so old (milliseconds) that it would be gone from the store by now."""
+        return self._clock() - time / 1000 > subjects.EVENTS_MAX_AGE_SECONDS
+
+    # ── events ──
+
+    def _put(self, head: SetHead) -> Item | None:
+        return self._of_set(_put_type(head), head.name, _spec_id(head, _put_type(head)))
+
+    def _dropped(self, head: SetHead) -> Item:
+        return self._deleted(head.name, _spec_id(head, "set.deleted"))
+
+    def _deleted(self, name: str, event_id: str) -> Item:
+        document = deleted_event(
+            name,
+            set_texts.SET_DELETED(),
+            event_id=event_id,
+            source=self._source,
+            time=self._now(),
+        )
+        return _item(name, "set.deleted", document)
+
+    def _turns(self, note: SetNote) -> list[Item | None]:
+        items: list[Item | None] = []
+        for condition, event_type in TOLD.items():
+            turn = note.turns.get(condition)
+            since = None if turn is None else turn.held_since
+            if since is not None and not self._is_old(since):
+                event_id = turn_id(note, condition, since)
+                items.append(self._of_set(event_type, note.name, event_id, since))
+        return items
+
+    def _of_set(
+        self, event_type: str, name: str, event_id: str, time: int | None = None
+    ) -> Item | None:
+        """An event with the set as it is now; None where it is gone."""
+        if self._told.get(subjects.event(event_type, subjects.about_set(name))) == event_id:
+            return None
+        shot = self._sets.snapshot(name)
+        if shot is None:
+            return None
+        document = set_event(
+            event_type,
+            event_id=event_id,
+            source=self._source,
+            time=self._now() if time is None else time,
+            data=warm_set(shot),
+        )
+        return _item(name, event_type, document)
+
+    def _moved(self, change: NodeWarmed | NodeCooled) -> Item | None:
+        shot = self._sets.node(change.set, change.node)
+        if shot is None:
+            return None
+        event_type = "set.node.warm" if isinstance(change, NodeWarmed) else "set.node.cold"
+        document = set_node_event(
+            event_type,
+            event_id=f"set/{change.set}/{change.seen_in}/{event_type}/{change.node}",
+            source=self._source,
+            time=self._now(),
+            name=change.set,
+            data=set_node(shot),
+        )
+        return _item(change.set, event_type, document)
+
+    def _now(self) -> int:
+        return int(self._clock() * 1000)
+
+    # ── progress ──
+
+    async def report_progress(self) -> NoReturn:
+        """Tell how far each set is that has changed, at most once a second; without end."""
+        while True:
+            await asyncio.sleep(PROGRESS_SECONDS)
+            changed, self._changed = self._changed, set()
+            for name in sorted(changed):
+                if self._behind is not None or self._publisher.progress_waits(f"set/{name}"):
+                    self._changed.add(name)
+                else:
+                    with self._faults.kept("event", task=f"set/{name}"):
+                        self._report(name)
+
+    def _report(self, name: str) -> None:
+        shot = self._sets.snapshot(name)
+        if shot is None:
+            return
+        data = warm_set(shot)
+        before = self._reported.get(name)
+        if before is not None and (before.nodes, before.reasons) == (data.nodes, data.reasons):
+            return
+        self._reported[name] = data
+        self._reports += 1
+        document = set_event(
+            "set.progress",
+            event_id=f"set/{name}/{self._epoch}.{self._reports}/set.progress",
+            source=self._source,
+            time=self._now(),
+            data=data,
+        )
+        self._tell(_item(name, "set.progress", document, is_progress=True))
+
+    # ── on their way ──
+
+    def _tell(self, item: Item | None) -> None:
+        """Publish; as long as this leader catches up, behind that."""
+        if item is not None and self._behind is not None:
+            self._behind.append(item)
+        else:
+            self._queue(item)
+
+    def _queue(self, item: Item | None) -> None:
+        if item is None or self._told.get(item.subject) == item.id:
+            return
+        self._told[item.subject] = item.id
+        if len(item.payload) > subjects.MAX_MESSAGE_BYTES:
+            log.error("an event is too large to be told", id=item.id, bytes=len(item.payload))
+            return
+        self._publisher.put(item)
+
+
+def _is_later(told: str | None, end: str) -> bool:
+    """Whether a ``set.deleted`` is this one, or that of a later set of the name."""
+    return told is not None and _order(told) >= _order(end)
+
+
+def _order(event_id: str) -> tuple[int, ...]:
+    numbers = event_id.split("/")[2].split(".")
+    return tuple(int(number) for number in numbers if number.isdecimal())
+
+
+def _item(name: str, event_type: str, document: CloudEvent, *, is_progress: bool = False) -> Item:
+    about = subjects.about_set(name)
+    subject = subjects.event(event_type, about)
+    return Item(about, subject, document.id, encode(document), is_progress=is_progress)

@@ -1,0 +1,140 @@
+"""What the leader remembers of sets: the bucket ``IPS_SET_NOTES``, one record a set.
+
+It holds what is in no inventory and must outlive a leader: since when what holds of a set holds,
+and which turns a webhook has still to be told of. Written at transitions only, by the leader alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Final, NoReturn
+
+import msgspec
+from msgspec import Meta
+
+from common import subjects
+from common.bus import Entry, KeyValue
+from common.bus.protocol import RecordStore
+from common.logs import Log, RateLimitedLog
+from common.messages import NOT_DECODABLE
+from common.reasons import clip
+from coordinator.core.sets.events import SetEvent, SetNoted
+from coordinator.core.sets.standing import SetCondition, Turn
+from coordinator.core.task import SetName, StoredRecord, Time
+
+noisy = RateLimitedLog(Log(__name__))
+
+MOST_UNTOLD: Final = 16
+"""Turns of a set that wait for one webhook; of more, the newest."""
+LARGEST_BYTES: Final = 16 * 1024
+
+
+class StoredTurn(StoredRecord, frozen=True, kw_only=True):
+    """Whether a condition holds. Times are milliseconds since 1970."""
+
+    holds: bool
+    since: Time
+    held_since: Time | None = None
+    """When it last began to hold."""
+
+
+class UntoldTurn(StoredRecord, frozen=True, kw_only=True):
+    """A condition began to hold then, which a webhook is to be told of."""
+
+    condition: SetCondition
+    since: Time
+
+
+class SetNote(StoredRecord, frozen=True, kw_only=True):
+    """What is remembered of one set."""
+
+    name: SetName
+    created_at: Time
+    """Of the set that it is about: another one of the name has nothing to do with it."""
+    turns: Mapping[SetCondition, StoredTurn] = msgspec.field(default_factory=dict)
+    webhooks: Annotated[tuple[UntoldTurn, ...], Meta(max_length=MOST_UNTOLD)] = ()
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(SetNote).decode
+
+
+class SetNotes:
+    """The bucket, and what is known of it here; what is found is fed to the sets' core."""
+
+    def __init__(
+        self,
+        bus: RecordStore,
+        feed: Callable[[SetEvent], None],
+        on_poison: Callable[[str], None],
+    ) -> None:
+        self._bucket = KeyValue(bus, subjects.SET_NOTES_BUCKET)
+        self._feed = feed
+        self._on_poison = on_poison
+        self._notes: dict[str, SetNote] = {}
+        self._revisions: dict[str, int] = {}
+        self._end = 0
+
+    @property
+    def all(self) -> Mapping[str, SetNote]:
+        """Every note, by the name of its set."""
+        return self._notes
+
+    async def load(self) -> None:
+        """Take in all that is stored by now. Raises BusError."""
+        async for entries in self._bucket.entries():
+            for entry in entries:
+                self._take(entry)
+
+    async def watch(self) -> NoReturn:
+        """Take in, from now on, what is written after what was loaded. Raises BusError."""
+        async for entries in self._bucket.watch(start=self._end + 1):
+            for entry in entries:
+                self._take(entry)
+        raise AssertionError  # a watch has no end
+
+    async def save(self, note: SetNote) -> None:
+        """Store a note over what is known. Raises Conflict where that is not the newest."""
+        revision = self._revisions.get(note.name, 0)
+        self._revisions[note.name] = await self._bucket.update(note.name, _encode(note), revision)
+        self._notes[note.name] = note
+
+    async def forget(self, name: str) -> None:
+        """Remove the note of a set, where there is one. Raises Conflict, as ``save``."""
+        if name in self._notes:
+            self._revisions[name] = await self._bucket.delete(name, self._revisions[name])
+            self._notes.pop(name, None)
+
+    async def look_again(self, name: str) -> None:
+        """Learn the newest revision after a Conflict. Raises BusError."""
+        async for entries in self._bucket.entries(name):
+            for entry in entries:
+                self._revisions[name] = max(entry.revision, self._revisions.get(name, 0))
+
+    def _take(self, entry: Entry) -> None:
+        self._end = max(self._end, entry.revision)
+        if self._revisions.get(entry.key, 0) > entry.revision:
+            return
+        self._revisions[entry.key] = entry.revision
+        note = self._read(entry)
+        if note is None:
+            self._notes.pop(entry.key, None)
+            return
+        self._notes[note.name] = note
+        turns = {kind: Turn(turn.holds, turn.since / 1000) for kind, turn in note.turns.items()}
+        self._feed(SetNoted(note.name, note.created_at, turns))
+
+    def _read(self, entry: Entry) -> SetNote | None:
+        if entry.value is None:
+            return None
+        try:
+            if len(entry.value) > LARGEST_BYTES:
+                raise ValueError("the record is too large")  # noqa: TRY301 - noted below
+            note = _decode(entry.value)
+            if note.name != entry.key:
+                raise ValueError("it is that of another set")  # noqa: TRY301
+        except (*NOT_DECODABLE, ValueError) as why:
+            self._on_poison("set note")
+            noisy.warning("note", "a note of a set cannot be read", key=clip(entry.key), why=why)
+            return None
+        return note

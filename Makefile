@@ -6,7 +6,7 @@ BIN := .venv/bin
 PYTHON ?= python3
 PYTEST := $(BIN)/python -m pytest
 # What `make test` leaves to `make test-all`: what needs a program to be built first, or takes long.
-BUILT := crictl or kubernetes or e2e
+BUILT := crictl or kubernetes or e2e or fuzz
 LONG := deep
 # What `make check` leaves to both: everything that starts a program.
 SLOW := browser or nats or containerd or system or $(BUILT) or $(LONG)
@@ -37,21 +37,38 @@ test: setup ## Run all tests that need nothing built: on nats-server, containerd
 
 # A ring that takes long, or needs what `make setup` does not bring, is a target of its own here.
 .PHONY: test-all
-test-all: test test-long test-crictl test-kubernetes ## Run what `make test` runs, and the rings below (but for e2e and test-sim)
+test-all: test test-long test-sim test-fuzz test-chaos test-crictl test-kubernetes ## Run what `make test` runs, and the rings below (but for e2e)
 
 .PHONY: test-long
 test-long: setup ## Run long searches and measurements of what decides
-	@$(PYTEST) -q -n 2 -m "$(LONG) and not sim" $(ARGS)
+	@$(PYTEST) -q -n 2 -m "$(LONG) and not (sim or chaos)" $(ARGS)
 
-# No part of test-all until all of it has passed in one go (docs/simulator.md).
 .PHONY: test-sim
-test-sim: .venv/.ready ## Run 2,000 histories of a simulated fleet, and find planted faults (3 minutes)
+test-sim: .venv/.ready ## Run 2,000 histories of a simulated fleet, and find planted faults (5 minutes)
 	@$(PYTEST) -q -n 2 -m sim tests/simulator $(ARGS)
 
 .PHONY: sim
 sim: .venv/.ready ## Run histories of a simulated fleet (SEEDS=200 FROM=0 JOBS=2), or tell one in full (SEED=17)
 	@$(BIN)/python -m sandbox.simulator $(if $(SEED),--seed $(SEED) $(ARGS),\
 	  --seeds $(or $(SEEDS),200) --first $(or $(FROM),0) --jobs $(or $(JOBS),2) $(ARGS))
+
+.PHONY: test-chaos
+test-chaos: setup ## Harm a cluster of real processes for two minutes: nothing is lost, nothing doubled (4 minutes)
+	@$(PYTEST) -q -n 0 -m chaos tests/chaos $(ARGS)
+
+.PHONY: chaos
+chaos: setup ## The same for longer, in full (MINUTES=15 SEED=1; needs root for a full disk and containerds)
+	@$(BIN)/python -m sandbox.chaos --minutes $(or $(MINUTES),15) --seed $(or $(SEED),1) $(ARGS)
+
+.PHONY: test-fuzz
+test-fuzz: setup ## Ask the API, and say on NATS, what nobody should: 1,500 requests, 20,000 messages
+	@scripts/fetch-schemathesis >/dev/null
+	@$(PYTEST) -q -n 2 -m fuzz tests/fuzz $(ARGS)
+
+.PHONY: fuzz
+fuzz: setup ## The same with 20,000 requests and 1,000,000 messages (FUZZ_SEED=1; an hour)
+	@scripts/fetch-schemathesis >/dev/null
+	@FUZZ_REQUESTS=20000 FUZZ_MESSAGES=1000000 $(PYTEST) -q -n 2 --log-level INFO -rP -m fuzz tests/fuzz $(ARGS)
 
 .PHONY: test-crictl
 test-crictl: setup ## Run the tests of the driver crictl against a real one, which is built once (3 minutes)

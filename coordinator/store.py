@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Annotated, Protocol
@@ -91,11 +91,8 @@ class StoreBus(RecordStore, Protocol):
     async def stream_state(self, stream: str) -> StreamState:
         """How full a stream is."""
 
-    async def subjects(self, stream: str) -> dict[str, int]:
-        """Every subject of a stream and how many records it has."""
-
-    def subject_pages(self, stream: str) -> AsyncGenerator[Mapping[str, int], None]:
-        """The same, some at a time."""
+    def subject_pages(self, stream: str, subject: str = ">") -> AsyncIterator[Mapping[str, int]]:
+        """Every subject that matches and how many records it has, some at a time."""
 
 
 class Store:
@@ -275,11 +272,14 @@ class Store:
         record = await self._bus.last(subjects.RESULTS, subjects.results_of(task))
         return 0 if record is None else record.seq
 
-    async def load_outcomes(self, task: str, upto: int) -> AsyncIterator[OutcomeStored]:
-        """The outcomes of one task up to a sequence, in order; finite."""
+    async def load_outcomes(
+        self, task: str, upto: int, node: str | None = None
+    ) -> AsyncIterator[OutcomeStored]:
+        """The outcomes of one task (on one node) up to a sequence, in order; finite."""
         if upto < 1:
             return
-        replay = self._bus.replay(subjects.RESULTS, subjects.results_of(task), upto=upto)
+        wanted = subjects.results_of(task) if node is None else subjects.results_at(task, node)
+        replay = self._bus.replay(subjects.RESULTS, wanted, upto=upto)
         async for records in replay:
             for event in self._outcomes(records, live=False):
                 yield event
@@ -290,14 +290,13 @@ class Store:
         async for records in follow:
             yield list(self._outcomes(records, live=True)), records[-1].seq
 
-    async def tasks_with_outcomes(self) -> set[str]:
-        """Tasks of which any outcome is stored."""
-        tasks = set[str]()
-        async for page in self._bus.subject_pages(subjects.RESULTS):
+    async def tasks_with_outcomes(self, node: str | None = None) -> set[str]:
+        """Tasks of which any outcome (of one node) is stored."""
+        tasks, wanted = set(), subjects.ALL_RESULTS if node is None else subjects.results_on(node)
+        async for page in self._bus.subject_pages(subjects.RESULTS, wanted):
             for number, subject in enumerate(page):
-                if subject.split(".", 4)[3] not in tasks:
-                    key = subjects.parse_result(subject)
-                    tasks |= set() if key is None else {key.task}
+                if (key := subjects.parse_result(subject)) is not None:
+                    tasks.add(key.task)
                 if number % SUBJECTS_AT_A_TIME == 0:
                     await asyncio.sleep(0)  # a million of them take seconds
         return tasks
@@ -305,8 +304,9 @@ class Store:
     async def tasks_with_lists(self) -> set[str]:
         """Tasks of which any list is stored."""
         head = f"$KV.{subjects.LISTS_BUCKET}."
-        stored = await self._bus.subjects(f"KV_{subjects.LISTS_BUCKET}")
-        tasks = {subject.removeprefix(head).partition(".")[0] for subject in stored}
+        tasks = set[str]()
+        async for page in self._bus.subject_pages(f"KV_{subjects.LISTS_BUCKET}"):
+            tasks |= {subject.removeprefix(head).partition(".")[0] for subject in page}
         return set(filter(subjects.is_task_id, tasks))  # a probe, or a stranger, may be there too
 
     # ── removal ──

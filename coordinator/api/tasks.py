@@ -175,7 +175,8 @@ class TaskRoutes:
         query.done()
         tasks = self._engine.tasks
         try:
-            found = await search(tasks, wanted)
+            on_node = await self._engine.images.tasks_on(wanted.node) if wanted.node else None
+            found = await search(tasks, wanted, on_node)
         except UnknownPosition:
             missing = fault("?after", texts.TASK_NOT_FOUND(task=wanted.after))
             raise bad_request([missing]) from None

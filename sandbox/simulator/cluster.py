@@ -25,6 +25,7 @@ from common import subjects
 from common.bus import OnState
 from common.clock import Clock
 from coordinator.core.scheduler import Limits
+from coordinator.core.sets.core import SetLimits
 from coordinator.core.task import TaskHead, TaskImage, TaskSpec, TaskStatus
 from coordinator.engine.end_notifications import Deliverer
 from coordinator.engine.leader import Leader, LeaderSettings
@@ -156,6 +157,7 @@ class Coordinator(_Process):
             on_poison=self.poison.append,
             limits=limits,
             max_pending=cluster.max_pending,
+            set_limits=cluster.set_limits,
             forget_seconds=600.0,
             faults=Faults(self.faults.append),
         )
@@ -265,6 +267,7 @@ class Cluster:
     ) -> None:
         self.seed = seed
         self.max_pending = max_pending
+        self.set_limits = SetLimits()
         self.witness = witness
         self.server = VirtualServer(seed=seed, epoch=EPOCH)
         self.server.start()

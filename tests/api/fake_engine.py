@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -32,10 +33,14 @@ from coordinator.port import (
 from coordinator.snapshots import (
     NOTHING_KNOWN,
     UNKNOWN_TRANSFER,
+    ImageOnNode,
+    ImageUse,
     KnownNode,
+    NodePast,
     NodeState,
     Snapshot,
     Transfer,
+    Whereabouts,
 )
 from tests.api.fake_sets import FakeSets
 
@@ -107,6 +112,7 @@ class FakeEngine:
         self.progress: dict[tuple[str, str], dict[str, ImageProgress]] = {}
         self.bytes: dict[str, Transfer] = {}
         self.sets = FakeSets()
+        self.images = FakeImages(self)
 
     # ── what a test does to it ──
 
@@ -271,6 +277,38 @@ class FakeEngine:
 
     async def named_nodes(self, task_id: str) -> Sequence[str] | None:
         return self.names.get(task_id)
+
+
+class FakeImages:
+    """``port.Images`` over dictionaries."""
+
+    def __init__(self, engine: FakeEngine) -> None:
+        self._engine = engine
+        self.on: dict[str, Sequence[ImageOnNode] | Exception] = {}
+        self.references: list[ImageUse] = []
+        self.where: dict[str, list[Whereabouts]] = {}
+        self.asked = asyncio.Event()
+        self.asked.set()
+
+    async def on_node(self, node: str) -> Sequence[ImageOnNode]:
+        await self.asked.wait()
+        found = self.on[node]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    async def known(self) -> Sequence[ImageUse]:
+        return self.references
+
+    async def places(self, reference: str) -> Sequence[Whereabouts]:
+        return self.where.get(reference, [])
+
+    async def tasks_on(self, node: str) -> Collection[str]:
+        return {task for task, run in self._engine.runs.items() if node in run.by_name}
+
+    async def past(self, node: str, tasks: Sequence[str]) -> Sequence[NodePast]:
+        runs = [self._engine.runs[task] for task in tasks]
+        return [NodePast(run.head, run.by_name[node]) for run in runs]
 
 
 class FakeNodes:

@@ -17,6 +17,7 @@ from agent.runtime.containerd import Lease
 from agent.runtime.cri import CriRuntime
 from agent.runtime.endpoint import Endpoint
 from agent.runtime.protocol import Credentials, PullFailed, RuntimeAway
+from agent.stock import marks
 from common.bus import Handler, Received, Subscription
 from common.inventory import Found, Inventory, wants
 from common.reasons import Reason
@@ -336,7 +337,7 @@ async def test_a_runtime_tells_of_its_images(node: RealNode) -> None:
     told.clear()
     await remove_image(node.containerd, pull.reference)
     await told.wait()
-    assert pull.reference not in await node.runtime.list_images()
+    assert pull.reference not in marks(await node.runtime.list_images())
     await node.containerd.kill()
     with pytest.raises(RuntimeAway):
         await watching

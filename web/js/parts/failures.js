@@ -1,11 +1,12 @@
 /** What went wrong, grouped by reason: how many nodes, the cause in words, and every raw message. */
 
-import { h, KeyedList, setText } from "../dom.js";
+import { h, KeyedList, replace, setText } from "../dom.js";
 import { timeElement } from "../format.js";
 import { t } from "../language.js";
 import { worded } from "../messages.js";
 import { adviceFor, reasonInWords } from "./reasons.js";
 import { icon } from "./icons.js";
+import { imageName, nodeName } from "./places.js";
 
 /**
  * @typedef {{node: Api.TaskNode, image?: string, reason: string, message: string}} Entry
@@ -141,8 +142,9 @@ class Row {
 
   /** @param {Entry} entry */
   update({ node, image, message }) {
-    setText(this.#node, node.nodeName);
-    setText(this.#image, image ?? t("why.agent"));
+    if (this.#node.textContent !== node.nodeName) replace(this.#node, nodeName(node.nodeName));
+    const about = image ?? t("why.agent");
+    if (this.#image.textContent !== about) replace(this.#image, image ? imageName(image) : about);
     setText(this.#attempt, String(node.attempt));
     setText(this.#message, message);
     if (node.finishedAt) this.#time.show(node.finishedAt);

@@ -1,12 +1,13 @@
 /** The fleet: a map of all nodes, and a table in which those in trouble come first. */
 
-import { h, setText } from "../dom.js";
+import { h, replace, setText } from "../dom.js";
 import { number } from "../format.js";
 import { t } from "../language.js";
 import { worded } from "../messages.js";
 import { Painter } from "../painter.js";
 import { HeatMap } from "../parts/heat_map.js";
 import { Legend } from "../parts/legend.js";
+import { nodeName } from "../parts/places.js";
 import { NodeRow } from "../parts/node_row.js";
 import { SearchBox } from "../parts/search_box.js";
 import { VirtualRows } from "../parts/virtual_rows.js";
@@ -106,7 +107,8 @@ export class NodesView {
   /** @param {Api.Node | null} node @param {boolean} byKey */
   #choose(node, byKey) {
     const words = node ? t("map.node", { name: node.name, state: wordOf("nodes", condition(node)) }) : "";
-    setText(this.#chosen, node ? [words, worded(node), node.pulling.join(", ")].filter(Boolean).join(" · ") : t("map.choose"));
+    const more = node && [wordOf("nodes", condition(node)), worded(node), node.pulling.join(", ")].filter(Boolean).join(" · ");
+    replace(this.#chosen, node ? [nodeName(node.name), " · ", more] : t("map.choose"));
     if (byKey) this.shell.announce(words);
   }
 

@@ -1,4 +1,6 @@
 /** English. `zh.js` has the same keys; a test compares them. */
+import { PLACES } from "./en_places.js";
+
 export const WORDS = {
   "app.name": "Image Prewarm",
   "app.skip": "Skip to content",
@@ -9,6 +11,7 @@ export const WORDS = {
   "nav.main": "Main",
   "nav.tasks": "Tasks",
   "nav.nodes": "Nodes",
+  "nav.images": "Images",
   "nav.new": "New task",
 
   "session.title": "Log in",
@@ -347,6 +350,7 @@ export const WORDS = {
   "nodes.map": "Map of {n} nodes: {parts}",
   "nodes.hits": { one: "{n} node found", other: "{n} nodes found" },
   "nodes.order": "Problems first, then by name",
+  ...PLACES,
 
   "reason.ImageNotFound": "The registry has no such image or tag",
   "reason.Unauthorized": "Authentication failed or required",

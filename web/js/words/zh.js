@@ -1,4 +1,6 @@
 /** Simplified Chinese. `en.js` has the same keys; a test compares them. */
+import { PLACES } from "./zh_places.js";
+
 export const WORDS = {
   "app.name": "镜像预热",
   "app.skip": "跳到正文",
@@ -9,6 +11,7 @@ export const WORDS = {
   "nav.main": "主导航",
   "nav.tasks": "任务",
   "nav.nodes": "节点",
+  "nav.images": "镜像",
   "nav.new": "新建任务",
 
   "session.title": "登录",
@@ -344,6 +347,7 @@ export const WORDS = {
   "nodes.map": "{n} 个节点的分布图：{parts}",
   "nodes.hits": { other: "找到 {n} 个节点" },
   "nodes.order": "异常的在前，其余按名称排列",
+  ...PLACES,
 
   "reason.ImageNotFound": "镜像仓库中没有该镜像或标签",
   "reason.Unauthorized": "镜像仓库拒绝了凭据，或要求提供凭据",

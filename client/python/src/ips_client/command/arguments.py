@@ -10,6 +10,7 @@ from functools import partial
 from importlib import import_module
 from typing import Any, Final
 
+from ips_client.command import place_arguments
 from ips_client.command.durations import duration
 from ips_client.command.options import (
     STATUSES,
@@ -37,6 +38,9 @@ commands:
   cancel      cancel tasks
   retry       re-run a finished task on its failed nodes
   nodes       list the nodes
+  node        show a node: what is there now, and what tasks did there
+  image       show where an image is, and what became of it
+  images      list the images of tasks and warm sets
   events      stream events, one line each
   audit       list who changed what, and who was refused
   completion  print a completion script for bash, zsh or fish
@@ -91,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", help=argparse.SUPPRESS)
     for add in (_run, _wait, _ls, _show, _cancel, _retry, _nodes, _events, _audit, _completion):
         add(commands)
+    place_arguments.add(commands, _command)
     _help(commands)
     commands.choices["completion"].set_defaults(root=parser, commands=commands)
     return parser
@@ -208,6 +213,7 @@ def _ls(commands: Any) -> None:
     parser.add_argument(
         "-q", "--search", default="", metavar="TEXT", help="in ids, images, selectors and creators"
     )
+    parser.add_argument("--node", default="", metavar="NAME", help="tasks that were on this node")
     parser.add_argument("--created-by", default="", metavar="USER", help="tasks of this user")
     parser.add_argument(
         "--since", type=duration, metavar="TIME", help="created in the last 24h, 10m …"

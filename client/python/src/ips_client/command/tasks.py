@@ -48,6 +48,7 @@ def _query(arguments: Namespace) -> requests.TaskQuery:
         status=",".join(arguments.status),
         image=arguments.image,
         q=arguments.search,
+        node=arguments.node,
         created_by=arguments.created_by,
         since=_ago(arguments.since),
         until=_ago(arguments.until),

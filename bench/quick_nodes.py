@@ -111,6 +111,8 @@ class QuickNode:
             deadline.cancel()
             self._answered(request, _decode_answer(payload))
             return
+        if subject.startswith(self.inbox):
+            return  # too late: it was asked for again
         command = _decode(payload)
         if isinstance(command, Assign):
             self.wire.publish(reply, _ACCEPT)

@@ -6,10 +6,10 @@ BIN := .venv/bin
 PYTHON ?= python3
 PYTEST := $(BIN)/python -m pytest
 # What `make test` leaves to `make test-all`: what needs a program to be built first, or takes long.
-BUILT := crictl or kubernetes or e2e
+BUILT := crictl or kubernetes or e2e or fuzz
 LONG := deep
 # What `make check` leaves to both: everything that starts a program.
-SLOW := browser or nats or containerd or system or $(BUILT) or $(LONG)
+REAL := browser or nats or containerd or system or $(BUILT)
 
 .DEFAULT_GOAL := help
 
@@ -33,25 +33,42 @@ run: .venv/.ready ## Try it: three local nodes, a registry, a first task, then s
 
 .PHONY: test
 test: setup ## Run all tests that need nothing built: on nats-server, containerd, Chromium, whole programs
-	@$(PYTEST) -q -n 4 --dist worksteal -m "not ($(BUILT) or $(LONG))" $(ARGS)
+	@$(PYTEST) -q -n 3 --dist worksteal -m "not ($(BUILT) or $(LONG))" $(ARGS)
 
 # A ring that takes long, or needs what `make setup` does not bring, is a target of its own here.
 .PHONY: test-all
-test-all: test test-long test-crictl test-kubernetes ## Run what `make test` runs, and the rings below (but for e2e and test-sim)
+test-all: test test-long test-sim test-fuzz test-chaos test-crictl test-kubernetes ## Run what `make test` runs, and the rings below (but for e2e)
 
 .PHONY: test-long
-test-long: setup ## Run long searches and measurements of what decides
-	@$(PYTEST) -q -n 2 -m "$(LONG) and not sim" $(ARGS)
+test-long: setup ## Run long searches of what decides, and every property with many examples (4 minutes)
+	@IPS_TEST_SEARCH=long $(PYTEST) -q -n 2 -m "($(LONG) or hypothesis) and not ($(REAL) or sim or chaos)" $(ARGS)
 
-# No part of test-all until all of it has passed in one go (docs/simulator.md).
 .PHONY: test-sim
-test-sim: .venv/.ready ## Run 2,000 histories of a simulated fleet, and find planted faults (3 minutes)
+test-sim: .venv/.ready ## Run 2,000 histories of a simulated fleet, and find planted faults (5 minutes)
 	@$(PYTEST) -q -n 2 -m sim tests/simulator $(ARGS)
 
 .PHONY: sim
 sim: .venv/.ready ## Run histories of a simulated fleet (SEEDS=200 FROM=0 JOBS=2), or tell one in full (SEED=17)
 	@$(BIN)/python -m sandbox.simulator $(if $(SEED),--seed $(SEED) $(ARGS),\
 	  --seeds $(or $(SEEDS),200) --first $(or $(FROM),0) --jobs $(or $(JOBS),2) $(ARGS))
+
+.PHONY: test-chaos
+test-chaos: setup ## Harm a cluster of real processes for two minutes: nothing is lost, nothing doubled (4 minutes)
+	@$(PYTEST) -q -n 0 -m chaos tests/chaos $(ARGS)
+
+.PHONY: chaos
+chaos: setup ## The same for longer, in full (MINUTES=15 SEED=1; needs root for a full disk and containerds)
+	@$(BIN)/python -m sandbox.chaos --minutes $(or $(MINUTES),15) --seed $(or $(SEED),1) $(ARGS)
+
+.PHONY: test-fuzz
+test-fuzz: setup ## Ask the API, and say on NATS, what nobody should: 1,500 requests, 20,000 messages
+	@scripts/fetch-schemathesis >/dev/null
+	@$(PYTEST) -q -n 2 -m fuzz tests/fuzz $(ARGS)
+
+.PHONY: fuzz
+fuzz: setup ## The same with 20,000 requests and 1,000,000 messages (FUZZ_SEED=1; an hour)
+	@scripts/fetch-schemathesis >/dev/null
+	@FUZZ_REQUESTS=20000 FUZZ_MESSAGES=1000000 $(PYTEST) -q -n 2 --log-level INFO -rP -m fuzz tests/fuzz $(ARGS)
 
 .PHONY: test-crictl
 test-crictl: setup ## Run the tests of the driver crictl against a real one, which is built once (3 minutes)
@@ -75,12 +92,20 @@ cluster: setup ## Run a whole real cluster to try deploy/ on, until Ctrl-C (ARGS
 
 .PHONY: check
 check: .venv/.ready ## The fast gate: format, lint, types (the page's too), import contracts, fast tests
+	@$(MAKE) --no-print-directory --jobs=2 check-format check-style check-types check-imports check-page
+	@$(PYTEST) -q -n 2 -m "not ($(REAL) or $(LONG))" $(ARGS)
+
+.PHONY: check-format check-style check-types check-imports check-page
+check-format:
 	@$(BIN)/ruff format --check --quiet .
+check-style:
 	@$(BIN)/ruff check --quiet .
+check-types:
 	@$(BIN)/mypy
+check-imports:
 	@$(BIN)/lint-imports
+check-page:
 	@scripts/check-page
-	@$(PYTEST) -q -n 2 -m "not ($(SLOW))" $(ARGS)
 
 .PHONY: bench
 bench: setup ## Measure speed and memory; prints ratios and CPU time (ARGS=fleet: only that)
@@ -94,10 +119,7 @@ fmt: .venv/.ready ## Format the code and mend what ruff can mend by itself
 
 .PHONY: lint
 lint: .venv/.ready ## Lint, types and import contracts only
-	@$(BIN)/ruff check .
-	@$(BIN)/mypy
-	@$(BIN)/lint-imports
-	@scripts/check-page
+	@$(MAKE) --no-print-directory --jobs=2 check-style check-types check-imports check-page
 
 .PHONY: proto
 proto: ## Generate the runtime's protobuf messages anew (after a change of a .proto)
@@ -132,6 +154,7 @@ docker-run: .env .tokens ## Run a coordinator with a NATS of its own in Docker: 
 	  --env IPS_AUTH=tokens --env IPS_AUTH_TOKENS=/etc/ips/tokens --volume "$(CURDIR)/.tokens:/etc/ips/tokens:ro" \
 	  ips-coordinator:$(TAG)
 	@echo 'the token of the API is IPS_TOKEN in .env: set -a && . ./.env && ips tasks'
+	@echo 'the token of an agent (IPS_NATS_TOKEN): $(DOCKER) exec ips-coordinator python3 -m coordinator join-token NODE'
 
 .PHONY: docker-stop
 docker-stop: ## End what docker-run started; its data stay in the volume ips-coordinator
@@ -143,7 +166,9 @@ docker-stop: ## End what docker-run started; its data stay in the volume ips-coo
 
 .PHONY: docker-compose-up
 docker-compose-up: .env .tokens ## Run NATS, coordinator, an agent on this host's containerd, and Prometheus
-	@TAG=$(TAG) $(DOCKER) compose up --detach --build
+	@TAG=$(TAG) $(DOCKER) compose build
+	@TAG=$(TAG) COMPOSE='$(DOCKER) compose' scripts/make-node-token
+	@TAG=$(TAG) $(DOCKER) compose up --detach
 
 .PHONY: docker-compose-down
 docker-compose-down: .env ## End them; volumes stay

@@ -15,12 +15,13 @@ from typing import Final, NoReturn, Protocol
 import msgspec
 
 from agent.bus import Publisher, Subscriber
+from agent.image_lists import ImageLists
 from agent.notices import MessageRejected, Notice
 from agent.runtime.protocol import PresentImage, PullFailed, Runtime, RuntimeAway
-from agent.stock import Stock
+from agent.stock import Stock, marks
 from common import subjects
 from common.bus import NotConnected, Received, Subscription
-from common.inventory import Ask, InventoryQuestion, Want
+from common.inventory import Ask, InventoryQuestion, Show, Want
 from common.messages import NOT_DECODABLE, InventoryState
 from common.reasons import clip
 from common.subjects import AgentAddress
@@ -56,6 +57,7 @@ class InventoryReporter:
         self._subject = subjects.inventory(*address)
         self._notify = notify
         self._stock = Stock()
+        self._lists = ImageLists(bus, runtime)
         self._due = asyncio.Event()
         self._wanted = asyncio.Event()
         self._is_asked = False
@@ -85,6 +87,7 @@ class InventoryReporter:
         async with asyncio.TaskGroup() as jobs:
             jobs.create_task(self._look_on())
             jobs.create_task(self._hear_runtime())
+            jobs.create_task(self._lists.run())
 
     def _on_question(self, received: Received) -> None:
         try:
@@ -96,6 +99,8 @@ class InventoryReporter:
             case Ask():
                 self._is_asked = True
                 self._due.set()
+            case Show():
+                self._lists.ask(question, received.reply)
             case Want() if self._stock.told(question):
                 (self._wanted.set if self._stock.wants_any else self._wanted.clear)()
                 self._due.set()
@@ -118,7 +123,7 @@ class InventoryReporter:
             return True
         state = self._stock.state
         try:
-            listed = await self._runtime.list_images()
+            listed = marks(await self._runtime.list_images())
             unknown = self._stock.unknown(listed)
             found = await self._look_up(unknown)
         except RuntimeAway:

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
-from agent.runtime.protocol import PresentImage
+from agent.runtime.protocol import PresentImage, StoredImage
 from common.inventory import (
     MOST_REFERENCES,
     PART_BYTES,
@@ -143,6 +143,19 @@ class Stock:
     def _found(self, reference: str) -> Found:
         present = reference in self._there
         return Found(reference=reference, present=present, digest=self._there.get(reference))
+
+
+def marks(images: Iterable[StoredImage]) -> dict[str, str]:
+    """Every name of an image on a node, each with a mark.
+
+    It is another one whenever the name stands for another image, or for one that is known by other
+    digests.
+    """
+    found: dict[str, str] = {}
+    for image in images:
+        mark = " ".join((image.id, *sorted(image.digests)))
+        found.update(dict.fromkeys((*image.tags, *image.digests), mark))
+    return found
 
 
 def _size(found: Found) -> int:

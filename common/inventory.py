@@ -1,7 +1,8 @@
 """Which images a node is to have, and which are there: what leader, agents and coordinators say.
 
 Both lists travel in numbered parts, each hashed as a whole. Whoever lost a part, or a report, sees
-another hash in the next heartbeat and asks again: nothing is acknowledged.
+another hash in the next heartbeat and asks again: nothing is acknowledged. All that is on a node,
+whoever brought it, is asked of its agent at the moment that somebody wants to know (``Show``).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Annotated, Final, Generic, Protocol, TypeVar
 import msgspec
 from msgspec import Meta
 
-from common.messages import Digest, Hash, Message, Reference
+from common.messages import WHY_LENGTH, Count, Digest, Hash, Message, Reference
 
 PART_BYTES: Final = 192 * 1024
 """Of what one part of a list holds; with the rest of its message it stays below the limit."""
@@ -21,6 +22,10 @@ MOST_PARTS: Final = 100
 MOST_REFERENCES: Final = 10_000
 """References that one node is to have: all images of all sets that it can be in."""
 
+MOST_NAMES: Final = 50
+"""Tags, or digests, that are told of one image of a node."""
+
+ImageId = Annotated[str, Meta(max_length=256)]
 PartNumber = Annotated[int, Meta(ge=0, le=MOST_PARTS - 1)]
 Parts = Annotated[int, Meta(ge=1, le=MOST_PARTS)]
 ReportNumber = Annotated[int, Meta(ge=0, le=2**53)]
@@ -44,7 +49,40 @@ class Ask(Message, frozen=True, kw_only=True, tag_field="kind", tag="ask"):
     """Say all that is there; a whole ``Inventory`` follows. On the same subject."""
 
 
-InventoryQuestion = Want | Ask
+class Show(Message, frozen=True, kw_only=True, tag_field="kind", tag="show"):
+    """Say which images are on the node, whoever wanted them. On the same subject.
+
+    Answered by ``ShownImages``, at its reply subject.
+    """
+
+    after: ImageId = ""
+    """Only those whose id comes after this one."""
+
+
+InventoryQuestion = Want | Ask | Show
+
+
+class ShownImage(Message, frozen=True, kw_only=True):
+    """One image of a runtime's store."""
+
+    id: ImageId
+    tags: Annotated[tuple[Reference, ...], Meta(max_length=MOST_NAMES)] = ()
+    digests: Annotated[tuple[Reference, ...], Meta(max_length=MOST_NAMES)] = ()
+    """``repository@sha256:…`` of all manifests and indexes that it is known by."""
+    size: Count | None = None
+    """Bytes as the runtime counts them."""
+    pinned: bool = False
+    """Whether the runtime keeps it from the kubelet's clean-up."""
+
+
+class ShownImages(Message, frozen=True, kw_only=True):
+    """The images of a node, ordered by id, as far as one message holds them."""
+
+    images: Annotated[tuple[ShownImage, ...], Meta(max_length=MOST_REFERENCES)] = ()
+    more: bool = False
+    """Whether others come after the last of these."""
+    why_not: Annotated[str, Meta(max_length=WHY_LENGTH)] = ""
+    """Why nothing is known of them: the runtime does not answer."""
 
 
 class Found(Message, frozen=True, kw_only=True):

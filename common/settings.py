@@ -63,6 +63,8 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
         "IPS_NATS_URL",
         "IPS_NATS_TOKEN_SECRET",
         "IPS_NATS_CALLOUT_KEY",
+        "IPS_NATS_CALLOUT_SECRET",
+        "IPS_NATS_CA_SECRET",
         "IPS_AGENT_SERVICE_ACCOUNT",
         "IPS_NATS_LISTEN",
         "IPS_NATS_SERVER",

@@ -253,6 +253,16 @@ def results_of(task: str) -> str:
     return f"{PREFIX}.result.{_task_token(task)}.*.*"
 
 
+def results_on(node: str) -> str:
+    """Every outcome of one node, of whatever task."""
+    return f"{PREFIX}.result.*.{_encode_node(node)}.*"
+
+
+def results_at(task: str, node: str) -> str:
+    """Every outcome of one node in one task."""
+    return f"{PREFIX}.result.{_task_token(task)}.{_encode_node(node)}.*"
+
+
 def parse_result(subject: str) -> AttemptKey | None:
     """The attempt that an outcome's subject names; None for anything else."""
     found = _RESULT_SUBJECT.fullmatch(subject)

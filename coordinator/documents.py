@@ -165,7 +165,11 @@ class Task(Document, frozen=True, kw_only=True):
     rollout: str
     image_pull_policy: str
     pull_timeout_seconds: int
+    paused: bool | UnsetType = UNSET
+    """While it is running: no new node begins. A pause is told by ``task.progress``."""
     retry_of: TaskId | UnsetType = UNSET
+    retries: list[TaskId] | UnsetType = UNSET
+    """Tasks that repeat this one, the oldest first; events leave them out."""
     """The finished task that this one repeats."""
     set: str | UnsetType = UNSET
     """The warm set that it repairs."""

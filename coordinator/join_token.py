@@ -23,7 +23,7 @@ from common.subjects import is_node_name
 from coordinator.callout.join_tokens import new_join_token, revocation_key
 from coordinator.callout.server_settings import USER, authorization
 from coordinator.callout.signing_key import kept_key
-from coordinator.nats_identities import signing_key
+from coordinator.nats_access import NatsAccess, nats_access
 from coordinator.settings import CoordinatorSettings
 
 CONNECT_SECONDS: Final = 10.0
@@ -52,23 +52,24 @@ def join_token(given: Sequence[str]) -> int:
         if asked.revoke:
             asyncio.run(_revoke(settings, kind, asked.name))
         else:
-            sys.stdout.write(f"{_made(settings, kind, asked.name)}\n")
+            sys.stdout.write(f"{asyncio.run(_made(settings, kind, asked.name))}\n")
     except (StartupError, BusError, TimeoutError) as why:
         sys.stderr.write(f"{why or 'NATS does not answer in time'}\n")
         return 1
     return 0
 
 
-def _made(settings: CoordinatorSettings, kind: JoinKind, name: str) -> str:
-    key = signing_key(settings)
+async def _made(settings: CoordinatorSettings, kind: JoinKind, name: str) -> str:
+    key = (await _access(settings)).key
     if key is None:
         raise StartupError("IPS_NATS_CALLOUT_KEY must be set where IPS_NATS_URL is")
     return str(new_join_token(key, kind, name, time.time()))
 
 
 async def _revoke(settings: CoordinatorSettings, kind: JoinKind, name: str) -> None:
+    settings_of_bus = _bus_settings(settings, await _access(settings))
     async with asyncio.timeout(CONNECT_SECONDS):
-        bus = await Bus.connect(_bus_settings(settings))
+        bus = await Bus.connect(settings_of_bus)
         try:
             bucket, key = KeyValue(bus, subjects.KEYS_BUCKET), revocation_key(kind, name)
             upto = str(int(time.time() * 1000)).encode()
@@ -81,17 +82,22 @@ async def _revoke(settings: CoordinatorSettings, kind: JoinKind, name: str) -> N
             await bus.close()
 
 
-def _bus_settings(settings: CoordinatorSettings) -> BusSettings:
+async def _access(settings: CoordinatorSettings) -> NatsAccess:
+    async with asyncio.timeout(CONNECT_SECONDS):
+        return await nats_access(settings, lambda _: None)
+
+
+def _bus_settings(settings: CoordinatorSettings, access: NatsAccess) -> BusSettings:
     own = settings.nats_servers is None
     listen = settings.nats_listen
-    kept = settings.state_dir / "nats/token" if own and settings.nats_token is None else None
+    kept = settings.state_dir / "nats/token" if own and access.token is None else None
     return BusSettings(
         servers=settings.nats_servers or (f"nats://{listen.host}:{listen.port}",),
-        user=USER if own or settings.nats_callout_key else None,
-        token=settings.nats_token,
+        user=USER if access.key else None,
+        token=access.token,
         token_file=settings.nats_token_file or kept,
         creds=settings.nats_creds,
-        ca=settings.nats_ca,
+        ca=access.ca,
     )
 
 

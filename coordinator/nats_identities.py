@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import Final
 
 from common import subjects
 from common.bus import Bus, BusSettings, KeyValue
@@ -13,23 +12,8 @@ from common.lifecycle import StartupError
 from coordinator.callout.callout import Callout
 from coordinator.callout.identities import Identities, KnowsPods
 from coordinator.callout.revocations import Revocations
-from coordinator.callout.signing_key import SigningKey, kept_key
+from coordinator.callout.signing_key import SigningKey
 from coordinator.settings import CoordinatorSettings
-
-OWN_KEY: Final = "nats/callout-key"
-"""In the coordinator's folder, beside the store of its own NATS."""
-
-
-def signing_key(settings: CoordinatorSettings) -> SigningKey | None:
-    """The key to answer NATS with; None for a NATS that does not ask. Raises StartupError."""
-    given = settings.nats_callout_key
-    if given is None and settings.nats_servers is not None:
-        return None
-    try:
-        return SigningKey.read(given) if given else kept_key(settings.state_dir / OWN_KEY)
-    except (OSError, ValueError) as why:
-        file = given or settings.state_dir / OWN_KEY
-        raise StartupError(f"IPS_NATS_CALLOUT_KEY: {file}: {why}") from why
 
 
 class NatsIdentities:

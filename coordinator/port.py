@@ -14,12 +14,16 @@ from typing import Protocol
 from common.text import Text
 from coordinator.core.task import Creator, TaskHead, TaskSpec, TaskStatus
 from coordinator.snapshots import (
+    ImageOnNode,
+    ImageUse,
     KnownNode,
+    NodePast,
     NodeState,
     SetNodeSnapshot,
     SetSnapshot,
     Snapshot,
     StoredSet,
+    Whereabouts,
 )
 
 Wake = Callable[[], None]
@@ -85,6 +89,26 @@ class TooManySets(Exception):
     def __init__(self, most: int) -> None:
         super().__init__(f"{most} sets exist")
         self.most = most
+
+
+class NodeSilent(Exception):
+    """A node cannot be asked what is there, or does not answer; ``text`` says why."""
+
+    def __init__(self, text: Text) -> None:
+        super().__init__(text.message)
+        self.text = text
+
+
+class TooManyAsked(Exception):
+    """As many nodes are being asked as may be, at one moment."""
+
+
+class NotRunning(Exception):
+    """The task neither runs nor is paused."""
+
+    def __init__(self, status: TaskStatus) -> None:
+        super().__init__(f"the task is {status}")
+        self.status = status
 
 
 class KeyReused(Exception):
@@ -258,6 +282,34 @@ class Nodes(Protocol):
         """How many nodes the source leaves out, since no agent is to run there."""
 
 
+class Images(Protocol):
+    """What is where. Everything of the past is what tasks in retention say."""
+
+    async def on_node(self, node: str) -> Sequence[ImageOnNode]:
+        """What a node's runtime has now, asked of its agent; ordered by id.
+
+        Raises NodeSilent, TooManyAsked and StoreAway.
+        """
+
+    async def known(self) -> Sequence[ImageUse]:
+        """Every reference of any task or set, ordered; some seconds old at most."""
+
+    async def places(self, reference: str) -> Sequence[Whereabouts]:
+        """Every node, ordered by name, and whether a reference is there. Raises StoreAway.
+
+        Some seconds old at most.
+        """
+
+    async def tasks_on(self, node: str) -> Collection[str]:
+        """Tasks that tried a node, or that run and have it. Raises StoreAway."""
+
+    async def past(self, node: str, tasks: Sequence[str]) -> Sequence[NodePast]:
+        """What each of these tasks did on a node, in their order; those that did nothing not.
+
+        Raises StoreAway.
+        """
+
+
 class Engine(Protocol):
     """The engine as the API sees it."""
 
@@ -276,6 +328,10 @@ class Engine(Protocol):
     @property
     def sets(self) -> Sets:
         """The warm sets. Raises as ``tasks``."""
+
+    @property
+    def images(self) -> Images:
+        """What is where. Raises as ``tasks``."""
 
     def unreadable(self) -> Text | None:
         """Why nothing can be answered at all (state not loaded); None if it can.
@@ -320,3 +376,9 @@ class Engine(Protocol):
 
     async def cancel(self, task_id: str) -> TaskHead:
         """Cancel a pending or running task. Raises NoSuchTask, AlreadyOver, StoreAway."""
+
+    async def pause(self, task_id: str, *, paused: bool) -> TaskHead:
+        """Let no new node of a running task begin, or let them begin again.
+
+        Raises NoSuchTask, NotRunning, StoreAway.
+        """

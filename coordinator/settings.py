@@ -223,6 +223,20 @@ class CoordinatorSettings(ProgramSettings):
         "join tokens (`python -m coordinator callout-key FILE`). Without it the coordinator's own "
         "NATS gets one that is kept beside its store, and a NATS of `IPS_NATS_URL` asks nobody",
     )
+    nats_callout_secret: str | None = optional(
+        "IPS_NATS_CALLOUT_SECRET",
+        SECRET_NAME,
+        "Kubernetes Secret that holds the key of `IPS_NATS_CALLOUT_KEY` instead of a file, and the "
+        "key of the authority of `IPS_NATS_CA_SECRET`; it is made where it is missing, and what "
+        "NATS is to be told (`issuer`, `route`) is added to that of `IPS_NATS_TOKEN_SECRET`",
+    )
+    nats_ca_secret: str | None = optional(
+        "IPS_NATS_CA_SECRET",
+        SECRET_NAME,
+        "Kubernetes Secret in which agents find whom NATS's certificate is of (`ca.crt`). With it "
+        "NATS speaks TLS: authority and certificate (`tls.crt`, `tls.key` in that of "
+        "`IPS_NATS_TOKEN_SECRET`) are made where they are missing and before they end",
+    )
     agent_service_account: str | None = optional(
         "IPS_AGENT_SERVICE_ACCOUNT",
         SECRET_NAME,

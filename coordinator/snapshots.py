@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from common.inventory import ShownImage
 from common.messages import ImageDisk, ImageProgress
 from common.text import Text
 from coordinator.core.node_run import NodeRun
@@ -61,6 +62,75 @@ class Snapshot:
     """Why it does not go on."""
     pulls: Callable[[NodeRun], Pulls] = nothing_known
     """What is known of the attempt in flight on one of its nodes."""
+    retries: Sequence[str] = ()
+    """Tasks that repeat it, the oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageOnNode:
+    """An image of a node's runtime, and what is known of how it came there."""
+
+    image: ShownImage
+    sets: Sequence[str] = ()
+    """Warm sets that have it there."""
+    task: str | None = None
+    """The last task, of those that are kept, by which it was there."""
+    since: int | None = None
+    """When a task pulled it last."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodePast:
+    """What a task did on one node."""
+
+    head: TaskHead
+    node: NodeRun
+    """Its batch is known for a running task alone."""
+    pulls: Pulls = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageUse:
+    """A reference that any task or set has, or had."""
+
+    reference: str
+    tasks: int = 0
+    last_task_at: int | None = None
+    """When the newest of them was created."""
+    sets: int = 0
+    wanted_nodes: int = 0
+    """Nodes that are to have it, for a set."""
+    warm_nodes: int = 0
+    """Those of them on which it is."""
+
+
+class PlaceState(StrEnum):
+    """Whether an image is on a node. The values are public."""
+
+    PRESENT = "present"
+    PULLING = "pulling"
+    FAILED = "failed"
+    ABSENT = "absent"
+    UNKNOWN = "unknown"
+    """Neither a set nor a task that is kept has it there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """One node, and whether an image is there."""
+
+    node: str
+    state: PlaceState
+    digest: str | None = None
+    at: int | None = None
+    """When that was so; None for what is so now."""
+    task: str | None = None
+    """Which task says it; None where the node itself does, by its inventory."""
+    sets: Sequence[str] = ()
+    """Warm sets that have it there."""
+    reason: str | None = None
+    text: Text | None = None
+    """Why it is not there."""
 
 
 class NodeState(StrEnum):

@@ -91,7 +91,7 @@ class StoreBus(RecordStore, Protocol):
     async def stream_state(self, stream: str) -> StreamState:
         """How full a stream is."""
 
-    async def subjects(self, stream: str) -> dict[str, int]:
+    async def subjects(self, stream: str, subject: str = ">") -> dict[str, int]:
         """Every subject of a stream and how many records it has."""
 
 
@@ -272,11 +272,14 @@ class Store:
         record = await self._bus.last(subjects.RESULTS, subjects.results_of(task))
         return 0 if record is None else record.seq
 
-    async def load_outcomes(self, task: str, upto: int) -> AsyncIterator[OutcomeStored]:
-        """The outcomes of one task up to a sequence, in order; finite."""
+    async def load_outcomes(
+        self, task: str, upto: int, node: str | None = None
+    ) -> AsyncIterator[OutcomeStored]:
+        """The outcomes of one task (on one node) up to a sequence, in order; finite."""
         if upto < 1:
             return
-        replay = self._bus.replay(subjects.RESULTS, subjects.results_of(task), upto=upto)
+        wanted = subjects.results_of(task) if node is None else subjects.results_at(task, node)
+        replay = self._bus.replay(subjects.RESULTS, wanted, upto=upto)
         async for records in replay:
             for event in self._outcomes(records, live=False):
                 yield event
@@ -287,10 +290,10 @@ class Store:
         async for records in follow:
             yield list(self._outcomes(records, live=True)), records[-1].seq
 
-    async def tasks_with_outcomes(self) -> set[str]:
-        """Tasks of which any outcome is stored."""
-        tasks = set()
-        for number, subject in enumerate(await self._bus.subjects(subjects.RESULTS)):
+    async def tasks_with_outcomes(self, node: str | None = None) -> set[str]:
+        """Tasks of which any outcome (of one node) is stored."""
+        tasks, wanted = set(), subjects.ALL_RESULTS if node is None else subjects.results_on(node)
+        for number, subject in enumerate(await self._bus.subjects(subjects.RESULTS, wanted)):
             key = subjects.parse_result(subject)
             if key is not None:
                 tasks.add(key.task)

@@ -2,7 +2,7 @@
 
 A start by fork and exec spends most of a second of CPU on imports, and the tests start some hundred
 programs. The process that forks is the standard library's fork server. Whatever a program does from
-the first line of its ``__main__`` on is the same; its command line and its memory are not.
+the first line of its ``__main__`` on is the same; its memory is not.
 """
 
 from __future__ import annotations
@@ -13,32 +13,50 @@ import os
 import runpy
 import signal
 import sys
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from multiprocessing.connection import Connection
     from multiprocessing.context import ForkServerContext
     from pathlib import Path
+    from typing import Self
 
-_IMPORTED = ["agent.main", "coordinator.main", "common.command_line"]
+_IMPORTED = ["agent.main", "coordinator.main", "common.command_line", "ips_client.command.program"]
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _FIRST_CLOSED_BY_EXEC = 3
 """Among them what keeps the fork server alive, which is to be ours alone."""
 
 
-class Forked:
-    """``python -m <module>``, in a group of its own; it dies with this process.
+@dataclass(frozen=True)
+class Streams:
+    """Paths of files that are there: what a program reads, and where it writes."""
 
-    ``log`` takes what it writes to both its outputs, and ``env`` is its whole environment.
+    stdout: str
+    stderr: str
+    stdin: str = os.devnull
+
+    @classmethod
+    def to_one_log(cls, log: Path) -> Self:
+        """Both outputs into one file, and nothing to read."""
+        return cls(str(log), str(log))
+
+
+class Forked:
+    """``python -m <module> <words>``, in a group of its own; it dies with this process.
+
+    ``env`` is its whole environment.
     """
 
-    def __init__(self, module: str, log: Path, env: Mapping[str, str]) -> None:
+    def __init__(
+        self, module: str, streams: Streams, env: Mapping[str, str], words: Sequence[str] = ()
+    ) -> None:
         context = _fork_server()
         here, there = context.Pipe(duplex=False)
         self._process = context.Process(
-            target=_run, args=(module, str(log), dict(env), there), name=module, daemon=True
+            target=_run, args=(module, streams, dict(env), words, there), name=module, daemon=True
         )
         with here:
             self._process.start()
@@ -62,20 +80,33 @@ def _fork_server() -> ForkServerContext:
     return context
 
 
-def _run(module: str, log: str, env: Mapping[str, str], started: Connection) -> None:
+def _run(
+    module: str,
+    streams: Streams,
+    env: Mapping[str, str],
+    words: Sequence[str],
+    started: Connection,
+) -> None:
     """Be the program: what an exec would have set up, then its ``__main__``."""
     os.setpgid(0, 0)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # of the fork server, which has ours
-    descriptor = os.open(log, os.O_WRONLY | os.O_APPEND)
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
-    os.close(descriptor)
+    _open_as(0, streams.stdin, os.O_RDONLY)
+    _open_as(1, streams.stdout, os.O_WRONLY | os.O_APPEND)
+    _open_as(2, streams.stderr, os.O_WRONLY | os.O_APPEND)
+    sys.stdin = os.fdopen(0, closefd=False)
     sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
     sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
     os.environ.clear()
     os.environ.update(env)
-    sys.argv = [module]
+    sys.argv = [module, *words]
     started.send(None)
     started.close()
     os.closerange(_FIRST_CLOSED_BY_EXEC, os.sysconf("SC_OPEN_MAX"))
     runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+def _open_as(number: int, path: str, flags: int) -> None:
+    descriptor = os.open(path, flags)
+    os.dup2(descriptor, number)
+    if descriptor != number:
+        os.close(descriptor)

@@ -23,7 +23,7 @@ from common.join_token import JoinKind
 from coordinator.callout.join_tokens import new_join_token
 from coordinator.callout.signing_key import SigningKey, kept_key
 from sandbox.child import Child, Process
-from sandbox.forked import Forked
+from sandbox.forked import Forked, Streams
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -66,8 +66,9 @@ class Program(Child):
         folder.mkdir(parents=True, exist_ok=True)
         self.name = name
         env = {**inherited, "PYTHONPATH": str(PROJECT), "PYTHONUNBUFFERED": "1", **settings}
-        super().__init__([sys.executable, "-m", module], folder / f"{name}.log", env=env)
-        self._start = (module, folder / f"{name}.log", env) if forked else None
+        log = folder / f"{name}.log"
+        super().__init__([sys.executable, "-m", module], log, env=env)
+        self._start = (module, Streams.to_one_log(log), env) if forked else None
 
     def _run(self, log: BinaryIO) -> Process:
         return Forked(*self._start) if self._start else super()._run(log)

@@ -1,5 +1,6 @@
 """Fixtures of all rings, one module for each thing that they start."""
 
+import os
 import signal
 
 from hypothesis import settings
@@ -7,9 +8,11 @@ from hypothesis import settings
 # A shell's job in the background ignores SIGINT, and so would whatever the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# On shared cores a deadline of a property would measure the neighbours.
-settings.register_profile("no deadline", deadline=None)
-settings.load_profile("no deadline")
+# On shared cores a deadline of a property would measure the neighbours. What the fast ring looks at
+# shortly, `make test-long` searches for long.
+settings.register_profile("short", deadline=None, max_examples=25)
+settings.register_profile("long", deadline=None, max_examples=200)
+settings.load_profile(os.environ.get("IPS_TEST_SEARCH", "short"))
 
 pytest_plugins = [
     "tests.fixtures.browser",

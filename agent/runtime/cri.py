@@ -18,17 +18,17 @@ from agent.runtime.downloads import Download, Downloads
 from agent.runtime.endpoint import ANSWER_SECONDS, CallFailed, Endpoint, Method
 from agent.runtime.failures import classify, presentable
 from agent.runtime.image_parts import bounded_digest, bounded_size
-from agent.runtime.image_status import ImageStatus, VerboseInfo, marks, pulled
+from agent.runtime.image_status import ImageStatus, VerboseInfo, pulled
 from agent.runtime.leases import Leases
 from agent.runtime.node import runtime_facts
 from agent.runtime.proto import cri_pb2 as api
-from agent.runtime.protocol import PresentImage, PullFailed, RuntimeAway
+from agent.runtime.protocol import PresentImage, PullFailed, RuntimeAway, StoredImage
 from common.image_reference import ImageReference, InvalidReference
 from common.messages import NOT_DECODABLE
 from common.reasons import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from agent.runtime.protocol import Credentials, OnBytes, RuntimeFacts
 
@@ -115,15 +115,13 @@ class CriRuntime:
                 return None
             return PresentImage(await self._digest(reference, status), status.size)
 
-    async def list_images(self) -> Mapping[str, str]:
+    async def list_images(self) -> Sequence[StoredImage]:
         """Ask for every image on the node; see the protocol."""
         try:
             reply = await self._endpoint.call(_LIST_IMAGES, api.ListImagesRequest())
         except CallFailed as error:
             raise RuntimeAway(_why_no_cri(self._endpoint.url, error)) from error
-        return marks(
-            (image.id, tuple(image.repo_tags), tuple(image.repo_digests)) for image in reply.images
-        )
+        return [_stored(image) for image in reply.images]
 
     async def watch_images(self, on_change: Callable[[], None]) -> None:
         """Hear of images where the runtime is a containerd; see the protocol."""
@@ -220,6 +218,16 @@ class CriRuntime:
             return bounded_digest(await self._containerd.image_digest(reference))
         except CallFailed:  # no containerd, or not its record's name
             return None
+
+
+def _stored(image: api.Image) -> StoredImage:
+    return StoredImage(
+        image.id,
+        tuple(image.repo_tags),
+        tuple(image.repo_digests),
+        bounded_size(image.size) or None,
+        image.pinned,
+    )
 
 
 @contextmanager

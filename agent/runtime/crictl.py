@@ -22,9 +22,9 @@ import msgspec
 from agent.runtime.endpoint import ANSWER_SECONDS, socket_path
 from agent.runtime.failures import UNAVAILABLE, classify, presentable
 from agent.runtime.image_parts import bounded_size
-from agent.runtime.image_status import ImageStatus, VerboseInfo, marks, pulled
+from agent.runtime.image_status import ImageStatus, VerboseInfo, pulled
 from agent.runtime.node import runtime_facts
-from agent.runtime.protocol import PresentImage, PullFailed, RuntimeAway
+from agent.runtime.protocol import PresentImage, PullFailed, RuntimeAway, StoredImage
 from common.messages import NOT_DECODABLE
 from common.reasons import Reason
 
@@ -73,6 +73,8 @@ class _Listed(msgspec.Struct, rename="camel"):
     id: str = ""
     repo_tags: list[str] | None = None
     repo_digests: list[str] | None = None
+    size: str = ""
+    pinned: bool = False
 
 
 class _Images(msgspec.Struct):
@@ -145,7 +147,7 @@ class CrictlRuntime:
             return None
         return PresentImage(status.digest_of(reference), status.size)
 
-    async def list_images(self) -> Mapping[str, str]:
+    async def list_images(self) -> Sequence[StoredImage]:
         """Ask for every image on the node; see the protocol."""
         try:
             return _read_images(await self._run("images", "-o", "json"))
@@ -321,17 +323,29 @@ def _read_status(output: bytes) -> ImageStatus:
         image = msgspec.json.decode(output, type=_Inspected)
     except NOT_DECODABLE as error:
         raise _ProgramFailed("", f"cannot read what inspecti says: {error}") from error
-    digests, size = tuple(image.status.repo_digests), image.status.size
-    known = bounded_size(int(size)) if _SIZE.fullmatch(size) else None
-    return ImageStatus(digests, known, image.info.platform, image.info.is_artifact)
+    digests, size = tuple(image.status.repo_digests), _read_size(image.status.size)
+    return ImageStatus(digests, size, image.info.platform, image.info.is_artifact)
 
 
-def _read_images(output: bytes) -> dict[str, str]:
+def _read_size(text: str) -> int | None:
+    return bounded_size(int(text)) if _SIZE.fullmatch(text) else None
+
+
+def _read_images(output: bytes) -> list[StoredImage]:
     try:
         listed = msgspec.json.decode(output, type=_Images).images
     except NOT_DECODABLE as error:
         raise _ProgramFailed("", f"cannot read what images says: {error}") from error
-    return marks((image.id, image.repo_tags or (), image.repo_digests or ()) for image in listed)
+    return [
+        StoredImage(
+            image.id,
+            tuple(image.repo_tags or ()),
+            tuple(image.repo_digests or ()),
+            _read_size(image.size) or None,
+            image.pinned,
+        )
+        for image in listed
+    ]
 
 
 def _mountpoint(output: bytes) -> str:

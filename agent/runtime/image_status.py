@@ -6,7 +6,6 @@ Both drivers get the same answer in two forms, protobuf and crictl's JSON.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -97,12 +96,3 @@ def pulled(reference: str, status: ImageStatus | None, digest: str | None) -> Pr
         text = f"the image is for {status.platform}, this node is {node_platform()}"
         raise PullFailed(Reason.PLATFORM_MISMATCH, text)
     return PresentImage(digest, status.size)
-
-
-def marks(images: Iterable[tuple[str, Sequence[str], Sequence[str]]]) -> dict[str, str]:
-    """Every name in a list of images: id, tags and digests of each; see ``Runtime.list_images``."""
-    found: dict[str, str] = {}
-    for image, tags, digests in images:
-        mark = " ".join((image, *sorted(digests)))
-        found.update(dict.fromkeys((*tags, *digests), mark))
-    return found

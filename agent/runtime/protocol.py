@@ -6,7 +6,7 @@ nothing of tasks, attempts or retries.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -69,6 +69,20 @@ class PresentImage:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredImage:
+    """An image of the runtime's store, whoever brought it there, and for whatever platform."""
+
+    id: str
+    tags: tuple[str, ...] = ()
+    digests: tuple[str, ...] = ()
+    """``repository@sha256:…`` of all manifests and indexes that it is known by."""
+    size: int | None = None
+    """Bytes as the runtime counts them."""
+    pinned: bool = False
+    """Whether the runtime says that nobody may remove it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Bytes:
     """How far a pull is, in compressed bytes. What was there before counts as done.
 
@@ -108,11 +122,10 @@ class Runtime(Protocol):
         that, and a pull says so, or mends it where the registry has the right one by now.
         """
 
-    async def list_images(self) -> Mapping[str, str]:
-        """Every name of an image on the node, in full, each with a mark. Raises RuntimeAway.
+    async def list_images(self) -> Sequence[StoredImage]:
+        """Every image on the node, with all its names in full. Raises RuntimeAway.
 
-        The mark is another one whenever the name stands for another image, or for one that is known
-        by other digests; whether the image can be used here, ``find`` tells.
+        Whether one of them can be used here, ``find`` tells.
         """
 
     async def watch_images(self, on_change: Callable[[], None]) -> None:

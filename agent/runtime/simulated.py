@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.runtime.node import node_platform
-from agent.runtime.protocol import Bytes, PresentImage, PullFailed, RuntimeFacts
+from agent.runtime.protocol import Bytes, PresentImage, PullFailed, RuntimeFacts, StoredImage
 from common.reasons import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Sequence
 
     from agent.runtime.protocol import Credentials, OnBytes
 
@@ -32,6 +32,7 @@ _REASONS = {_WORD.sub("-", reason).lower(): reason for reason in Reason} | {
     "tls-error": Reason.TLS_ERROR
 }
 _ORDERED = re.compile(r".*/fails/(?P<reason>[a-z-]+)(?:[:@].*)?")
+_TAG = re.compile(r":[^:/]+$")
 _FAILS_AT = 0.5
 """The part of a pull after which it fails, if it is to fail."""
 _HELD_AT = 0.5
@@ -46,7 +47,7 @@ class SimulatedRuntime:
     A pull takes ``seconds`` and brings ``size`` bytes; ``failure_rate``, between 0 and 1, is the
     part of all pulls that fails half-way with ``RegistryError``. ``progress_seconds`` is the time
     between two reports of bytes. A pull that begins while the file ``hold`` exists stands still at
-    its half until the file is gone.
+    its half until the file is gone. ``present`` are the references that are there from the start.
     """
 
     driver = "simulated"
@@ -62,6 +63,7 @@ class SimulatedRuntime:
         seed: str = "",
         progress_seconds: float = 1.0,
         hold: Path | None = None,
+        present: Iterable[str] = (),
     ) -> None:
         self._seconds = seconds
         self._size = size
@@ -69,7 +71,7 @@ class SimulatedRuntime:
         self._seed = seed
         self._progress_seconds = progress_seconds
         self._hold = hold
-        self._present: set[str] = set()
+        self._present: set[str] = set(present)
         self._watchers: list[Callable[[], None]] = []
         self._pulls: Counter[str] = Counter()
         self._done: dict[str, float] = {}
@@ -83,9 +85,19 @@ class SimulatedRuntime:
         """Look an image up among those that were pulled."""
         return self._image(reference) if reference in self._present else None
 
-    async def list_images(self) -> Mapping[str, str]:
-        """Say what was pulled and not removed."""
-        return {reference: self._image(reference).digest or "" for reference in self._present}
+    async def list_images(self) -> Sequence[StoredImage]:
+        """Say what was pulled and not removed; each name is an image of its own."""
+        return [self._stored(reference) for reference in sorted(self._present)]
+
+    def _stored(self, reference: str) -> StoredImage:
+        image, (name, at, _) = self._image(reference), reference.partition("@")
+        repository = name if at else _TAG.sub("", reference)
+        return StoredImage(
+            id=f"sha256:{hashlib.sha256(reference.encode()).hexdigest()}",
+            tags=() if at else (reference,),
+            digests=(f"{repository}@{image.digest}",),
+            size=image.size,
+        )
 
     async def watch_images(self, on_change: Callable[[], None]) -> None:
         """Tell of what is pulled and removed; without end."""
@@ -94,6 +106,11 @@ class SimulatedRuntime:
             await asyncio.Future()
         finally:
             self._watchers.remove(on_change)
+
+    @property
+    def present(self) -> frozenset[str]:
+        """The references that were pulled and not removed."""
+        return frozenset(self._present)
 
     def remove(self, reference: str) -> None:
         """Let an image be gone, as the kubelet's clean-up does."""

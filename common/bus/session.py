@@ -67,6 +67,16 @@ class _Wire(TcpTransport):
         super().__init__()  # type: ignore[no-untyped-call]  # nats-py's is not annotated
         self.torn = False
 
+    async def connect_tls(self, *arguments: Any, **options: Any) -> None:
+        """Go over to TLS, and say so to the protocol, which nats-py leaves out.
+
+        The end of each connection would be a warning of asyncio's, and no reading be paused.
+        """
+        await super().connect_tls(*arguments, **options)
+        assert self._io_writer is not None  # noqa: S101 -- set by connect()
+        transport = self._io_writer.transport
+        transport.get_protocol().connection_made(transport)
+
     def close(self) -> None:
         self.torn = True
         if self._io_writer is not None:
@@ -112,7 +122,8 @@ class Session(Client):
         self._handlers: dict[int, Callable[[Delivery], None]] = {}
         self._demands_tls = False
         self._is_for_coordinators = False
-        """Whether the coordinators, and not the server itself, are to say who we are."""
+        """Whether the coordinators, and not the server itself, are to say who we are: a refusal may
+        be another answer in a moment."""
 
     @classmethod
     async def dial(cls, settings: BusSettings, server: Server) -> Session:
@@ -141,7 +152,9 @@ class Session(Client):
 
     async def _shake_hands(self, settings: BusSettings, server: Server) -> None:
         shown = credentials(settings, server)
-        self._is_for_coordinators = is_for_coordinators(shown.get("token") or "")
+        self._is_for_coordinators = settings.patient or is_for_coordinators(
+            shown.get("token") or ""
+        )
         await self.connect(
             server.url,
             name=settings.name,
@@ -328,6 +341,7 @@ def _explained(
 ) -> BusRefused | NotConnected:
     """Tell a server that refuses us, whatever we wait, from one that is not there."""
     text = words(error)
+    refused = NotConnected if is_for_coordinators else BusRefused
     if any(refusal in text.lower() for refusal in _REFUSALS):
         if is_for_coordinators:
             return NotConnected(
@@ -339,9 +353,9 @@ def _explained(
             "IPS_NATS_TOKEN, IPS_NATS_TOKEN_FILE, IPS_NATS_CREDS or the password in IPS_NATS_URL"
         )
     if isinstance(error, nats.errors.SecureConnWantedError):
-        return BusRefused(f"NATS at {server.url} speaks no TLS, which tls:// or IPS_NATS_CA demand")
+        return refused(f"NATS at {server.url} speaks no TLS, which tls:// or IPS_NATS_CA demand")
     if isinstance(error, ssl.SSLError):
-        return BusRefused(f"TLS with NATS at {server.url} fails ({text}): check IPS_NATS_CA")
+        return refused(f"TLS with NATS at {server.url} fails ({text}): check IPS_NATS_CA")
     return NotConnected(f"NATS at {server.url} is not reachable: {text}")
 
 

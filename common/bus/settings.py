@@ -46,6 +46,8 @@ class BusSettings:
     token_file: Path | None = None
     creds: Path | None = None
     ca: Path | None = None
+    patient: bool = False
+    """Whether a refusal is no mistake of ours: the server is about to be told who we are."""
     inbox: str = "_INBOX"
     """What the subject begins with to which answers come; what follows is drawn at random."""
     backoff_ceiling: float = 2.0

@@ -10,6 +10,8 @@ from aiohttp import web
 from coordinator.documents import Document, encode
 
 JSON: Final = "application/json"
+SERVER_NAME: Final = "ips"
+"""Of the header ``Server``: no version helps whoever looks for a known hole."""
 
 
 def json_answer(document: Document, status: HTTPStatus = HTTPStatus.OK) -> web.Response:

@@ -12,13 +12,14 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
 from coordinator.api.admission import Admission
-from coordinator.api.answers import JSON, json_answer
+from coordinator.api.answers import JSON, SERVER_NAME, json_answer
 from coordinator.api.asyncapi import asyncapi_document
 from coordinator.api.audit import Audit
 from coordinator.api.bodies import ROOM, BodyRoom
 from coordinator.api.docs_page import docs_page
 from coordinator.api.finds import Finds
 from coordinator.api.guard import Entrance, Guard
+from coordinator.api.images import ImageRoutes
 from coordinator.api.nodes import NodeRoutes
 from coordinator.api.observation import HttpMetrics, endpoint
 from coordinator.api.openapi import openapi_document
@@ -36,6 +37,9 @@ from coordinator.port import Engine
 from coordinator.views.texts import shown
 
 _READS: Final = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
+_THIS_MACHINE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_ALWAYS_TLS: Final = "max-age=31536000"
+"""For a year, of the name that was asked for and none below it."""
 
 
 def make_app(
@@ -69,12 +73,11 @@ def make_app(
     streams = Streams(engine, finds, feed, pace, faults, most=most_streams)
     app.add_routes(_task_routes(TaskRoutes(engine, finds, faults, admission), streams))
     app.add_routes(_set_routes(SetRoutes(engine, faults, admission)))
+    app.add_routes(_node_routes(NodeRoutes(engine, faults), ImageRoutes(engine, faults)))
     app.add_routes(_session_routes(Sessions(guard, entrance)))
-    nodes, files = NodeRoutes(engine, faults), WebFiles(web_folder)
+    files = WebFiles(web_folder)
     app.add_routes(
         [
-            web.get(f"{API}/nodes", nodes.list),
-            web.get(f"{API}/nodes/{{name}}", nodes.get),
             web.get(f"{API}/leader", gate.leader),
             web.get(f"{API}/audit", Audit(entrance.audit).list),
             web.get("/health", _health),
@@ -108,6 +111,8 @@ def _task_routes(tasks: TaskRoutes, streams: Streams) -> list[web.RouteDef]:
         web.get(task, tasks.get),
         web.delete(task, tasks.cancel),
         web.post(f"{task}/retry", tasks.retry),
+        web.post(f"{task}/pause", tasks.pause),
+        web.post(f"{task}/resume", tasks.resume),
         web.get(f"{task}/nodes", tasks.nodes),
         web.get(f"{task}/events", streams.of_task),
         web.get(f"{API}/events", streams.of_all),
@@ -122,6 +127,19 @@ def _set_routes(sets: SetRoutes) -> list[web.RouteDef]:
         web.put(one, sets.put),
         web.delete(one, sets.delete),
         web.get(f"{one}/nodes", sets.nodes),
+    ]
+
+
+def _node_routes(nodes: NodeRoutes, images: ImageRoutes) -> list[web.RouteDef]:
+    node = f"{API}/nodes/{{name}}"
+    return [
+        web.get(f"{API}/nodes", nodes.list),
+        web.get(node, nodes.get),
+        web.get(f"{node}/images", images.on_node),
+        web.get(f"{node}/history", images.of_node),
+        web.get(f"{API}/images", images.list),
+        web.get(f"{API}/images/nodes", images.places),
+        web.get(f"{API}/images/history", images.history),
     ]
 
 
@@ -221,7 +239,11 @@ async def _docs(_: web.Request) -> web.Response:
     )
 
 
-async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
+async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """What every answer carries."""
+    response.headers[hdrs.SERVER] = SERVER_NAME
+    # Not for this machine's own name: it would hold for whatever else listens here, too.
+    if request.secure and request.url.host not in _THIS_MACHINE:
+        response.headers.setdefault(hdrs.STRICT_TRANSPORT_SECURITY, _ALWAYS_TLS)
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     response.headers.setdefault(hdrs.CACHE_CONTROL, "no-store")

@@ -10,6 +10,7 @@ import msgspec
 from coordinator import caller_documents, documents, health_documents
 from coordinator.api.create_body import CreateTask
 from coordinator.api.described import DocumentedAnswer, Operation, pages, path, query
+from coordinator.api.image_operations import IMAGE_OPERATIONS
 from coordinator.api.permissions import SESSION
 from coordinator.api.queries import AUDIT, LONGEST_TEXT, NODES, TASK_SORTS, TASKS
 from coordinator.api.sessions import CALLBACK, LOGIN, OpenSession
@@ -30,7 +31,8 @@ _STATUS: Final = query(
     {"type": "array", "items": {"type": "string", "enum": list(TASK_STATUSES)}},
 ) | {"style": "form", "explode": False}
 _TEXT_SOUGHT: Final = {"type": "string", "maxLength": LONGEST_TEXT}
-_MOMENT: Final = {"type": "string", "format": "date-time"}
+# An empty parameter counts as absent, as of every other one.
+_MOMENT: Final = {"type": "string", "anyOf": [{"format": "date-time"}, {"maxLength": 0}]}
 _SEARCH: Final = (
     query(
         "image",
@@ -43,6 +45,8 @@ _SEARCH: Final = (
         "Only tasks in whose id, images, node selector or creator this text stands.",
         _TEXT_SOUGHT,
     ),
+    query("node", "Only tasks that tried this node, or that run and have it.", _TEXT_SOUGHT)
+    | {"example": "node-5"},
     query("createdBy", "Only tasks that this user created.", _TEXT_SOUGHT),
     query("since", "Only tasks created at this time or later.", _MOMENT),
     query("until", "Only tasks created before this time.", _MOMENT),
@@ -168,6 +172,24 @@ OPERATIONS: Final = (
         body_required=False,
     ),
     Operation(
+        "post",
+        "/api/v1/tasks/{id}/pause",
+        "pauseTask",
+        "Let no new node of a running task begin; what is in flight goes on",
+        _ok("The task, paused.", documents.Task),
+        (_MISSING, _CONFLICT, _BUSY, _AWAY),
+        (_TASK_ID,),
+    ),
+    Operation(
+        "post",
+        "/api/v1/tasks/{id}/resume",
+        "resumeTask",
+        "Let a paused task go on",
+        _ok("The task.", documents.Task),
+        (_MISSING, _CONFLICT, _BUSY, _AWAY),
+        (_TASK_ID,),
+    ),
+    Operation(
         "get",
         "/api/v1/tasks/{id}/nodes",
         "listTaskNodes",
@@ -211,6 +233,7 @@ OPERATIONS: Final = (
         (*_RESUME, _SETS),
     ),
     *SET_OPERATIONS,
+    *IMAGE_OPERATIONS,
     Operation(
         "get",
         "/api/v1/nodes",
@@ -246,7 +269,7 @@ OPERATIONS: Final = (
         (_BAD, _AWAY),
         (
             query("user", "Only entries of this user.", {"type": "string"}),
-            query("since", "None before this time.", {"type": "string", "format": "date-time"}),
+            query("since", "None before this time.", _MOMENT),
             pages(AUDIT)[0],
         ),
     ),
@@ -271,7 +294,7 @@ OPERATIONS: Final = (
                 headers={"Set-Cookie": "The session, for this browser alone."},
             ),
         ),
-        (_BAD, _UNKNOWN, _SLOW, _LARGE, _TYPE, _AWAY),
+        (_BAD, _UNKNOWN, _MISSING, _SLOW, _LARGE, _TYPE, _AWAY),
         body=OpenSession,
     ),
     Operation(

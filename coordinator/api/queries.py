@@ -40,6 +40,7 @@ TASKS: Final = PageSizes(10, 100)
 SETS: Final = PageSizes(10, 100)
 NODES: Final = PageSizes(100, 1000)
 AUDIT: Final = PageSizes(100, 1000)
+PAST: Final = PageSizes(20, 100)
 
 
 class Page(NamedTuple):
@@ -80,14 +81,15 @@ class Reader:
             sort = TaskSort.NEWEST
         return TaskSearch(
             statuses=frozenset(map(TaskStatus, self._several("status", TASK_STATUSES))),
-            image=self._short("image"),
-            text=self._short("q"),
-            created_by=self._short("createdBy"),
+            image=self.text("image"),
+            text=self.text("q"),
+            node=self.text("node"),
+            created_by=self.text("createdBy"),
             since=self.moment("since"),
             until=self.moment("until"),
             ended_since=self.moment("endedSince"),
             sort=TaskSort(sort),
-            after=self._short("after"),
+            after=self.text("after"),
         )
 
     def states(self, known: Collection[str] = NODE_STATES) -> frozenset[str]:
@@ -104,7 +106,7 @@ class Reader:
             self._fault(name, texts.VALUE_NOT_CHOICES(choices=choices, got=quoted(text)))
         return wanted.intersection(known)
 
-    def _short(self, name: str) -> str:
+    def text(self, name: str) -> str:
         """A text of the length that an image reference may have, at most."""
         text = self._query.get(name, "").strip()
         if len(text) > LONGEST_TEXT:

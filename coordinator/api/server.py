@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from coordinator.api.answers import SERVER_NAME
 from coordinator.api.observation import AccessLog
 from coordinator.api.problems import RouteHandler
 
@@ -42,6 +43,24 @@ def most_connections() -> int:
     return max(1, min(MOST_CONNECTIONS, int(soft * SHARE_OF_FILES)))
 
 
+class UnversionedHandler(web.RequestHandler):
+    """One connection. What is no HTTP is answered without a version of anything, too."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what never reaches the application."""
+        response = super().handle_error(request, status, exc, message)
+        response.headers[hdrs.SERVER] = SERVER_NAME
+        return response
+
+
 class BoundedServer(web.Server):
     """Knows which connections have a request under way."""
 
@@ -57,6 +76,10 @@ class BoundedServer(web.Server):
         self._quiet: dict[web.RequestHandler, asyncio.Transport] = {}
         """Those without a request under way, the longest quiet first."""
         self._busy: dict[web.RequestHandler, asyncio.Transport] = {}
+
+    def __call__(self) -> web.RequestHandler:
+        """Make what handles one connection."""
+        return UnversionedHandler(self, loop=self._loop, **self._kwargs)
 
     def __len__(self) -> int:
         return len(self._quiet) + len(self._busy)

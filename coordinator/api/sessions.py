@@ -93,6 +93,8 @@ class Sessions:
     async def open(self, request: web.Request) -> web.Response:
         """``POST /api/v1/session``."""
         token = await read_json(request, _read_token)
+        if self._guard.keeper.authorities.is_open:
+            raise Refusal(HTTPStatus.NOT_FOUND, texts.ACCESS_NO_LOGIN())
         await self._guard.caller(Credential(token), request.remote)
         try:
             caller, sealed = await self._guard.keeper.session_of(token)

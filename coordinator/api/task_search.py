@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -34,6 +34,8 @@ class TaskSearch:
     """One of the task's images is this one, in whatever spelling; without a tag, with any tag."""
     text: str = ""
     """Stands in the task's id, an image, a label of the selector or its creator, in any case."""
+    node: str = ""
+    """The task has tried this node, or runs and has it; see ``port.Images.tasks_on``."""
     created_by: str = ""
     since: int = 0
     """Created at this moment or later, in milliseconds since 1970."""
@@ -64,8 +66,13 @@ class UnknownPosition(Exception):  # noqa: N818 -- as an answer it is no error o
     """The task after which a page is to begin is not known."""
 
 
-async def search(tasks: Tasks, wanted: TaskSearch) -> TasksFound:
-    """Find tasks; others go on now and then. Raises UnknownPosition."""
+async def search(
+    tasks: Tasks, wanted: TaskSearch, on_node: Collection[str] | None = None
+) -> TasksFound:
+    """Find tasks; others go on now and then. Raises UnknownPosition.
+
+    ``on_node``: those of ``TaskSearch.node``, where one is wanted.
+    """
     queue = _queue(tasks) if wanted.sort is TaskSort.QUEUE else []
     ids = _in_order(tasks, wanted, queue)
     if wanted.after:
@@ -75,6 +82,8 @@ async def search(tasks: Tasks, wanted: TaskSearch) -> TasksFound:
     if wanted.statuses:
         of_status = {each for status in wanted.statuses for each in tasks.ids(status)}
         ids = [each for each in ids if each in of_status]
+    if on_node is not None:
+        ids = [each for each in ids if each in on_node]
     if wanted._reads_heads:  # noqa: SLF001 -- of this module
         ids = await _that_match(tasks, ids, wanted)
     return TasksFound(ids, {task: place for place, task in enumerate(queue, start=1)})

@@ -13,7 +13,7 @@ import msgspec
 from aiohttp import web
 from msgspec import inspect
 
-from common import texts
+from common import pause_texts, texts
 from common.text import Text
 from coordinator import documents
 from coordinator.access.callers import Caller
@@ -38,6 +38,7 @@ from coordinator.port import (
     IdempotencyKey,
     KeyReused,
     NoSuchTask,
+    NotRunning,
     TaskDamaged,
     Tasks,
     TooManyPending,
@@ -166,6 +167,26 @@ class TaskRoutes:
             )
         )
 
+    async def pause(self, request: web.Request) -> web.Response:
+        """``POST /api/v1/tasks/{id}/pause``."""
+        return await self._set_paused(request, paused=True)
+
+    async def resume(self, request: web.Request) -> web.Response:
+        """``POST /api/v1/tasks/{id}/resume``."""
+        return await self._set_paused(request, paused=False)
+
+    async def _set_paused(self, request: web.Request, *, paused: bool) -> web.Response:
+        known = await self._finds.head(request)
+        if known.set is not None:
+            raise _conflict(pause_texts.TASK_OF_SET(set=known.set))
+        try:
+            head = await self._engine.pause(known.id, paused=paused)
+        except NoSuchTask:
+            raise no_such_task(known.id) from None
+        except NotRunning as other:
+            raise _conflict(pause_texts.TASK_NOT_RUNNING(status=other.status)) from None
+        return json_answer(await self._full(head))
+
     # ── lists ──
 
     async def list(self, request: web.Request) -> web.Response:
@@ -175,7 +196,8 @@ class TaskRoutes:
         query.done()
         tasks = self._engine.tasks
         try:
-            found = await search(tasks, wanted)
+            on_node = await self._engine.images.tasks_on(wanted.node) if wanted.node else None
+            found = await search(tasks, wanted, on_node)
         except UnknownPosition:
             missing = fault("?after", texts.TASK_NOT_FOUND(task=wanted.after))
             raise bad_request([missing]) from None

@@ -18,6 +18,8 @@ from coordinator.access.rate_limit import RateLimit
 from coordinator.callout import protocol
 from coordinator.callout.identities import Identity, KeptOutError, WhyKeptOut
 from coordinator.callout.protocol import Question
+from coordinator.callout.rights import OF_COORDINATOR, OF_SYSTEM, Rights
+from coordinator.callout.server_settings import SYSTEM_USER
 from coordinator.callout.signing_key import SigningKey
 
 ANSWER_SECONDS: Final = 1.5
@@ -125,7 +127,13 @@ class Callout:
             self._key,
             question,
             who.name,
-            who.rights,
+            _rights(who, question),
             self._wall(),
             who.until,
         )
+
+
+def _rights(who: Identity, question: Question) -> Rights:
+    """Those of an identity; whoever has all may ask for those at the servers themselves instead."""
+    is_for_servers = question.user == SYSTEM_USER and who.rights is OF_COORDINATOR
+    return OF_SYSTEM if is_for_servers else who.rights

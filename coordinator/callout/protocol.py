@@ -22,14 +22,12 @@ SUBJECT: Final = "$SYS.REQ.USER.AUTH"
 INBOX: Final = "$SYS._INBOX."
 """What the reply subject of a server begins with."""
 AUDIENCE: Final = "nats-authorization-request"
-ACCOUNT: Final = "$G"
-"""Where every stream lies that was made without accounts; a server with an ``accounts`` block
-shows none of them (tried)."""
 _PARTS: Final = 3
 _MOST_BYTES: Final = 128 * 1024
 
 _Short = Annotated[str, Meta(max_length=256)]
 _UserKey = Annotated[str, Meta(pattern="^U[A-Z2-7]{55}$")]
+_Token = Annotated[str, Meta(max_length=TOKEN_CHARACTERS)]
 _ServerKey = Annotated[str, Meta(pattern="^N[A-Z2-7]{55}$")]
 
 
@@ -42,8 +40,10 @@ class _ClientInfo(msgspec.Struct, frozen=True):
 
 
 class _ConnectOptions(msgspec.Struct, frozen=True):
-    auth_token: Annotated[str, Meta(max_length=TOKEN_CHARACTERS)] = ""
+    auth_token: _Token = ""
     name: str = ""
+    user: _Short = ""
+    password: _Token = msgspec.field(default="", name="pass")
 
 
 class _Asked(msgspec.Struct):
@@ -69,6 +69,8 @@ class Question(msgspec.Struct, frozen=True):
     host: str
     token: str
     name: str
+    user: str = ""
+    """What it says to be beside its token; nothing but a wish."""
 
 
 def read_question(data: bytes) -> Question:
@@ -92,8 +94,9 @@ def read_question(data: bytes) -> Question:
         asked.server_id.id,
         asked.user_nkey,
         asked.client_info.host,
-        asked.connect_opts.auth_token,
+        asked.connect_opts.auth_token or asked.connect_opts.password,
         asked.connect_opts.name[:200],
+        asked.connect_opts.user,
     )
 
 
@@ -109,7 +112,7 @@ def admission(
     user: dict[str, Any] = {
         "iss": key.issuer,
         "sub": question.user_key,
-        "aud": ACCOUNT,
+        "aud": rights.account,
         "name": name,
         "iat": int(now),
         "nats": {"type": "user", "version": 2, "subs": -1, "data": -1, "payload": -1}

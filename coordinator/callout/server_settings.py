@@ -6,6 +6,8 @@ from typing import Any, Final
 
 USER: Final = "ips-coordinator"
 """The one user that the server knows by itself; its password is the token of NATS."""
+SYSTEM_USER: Final = "ips-system"
+"""What a coordinator calls itself, with the same password, that wants to speak with the servers."""
 TIMEOUT_SECONDS: Final = 5
 """How long the server waits for an answer, and a client that says nothing may stay."""
 

@@ -31,6 +31,13 @@ class TaskStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class PauseSet:
+    """A running task's head says that it is paused, or no longer."""
+
+    head: TaskHead
+
+
+@dataclass(frozen=True, slots=True)
 class TaskEnded:
     """A head is final: by this leader, or by whoever cancelled it."""
 
@@ -188,6 +195,7 @@ Event = (
     TaskCreated
     | TaskStarted
     | TaskEnded
+    | PauseSet
     | NamesLoaded
     | StartFailed
     | FinishFailed

@@ -34,7 +34,7 @@ class Stand(Enum):
     QUEUES = auto()
     """Something is due, and it has no place for it."""
     RESTS = auto()
-    """Every node that is not over waits for a retry."""
+    """Every node that is not over waits for a retry, or for the end of a pause."""
     OVER = auto()
     """Nothing is left to do but to store its end, which needs no place."""
 
@@ -142,9 +142,12 @@ class Places:
     def _rest(self, run: TaskRun) -> None:
         task, due = run.head.id, run.next_retry
         holds = self._stands[task] is Stand.HOLDS
-        if due is None or (holds and self._resting_nodes + _cost(run) > RESTING_NODES):
+        is_awaited = due is not None or run.head.paused
+        if not is_awaited or (holds and self._resting_nodes + _cost(run) > RESTING_NODES):
             return
         self._put(task, Stand.RESTS)
+        if due is None or run.head.paused:  # who resumes it says so
+            return
         heapq.heappush(self._retries, (due, task))
         self.next_retry = self._retries[0][0]
         self._timers.at(due, Reconsider())

@@ -17,6 +17,7 @@ from common.subjects import AttemptKey
 from common.text import fields_of
 from common.texts import OUTCOME_UNDECODABLE
 from coordinator.core.changes import NodeMoved, Step
+from coordinator.core.image_tally import ImageTally
 from coordinator.core.node_run import (
     AT_REST,
     IN_FLIGHT,
@@ -100,6 +101,8 @@ class TaskRun:
         """Compressed bytes of each image that has arrived anywhere, by its name in the task."""
         self.missing = {image.name: len(self.nodes) for image in head.spec.work}
         """Nodes on which an image is still to arrive, by its name."""
+        self.images = {image.name: ImageTally() for image in head.spec.work}
+        """What became of each image, by its name."""
         self.finishing = False
         """Whether the end is on its way into the store."""
         self.finish_at = 0.0
@@ -133,6 +136,7 @@ class TaskRun:
             current_batch=self.current_batch,
             retry_count=self.retry_count,
             bytes=self.arrived_bytes,
+            images=tuple(self.images[image.name].counts() for image in self.spec.work),
         )
 
     def ending(self) -> Ending:
@@ -183,6 +187,7 @@ class TaskRun:
         arrived, is_complete = node.absorb(outcome, self.spec.work)
         for image in arrived:
             self.missing[image.image] -= 1
+            self.images[image.image].arrived(image)
             if image.bytes is not None:
                 self.arrived_bytes = total_bytes([self.arrived_bytes or 0, image.bytes])
                 self.sizes[image.image] = max(self.sizes.get(image.image, 0), image.bytes)
@@ -196,6 +201,8 @@ class TaskRun:
         hopeless = node.reason is not None and not node.reason.retry_makes_sense
         if hopeless or node.failures > self.spec.max_retries or not node.wanted(self.spec.work):
             self.failed_details += node.failed_details()
+            for image in node.not_arrived(self.spec.work):
+                self.images[image.name].given_up(node.images.get(image.name))
             self.move(node, NodePhase.FAILED)
             return Step.FAILED
         self.move(node, NodePhase.RETRYING)
@@ -246,6 +253,8 @@ class TaskRun:
 
     def place_next(self, now: float) -> NodeRun | None:
         """Give a free place to a due retry, else to the next in order; None where none may go."""
+        if self.head.paused:
+            return None
         if self.next_retry is not None and self.next_retry <= now:
             node = self.nodes[self._retries[0][1]]
         elif (following := self._next_in_order()) is not None:
@@ -258,6 +267,8 @@ class TaskRun:
 
     def has_work(self, now: float) -> bool:
         """Whether a place would go to any node."""
+        if self.head.paused:
+            return False
         due = self.next_retry
         return (due is not None and due <= now) or self._next_in_order() is not None
 

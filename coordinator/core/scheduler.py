@@ -43,6 +43,7 @@ from coordinator.core.events import (
     NodesListed,
     NodeVanished,
     OutcomeStored,
+    PauseSet,
     Settled,
     StartFailed,
     StoreClosed,
@@ -186,6 +187,7 @@ class Core:
             NamesLoaded: self._names_loaded,
             StartFailed: self._queue.start_failed,
             TaskStarted: self._task_started,
+            PauseSet: self._pause_set,
             AssignmentAccepted: self._in_flight.accepted,
             AssignmentRefused: self._in_flight.refused,
             AssignmentUnanswered: self._in_flight.unanswered,
@@ -280,6 +282,11 @@ class Core:
                     self._in_flight.remove(run, run.by_name[name])
         self._forget_vanished()
 
+    def _pause_set(self, event: PauseSet, _now: float) -> None:
+        if (run := self._runs.get(event.head.id)) is not None:
+            run.head = event.head
+            self._places.touched[event.head.id] = None
+
     def _forget_vanished(self) -> None:
         if self._vanished.names and not self._queue.starting:
             self._vanished.nothing_starts()
@@ -297,7 +304,7 @@ class Core:
         remember(self._ended, task, REMEMBERED_ENDS)
 
     def _give_places(self, now: float) -> None:
-        """To tasks that want to start and to those that want to go on, the most urgent first."""
+        """To tasks that want to start or go on, the most urgent first."""
         queue, most = self._queue, self.limits.max_concurrent_tasks
         queue.steps = STEPS_AN_EVENT
         if queue.choices:

@@ -12,7 +12,7 @@ from typing import Annotated, Final, Self
 import msgspec
 from msgspec import Meta
 
-from common.messages import MOST_IMAGES, Count, ImageName, Reference, TaskId
+from common.messages import MOST_IMAGES, Count, ImageName, Reference, Seconds, TaskId
 from common.subjects import NODE_NAME, SET_NAME
 from common.text import Code, MessageText, Params
 
@@ -142,6 +142,24 @@ class Creator(StoredRecord, frozen=True, kw_only=True):
     """How they were identified: one name may be two people, by two ways."""
 
 
+class ImageCounts(StoredRecord, frozen=True, kw_only=True):
+    """What became of one image of a task, over all its nodes."""
+
+    present: Number = 0
+    """Nodes that had it before."""
+    pulled: Number = 0
+    failed: Number = 0
+    """Nodes that were given up and have not got it."""
+    reasons: Annotated[dict[Code, Number], Meta(max_length=64)] = {}
+    """Why they have not, where the image was at fault."""
+    timed: Number = 0
+    """Pulls of which the time is known."""
+    seconds: Seconds = 0.0
+    """How long these took, all together."""
+    bytes: Count | None = None
+    """Compressed bytes that these brought, where known."""
+
+
 class TaskCounts(StoredRecord, frozen=True, kw_only=True):
     """A task's nodes by what became of them; kept in the head once the task is over."""
 
@@ -158,6 +176,8 @@ class TaskCounts(StoredRecord, frozen=True, kw_only=True):
     """The highest retry number that any node has used."""
     bytes: Count | None = None
     """Compressed bytes of all images that are there now on completed work, where known."""
+    images: Annotated[tuple[ImageCounts, ...], Meta(max_length=MOST_IMAGES)] = ()
+    """Of each image of ``TaskSpec.work``; empty in heads of older versions."""
 
 
 class PendingNotification(StrEnum):
@@ -190,6 +210,8 @@ class TaskHead(StoredRecord, frozen=True, kw_only=True):
     """Which sentence that is (``common/texts.py``); None in heads of older versions."""
     message_params: Params = {}
     notify: Annotated[tuple[PendingNotification, ...], Meta(max_length=10)] = ()
+    paused: bool = False
+    """No new node begins, of a running task; what is in flight goes on."""
     retry_of: TaskId | None = None
     set: SetName | None = None
     """The set that it repairs: made by the leader, and counted apart from users' tasks."""

@@ -35,7 +35,7 @@ from common.listening import (
     own_address,
 )
 from common.logs import Log
-from coordinator.callout.server_settings import authorization
+from coordinator.callout.server_settings import TIMEOUT_SECONDS, authorization
 from coordinator.data_dir import write_private
 from coordinator.embedded_nats import dies_with_parent
 from coordinator.embedded_nats.program import find_program
@@ -82,6 +82,8 @@ class EmbeddedSettings:
     token: str | None = None
     token_file: Path | None = None
     issuer: str | None = None
+    certificate: tuple[Path, Path] | None = None
+    """With its private key; with it the server speaks TLS alone."""
 
 
 class EmbeddedNats:
@@ -95,6 +97,7 @@ class EmbeddedNats:
         self._host = settings.listen.host
         self._port = settings.listen.port
         self._issuer = settings.issuer
+        self._certificate = settings.certificate
         self._lock = data_dir.lock
         self._folder = data_dir.path / "nats"
         self._process: asyncio.subprocess.Process | None = None
@@ -225,6 +228,9 @@ class EmbeddedNats:
             "logfile_max_num": 2,
             "ports_file_dir": str(self._folder),
         }
+        if self._certificate is not None:
+            file, key = map(str, self._certificate)
+            config["tls"] = {"cert_file": file, "key_file": key, "timeout": TIMEOUT_SECONDS}
         write_private(self._folder / "nats-server.conf", json.dumps(config, ensure_ascii=False))
 
     def _listen_host(self) -> str:

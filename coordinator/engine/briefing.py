@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from itertools import islice
 from typing import Final, NoReturn, Protocol, TypeVar
 
@@ -138,12 +137,15 @@ class Briefer:
     async def run(self) -> NoReturn:
         """Tell what is new, and everything to whoever wants it; without end."""
         looked = 0.0
-        clock = asyncio.get_running_loop().time
+        loop = asyncio.get_running_loop()
+        clock = loop.time
         while True:
-            with suppress(TimeoutError):  # at the latest when it is time to look at what waits
-                async with asyncio.timeout(LOOK_SECONDS):
-                    await self._news.wait()
-                    await asyncio.sleep(GATHER_SECONDS)
+            # At the latest when it is time to look at what waits.
+            alarm = loop.call_later(LOOK_SECONDS, self._news.set)
+            await self._news.wait()
+            if (left := alarm.when() - clock()) > 0:
+                await asyncio.sleep(min(left, GATHER_SECONDS))
+            alarm.cancel()
             self._news.clear()
             if self._ended:
                 continue

@@ -24,6 +24,7 @@ def ended(
     return replace(
         head,
         status=status,
+        paused=False,
         finished_at=at,
         counts=None if counted is None else counted.counts,
         results_seq=0 if counted is None else counted.results_seq,

@@ -26,6 +26,7 @@ class KeptHead:
         "notify",
         "open",
         "order",
+        "retry_of",
         "revision",
         "status",
     )
@@ -35,6 +36,7 @@ class KeptHead:
         self.id: str = head.id
         self.status: TaskStatus = head.status
         self.order: int = stored.order
+        self.retry_of: str | None = head.retry_of
         self.revision: int = stored.revision
         self.created_by: Creator | None = head.created_by
         self.finished_at: int | None = head.finished_at
@@ -69,6 +71,8 @@ class Heads:
         """How many tasks have a status."""
         self.pending_of: Counter[Creator] = Counter()
         """How many pending tasks somebody has created."""
+        self.retries: dict[str, list[str]] = {}
+        """By task: those that repeat it, the oldest first."""
         self._sorted: dict[TaskStatus | None, Sequence[str]] = {}
 
     def apply(self, stored: StoredHead) -> bool:
@@ -79,6 +83,8 @@ class Heads:
                 return False
             self._count(known, -1)
         kept = KeptHead(stored)
+        if known is None and kept.retry_of is not None:
+            self.retries.setdefault(kept.retry_of, []).append(kept.id)
         self.by_id[kept.id] = kept
         self._count(kept, 1)
         self._sorted.clear()
@@ -91,6 +97,11 @@ class Heads:
             return False
         self._count(known, -1)
         self._sorted.clear()
+        retries = self.retries.get(known.retry_of or "", [])
+        if task in retries:
+            retries.remove(task)
+            if not retries:
+                del self.retries[known.retry_of or ""]
         return True
 
     def _count(self, kept: KeptHead, by: int) -> None:

@@ -22,10 +22,12 @@ from coordinator.core.sets.core import SetLimits
 from coordinator.engine.briefing import Briefed
 from coordinator.engine.dispatcher import Commands
 from coordinator.engine.finished_folds import FinishedFolds
+from coordinator.engine.images import ImageTable
 from coordinator.engine.intake import Intake
 from coordinator.engine.live import LiveChanges
 from coordinator.engine.lookups import Lookups
 from coordinator.engine.loop import Kinds, Loop, Observer
+from coordinator.engine.node_images import NodeCalls, NodeImages
 from coordinator.engine.node_records import NodeRecords
 from coordinator.engine.nodes import NodeTable
 from coordinator.engine.outcome_requests import OutcomeRequests
@@ -51,7 +53,7 @@ log = Log(__name__)
 NODES_AT_A_TIME = 100
 
 
-class EngineBus(StoreBus, Subscriber, Pinged, Commands, EventStream, Protocol):
+class EngineBus(StoreBus, Subscriber, Pinged, Commands, NodeCalls, EventStream, Protocol):
     """All that a coordinator needs of the bus."""
 
 
@@ -125,6 +127,7 @@ class Replica:
         )
         self.briefed = Briefed(context.bus, self.core, feed, self.tasks.is_over)
         self.lookups = Lookups(self.store, self.tasks, self.core, self.spawn)
+        self.images = self._new_images()
         self.submissions = Submissions(
             store=self.store,
             tasks=self.tasks,
@@ -138,9 +141,9 @@ class Replica:
         )
         self.outcome_requests = self._new_outcome_requests()
         self._intake = Intake(self.store, self.tasks, self.spawn)
-        self._let_see(observers)
+        self._observe()
 
-    def _let_see(self, observers: Sequence[tuple[Observer, Kinds]]) -> None:
+    def _observe(self) -> None:
         context = self._context
         self.board.listen(lambda task, node: context.live.task_changed(task, [node]))
         self.loop.observe(self.board.observe, of=(AttemptDecided, NodeMoved, TaskOver))
@@ -148,7 +151,7 @@ class Replica:
         self.loop.observe(self.lookups.observe, of=(TaskBegan, TaskOver))
         self.loop.observe(self.briefed.observe, of=(AttemptDecided, TaskBegan, TaskOver))
         self.loop.observe(self.sets.observe, of=HANDED_ON)
-        for observer, kinds in observers:
+        for observer, kinds in self.observers:
             self.loop.observe(observer, kinds)
 
     def _new_sets(self) -> SetTable:
@@ -161,6 +164,19 @@ class Replica:
             faults=self._context.faults,
             on_poison=self._context.on_poison,
             failed=self.health.failed,
+        )
+
+    def _new_images(self) -> ImageTable:
+        clock = self._context.clock
+        return ImageTable(
+            agents=NodeImages(self._context.bus, self.core.fleet, clock),
+            tasks=self.tasks,
+            runs=self.core.runs,
+            board=self.board,
+            sets=self.sets,
+            nodes=self.nodes,
+            store=self.store,
+            clock=clock,
         )
 
     def _new_outcome_requests(self) -> OutcomeRequests:

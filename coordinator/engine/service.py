@@ -16,7 +16,17 @@ from coordinator.engine.leader import DeposedError, Leader
 from coordinator.engine.live import LiveChanges
 from coordinator.engine.replica import Replica
 from coordinator.engine.submissions import Submissions
-from coordinator.port import Created, IdempotencyKey, Nodes, Sets, Standing, State, StoreAway, Tasks
+from coordinator.port import (
+    Created,
+    IdempotencyKey,
+    Images,
+    Nodes,
+    Sets,
+    Standing,
+    State,
+    StoreAway,
+    Tasks,
+)
 
 log = Log(__name__)
 
@@ -220,6 +230,11 @@ class Service:
         """The warm sets. Raises StoreAway."""
         return self._readable().sets
 
+    @property
+    def images(self) -> Images:
+        """What is where. Raises StoreAway."""
+        return self._readable().images
+
     async def find(self, task_id: str) -> TaskHead | None:
         """The head of a task as the store has it now; None for no task. Raises StoreAway."""
         replica = self._readable()
@@ -250,3 +265,7 @@ class Service:
     async def cancel(self, task_id: str) -> TaskHead:
         """Cancel a task. Raises NoSuchTask, AlreadyOver, StoreAway."""
         return await self._writable().cancel(task_id)
+
+    async def pause(self, task_id: str, *, paused: bool) -> TaskHead:
+        """Pause a running task, or resume it. Raises NoSuchTask, NotRunning, StoreAway."""
+        return await self._writable().pause(task_id, paused=paused)

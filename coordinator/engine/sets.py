@@ -6,7 +6,7 @@ leads, whoever carries repairs out is attached; an agent is asked what is there 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, NoReturn, Protocol
 
@@ -239,6 +239,29 @@ class SetTable:
             image.name: self._core.cell(node, image.reference) for image in stored.head.spec.work
         }
         return SetNodeSnapshot(self._core.node(name, node, self._clock()), digests)
+
+    def images(self, name: str) -> Collection[str]:
+        """The references of a set."""
+        return [image.reference for image in self._stored[name].head.spec.work]
+
+    def wanting(self, node: str) -> Mapping[str, list[str]]:
+        """The references that a node is to have, each with the sets that say so."""
+        wanting: dict[str, list[str]] = {}
+        for name in self._core.sets_of(node):
+            stored = self._stored.get(name)
+            for image in () if stored is None else stored.head.spec.work:
+                wanting.setdefault(image.reference, []).append(name)
+        return wanting
+
+    def inventory(self, node: str) -> Iterator[tuple[str, bool]]:
+        """The references that a node is to have, and whether each is there by its own word."""
+        for reference in self._core.wanted(node):
+            cell = self._core.cell(node, reference)
+            yield reference, cell is not None and cell[0]
+
+    def cell(self, node: str, reference: str) -> tuple[bool, str | None] | None:
+        """Whether a wanted reference is on a node, and its digest; None where nobody said."""
+        return self._core.cell(node, reference)
 
     async def find(self, name: str) -> StoredSet | None:
         """A set, read from the store where it is not known here. Raises StoreAway."""

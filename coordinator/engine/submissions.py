@@ -35,6 +35,7 @@ from coordinator.port import (
     IdempotencyKey,
     KeyReused,
     NoSuchTask,
+    NotRunning,
     StoreAway,
     TooManyPending,
     TooManyPendingOfUser,
@@ -304,6 +305,27 @@ class Submissions:
         except TimeoutError:
             raise StoreAway(TASK_LOADING()) from None
         return None if run is None else run.ending()
+
+    # ── paused ──
+
+    async def pause(self, task: str, *, paused: bool) -> TaskHead:
+        """Pause a running task, or resume it. Raises NoSuchTask, NotRunning, StoreAway."""
+        async with self._store_needed():
+            stored = await self._store.load_head(task)
+            while stored is not None:
+                if stored.head.status is not TaskStatus.RUNNING:
+                    raise NotRunning(stored.head.status)
+                if stored.head.paused == paused:
+                    return stored.head
+                try:
+                    stored = await self._store.swap_head(
+                        stored, replace(stored.head, paused=paused)
+                    )
+                except Conflict:
+                    stored = await self._store.load_head(task)
+                if stored is not None:
+                    self._tasks.learn(stored)
+            raise NoSuchTask(task)
 
     async def _read_anew(self, task: str, withheld: ExitStack) -> None:
         with withheld:

@@ -21,9 +21,17 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from common.bus import BusError
+from common.pause_texts import TASK_PAUSED
 from common.text import Text
 from common.texts import STORE_UNUSABLE
-from coordinator.core.events import Event, OutcomeStored, TaskCreated, TaskEnded, TaskStarted
+from coordinator.core.events import (
+    Event,
+    OutcomeStored,
+    PauseSet,
+    TaskCreated,
+    TaskEnded,
+    TaskStarted,
+)
 from coordinator.core.run import TaskRun
 from coordinator.core.task import Creator, TaskHead, TaskStatus
 from coordinator.engine.finished_folds import FinishedFolds
@@ -198,13 +206,14 @@ class TaskTable:
         if head.status is TaskStatus.PENDING:
             return Snapshot(head, now, waiting_for=damage or self._why_waiting(head.id))
         if head.status.is_final or run is None:
-            return Snapshot(head, now, run=run, waiting_for=damage)
+            retries = tuple(self._heads.retries.get(head.id, ()))
+            return Snapshot(head, now, run=run, waiting_for=damage, retries=retries)
         return Snapshot(
             head,
             now,
             run=run,
             transfer=self._board.transfer(run),
-            waiting_for=self._why_waiting(head.id),
+            waiting_for=TASK_PAUSED() if head.paused else self._why_waiting(head.id),
             pulls=lambda node: self._board.pulls(head.id, node),
         )
 
@@ -250,6 +259,8 @@ class TaskTable:
                 self._spawn(self._introduce(head, stored.order))
             else:
                 self._start(head, stored.order, nodes)
+        elif head.status is TaskStatus.RUNNING and before.head.paused != head.paused:
+            self._feed(PauseSet(head))
         for listener, statuses in self._listeners:
             if head.status in statuses:
                 listener(head)
@@ -275,7 +286,7 @@ class TaskTable:
             return
         current = self.head(head.id)
         if current is not None and current.status is TaskStatus.RUNNING:
-            self._start(head, order, nodes)
+            self._start(current, order, nodes)
 
     def _start(self, head: TaskHead, order: int, nodes: Sequence[str]) -> None:
         """A task has just started; what was stored of it before, whoever did that, counts too."""

@@ -27,6 +27,7 @@ _CHUNK: Final = 64 * 1024
 LINE_BYTES: Final = 16 * 1024 * 1024
 """Of a line: no object of Kubernetes has a tenth of it."""
 _AUTHENTICATION: Final = ["BearerToken"]
+_MERGE: Final = {"Content-Type": "application/merge-patch+json"}
 
 
 class ApiServerError(Exception):
@@ -42,7 +43,7 @@ class NotFoundError(ApiServerError):
 
 
 class ExistsError(ApiServerError):
-    """Something of that name is there already (409)."""
+    """Something of that name is there already, or is not what it was (409)."""
 
 
 class ApiServer:
@@ -81,6 +82,15 @@ class ApiServer:
         async with self._answer("POST", path, {}, silence=silence, body=body) as answer:
             return await answer.read()
 
+    async def patch(self, path: str, body: Mapping[str, Any]) -> bytes:
+        """Change what ``body`` names, by JSON merge patch; what it is then, as JSON.
+
+        Raises ApiServerError, NotFoundError, and ExistsError where a ``resourceVersion`` in it is
+        not that of the object any more.
+        """
+        async with self._answer("PATCH", path, {}, silence=ANSWER_SECONDS, body=body) as answer:
+            return await answer.read()
+
     @asynccontextmanager
     async def streamed(
         self, path: str, silence: float, **query: str
@@ -110,6 +120,7 @@ class ApiServer:
                 method=method,
                 resource_path=path,
                 query_params=list(query.items()),
+                header_params=dict(_MERGE) if method == "PATCH" else None,
                 body=body,
                 auth_settings=_AUTHENTICATION,
             )

@@ -62,7 +62,9 @@ def summary(shot: Snapshot, place: int | None = None) -> Task:
         rollout=spec.rollout,
         image_pull_policy=spec.image_pull_policy,
         pull_timeout_seconds=spec.pull_timeout_seconds,
+        paused=True if head.paused else UNSET,
         retry_of=head.retry_of or UNSET,
+        retries=list(shot.retries) or UNSET,
         set=head.set or UNSET,
         created_by=UNSET if head.created_by is None else head.created_by.user,
         progress=progress(shot),
@@ -169,7 +171,8 @@ def percentage(completed: int, total: int) -> float:
 def estimated_completion(shot: Snapshot) -> int | None:
     """When the task ends if it goes on at its mean speed so far; None while that is unknown."""
     head, run = shot.head, shot.run
-    if head.status is not TaskStatus.RUNNING or run is None or head.started_at is None:
+    is_moving = head.status is TaskStatus.RUNNING and not head.paused
+    if not is_moving or run is None or head.started_at is None:
         return None
     share = _share_done(run, shot.transfer)
     if not share:

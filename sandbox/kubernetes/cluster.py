@@ -21,7 +21,7 @@ from sandbox.kubernetes.cluster_folders import cluster_folder, remove_leftovers
 from sandbox.kubernetes.control_plane import ControlPlane
 from sandbox.kubernetes.controllers import api_server_options, controllers
 from sandbox.kubernetes.machines import Machine
-from sandbox.kubernetes.networks import ROUTER, Addresses, make_router, plug_in
+from sandbox.kubernetes.networks import ROUTER, Addresses, cable, make_router, plug_in
 from sandbox.kubernetes.node import Node
 from sandbox.kubernetes.parts import find
 from sandbox.registry import Registry, in_thread
@@ -130,6 +130,14 @@ class Cluster:
         self.kubectl("delete", "node", node.name, "--ignore-not-found")
         cgroups.remove(node.group)
         await asyncio.to_thread(shutil.rmtree, node.machine.folder)
+
+    def cut(self, node: str) -> None:
+        """Pull a node's cable: nobody hears of it, and it of nobody."""
+        self.router.run("ip", "link", "set", cable(node), "down")
+
+    def mend(self, node: str) -> None:
+        """Plug it in again."""
+        self.router.run("ip", "link", "set", cable(node), "up")
 
     def add_volumes(self, count: int) -> None:
         """Make PersistentVolumes of 10 GiB without a class, reached from each node."""

@@ -51,14 +51,19 @@ def make_router(router: Machine) -> None:
     router.run("ip", "link", "set", _BRIDGE, "up")
 
 
+def cable(name: str) -> str:
+    """The router's end of the cable to a machine."""
+    return f"to-{name}"
+
+
 def plug_in(router: Machine, machine: Machine, addresses: Addresses) -> None:
     """Connect a machine that was just started to the bridge. Raises MachineError."""
-    cable = f"to-{machine.name}"
-    machine.run("ip", "link", "add", "eth0", "type", "veth", "peer", "name", cable)
+    end = cable(machine.name)
+    machine.run("ip", "link", "add", "eth0", "type", "veth", "peer", "name", end)
     machine.run("ip", "address", "add", f"{addresses.node}/24", "dev", "eth0")
     machine.run("ip", "link", "set", "eth0", "up")
     machine.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
-    machine.give_interface(cable, router)
+    machine.give_interface(end, router)
     machine.run("ip", "route", "add", "default", "via", ROUTER)
-    router.run("ip", "link", "set", cable, "master", _BRIDGE, "up")
+    router.run("ip", "link", "set", end, "master", _BRIDGE, "up")
     router.run("ip", "route", "replace", addresses.pods, "via", addresses.node)

@@ -65,8 +65,17 @@ def make_base() -> str:
     return name
 
 
-def build(program: str, version: str, arguments: Mapping[str, str] | None = None) -> Image:
-    """Build the image of one of our programs as an admin would. Raises BuildError."""
+def build(
+    program: str,
+    version: str,
+    arguments: Mapping[str, str] | None = None,
+    *,
+    tree: Path = PROJECT,
+) -> Image:
+    """Build the image of one of our programs as an admin would. Raises BuildError.
+
+    ``tree``: the sources, of this version or another.
+    """
     tag = f"ips-{program}:{version}"
     _bound_the_store()
     settings = [f"--build-arg={key}={value}" for key, value in (arguments or {}).items()]
@@ -79,10 +88,10 @@ def build(program: str, version: str, arguments: Mapping[str, str] | None = None
         "--network=host",
         "--pull-never",
         f"--volume={_TRUST}",
-        f"--file={PROJECT}/Dockerfile.{program}",
+        f"--file={tree}/Dockerfile.{program}",
         f"--tag={tag}",
         *settings,
-        str(PROJECT),
+        str(tree),
     )
     with tempfile.TemporaryDirectory() as folder:
         _buildah("push", "--quiet", "--disable-compression", tag, f"oci:{folder}:{version}")

@@ -56,17 +56,26 @@ class AgentsSeen:
             held.pop(node, None)
 
     def check_limit(self) -> None:
-        """See whether more nodes than allowed work on all tasks together."""
-        busy = [(task, node) for task in self.held for node in self.busy(task)]
-        if 0 < self._limit < len(busy) and self._is_sure:
+        """See whether more nodes than allowed work on all tasks together.
+
+        A task that is over has given its places back, though an agent may be told of that later.
+        """
+        tasks = [task for task in self.held if not self._is_over(task)]
+        busy = [(task, node) for task in tasks for node in self.busy(task)]
+        if 0 < self._limit < len(busy) and self.is_sure:
             self.witness.breaks(Law.CAP, f"{len(busy)} nodes are in flight: {busy}")
+
+    def _is_over(self, task: str) -> bool:
+        head = self.witness.tasks[task].head
+        return head is not None and head.status.is_final
 
     def trouble(self) -> None:
         """Something is wrong with the bus: for a while nobody is sure to be heard."""
         self._sure_from = asyncio.get_running_loop().time() + UNHEARD_SECONDS
 
     @property
-    def _is_sure(self) -> bool:
+    def is_sure(self) -> bool:
+        """Whether there has been no trouble with the bus for long enough."""
         return asyncio.get_running_loop().time() > self._sure_from
 
     def busy(self, task: str) -> list[str]:
@@ -77,7 +86,7 @@ class AgentsSeen:
     def check_cap(self, task: str) -> None:
         """See whether more nodes work on a task than may, as far as their agents can be heard."""
         known, busy = self.witness.tasks[task], self.busy(task)
-        if known.head is not None and len(busy) > known.head.spec.batch_size and self._is_sure:
+        if known.head is not None and len(busy) > known.head.spec.batch_size and self.is_sure:
             self.witness.breaks(Law.CAP, f"{', '.join(busy)} work on {task} at once")
 
 

@@ -25,6 +25,7 @@ from common import subjects
 from common.bus import OnState
 from common.clock import Clock
 from coordinator.core.scheduler import Limits
+from coordinator.core.sets.core import SetLimits
 from coordinator.core.task import TaskHead, TaskImage, TaskSpec, TaskStatus
 from coordinator.documents import Document
 from coordinator.engine.leader import Couriers, Leader, LeaderSettings
@@ -162,12 +163,13 @@ class Coordinator(_Process):
             on_poison=self.poison.append,
             limits=limits,
             max_pending=cluster.max_pending,
+            set_limits=cluster.set_limits,
             forget_seconds=600.0,
             faults=Faults(self.faults.append),
         )
         self._lease = Lease(bus, owner=name, name=name, clock=loop.time, rng=self.rng)
         self._settings = LeaderSettings(
-            source="/ips/test", retention_seconds=3600.0, confirms=self._lease.confirms
+            source="/ips/test", retention_seconds=cluster.retention, confirms=self._lease.confirms
         )
         self._webhooks = cluster.webhooks_of(self)
 
@@ -267,10 +269,18 @@ class Cluster:
     """A bus, coordinators and nodes. Close it at the end of the test."""
 
     def __init__(
-        self, *, seed: int = 1, max_pending: int = 1000, witness: Onlooker | None = None
+        self,
+        *,
+        seed: int = 1,
+        max_pending: int = 1000,
+        retention: float = 3600.0,
+        witness: Onlooker | None = None,
     ) -> None:
         self.seed = seed
+        self.retention = retention
+        """Seconds for which a task that is over is kept."""
         self.max_pending = max_pending
+        self.set_limits = SetLimits()
         self.witness = witness
         self.server = VirtualServer(seed=seed, epoch=EPOCH)
         self.server.start()

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 from common import subjects
 from common.reasons import Reason
 from coordinator.core.task import Rollout, TaskSpec
 from coordinator.port import AlreadyOver, IdempotencyKey, NoSuchTask, StoreAway, TooManyPending
 from sandbox.simulator.cluster import Coordinator, Node, task_of
+from sandbox.simulator.set_fates import SetFates
 from sandbox.simulator.strikes import Kind, Strike
-from sandbox.simulator.world import Machine, Seat, World
+from sandbox.simulator.world import Machine, Seat, World, pick
 from sandbox.virtual.link import Link
 
 Undo = Callable[[], object]
-T = TypeVar("T")
 
 STREAMS = (
     f"KV_{subjects.TASKS_BUCKET}",
@@ -24,6 +24,7 @@ STREAMS = (
     f"KV_{subjects.KEYS_BUCKET}",
     f"KV_{subjects.LEASE_BUCKET}",
     f"KV_{subjects.NODES_BUCKET}",
+    f"KV_{subjects.SETS_BUCKET}",
     subjects.RESULTS,
     subjects.EVENTS,
 )
@@ -62,11 +63,6 @@ TURNS = 5
 """Turns of the loop between two sizes of ``KILL_AT_WRITE``."""
 
 
-def pick(choices: Sequence[T], who: float) -> T | None:
-    """One of those that are there; None where nobody is."""
-    return choices[int(who * len(choices))] if choices else None
-
-
 class Fates:
     """Strikes one world."""
 
@@ -78,6 +74,7 @@ class Fates:
         self._undo: dict[object, Undo] = {}
         self._jobs: set[asyncio.Task[Any]] = set()
         self._keys = 0
+        self.sets = SetFates(world, self._spawn)
         self._carry_out: dict[Kind, Callable[[Strike], Awaitable[None] | None]] = {
             Kind.CREATE: self._create,
             Kind.CREATE_TWICE: self._create_twice,
@@ -110,6 +107,7 @@ class Fates:
             Kind.FILL: self._fill,
             Kind.SET_STORE_CLOCK: self._set_store_clock,
             Kind.STAND_STILL: lambda s: self._loop.stand_still(min(s.seconds, LONGEST_PAUSE)),
+            **self.sets.carry_out,
         }
 
     async def strike(self, strike: Strike) -> None:
@@ -206,7 +204,7 @@ class Fates:
             self._spawn(self._submit(strike, key))
 
     async def _submit(self, strike: Strike, key: IdempotencyKey | None) -> None:
-        coordinator = pick(self.world.answering, strike.who)
+        coordinator = self.world.pick_answering(strike.who)
         if coordinator is None:
             return
         wanted = self._wanted(strike)
@@ -228,7 +226,7 @@ class Fates:
         self._spawn(self._take_back(strike))
 
     async def _take_back(self, strike: Strike) -> None:
-        coordinator, task = pick(self.world.answering, strike.who), pick(self.tasks, strike.who)
+        coordinator, task = self.world.pick_answering(strike.who), pick(self.tasks, strike.who)
         if coordinator is None or task is None:
             return
         asked = coordinator.ask(coordinator.service.cancel(task))

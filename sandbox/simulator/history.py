@@ -43,7 +43,7 @@ class Lived:
 def live(plan: Plan, *, keep_lines: bool = False) -> Lived:
     """Live a plan through; always the same."""
     began = time.process_time()
-    witness = Witness(plan.max_nodes_in_flight, keep_lines=keep_lines)
+    witness = Witness(plan.max_nodes_in_flight, plan.max_repairs, keep_lines=keep_lines)
     ended = 0.0
     with asyncio.Runner(loop_factory=lambda: VirtualLoop(steps=STEPS_LIMIT)) as runner:
         loop = runner.get_loop()
@@ -67,6 +67,7 @@ async def _live(plan: Plan, witness: Witness) -> None:
             await _strike(world, fates)
             await fates.cease()
             await _until(world, lambda: last_look.is_at_rest(world), AT_REST_WITHIN)
+            fates.sets.tempt()
             await asyncio.sleep(REST_SECONDS)
             witness.check()
             await _until(world, lambda: last_look.is_at_rest(world), AT_REST_WITHIN)
@@ -96,5 +97,5 @@ async def _until(world: World, condition: Callable[[], bool], within: float) -> 
     while not condition():
         world.laws.check()
         if world.loop.time() > end:
-            raise Broken(Law.ENDS, last_look.why_not_at_rest(world))
+            raise Broken(*last_look.why_not_at_rest(world))
         await asyncio.sleep(1.0)

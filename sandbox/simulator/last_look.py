@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from coordinator.core.node_run import NodePhase
 from coordinator.core.task import TaskHead
+from sandbox.simulator import last_look_at_sets
 from sandbox.simulator.laws import Law
 from sandbox.simulator.truth import End, TaskTruth
 
@@ -26,18 +27,21 @@ def is_at_rest(world: World) -> bool:
     """Whether every stored task is over and told, and somebody leads."""
     known = world.laws.tasks.values()
     left = any(not each.is_removed and each.head and _is_left(each.head) for each in known)
-    return not left and len(world.leading) == 1 and bool(world.answering)
+    is_led = len(world.leading) == 1 and bool(world.answering)
+    return not left and is_led and not last_look_at_sets.why_cold(world)
 
 
-def why_not_at_rest(world: World) -> str:
-    """What is still open, in one line."""
+def why_not_at_rest(world: World) -> tuple[Law, str]:
+    """What is still open, in one line, and which law that breaks."""
     heads = [known.head for known in world.laws.tasks.values() if not known.is_removed]
     left = [
         f"{head.id} is {head.status}, {list(head.notify)} to be told"
         for head in heads
         if head is not None and _is_left(head)
     ]
-    return "; ".join(left) or "nobody leads"
+    if not left and (cold := last_look_at_sets.why_cold(world)):
+        return Law.WARM, cold
+    return Law.ENDS, "; ".join(left) or "nobody leads"
 
 
 def _is_left(head: TaskHead) -> bool:
@@ -52,6 +56,7 @@ async def look(world: World) -> None:
         if known.head is not None:
             _look_at_told(world, task, known)
     _look_at_replicas(world)
+    last_look_at_sets.look(world)
     await _look_at_answers(world)
     _look_at_rests(world)
 

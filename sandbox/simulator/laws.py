@@ -27,6 +27,8 @@ class Law(StrEnum):
     STORED_IS_STORED = "what an agent takes for stored is stored, and counts"
     PROMISED = "what a user was told is so: created is stored, cancelled is cancelled"
     RETAINED = "nothing is removed before its retention, nor before the world was told"
+    WARM = "a node of a warm set that nothing blocks is warm once faults have ceased"
+    SETS_ALONE = "what repairs is wanted by a set that is stored, and one task a set at a time"
     NOTHING_LEFT = "nobody works on, or waits for, what is over"
     NOTHING_DIES = "no program ends by itself, and no part of one fails"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from agent.runtime.protocol import (
     PullFailed,
     RuntimeAway,
     RuntimeFacts,
+    StoredImage,
 )
 from agent.runtime.simulated import SimulatedRuntime
 from common.reasons import Reason
@@ -65,6 +66,15 @@ class TroubledRuntime:
         """Let it answer nothing."""
         (self._there.clear if away else self._there.set)()
 
+    @property
+    def present(self) -> frozenset[str]:
+        """What is really there."""
+        return self._sound.present
+
+    def lose(self, reference: str) -> None:
+        """Let an image be gone, as the kubelet's clean-up does."""
+        self._sound.remove(reference)
+
     def stall(self, *, stalled: bool) -> None:
         """Let pulls stand still."""
         (self._moving.clear if stalled else self._moving.set)()
@@ -80,7 +90,7 @@ class TroubledRuntime:
         self._check()
         return await self._sound.find(reference)
 
-    async def list_images(self) -> Mapping[str, str]:
+    async def list_images(self) -> Sequence[StoredImage]:
         """List what is there."""
         if not self._there.is_set():
             raise RuntimeAway("the simulated runtime is away")

@@ -7,6 +7,7 @@ that each means something without the others.
 from __future__ import annotations
 
 import random
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -46,9 +47,21 @@ class Kind(StrEnum):
     FILL = "let a stream refuse writes"
     SET_STORE_CLOCK = "set the wall clock of the bus"
     STAND_STILL = "let everything stand still"
+    PUT_SET = "put a warm set"
+    DELETE_SET = "delete a warm set"
+    LOSE_IMAGE = "let an image vanish from a node"
+    JOIN = "let a node join"
 
 
-WEIGHTS: Final[dict[Kind, int]] = dict.fromkeys(Kind, 2) | {
+OF_SETS: Final[dict[Kind, int]] = {
+    Kind.PUT_SET: 4,
+    Kind.DELETE_SET: 2,
+    Kind.LOSE_IMAGE: 4,
+    Kind.JOIN: 2,
+}
+"""What happens to warm sets, beside all else, in half of the histories."""
+
+WEIGHTS: Final[dict[Kind, int]] = dict.fromkeys((k for k in Kind if k not in OF_SETS), 2) | {
     Kind.CREATE: 8,
     Kind.CANCEL: 4,
     Kind.KILL_AT_WRITE: 8,
@@ -61,6 +74,10 @@ WEIGHTS: Final[dict[Kind, int]] = dict.fromkeys(Kind, 2) | {
     Kind.SET_STORE_CLOCK: 1,
     Kind.STAND_STILL: 1,
 }
+
+
+SETS_PART: Final = 0.5
+"""The part of all histories in which there are warm sets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +112,7 @@ class Plan:
     link_delay: float
     """Of every link, at most, in seconds."""
     max_nodes_in_flight: int
+    max_repairs: int
     strikes: tuple[Strike, ...] = field(default=())
 
     def __str__(self) -> str:
@@ -102,14 +120,16 @@ class Plan:
             f"seed {self.seed}: {self.coordinators} coordinators, {self.nodes} nodes, heartbeats of"
             f" {self.heartbeat_seconds:g} s, pulls of {self.pull_seconds:g} s, links of"
             f" {self.link_delay:g} s, {self.max_nodes_in_flight or 'any number of'} nodes in flight"
+            f", {self.max_repairs} repairs"
         )
         return "\n".join([head, *(f"  {strike}" for strike in self.strikes)])
 
 
-def draw(seed: int) -> Plan:
-    """The plan of a seed, always the same."""
+def draw(seed: int, only: Collection[Kind] = ()) -> Plan:
+    """The plan of a seed, always the same; strikes of these kinds alone where some are named."""
     source = random.Random(f"plan/{seed}")  # noqa: S311 -- repeatable
-    kinds, weights = list(WEIGHTS), list(WEIGHTS.values())
+    chances = dict.fromkeys(only, 1) or WEIGHTS
+    kinds, weights = list(chances), list(chances.values())
     # Between two strikes lies a moment or a quarter of an hour: what overlaps, and what waits.
     pace = source.choice([1.0, 1.0, 4.0, 30.0])
     strikes, at, burst = [], 0.0, source.choice([1, 1, 2, 3])
@@ -125,6 +145,9 @@ def draw(seed: int) -> Plan:
             )
         )
         at += source.expovariate(1 / pace) * source.choice([0.02, 1.0, 1.0, 6.0])
+    of_sets = random.Random(f"sets/{seed}")  # noqa: S311 -- repeatable
+    if of_sets.random() < SETS_PART:
+        strikes += _strikes_of_sets(of_sets, at)
     return Plan(
         seed=seed,
         coordinators=source.choice([1, 2, 2, 2, 3]),
@@ -133,5 +156,23 @@ def draw(seed: int) -> Plan:
         pull_seconds=source.choice([0.5, 3.0, 20.0, 20.0]),
         link_delay=source.choice([0.0, 0.0, 0.0, 0.002, 0.2]),
         max_nodes_in_flight=source.choice([0, 0, 0, 2]),
-        strikes=tuple(strikes),
+        max_repairs=of_sets.choice([1, 2, 3]),
+        strikes=tuple(sorted(strikes, key=lambda strike: strike.at)),
     )
+
+
+def _strikes_of_sets(source: random.Random, until: float) -> list[Strike]:
+    """A set is put first; what happens to it lies anywhere among the rest."""
+    kinds, weights = list(OF_SETS), list(OF_SETS.values())
+    begin = source.uniform(0.0, until / 3)
+    times = [begin, *(source.uniform(begin, until) for _ in range(source.randint(2, 8)))]
+    return [
+        Strike(
+            at=round(at, 3),
+            kind=source.choices(kinds, weights)[0] if number else Kind.PUT_SET,
+            who=round(source.uniform(0.0, 0.999), 3),
+            seconds=round(min(900.0, source.lognormvariate(1.5, 1.4)), 3),
+            size=source.randint(1, 12),
+        )
+        for number, at in enumerate(sorted(times))
+    ]

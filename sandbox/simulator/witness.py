@@ -26,6 +26,7 @@ from sandbox.simulator import truth
 from sandbox.simulator.agents_seen import AgentsSeen
 from sandbox.simulator.cluster import Coordinator
 from sandbox.simulator.laws import Broken, Law
+from sandbox.simulator.sets_seen import SetsSeen
 from sandbox.simulator.truth import End, TaskTruth
 
 _decode_command = msgspec.json.Decoder(Command).decode
@@ -44,11 +45,12 @@ CLOCKS_APART = 250.0
 class Witness:
     """The witness of one history."""
 
-    def __init__(self, limit: int, *, keep_lines: bool = False) -> None:
-        """``limit``: of nodes in flight over all tasks; 0 is none."""
+    def __init__(self, limit: int, most_repairs: int, *, keep_lines: bool = False) -> None:
+        """``limit``: of nodes in flight over all tasks; 0 is none. Of repairs there is one, too."""
         self.broken: Broken | None = None
         self.tasks: defaultdict[str, TaskTruth] = defaultdict(TaskTruth)
         self.agents = AgentsSeen(self, limit)
+        self.sets = SetsSeen(self, most_repairs)
         self.lines: list[str] = []
         """What happened, for people."""
         self.skipped = 0.0
@@ -103,6 +105,8 @@ class Witness:
         now = asyncio.get_running_loop().time()
         self._trace.update(f"{now:.6f} {record.seq} {record.subject} ".encode())
         self._trace.update(record.data)
+        if self.sets.stored(record):
+            return
         if found := truth.head_in(record):
             self._head_stored(*found)
         elif chunk := truth.list_in(record):
@@ -133,9 +137,12 @@ class Witness:
         if head.status.is_final and known.finished_at is None:
             known.finished_at = now
             self._ended(task, known, head)
+        self.sets.task_stored(head)
+        self.sets.check_repairs(is_sure=self.agents.is_sure)
 
     def _removed(self, task: str, known: TaskTruth, now: float) -> None:
         known.is_removed = True
+        self.sets.task_removed(task)
         if known.head is None or known.finished_at is None:
             self.breaks(Law.RETAINED, f"{task} is removed before its end")
         elif known.head.notify:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-from typing import cast
+from collections.abc import Sequence
+from typing import TypeVar, cast
 
 import aiohttp
 
 from common.bus import OnState
 from coordinator.core.scheduler import Limits
+from coordinator.core.sets.core import SetLimits
 from coordinator.engine.leader import Couriers
 from coordinator.engine.webhooks import Webhooks
 from coordinator.faults import Faults
@@ -21,6 +23,14 @@ from sandbox.simulator.witness import Witness
 from sandbox.virtual.bus import VirtualBus
 from sandbox.virtual.link import Link
 from sandbox.virtual.time import VirtualLoop
+
+
+def pick(choices: Sequence[T], who: float) -> T | None:
+    """One of those that are there; None where nobody is."""
+    return choices[int(who * len(choices))] if choices else None
+
+
+T = TypeVar("T")
 
 
 class Seat:
@@ -41,6 +51,8 @@ class Machine:
         self.disk = Disk()
         self.runtime = TroubledRuntime(pull_seconds, name)
         self.runs: Node | None = None
+        self.losses: list[float] = []
+        """When images vanished, by the loop's clock."""
 
 
 class World(Cluster):
@@ -55,6 +67,7 @@ class World(Cluster):
         self.machines = [
             Machine(f"n{number}", plan.pull_seconds) for number in range(1, plan.nodes + 1)
         ]
+        self.set_limits = SetLimits(max_repairs=plan.max_repairs)
         self.server.on_sent = witness.sent
         self.server.jetstream.on_stored = witness.stored
         loop = asyncio.get_running_loop()
@@ -151,6 +164,10 @@ class World(Cluster):
     def answering(self) -> list[Coordinator]:
         """Those who take tasks and answer."""
         return [c for seat in self.seats if (c := seat.runs) and c.service.not_ready() is None]
+
+    def pick_answering(self, who: float) -> Coordinator | None:
+        """One of those that answer."""
+        return pick(self.answering, who)
 
     @property
     def programs(self) -> list[Coordinator | Node]:

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +8,7 @@ import pytest
 from coordinator.access.callers import Caller, UnknownCredentialError, Way
 from coordinator.access.token_file import TokenFile, hash_of, line, new_token
 from coordinator.access.watched_file import FileError
+from tests.fixtures.main_program import call
 
 TOKEN = "token-of-ann-" + "x" * 32
 
@@ -76,10 +75,10 @@ def test_a_bad_file_is_refused_without_repeating_it(tmp_path: Path, text: str) -
     assert str(tmp_path / "t") in str(refused.value)
 
 
-def test_the_command_makes_a_line(tmp_path: Path) -> None:
+def test_the_command_makes_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The line on stdout, the token on stderr, and both belong together."""
-    command = [sys.executable, "-m", "coordinator", "hash-token", "ann", "ops,qa"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    done = call(capsys, "coordinator", "hash-token", "ann", "ops,qa")
+    assert done.code == 0
     token = done.stderr.strip()
     assert token not in done.stdout
     path = write(tmp_path / "t", done.stdout)

@@ -179,7 +179,7 @@ async def test_report(bus: Bus, leader: Leader) -> None:
         await leader.agent()
         leader.heartbeats.clear()
         leader.report()
-        await leader.agent(within=40)
+        await leader.agent()
 
 
 async def test_progress(bus: Bus, leader: Leader, hold: Path) -> None:
@@ -384,7 +384,7 @@ async def test_reconnected(bus: Bus, leader: Leader, nats_server: NatsServer) ->
         await nats_server.restart()
         await bus.wait_connected()
         bench.agent.reconnected()
-        await leader.agent(lambda beat: [one.task for one in beat.holds] == [task], within=40)
+        await leader.agent(lambda beat: [one.task for one in beat.holds] == [task])
 
 
 async def test_former_run(bus: Bus, leader: Leader, tmp_path: Path) -> None:

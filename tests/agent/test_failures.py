@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.runtime.failures import classify, presentable
@@ -286,6 +286,7 @@ REPOSITORIES = st.lists(PARTS, min_size=1, max_size=3).map("/".join)
 TAGS = PARTS | st.just("Client.Timeout")
 
 
+@settings(max_examples=settings().max_examples // 3)
 @given(host=HOSTS, repository=REPOSITORIES, tag=TAGS)
 def test_a_name_never_decides(host: str, repository: str, tag: str) -> None:
     """However an image and its registry are called, every reason is the same."""

@@ -252,9 +252,8 @@ class LedgerMachine(RuleBasedStateMachine):
 
 
 LedgerMachine.TestCase.settings = settings(
-    max_examples=150,
+    max_examples=2 * settings().max_examples,
     stateful_step_count=40,
-    deadline=None,
     suppress_health_check=list(HealthCheck),
 )
 test_invariants = LedgerMachine.TestCase

@@ -10,13 +10,20 @@ import pytest
 from agent.events import BytesArrived, DownloadBegan, Event, Forgotten, PullEnded
 from agent.instructions import Forget, StartPull, StopPull
 from agent.puller import PATIENCE, Puller, PullInstruction
-from agent.runtime.protocol import Bytes, Credentials, PresentImage, PullFailed, RuntimeFacts
+from agent.runtime.protocol import (
+    Bytes,
+    Credentials,
+    PresentImage,
+    PullFailed,
+    RuntimeFacts,
+    StoredImage,
+)
 from common.messages import ImageOutcome, ImageState
 from common.reasons import Reason
 from sandbox.virtual.time import in_virtual_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from agent.runtime.protocol import OnBytes
 
@@ -78,7 +85,7 @@ class ScriptedRuntime:
         await asyncio.sleep(self._seconds)
         return _next(self._pull)
 
-    async def list_images(self) -> Mapping[str, str]:
+    async def list_images(self) -> Sequence[StoredImage]:
         """Nobody asks."""
         raise NotImplementedError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.heartbeat import fitting as fitting_heartbeat
@@ -33,7 +33,6 @@ TASK = "task-20260116-151234-a1b2c3d4"
 LETTERS = st.sampled_from(["x", "\x00", "\U0001f600", '"'])
 
 
-@settings(max_examples=30, deadline=None)
 @given(
     letter=LETTERS,
     length=st.integers(1, 1000),
@@ -68,7 +67,6 @@ def test_an_outcome(letter: str, length: int, message: int, images: int) -> None
         assert images * length * 6 > MAX_MESSAGE_BYTES // 2
 
 
-@settings(max_examples=30, deadline=None)
 @given(letter=LETTERS, length=st.integers(1, 1000), images=st.integers(1, MOST_IMAGES))
 def test_progress(letter: str, length: int, images: int) -> None:
     """Nothing of it is left out: it comes in several messages."""

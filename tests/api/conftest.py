@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import functools
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from coordinator.api.app import make_app
 from coordinator.api.guard import Entrance
 from coordinator.api.streams import Pace
+from coordinator.api.web_files import WebFile
 from coordinator.event_feed import EventFeed
 from tests.api.fake_engine import FakeEngine
 from tests.api.fake_event_log import FakeEventLog, unexpected
@@ -21,6 +23,14 @@ from tests.api.fake_event_log import FakeEventLog, unexpected
 Client = TestClient[web.Request, web.Application]
 Guarded = Callable[[Entrance], Awaitable[Client]]
 PACE = Pace(comment=0.2, live=0.05, patience=5.0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _files_are_compressed_once() -> Iterator[None]:
+    """Each application reads and compresses the whole page, and most tests never look at it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WebFile, "read", functools.cache(WebFile.read))
+        yield
 
 
 @pytest.fixture

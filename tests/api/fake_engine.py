@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -23,6 +24,7 @@ from coordinator.port import (
     KeyReused,
     Live,
     NoSuchTask,
+    NotRunning,
     Standing,
     StoreAway,
     TooManyPending,
@@ -32,10 +34,14 @@ from coordinator.port import (
 from coordinator.snapshots import (
     NOTHING_KNOWN,
     UNKNOWN_TRANSFER,
+    ImageOnNode,
+    ImageUse,
     KnownNode,
+    NodePast,
     NodeState,
     Snapshot,
     Transfer,
+    Whereabouts,
 )
 from tests.api.fake_sets import FakeSets
 
@@ -107,6 +113,7 @@ class FakeEngine:
         self.progress: dict[tuple[str, str], dict[str, ImageProgress]] = {}
         self.bytes: dict[str, Transfer] = {}
         self.sets = FakeSets()
+        self.images = FakeImages(self)
 
     # ── what a test does to it ──
 
@@ -217,6 +224,14 @@ class FakeEngine:
         self.ended(task_id, TaskStatus.CANCELLED)
         return self.all_heads[task_id]
 
+    async def pause(self, task_id: str, *, paused: bool) -> TaskHead:
+        head = self.all_heads.get(task_id)
+        if head is None:
+            raise NoSuchTask
+        if head.status is not TaskStatus.RUNNING:
+            raise NotRunning(head.status)
+        return self._set(head, paused=paused)
+
     async def find(self, task_id: str) -> TaskHead | None:
         self.looked_for.append(task_id)
         if self.away is not None:
@@ -256,6 +271,7 @@ class FakeEngine:
             transfer=self.bytes.get(task_id, UNKNOWN_TRANSFER),
             waiting_for=None if head.status.is_final else _said(self.waits),
             pulls=lambda node: self.progress.get((task_id, node.name), NOTHING_KNOWN),
+            retries=[h.id for h in self.all_heads.values() if h.retry_of == task_id],
         )
 
     async def snapshot_with_nodes(self, task_id: str) -> Snapshot:
@@ -267,10 +283,42 @@ class FakeEngine:
         if shot is None:
             raise NoSuchTask
         run = self.runs.get(task_id) or TaskRun(shot.head, [])
-        return Snapshot(shot.head, shot.now, run=run)
+        return Snapshot(shot.head, shot.now, run=run, retries=shot.retries)
 
     async def named_nodes(self, task_id: str) -> Sequence[str] | None:
         return self.names.get(task_id)
+
+
+class FakeImages:
+    """``port.Images`` over dictionaries."""
+
+    def __init__(self, engine: FakeEngine) -> None:
+        self._engine = engine
+        self.on: dict[str, Sequence[ImageOnNode] | Exception] = {}
+        self.references: list[ImageUse] = []
+        self.where: dict[str, list[Whereabouts]] = {}
+        self.asked = asyncio.Event()
+        self.asked.set()
+
+    async def on_node(self, node: str) -> Sequence[ImageOnNode]:
+        await self.asked.wait()
+        found = self.on[node]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    async def known(self) -> Sequence[ImageUse]:
+        return self.references
+
+    async def places(self, reference: str) -> Sequence[Whereabouts]:
+        return self.where.get(reference, [])
+
+    async def tasks_on(self, node: str) -> Collection[str]:
+        return {task for task, run in self._engine.runs.items() if node in run.by_name}
+
+    async def past(self, node: str, tasks: Sequence[str]) -> Sequence[NodePast]:
+        runs = [self._engine.runs[task] for task in tasks]
+        return [NodePast(run.head, run.by_name[node]) for run in runs]
 
 
 class FakeNodes:

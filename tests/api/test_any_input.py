@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
@@ -102,7 +102,6 @@ def check(status: int, document: Any, *expected: int) -> None:
             assert fault["field"] == "" or fault["field"][0] in "/?", fault
 
 
-@settings(deadline=None, max_examples=60)
 @given(body=bodies)
 def test_any_json_is_a_task_or_a_bad_request(loop: Loop, body: Any) -> None:
     """No JSON value whatever makes the service fail."""
@@ -114,7 +113,6 @@ def test_any_json_is_a_task_or_a_bad_request(loop: Loop, body: Any) -> None:
     )
 
 
-@settings(deadline=None, max_examples=60)
 @given(data=broken)
 def test_any_bytes_are_a_task_or_a_bad_request(loop: Loop, data: bytes) -> None:
     """Nor do any bytes."""
@@ -122,7 +120,6 @@ def test_any_bytes_are_a_task_or_a_bad_request(loop: Loop, data: bytes) -> None:
     check(*loop.send("POST", "/api/v1/tasks", data=data, headers=headers), 201, 400)
 
 
-@settings(deadline=None, max_examples=60)
 @given(
     query=st.dictionaries(
         st.sampled_from(["limit", "offset", "status", "state", "selector", "live", "lastEventId"]),
@@ -136,7 +133,6 @@ def test_any_query_is_answered(loop: Loop, query: dict[str, str]) -> None:
     check(*loop.send("GET", "/api/v1/events", params=query), 400, 503)
 
 
-@settings(deadline=None, max_examples=60)
 @given(path=paths, method=st.sampled_from(["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"]))
 def test_any_path_is_answered(loop: Loop, path: str, method: str) -> None:
     """Nor does any path."""

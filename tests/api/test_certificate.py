@@ -8,10 +8,16 @@ import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import aiohttp
 import pytest
+from aiohttp.test_utils import TestServer
+from prometheus_client import CollectorRegistry
 
+from coordinator.api.app import make_app
 from coordinator.api.certificate import CertificateError, ServedCertificate
+from coordinator.event_feed import EventFeed
 from sandbox.certificates import Certificate, self_signed
+from tests.api.fake_engine import FakeEngine
 
 
 class Served:
@@ -76,6 +82,31 @@ async def test_what_does_not_fit_leaves_the_last_good_one(served: Served) -> Non
     assert await served.shows(0)
     served.put(1, 1)
     assert await served.shows(1)
+
+
+@pytest.mark.parametrize(
+    ("host", "tls", "told"),
+    [
+        ("ips.example.com", True, "max-age=31536000"),
+        ("ips.example.com", False, None),
+        ("localhost", True, None),
+    ],
+)
+async def test_browsers_are_told_to_come_by_tls_alone_where_there_is_some(
+    engine: FakeEngine, feed: EventFeed, tmp_path: Path, host: str, tls: bool, told: str | None
+) -> None:
+    """Not of this machine's own name, which is also that of whatever else listens here."""
+    made = self_signed(tmp_path)
+    server = TestServer(make_app(engine, feed, CollectorRegistry()))
+    await server.start_server(ssl=made.server_context() if tls else None)
+    context = made.client_context()
+    try:
+        async with aiohttp.ClientSession() as http:
+            url = f"http{'s' * tls}://127.0.0.1:{server.port}/healthz"
+            async with http.get(url, ssl=context, headers={"Host": host}) as answer:
+                assert answer.headers.get("Strict-Transport-Security") == told
+    finally:
+        await server.close()
 
 
 def test_what_cannot_be_used_is_said(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from coordinator.core.task import PendingNotification, TaskHead, TaskSpec, TaskS
 from coordinator.event_feed import EventFeed, FeedReading, KeptEvent, NothingLeft
 from coordinator.port import StoreAway
 from tests.api.fake_event_log import FakeEventLog, away, event, unexpected
+from tests.fixtures.patience import PATIENCE
 
 A = "task-20260116-151234-0000000a"
 B = "task-20260116-151234-0000000b"
@@ -107,7 +108,7 @@ class Reader:
 
     async def next(self, count: int) -> list[int]:
         """The positions of the next events, waited for."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while len(self._kept) < count and not self.reading.ended:
                 await self._wake.wait()
                 self._wake.clear()
@@ -117,7 +118,7 @@ class Reader:
 
     async def is_ended(self) -> bool:
         """Wait for the end."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while not self.reading.ended:
                 await self._wake.wait()
                 self._wake.clear()

@@ -17,6 +17,7 @@ from coordinator.api.permissions import PERMISSIONS, PUBLIC, permission_of
 from tests.api.conftest import Client, Guarded
 from tests.api.entrances import People, bearer, entrance, for_people
 from tests.api.fake_engine import FakeEngine
+from tests.fixtures.patience import PATIENCE
 
 TASKS = "/api/v1/tasks"
 BODY = {"images": ["nginx"]}
@@ -230,7 +231,7 @@ async def test_a_stream_ends_with_its_credential(
     bob = await asked.get("/api/v1/events", headers=bearer("bob"))
     assert (ann.status, bob.status) == (200, 200)
     people.remove("ann")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         await ann.content.read()
     assert (await asked.get("/api/v1/events", headers=bearer("ann"))).status == 401
     assert await bob.content.readany()

@@ -3,7 +3,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from coordinator.core.selection import satisfies
@@ -99,7 +99,6 @@ def test_what_is_no_selector(text: str) -> None:
         parse_selector(text)
 
 
-@settings(deadline=None)
 @given(st.text(alphabet="ab=!,()<> in/.\x00é", max_size=30))
 def test_any_text_is_read_or_refused(text: str) -> None:
     """Nothing but a ValueError comes of any text."""

@@ -26,6 +26,7 @@ from coordinator.snapshots import KnownNode
 from tests.api.conftest import PACE, Client
 from tests.api.fake_engine import FakeEngine
 from tests.api.fake_event_log import FakeEventLog, event, unexpected
+from tests.fixtures.patience import PATIENCE
 
 TASKS = "/api/v1/tasks"
 TASK = "task-20260116-151234-0000000a"
@@ -34,7 +35,6 @@ SLOW = (
     b"POST /api/v1/tasks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     b"Content-Length: 100\r\n\r\n{"
 )
-LABELS = {f"key-{number}": "v" for number in range(180_000)}
 
 
 # ── bodies ───────────────────────────────────────────────────────────────────────────────────
@@ -44,7 +44,8 @@ def test_too_many_entries_are_refused_before_any_is_looked_at(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """180,000 labels are not even decoded."""
-    body = msgspec.json.encode({"images": ["a"], "nodeSelector": LABELS})
+    labels = {f"key-{number}": "v" for number in range(180_000)}
+    body = msgspec.json.encode({"images": ["a"], "nodeSelector": labels})
     assert len(body) < LIMIT_BYTES
     monkeypatch.setattr(msgspec.json, "decode", unexpected)
     with pytest.raises(Refusal) as refused:
@@ -239,13 +240,13 @@ async def rounds_during(request: Awaitable[Any]) -> int:
 async def test_a_selector_of_many_requirements_lets_others_go_on(
     client: Client, engine: FakeEngine
 ) -> None:
-    """2,000 requirements on 1,000 nodes are looked at a few thousand at a time."""
-    for number in range(1_000):
+    """2,000 requirements on 200 nodes are looked at a few thousand at a time."""
+    for number in range(200):
         engine.known[f"node-{number}"] = KnownNode(f"node-{number}", labels={"a": "b"})
     selector = ",".join(["!b"] * 2_000)
     alone = await rounds_during(client.get("/api/v1/nodes?limit=1"))
     assert (
-        await rounds_during(client.get(f"/api/v1/nodes?limit=1&selector={selector}")) > alone + 300
+        await rounds_during(client.get(f"/api/v1/nodes?limit=1&selector={selector}")) > alone + 60
     )
 
 
@@ -318,7 +319,7 @@ async def test_a_stream_that_is_one_too_many_is_refused(
         refused = await client.get("/api/v1/events")
         assert refused.status == 503
         assert (await refused.json())["messageCode"] == "streams.tooMany"
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while feed._readings:
             await asyncio.sleep(0)
     async with client.get("/api/v1/events") as again:

@@ -64,6 +64,17 @@ async def test_nonsense_is_the_clients_fault(
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
+@pytest.mark.parametrize("path", [b"/health", b"/no-such", b"/ nonsense \xff"])
+async def test_no_answer_names_a_version(
+    send: Callable[[bytes], Awaitable[bytes]], path: bytes
+) -> None:
+    """Neither ours nor the library's, whether the application is reached or not."""
+    answer = await send(b"GET " + path + b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    named = [line for line in answer.split(b"\r\n") if line.lower().startswith(b"server:")]
+    assert named == [b"Server: ips"]
+    assert b"aiohttp" not in answer.lower()
+
+
 async def test_each_request_has_a_line(
     send: Callable[[bytes], Awaitable[bytes]], caplog: pytest.LogCaptureFixture
 ) -> None:

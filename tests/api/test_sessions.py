@@ -145,6 +145,12 @@ async def test_without_keys_there_are_no_sessions(guarded: Guarded, tmp_path: Pa
     assert (await client.get(TASKS, headers={**token, **with_cookie})).status == 200
 
 
+async def test_where_nobody_is_asked_there_is_no_login(client: Client) -> None:
+    """And nobody is told to wait for keys that never come."""
+    answer = await client.post(SESSION, json={"token": "t"})
+    assert (answer.status, (await answer.json())["messageCode"]) == (404, "access.noLogin")
+
+
 async def test_who_asks_is_told_to_everybody(client: Client) -> None:
     """Where nobody is asked, and that this should be seen to where others reach it."""
     who = await (await client.get(SESSION)).json()

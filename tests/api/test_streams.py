@@ -25,6 +25,7 @@ from coordinator.snapshots import KnownNode
 from tests.api.conftest import Client
 from tests.api.fake_engine import FakeChanges, FakeEngine, FakeNodes, begin, pulled
 from tests.api.fake_event_log import FakeEventLog, event
+from tests.fixtures.patience import PATIENCE
 
 Create = Callable[..., Awaitable[Any]]
 ALL = "/api/v1/events"
@@ -53,7 +54,7 @@ class Stream:
     async def frame(self) -> Frame | None:
         """The next frame, comments too; None at the end."""
         block = b""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while not block.endswith(b"\n\n"):
                 line = await self.response.content.readline()
                 if not line:
@@ -295,7 +296,7 @@ async def test_a_client_that_goes_leaves_nothing_behind(
         opened.response.close()
     async with stream(f"{events_of(task)}?live=true") as opened:
         opened.response.close()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while feed._readings:
             await event_log.publish("task.progress", task)
             await asyncio.sleep(0.01)
@@ -317,7 +318,7 @@ async def test_a_client_that_does_not_read_is_disconnected(
     async with client.get(ALL) as response:
         assert response.status == 200
         big = event("task.progress", 1)[:-1] + b',"x": "' + b"x" * 200_000 + b'"}'
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while feed._readings:
                 await event_log.publish("task.progress", task, big)
                 await asyncio.sleep(0.005)
@@ -336,7 +337,7 @@ async def test_a_fault_in_mid_stream_ends_it(
         _fleet(engine).add("node-1")
         with pytest.raises(Exception, match=r"(?i)payload|disconnected|reset"):
             await opened.ends()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while feed._readings:
             await asyncio.sleep(0.01)
 

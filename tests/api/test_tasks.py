@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from common.text import Text
 from coordinator.core.task import TaskHead, TaskStatus
@@ -426,3 +427,37 @@ async def test_one_node(client: Client, engine: FakeEngine) -> None:
         "pulling": [],
     }
     assert (await client.get("/api/v1/nodes/node-6")).status == 404
+
+
+async def test_a_running_task_is_paused_and_resumed(
+    client: Client, engine: FakeEngine, create: Create
+) -> None:
+    """And shows it; one that does not run is refused, and so is a repair of a set."""
+    task = (await create())["taskId"]
+    path = f"/api/v1/tasks/{task}"
+    early = await client.post(f"{path}/pause")
+    assert (early.status, (await early.json())["messageCode"]) == (409, "task.notRunning")
+    engine.started(task, ["n1"])
+    paused = await client.post(f"{path}/pause")
+    assert (paused.status, (await paused.json())["paused"]) == (200, True)
+    assert (await (await client.get(path)).json())["paused"] is True
+    resumed = await client.post(f"{path}/resume")
+    assert (resumed.status, "paused" in await resumed.json()) == (200, False)
+    engine.all_heads[task] = replace(engine.all_heads[task], set="web")
+    repair = await client.post(f"{path}/pause")
+    assert (repair.status, (await repair.json())["messageCode"]) == (409, "task.ofSet")
+    assert (await client.post("/api/v1/tasks/nope/pause")).status == 404
+
+
+async def test_a_task_names_its_retries(client: Client, engine: FakeEngine, create: Create) -> None:
+    """So that whoever comes second sees that somebody was first."""
+    task = (await create())["taskId"]
+    engine.started(task, ["n1"])
+    engine.outcome(task, "n1", not_found("nginx"))
+    engine.ended(task, TaskStatus.FAILED)
+    path = f"/api/v1/tasks/{task}"
+    assert "retries" not in await (await client.get(path)).json()
+    retried = await (await client.post(f"{path}/retry")).json()
+    assert (await (await client.get(path)).json())["retries"] == [retried["taskId"]]
+    listed = (await (await client.get("/api/v1/tasks")).json())["tasks"]
+    assert [each.get("retries") for each in listed] == [None, [retried["taskId"]]]

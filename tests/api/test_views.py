@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET
 from msgspec.structs import replace
@@ -67,7 +67,6 @@ def test_percentage_rounds_halves_up(completed: int, total: int, percentage: flo
 
 
 @given(st.integers(0, 10_000), st.integers(1, 10_000))
-@settings(deadline=None)
 def test_percentage_is_one_decimal(completed: int, total: int) -> None:
     """What is shown never has a second decimal, and is never off by more than half of one."""
     shown = views.percentage(min(completed, total), total)

@@ -99,3 +99,33 @@ async def test_an_agent_that_dies_stands_out(browser: Browser, fleet_apart: Flee
     await expect(page.get_by_role("button", name=re.compile("1 Offline"))).to_be_visible()
     await windows.close()
     assert windows.complaints == []
+
+
+async def test_with_a_filter_arrows_go_from_match_to_match(windows: Windows) -> None:
+    """114 failures among 2,000 nodes can be visited by keyboard."""
+    page = await windows.open("#/new")
+    visited = await page.evaluate(
+        """async () => {
+          const { HeatMap } = await import("/web/js/parts/heat_map.js");
+          const made = (_, at) => ({ at, state: at % 70 ? "ok" : "bad" });
+          const items = Array.from({ length: 200 }, made);
+          const nature = {
+            name: ({ at }) => `n-${at}`, state: ({ state }) => state, note: () => "",
+            share: () => 1, states: ["ok", "bad"],
+          };
+          const seen = [];
+          const map = new HeatMap(nature, (item) => item && seen.push(item.at));
+          document.querySelector("main").replaceChildren(map.element);
+          map.start();
+          map.show(items, null);
+          map.only("bad");
+          const canvas = map.element.querySelector("canvas");
+          const right = ["ArrowRight", "ArrowRight", "ArrowRight"];
+          for (const key of [...right, "ArrowLeft", "Home", "End"]) {
+            canvas.dispatchEvent(new KeyboardEvent("keydown", { key }));
+          }
+          map.stop();
+          return seen.filter((at, place) => at !== seen[place - 1]);
+        }"""
+    )
+    assert visited == [0, 70, 140, 70, 0, 140]

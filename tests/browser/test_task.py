@@ -93,6 +93,7 @@ async def test_failures_are_grouped_by_reason_with_the_raw_message(
     await expect(wrong.locator("details")).to_have_count(2)
     await missing.locator("summary").click()
     await expect(missing).to_contain_text("A retry does not help")
+    await expect(missing).to_contain_text("Check the name and the tag")
     row = missing.get_by_role("row").filter(has_text="a-2")
     await expect(row).to_contain_text("simulated: registry.example/fails/image-not-found:1")
     await expect(row.locator("time")).to_have_attribute("title", re.compile(r"UTC$"))
@@ -232,3 +233,36 @@ async def test_times_are_the_viewers_and_utc_on_hover(windows: Windows, site: Fl
         await expect(time).to_have_attribute("datetime", seen["createdAt"])
         shown.add(await time.text_content())
     assert len(shown) == 2
+
+
+async def test_a_task_is_paused_and_resumed(windows: Windows, held: Fleet) -> None:
+    """The button says which; the page shows it without being loaded again."""
+    task = await held.post(["registry.example/held-back:1"], batchSize=1)
+    await held.until(task, lambda seen: seen["progress"]["pullingNodes"] == 1)
+    page = await windows.open(f"#/tasks/{task}")
+    await page.get_by_role("button", name="Pause", exact=True).click()
+    await expect(
+        page.get_by_text("Paused: no new node begins until it is resumed.")
+    ).to_be_visible()
+    held.let_go()
+    await held.until(task, lambda seen: seen["progress"]["completedNodes"] == 1)
+    await page.get_by_role("button", name="Resume", exact=True).click()
+    await expect(page.get_by_text("Completed", exact=True)).to_be_visible()
+
+
+async def test_a_second_retry_of_the_same_failures_asks(windows: Windows, site: Fleet) -> None:
+    """And the first task leads to those that repeat it."""
+    task = await site.post(["registry.example/fails/image-not-found:1"])
+    await site.over(task)
+    early = await windows.open(f"#/tasks/{task}")
+    page = await windows.open(f"#/tasks/{task}")
+    await early.get_by_role("button", name="Retry 4 failed nodes").click()
+    await expect(early).not_to_have_url(re.compile(task))
+    retry = early.url.rpartition("/")[2]
+    await page.get_by_role("button", name="Retry 4 failed nodes").click()
+    question = page.get_by_role("dialog", name="Retry the same failures again?")
+    await expect(question.get_by_text(retry)).to_be_visible()
+    await question.get_by_role("button", name="Do not retry").click()
+    await page.reload()
+    await page.get_by_role("link", name=retry).click()
+    await expect(page).to_have_url(re.compile(retry))

@@ -167,3 +167,43 @@ async def test_what_runs_is_first_and_the_queue_has_places(windows: Windows, hel
     await overview.get_by_role("link", name=re.compile("tasks?$")).click()
     await expect(page).to_have_url(re.compile("status=failed&since=24h"))
     await expect(page.get_by_role("link", name="Ended in the last 24h")).to_be_visible()
+
+
+async def test_several_tasks_are_cancelled_at_once(windows: Windows, held: Fleet) -> None:
+    """One question for all of them; the others go on."""
+    names = [f"registry.example/bulk/{name}:1" for name in ("a", "b", "c")]
+    tasks = [await held.post([name], batchSize=1) for name in names]
+    page = await windows.open("#/tasks?q=example/bulk")
+    for task in tasks[:2]:
+        await page.get_by_role("checkbox", name=re.compile(task)).check()
+    chosen = page.get_by_role("group", name="Chosen tasks")
+    await expect(chosen.get_by_text("2 tasks chosen")).to_be_visible()
+    await chosen.get_by_role("button", name="Cancel 2 tasks").click()
+    question = page.get_by_role("dialog", name="Cancel 2 tasks?")
+    await question.get_by_role("button", name="Cancel 2 tasks").click()
+    await expect(page.get_by_text("Done for 2 of 2.")).to_be_visible()
+    await expect(chosen).to_be_hidden()
+    assert [(await held.get(f"/tasks/{task}"))["status"] for task in tasks] == [
+        "cancelled",
+        "cancelled",
+        "running",
+    ]
+
+
+async def test_the_failures_of_several_tasks_are_retried_at_once(
+    windows: Windows, site: Fleet
+) -> None:
+    """Each becomes a task of its own."""
+    names = [f"registry.example/bulk-retry/{name}/fails/image-not-found:1" for name in ("a", "b")]
+    tasks = [await site.post([name]) for name in names]
+    for task in tasks:
+        await site.over(task)
+    page = await windows.open("#/tasks?q=example/bulk-retry")
+    for task in tasks:
+        await page.get_by_role("checkbox", name=re.compile(task)).check()
+    await page.get_by_role("button", name="Retry failures of 2 tasks").click()
+    question = page.get_by_role("dialog", name="Retry 8 failed nodes?")
+    await question.get_by_role("button", name="Retry failures of 2 tasks").click()
+    await expect(page.get_by_text("Done for 2 of 2.")).to_be_visible()
+    for task in tasks:
+        assert len((await site.get(f"/tasks/{task}"))["retries"]) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import select
 import signal
 import subprocess
 import sys
@@ -12,18 +13,17 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import settings
 from ips_client import Client
 
+from sandbox.forked import Forked, Streams
 from sandbox.programs import Agent, Coordinator
 from tests.client.between import Between
 from tests.client.faces import FACES, MakeFace
 from tests.client.images import unique
-
-settings.register_profile("no deadline", deadline=None)
-settings.load_profile("no deadline")
+from tests.fixtures.patience import PATIENCE
 
 NODES = 3
 
@@ -120,7 +120,7 @@ def restart(service: Service) -> None:
     service.coordinator.start()
 
 
-def eventually(condition: Callable[[], bool], *, within: float = 30.0) -> None:
+def eventually(condition: Callable[[], bool], *, within: float = PATIENCE) -> None:
     """Ask again and again until a condition holds."""
     deadline = time.monotonic() + within
     while not condition():
@@ -195,22 +195,25 @@ class Ips:
         self,
         *words: str,
         stdin: bytes | None = None,
-        within: float = 40.0,
+        within: float = PATIENCE,
         env: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """Run it to its end."""
-        done = subprocess.run(
-            self.command(*words),
-            input=stdin,
-            stdin=subprocess.DEVNULL if stdin is None else None,
-            capture_output=True,
-            timeout=within,
-            check=False,
-            env=self.environment(env),
-        )
-        return subprocess.CompletedProcess(
-            done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
-        )
+        """Run it to its end, forked: its imports are most of what a start costs."""
+        with TemporaryDirectory() as folder:
+            read, said, complained = (Path(folder) / name for name in ("in", "out", "err"))
+            read.write_bytes(stdin or b"")
+            said.touch()
+            complained.touch()
+            streams = Streams(str(said), str(complained), str(read))
+            program = Forked("ips_client", streams, self.environment(env), words)
+            over = program.over()
+            if not select.select([over], [], [], within)[0]:
+                os.killpg(program.pid, signal.SIGKILL)
+            select.select([over], [], [])
+            os.close(over)
+            return subprocess.CompletedProcess(
+                words, program.poll() or 0, said.read_text(), complained.read_text()
+            )
 
     def command(self, *words: str) -> list[str]:
         """The command line."""

@@ -13,6 +13,8 @@ import termios
 import time
 from collections.abc import Mapping, Sequence
 
+from tests.fixtures.patience import PATIENCE
+
 _PIECE = re.compile(r"\x1b\[(?P<number>\??\d*)(?P<what>[A-Za-z])|(?P<plain>[^\x1b\r\n]+|\r|\n)")
 
 
@@ -33,7 +35,7 @@ class Terminal:
         self._rows = [""]
         self._row = 0
 
-    def run(self, *, until: str | None = None, within: float = 50.0) -> int | None:
+    def run(self, *, until: str | None = None, within: float = PATIENCE) -> int | None:
         """Read until a pattern stands on the screen (None), or to the end (the exit code)."""
         deadline = time.monotonic() + within
         while until is None or not re.search(until, "\n".join(self.screen)):

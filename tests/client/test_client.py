@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -208,8 +209,28 @@ def test_live_frames(face: MakeFace, service: Service) -> None:
     assert {node.node_name for node in live if node.state == "pulling"}
     assert any((node.images[0].bytes or 0) > 0 for node in live)
 
-    (fleet,) = face(service.url).some("events", live=True, most=1)
+    with busy(service):
+        (fleet,) = face(service.url).some("events", live=True, most=1)
     assert isinstance(fleet, LiveAgents | Event)
+
+
+@contextmanager
+def busy(service: Service) -> Iterator[None]:
+    """A fleet on which something happens as long as the block lasts: a quiet one says nothing."""
+    enough = threading.Event()
+
+    def create() -> None:
+        with Client(service.url) as client:
+            while not enough.is_set():
+                client.wait(client.create([unique("busy")]).task_id)
+
+    thread = threading.Thread(target=create)
+    thread.start()
+    try:
+        yield
+    finally:
+        enough.set()
+        thread.join()
 
 
 @pytest.mark.parametrize("killed", [False, True])

@@ -62,3 +62,11 @@ def test_what_lasts_is_not_tried_again(error: IpsError) -> None:
 def test_spread() -> None:
     """Delays are cut to something between a half and the whole."""
     assert all(0.5 <= spread() < 1.0 for _ in range(1000))
+
+
+def test_the_services_own_504_is_its_answer() -> None:
+    """It has waited for an agent in vain; a gateway's says nothing of that, and passes."""
+    own = Problem("Gateway Timeout", 504, "silent", document={"messageCode": "node.silent"})
+    with pytest.raises(Unavailable):
+        Retries(10.0).delay(Unavailable(own), 0.0)
+    assert Retries(10.0).delay(Unavailable(Problem("Gateway Timeout", 504, "")), 0.0) > 0

@@ -4,7 +4,7 @@ from random import Random
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from common.inventory import (
@@ -27,7 +27,6 @@ REFERENCES = st.lists(st.text(max_size=1280), max_size=400)
 
 
 @given(REFERENCES, st.randoms(use_true_random=False))
-@settings(max_examples=30)
 def test_a_list_comes_whole_in_whatever_order_its_parts_come(
     references: list[str], rng: Random
 ) -> None:

@@ -18,18 +18,15 @@ import pytest
 
 from common.lifecycle import JobEndedError, Jobs, Stop, raise_file_limit
 from tests.fixtures.parts import lacking
+from tests.fixtures.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 20
-"""Seconds that a program of these tests may take on a busy machine."""
 
 PROLOGUE = """
 import asyncio, logging, signal, sys, time
 from common import lifecycle
 from common.lifecycle import Jobs, StartupError, Stop, run
 from common.logs import LogFormat, configure
-
-lifecycle.LAST_SECONDS = 0.2
 
 def say(text):
     print(text, flush=True)
@@ -53,10 +50,11 @@ def start() -> Iterator[Start]:
     programs: list[subprocess.Popen[str]] = []
 
     def begin(
-        body: str, *, grace: float = 20, under: tuple[str, ...] = ()
+        body: str, *, grace: float = PATIENCE, last: float = PATIENCE, under: tuple[str, ...] = ()
     ) -> subprocess.Popen[str]:
         main = "async def main(stop):\n" + textwrap.indent(textwrap.dedent(body), "    ")
-        code = f"{PROLOGUE}\n{main}\nsys.exit(run(main, grace_seconds={grace}))"
+        limits = f"GRACE = {grace}\nlifecycle.LAST_SECONDS = {last}"
+        code = f"{PROLOGUE}\n{limits}\n{main}\nsys.exit(run(main, grace_seconds=GRACE))"
         program = subprocess.Popen(
             [*under, sys.executable, "-c", code],
             cwd=ROOT,
@@ -92,7 +90,7 @@ IN_ORDER = """
         say("ready")
         await stop.wait()
         say("handing back")
-        assert 0 < stop.remaining() <= 20
+        assert 0 < stop.remaining() <= GRACE
     say("closed")
 """
 
@@ -201,7 +199,7 @@ def test_hanging_program(start: Start, hang: str) -> None:
             except asyncio.CancelledError:
                 pass
     """)
-    program = start(body.replace("HANG", hang), grace=0.1)
+    program = start(body.replace("HANG", hang), grace=0.1, last=0.2)
     code, _, err = ended(program)
     assert code == 1
     assert err.splitlines()[-1] == "not stopped in time: leaving at once"
@@ -241,6 +239,7 @@ def test_job_dies_and_another_hangs(start: Start) -> None:
             await asyncio.Event().wait()
         """,
         grace=0.1,
+        last=0.2,
     )
     code, _, err = ended(program)
     assert code == 1

@@ -16,12 +16,13 @@ from common.listening import (
     own_address,
     peer,
 )
+from tests.fixtures.patience import PATIENCE
 
 
 def connects(host: str, port: int) -> bool:
     """Whether somebody listens there."""
     try:
-        socket.create_connection((host, port), timeout=5).close()
+        socket.create_connection((host, port), timeout=PATIENCE).close()
     except OSError:
         return False
     return True

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from common.logs import JsonFormatter, Log, LogFormat, RateLimitedLog, TextFormatter, configure
@@ -167,7 +167,6 @@ def test_failure(log_format: LogFormat) -> None:
         assert line["exception"].startswith("Traceback")
 
 
-@settings(max_examples=30)
 @given(
     st.text(),
     st.dictionaries(

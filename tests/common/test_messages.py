@@ -28,7 +28,6 @@ TASK = "task-20260116-151234-a1b2c3d4"
 
 
 @pytest.mark.parametrize("kind", EVERY)
-@settings(max_examples=20)
 @given(data=st.data())
 def test_round_trip(kind: type[Message], data: st.DataObject) -> None:
     """What is encoded is decoded to the same."""
@@ -47,7 +46,6 @@ def test_strangers_fields(kind: type[Message], data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("kind", EVERY)
-@settings(max_examples=50)
 @given(data=st.data())
 def test_anything_anywhere(kind: type[Message], data: st.DataObject) -> None:
     """Whatever stands at any place of a message: it is a message within its bounds, or none."""
@@ -66,13 +64,11 @@ def test_every_field_has_bounds(kind: type[Message]) -> None:
 
 
 @pytest.mark.parametrize("kind", EVERY)
-@pytest.mark.parametrize(
-    "data", [b'{"fromTheFuture":' + b"[" * 100_000 + b"]" * 100_000 + b"}", b"{", b""], ids=len
-)
-def test_whatever_is_no_message_is_not_decodable(kind: type[Message], data: bytes) -> None:
+def test_whatever_is_no_message_is_not_decodable(kind: type[Message]) -> None:
     """Whoever reads strangers' bytes expects these errors and no others."""
-    with pytest.raises(messages.NOT_DECODABLE):
-        msgspec.json.decode(data, type=kind)
+    for data in (b'{"fromTheFuture":' + b"[" * 100_000 + b"]" * 100_000 + b"}", b"{", b""):
+        with pytest.raises(messages.NOT_DECODABLE):
+            msgspec.json.decode(data, type=kind)
 
 
 @pytest.mark.parametrize("kind", EVERY)

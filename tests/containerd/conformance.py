@@ -14,6 +14,7 @@ import pytest
 
 from agent.runtime.node import node_platform
 from agent.runtime.protocol import Credentials, PullFailed
+from agent.stock import marks
 from common.reasons import MESSAGE_LIMIT, Reason
 from sandbox.images import make_image, make_index
 from tests.containerd import wrongs
@@ -50,11 +51,15 @@ class Conformance:
     async def test_images_are_listed_by_name(self, node: Node) -> None:
         """Each with a mark that stays as long as the image is the same."""
         reference = node.image()
-        assert reference not in await node.runtime.list_images()
+        assert reference not in marks(await node.runtime.list_images())
         await Pull(node.runtime, reference).run()
-        mark = (await node.runtime.list_images())[reference]
+        mark = marks(await node.runtime.list_images())[reference]
         await Pull(node.runtime, reference).run()
-        assert (await node.runtime.list_images())[reference] == mark
+        listed = await node.runtime.list_images()
+        assert marks(listed)[reference] == mark
+        (image,) = (image for image in listed if reference in (*image.tags, *image.digests))
+        assert image.size
+        assert not image.pinned
 
     async def test_a_present_image_can_be_pulled_again(self, node: Node) -> None:
         """That is how imagePullPolicy Always asks the registry."""
@@ -175,11 +180,11 @@ class RealConformance(Conformance):
         """And so has its digest a name in the list."""
         first = node.image()
         pulled = await Pull(node.runtime, first).run()
-        listed = await node.runtime.list_images()
+        listed = marks(await node.runtime.list_images())
         assert f"{first.rpartition(':')[0]}@{pulled.digest}" in listed
         node.registry.put(repository_of(first), "1", make_image(1000, seed=77))
         await Pull(node.runtime, first).run()
-        assert (await node.runtime.list_images())[first] != listed[first]
+        assert marks(await node.runtime.list_images())[first] != listed[first]
 
     async def test_two_pulls_of_one_image_bring_it_once(self, node: RealNode) -> None:
         """As when the kubelet wants it, too."""

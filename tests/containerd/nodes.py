@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+from aiohttp import web
 
 from agent.runtime.protocol import Bytes, Credentials, PresentImage, PullFailed, Runtime
+from sandbox.answers import Hit
 from sandbox.containerd import Containerd
+from sandbox.faults import Kind
 from sandbox.images import Image, make_image
 from sandbox.registry import Registry
 from tests.fixtures.patience import PATIENCE
@@ -155,6 +158,19 @@ class RealNode:
     def put(self, image: Image) -> str:
         """Put an image into a repository of its own."""
         return self.registry.put(f"app/{next(self._numbers)}", "1", image)
+
+    def refuse_last(self, image: Image) -> None:
+        """Refuse the last layer of an image, and not before everything else of it is here."""
+        *others, last = (blob.digest for blob in image.blobs)
+        content = self.containerd.root / "io.containerd.content.v1.content/blobs/sha256"
+
+        async def wait(_request: web.Request, _hit: Hit) -> None:
+            while not all((content / digest.partition(":")[2]).exists() for digest in others):
+                await asyncio.sleep(0.01)
+
+        faults = self.registry.faults(last)
+        faults.instead = wait
+        faults.refuse(Kind.BLOB, 503)
 
     def missing(self) -> str:
         """Name a repository that is not there."""

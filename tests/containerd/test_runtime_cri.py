@@ -17,13 +17,13 @@ from agent.runtime.containerd import Lease
 from agent.runtime.cri import CriRuntime
 from agent.runtime.endpoint import Endpoint
 from agent.runtime.protocol import Credentials, PullFailed, RuntimeAway
+from agent.stock import marks
 from common.bus import Handler, Received, Subscription
 from common.inventory import Found, Inventory, wants
 from common.reasons import Reason
 from common.subjects import AgentAddress
 from sandbox.answers import Hit
 from sandbox.containerd import Containerd
-from sandbox.faults import Kind
 from sandbox.images import assemble, make_artifact, make_image, make_layer
 from sandbox.programs import free_port
 from sandbox.registry import Registry
@@ -142,12 +142,10 @@ async def test_a_failure_keeps_what_a_retry_can_use(node: RealNode, leases: Leas
     """A registry that fails half-way is resumed from there; a missing image is not."""
     broken = make_image(MIB, MIB, seed="broken")
     pull = Pull(node.runtime, node.registry.put("app/broken", "1", broken))
-    faults = node.registry.faults(broken.blobs[-1].digest)
-    faults.latency = 2  # the other layer is here by then
-    faults.refuse(Kind.BLOB, 503)
+    node.refuse_last(broken)
     assert (await pull.failure()).reason is Reason.REGISTRY_ERROR
     assert [lease.labels["io.ips.resume-key"] for lease in await leases()] == [pull.key]
-    faults.heal()
+    node.registry.faults(broken.blobs[-1].digest).heal()
     before = node.registry.sent()
     await pull.run()
     assert node.registry.sent() - before < 1.5 * MIB
@@ -336,7 +334,7 @@ async def test_a_runtime_tells_of_its_images(node: RealNode) -> None:
     told.clear()
     await remove_image(node.containerd, pull.reference)
     await told.wait()
-    assert pull.reference not in await node.runtime.list_images()
+    assert pull.reference not in marks(await node.runtime.list_images())
     await node.containerd.kill()
     with pytest.raises(RuntimeAway):
         await watching

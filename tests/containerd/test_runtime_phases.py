@@ -25,6 +25,7 @@ from sandbox.images import (
 from sandbox.registry import Registry
 from tests.containerd.nodes import MIB, PROGRESS_SECONDS, Pull, RealNode, interrupt
 from tests.fixtures.containerd import ContainerdFactory
+from tests.fixtures.patience import PATIENCE
 
 pytestmark = pytest.mark.containerd
 
@@ -157,7 +158,7 @@ async def test_unpacking(
     await Pull(node.runtime, node.put(assemble([base]))).run()
     blob = containerd.root / "io.containerd.content.v1.content/blobs/sha256" / base.blob.digest[7:]
     if discard and not containerd.binary.is_of("2"):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while blob.exists():
                 await asyncio.sleep(0.01)
     pull = Pull(node.runtime, node.put(assemble([base, make_sparse_layer(400, seed="a")])))
@@ -175,9 +176,7 @@ async def test_a_tag_that_moves_between_attempts(node: RealNode) -> None:
     old, new = make_image(2 * MIB, 2 * MIB, seed="old"), make_image(2 * MIB, seed="new")
     platforms = [make_image(MIB, seed=name, platform=name) for name in ("linux/arm64", "linux/386")]
     pull = Pull(node.runtime, node.registry.put("app/moved", "1", make_index(old, *platforms)))
-    last = node.registry.faults(old.blobs[-1].digest)
-    last.latency = 0.5  # the other layer is here by then
-    last.refuse(Kind.BLOB, 503)
+    node.refuse_last(old)
     assert (await pull.failure()).reason is Reason.REGISTRY_ERROR
     pull.seen.clear()
     index = make_index(new, *platforms)

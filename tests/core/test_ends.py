@@ -8,7 +8,7 @@ from coordinator.core.commands import FinishTask, StartTask
 from coordinator.core.events import FinishFailed
 from coordinator.core.node_run import NodePhase
 from coordinator.core.run import TaskRun
-from coordinator.core.task import TaskCounts, TaskStatus
+from coordinator.core.task import ImageCounts, TaskCounts, TaskStatus
 from tests.core.stage import (
     FLAKY,
     HOPELESS,
@@ -46,7 +46,7 @@ def test_a_task_is_completed_when_every_node_has_every_image() -> None:
     assert finish_of(stage_with(3), 0, 3) == FinishTask(
         "t1",
         TaskStatus.COMPLETED,
-        TaskCounts(total=3, completed=3, current_batch=1),
+        TaskCounts(total=3, completed=3, current_batch=1, images=(ImageCounts(pulled=3),)),
         results_seq=3,
         text=None,
     )
@@ -58,7 +58,12 @@ def test_one_failed_node_fails_the_task_by_default() -> None:
     assert finish.status is TaskStatus.FAILED
     assert str(finish.text) == ("1 of 3 nodes failed (limit 0), mostly ImageNotFound.")
     assert finish.counts == TaskCounts(
-        total=3, completed=2, failed=1, failed_details=1, current_batch=1
+        total=3,
+        completed=2,
+        failed=1,
+        failed_details=1,
+        current_batch=1,
+        images=(ImageCounts(pulled=2, failed=1, reasons={"ImageNotFound": 1}),),
     )
 
 

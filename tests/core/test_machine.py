@@ -371,7 +371,7 @@ def test_the_laws_hold_in_every_history() -> None:
     if LONG_SEARCH:
         chosen = settings(profile(max_examples=20_000, stateful_step_count=60), derandomize=False)
     else:
-        chosen = profile(max_examples=60, stateful_step_count=40)
+        chosen = profile(max_examples=30, stateful_step_count=40)
     run_state_machine_as_test(Machine, settings=chosen)
 
 

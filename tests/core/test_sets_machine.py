@@ -6,5 +6,5 @@ from tests.core.set_laws import SetMachine, profile
 
 pytestmark = pytest.mark.pure
 
-SetMachine.TestCase.settings = profile(60)
+SetMachine.TestCase.settings = profile(30)
 TestSets = SetMachine.TestCase

@@ -80,3 +80,15 @@ def pytest_runtest_makereport(
                 said = repr(error)
             report.sections.append((f"kubectl {' '.join(question)}", said[-8000:]))
     return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests have measured."""
+    measured = [
+        (report.nodeid, report.user_properties)
+        for report in terminalreporter.getreports("passed")
+        if isinstance(report, pytest.TestReport) and report.user_properties
+    ]
+    for test, properties in measured:
+        said = ", ".join(f"{name} {value}" for name, value in properties)
+        terminalreporter.write_line(f"{test.rpartition('::')[2]}: {said}")

@@ -6,7 +6,9 @@ import asyncio
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
@@ -43,13 +45,13 @@ class Installation(User):
         """The Service's own address, which every node knows the way from."""
         return f"http://{self._address}"
 
-    def session(self) -> aiohttp.ClientSession:
-        """A client on node-1 with a token of its own. Blocks for that.
+    def session(self, node: str = "node-1") -> aiohttp.ClientSession:
+        """A client on a node with a token of its own. Blocks for that.
 
         Each request has a connection of its own, to whichever pod is.
         """
         connector = aiohttp.TCPConnector(
-            socket_factory=self.cluster.nodes["node-1"].machine.socket, force_close=True
+            socket_factory=self.cluster.nodes[node].machine.socket, force_close=True
         )
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=3, sock_read=20)
         token = self.kubectl("create", "token", USER, "--duration=2h").strip()
@@ -90,6 +92,56 @@ class Installation(User):
     async def node_of(self, app: str) -> str:
         """The node of the pod of a workload that is ready."""
         return str(self.get_object("pod", await self.pod(app))["spec"]["nodeName"])
+
+    async def coordinators(self) -> dict[str, str]:
+        """The coordinators that are ready and stay, and the node of each."""
+        selector = "--selector=app.kubernetes.io/name=ips-coordinator"
+        found = await asyncio.to_thread(self.get_object, "pods", selector)
+        return {
+            str(pod["metadata"]["name"]): str(pod["spec"]["nodeName"])
+            for pod in found["items"]
+            if _is_ready(pod)
+        }
+
+    async def leader(self) -> str:
+        """Wait until somebody leads; the name of the pod."""
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            while True:
+                with suppress(aiohttp.ClientError):
+                    if leader := (await self.get("/leader")).get("leader"):
+                        return str(leader).partition(":")[0]
+                await asyncio.sleep(0.1)
+
+    async def led_by_another_than(self, pod: str, *, asked_from: str = "node-1") -> None:
+        """Wait until another one leads, as somebody on a node is told."""
+        async with asyncio.timeout(_PATIENCE_SECONDS), self.session(asked_from) as http:
+            leader = ""
+            while leader in {"", pod}:
+                with suppress(aiohttp.ClientError, TimeoutError):
+                    async with asyncio.timeout(1), http.get(f"{self.api}/leader") as answer:
+                        leader = str((await answer.json()).get("leader", "")).partition(":")[0]
+                await asyncio.sleep(0.05)
+
+    async def gone(self, pods: set[str]) -> None:
+        """Wait until none of these coordinators is ready any more."""
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            while pods & set(await self.coordinators()):
+                await asyncio.sleep(0.2)
+
+    async def said_by_what_cannot_start(self, before: set[str]) -> str:
+        """Wait until a coordinator that is new has ended; its last words."""
+        selector = "--selector=app.kubernetes.io/name=ips-coordinator"
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            while True:
+                found = await asyncio.to_thread(self.get_object, "pods", selector)
+                for pod in found["items"]:
+                    for status in pod["status"].get("containerStatuses", []):
+                        ended = status["state"].get("terminated") or status["lastState"].get(
+                            "terminated"
+                        )
+                        if pod["metadata"]["name"] not in before and ended:
+                            return str(ended.get("message", ""))
+                await asyncio.sleep(0.2)
 
     async def replaced(self, pod: str, uid: str) -> None:
         """Wait until a pod of the same name, but not of this uid, is ready."""
@@ -164,6 +216,17 @@ class Installation(User):
         """How often the registry was asked for a part of an image."""
         repository = _repository(image)
         return sum(hit.repository == repository for hit in self.cluster.registry.hits)
+
+    async def post_when_taken(self, images: list[str], **more: Any) -> str:
+        """Create a task, and ask again as long as the service says that it takes none now."""
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            while True:
+                try:
+                    return await self.post(images, **more)
+                except aiohttp.ClientResponseError as refused:
+                    if refused.status != HTTPStatus.SERVICE_UNAVAILABLE:
+                        raise
+                await asyncio.sleep(0.2)
 
     # ── what a task came to ──
 

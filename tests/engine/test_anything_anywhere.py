@@ -128,7 +128,7 @@ HUGE_SIZE: Final = (
 )
 
 
-@_searched(15)
+@_searched(6)
 @given(attacks=ATTACKS)
 @example(attacks=[("outcome 1", DEEPEST), (f"$KV.{subjects.TASKS_BUCKET}.{STRANGER}", DEEPEST)])
 @example(attacks=[("outcome 1", HUGE_SIZE), (subjects.heartbeat(*GHOST), DEEPEST)])
@@ -139,7 +139,7 @@ def test_a_coordinator(attacks: list[Attack]) -> None:
 
 @pytest.mark.deep
 @pytest.mark.timeout(3600)
-@_searched(1000)
+@_searched(200)
 @given(attacks=ATTACKS)
 def test_a_coordinator_for_long(attacks: list[Attack]) -> None:
     """The same, for as long as it takes to find what is rare."""
@@ -183,7 +183,7 @@ COMMANDS: Final = st.lists(
 )
 
 
-@_searched(15)
+@_searched(6)
 @given(commands=COMMANDS)
 @example(commands=[DEEPEST, b'{"kind":"assign","epoch":1,"attempt":1000000000}'])
 def test_an_agent(commands: list[bytes]) -> None:
@@ -193,7 +193,7 @@ def test_an_agent(commands: list[bytes]) -> None:
 
 @pytest.mark.deep
 @pytest.mark.timeout(3600)
-@_searched(2000)
+@_searched(300)
 @given(commands=COMMANDS)
 def test_an_agent_for_long(commands: list[bytes]) -> None:
     """The same, for as long as it takes to find what is rare."""

@@ -161,23 +161,22 @@ def test_every_record_damaged_in_every_way(how: str) -> None:
         virtual(_start_on)(stream, place, how)
 
 
-STRANGE: Final = {
-    "a chunk that has no number": "$KV.IPS_LISTS.{running}.{list}.x",
-    "a chunk of a huge number": "$KV.IPS_LISTS.{running}.{list}." + "9" * 400,
-    "a head under no id": "$KV.IPS_TASKS.x",
-    "a head with dots": "$KV.IPS_TASKS.{running}.x",
-    "a key of no hash": "$KV.IPS_KEYS.x",
-    "a list of no task": "$KV.IPS_LISTS.x.y.z",
-    "an outcome of no task": f"{subjects.PREFIX}.result.x.y.z",
-    "an outcome of attempt 0": f"{subjects.PREFIX}.result.{{running}}.n1.0",
-    "an outcome of no node": f"{subjects.PREFIX}.result.{{running}}.N\N{BULLET}1.1",
-    "an event of no type": f"{subjects.PREFIX}.event.x",
-}
+STRANGE: Final = (
+    "$KV.IPS_LISTS.{running}.{list}.x",  # a chunk that has no number
+    "$KV.IPS_LISTS.{running}.{list}." + "9" * 400,  # a chunk of a huge number
+    "$KV.IPS_TASKS.x",  # a head under no id
+    "$KV.IPS_TASKS.{running}.x",  # a head with dots
+    "$KV.IPS_KEYS.x",  # a key of no hash
+    "$KV.IPS_LISTS.x.y.z",  # a list of no task
+    f"{subjects.PREFIX}.result.x.y.z",  # an outcome of no task
+    f"{subjects.PREFIX}.result.{{running}}.n1.0",  # an outcome of attempt 0
+    f"{subjects.PREFIX}.result.{{running}}.N\N{BULLET}1.1",  # an outcome of no node
+    f"{subjects.PREFIX}.event.x",  # an event of no type
+)
 
 
-@pytest.mark.parametrize("subject", STRANGE.values(), ids=STRANGE)
 @pytest.mark.parametrize("data", [DEEP, b"{}"], ids=["deep", "empty"])
-def test_strange_names(subject: str, data: bytes) -> None:
+def test_strange_names(data: bytes) -> None:
     """Records of strangers, under names that no record of ours has, change nothing at all."""
 
     @virtual
@@ -187,8 +186,9 @@ def test_strange_names(subject: str, data: bytes) -> None:
             stored = cluster.server.jetstream.streams["KV_IPS_LISTS"]._places
             keys = [record.subject for record in stored if record is not None]
             chosen = next(key.split(".")[3] for key in keys if f"{work.running}.nodes" in key)
-            written_to = subject.format(running=work.running, list=chosen)
-            await cluster.observer.store(written_to, data, expect_last=None)
+            for name in STRANGE:
+                subject = name.format(running=work.running, list=chosen)
+                await cluster.observer.store(subject, data, expect_last=None)
             await _goes_on(cluster, work, "")
 
     script()

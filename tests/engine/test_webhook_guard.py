@@ -24,6 +24,7 @@ from coordinator.engine.webhooks import Webhooks, new_http_session
 from coordinator.snapshots import Snapshot
 from tests.core.stage import spec
 from tests.engine.stored import failed
+from tests.fixtures.patience import PATIENCE
 
 KEY = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OTHER = "whsec_" + base64.b64encode(b"y" * 32).decode()
@@ -73,7 +74,7 @@ async def told(
     async def look() -> Snapshot:
         return Snapshot(head, head.finished_at or 0)
 
-    async with asyncio.timeout(20), new_http_session(receivers, names) as http:
+    async with asyncio.timeout(PATIENCE), new_http_session(receivers, names) as http:
         webhooks = Webhooks(http, time.time, random.Random(1), receivers=receivers, signer=signer)
         return await webhooks.deliver(head, look)
 

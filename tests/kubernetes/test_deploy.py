@@ -81,9 +81,9 @@ def test_every_container_is_as_confined_as_it_can_be(overlay: str) -> None:
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_the_grace_period_is_longer_than_a_stop_takes(overlay: str) -> None:
-    """25 s to stop in order and 3 s to close for the coordinator, 20 s for the agent."""
+    """28 s to stop and close and 5 s before for the coordinator, 20 s for the agent."""
     specs = pod_specs(build(overlay))
-    assert specs["Deployment/ips-coordinator"]["terminationGracePeriodSeconds"] > 28
+    assert specs["Deployment/ips-coordinator"]["terminationGracePeriodSeconds"] > 28 + 5
     assert specs["DaemonSet/ips-agent"]["terminationGracePeriodSeconds"] > 23
 
 

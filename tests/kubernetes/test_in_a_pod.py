@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.nats_token import token_of
+from coordinator.nats_secrets import store
+from coordinator.nats_secrets.store import SecretNames
 from tests.fixtures.fleet import Fleet
 from tests.fixtures.kubernetes import Kube
+from tests.fixtures.patience import PATIENCE
 from tests.kubernetes.conftest import UseConfig
 from tests.kubernetes.manifests import build
+from tests.kubernetes.nats_secrets import kept
 from tests.kubernetes.roles import account, roles, token
 
 pytestmark = pytest.mark.kubernetes
@@ -64,7 +67,7 @@ SECRET = "/api/v1/namespaces/ips-system/secrets/ips-nats"
 async def token_as(kube: Kube, use: UseConfig, folder: Path, said: list[str]) -> str:
     """What a coordinator finds as the token, with the rights of its ServiceAccount."""
     use(await account(kube, "ips-coordinator", folder))
-    return await token_of("ips-nats", "ips-system", None, lambda text: said.append(text.message))
+    return (await kept(SecretNames("ips-nats"), said=said)).token
 
 
 async def test_the_token_of_nats_is_made_once(
@@ -91,11 +94,11 @@ async def test_where_the_token_may_not_be_made_it_is_waited_for(
 ) -> None:
     """The probe is told which Secret, and who refused what; one without a token is no token."""
     del namespace
-    monkeypatch.setattr("coordinator.nats_token.AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr(store, "AGAIN_SECONDS", 0.05)
     said: list[str] = []
     objects = build(".")
     [role] = [item for item in objects if item["kind"] == "Role"]
-    role["rules"] = [rule for rule in role["rules"] if rule["verbs"] == ["get"]]
+    role["rules"] = [rule for rule in role["rules"] if "get" in rule["verbs"]]
     async with roles(kube, objects):
         waiting = asyncio.create_task(token_as(kube, use_config, tmp_path, said))
         await _until(lambda: bool(said))
@@ -105,10 +108,10 @@ async def test_where_the_token_may_not_be_made_it_is_waited_for(
         await kube.call("POST", SECRET.rpartition("/")[0], empty)
         await _until(lambda: "it has no key 'token'" in said[-1])
         await kube.call("PATCH", SECRET, {"data": {"token": "bXktb3du"}})
-        assert await asyncio.wait_for(waiting, 20) == "my-own"
+        assert await asyncio.wait_for(waiting, PATIENCE) == "my-own"
 
 
 async def _until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while not holds():
             await asyncio.sleep(0.02)

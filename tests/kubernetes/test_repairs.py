@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from coordinator.nats_token import secret
 from sandbox.kubernetes.parts import find
 from tests.fixtures.kubernetes import Json, Kube
-from tests.kubernetes.conftest import GROUPS, NAMESPACE
+from tests.kubernetes.conftest import GROUPS, NAMESPACE, UseConfig
 from tests.kubernetes.manifests import DEPLOY, build
+from tests.kubernetes.nats_secrets import kept
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(180)]
 
@@ -24,12 +24,13 @@ FORCED = ("--server-side", "--force-conflicts")
 
 
 @pytest.fixture
-async def installed(kube: Kube, no_namespace: None) -> AsyncIterator[Kube]:
-    """``deploy/`` is applied, and the coordinator has made its Secret."""
+async def installed(kube: Kube, no_namespace: None, use_config: UseConfig) -> AsyncIterator[Kube]:
+    """``deploy/`` is applied, and the coordinator has made its Secrets."""
     del no_namespace
     kube.kubectl("apply", "-k", DEPLOY / "namespace")
     kube.kubectl("apply", "-k", DEPLOY)
-    await kube.call("POST", f"/api/v1/namespaces/{NAMESPACE}/secrets", secret("ips-nats"))
+    use_config(kube.config)
+    await kept()
     yield kube
     kube.kubectl("delete", "-k", DEPLOY, "--wait=false")
 

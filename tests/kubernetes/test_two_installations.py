@@ -128,13 +128,13 @@ def test_the_servers_of_nats_seek_those_of_their_own(tmp_path: Path) -> None:
     for workload in ("Deployment/b-ips-coordinator", "DaemonSet/b-ips-agent"):
         [container] = pod_specs(objects)[workload]["containers"]
         env = {each["name"]: each.get("value", "") for each in container["env"]}
-        assert (env["NATS"], env["IPS_NATS_URL"]) == ("b-ips-nats", "nats://$(NATS):4222")
+        assert (env["NATS"], env["IPS_NATS_URL"]) == ("b-ips-nats", "tls://$(NATS):4222")
     # What an agent has half pulled is its installation's: two share the node's runtime.
     assert env["COORDINATOR"] == "b-ips-coordinator"
     assert env["IPS_INSTALLATION"] == "$(COORDINATOR).$(NAMESPACE)"
     [secret] = [rule["resourceNames"] for r in objects for rule in r.get("rules", []) if
                 "resourceNames" in rule]  # fmt: skip
-    assert secret == ["b-ips-nats"]
+    assert secret == ["b-ips-nats", "b-ips-nats-keys", "b-ips-nats-ca"]
 
 
 @pytest.fixture

@@ -20,7 +20,8 @@ from coordinator.callout.signing_key import SigningKey, new_seed
 from coordinator.streams import definitions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping
+    from pathlib import Path
 
     from coordinator.callout.identities import KnowsPods
     from tests.fixtures.nats import NatsServer, StartNats
@@ -96,13 +97,26 @@ class AskingNats:
 
 
 @asynccontextmanager
-async def asking_nats(start_nats: StartNats, **authorized: Any) -> AsyncIterator[AskingNats]:
-    """Start one, with all streams; nobody answers it yet. ``authorized``: settings of that."""
+async def asking_nats(
+    start_nats: StartNats,
+    *,
+    tls: Mapping[str, str] | None = None,
+    ca: Path | None = None,
+    **authorized: Any,
+) -> AsyncIterator[AskingNats]:
+    """Start one, with all streams; nobody answers it yet. ``authorized``: settings of that.
+
+    ``tls``: what it shows, and ``ca`` is whom clients trust.
+    """
     key = SigningKey(new_seed())
-    server = await start_nats(authorization=authorization(key.issuer, TOKEN) | authorized)
+    more = {} if tls is None else {"tls": tls}
+    asks = authorization(key.issuer, TOKEN) | authorized
+    server = await start_nats(authorization=asks, **more)
     async with AsyncExitStack() as opened:
         nats = AskingNats(server, key, opened)
-        nats.bus = await Bus.connect(BusSettings(servers=(server.url,), user=USER, token=TOKEN))
+        nats.bus = await Bus.connect(
+            BusSettings(servers=(server.url,), user=USER, token=TOKEN, ca=ca)
+        )
         await nats.run(nats.bus)
         for definition in definitions(replicas=1):
             await nats.bus.ensure_stream(definition)

@@ -13,7 +13,7 @@ from common.bus import Conflict, Record, StoreUnavailable, StoreWentBack
 from common.bus import reading as bus_reading
 from common.bus import session as bus_session
 from common.bus.session import Delivery
-from tests.fixtures.memory import ON_NATS, AnyBus, AnyServer
+from tests.fixtures.memory import ON_NATS, AnyBus, AnyServer, soon
 from tests.fixtures.nats import NatsServer, OpenBus, eventually, heard
 
 if TYPE_CHECKING:
@@ -94,14 +94,14 @@ class Publisher:
 
 async def consumers(bus: AnyBus) -> list[str]:
     """Names of the consumers that the server has for the outcomes."""
-    answer = await bus.call(f"$JS.API.CONSUMER.NAMES.{subjects.RESULTS}", b"", 2)
+    answer = await bus.call(f"$JS.API.CONSUMER.NAMES.{subjects.RESULTS}", b"", soon(2))
     names: list[str] = msgspec.json.decode(answer)["consumers"] or []
     return names
 
 
 async def none_left(bus: AnyBus) -> None:
     """Wait until the server has no consumer any more."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(soon(5)):
         while await consumers(bus):
             await asyncio.sleep(0.02)
 
@@ -163,10 +163,10 @@ async def test_each_record_comes_once_in_order_whatever_happens_to_the_server(
     follower = Follower(await open_bus(nats_server))
     for _ in range(4):
         enough = len(follower.records) + 100
-        await eventually(partial(follower.has, enough), within=20)
+        await eventually(partial(follower.has, enough), within=soon(20))
         await harm(nats_server)
     stored = await publisher.stop()
-    await eventually(lambda: len(follower.records) >= stored, within=20)
+    await eventually(lambda: len(follower.records) >= stored, within=soon(20))
     assert follower.seqs == list(range(1, stored + 1))
     assert {int(record.data) for record in follower.records} == set(range(stored))
     await follower.stop()
@@ -182,7 +182,7 @@ async def test_a_deleted_consumer_is_made_again(
         await bus.store(result(n), b"", expect_last=0)
         await eventually(partial(follower.has, n + 1))
         for name in await consumers(bus):
-            await bus.call(f"$JS.API.CONSUMER.DELETE.{subjects.RESULTS}.{name}", b"", 2)
+            await bus.call(f"$JS.API.CONSUMER.DELETE.{subjects.RESULTS}.{name}", b"", soon(2))
     assert follower.seqs == [1, 2, 3, 4, 5]
     await follower.stop()
 
@@ -213,7 +213,7 @@ async def test_silence_of_the_consumer_is_noticed(
     monkeypatch.setattr(bus_reading, "SILENCE_SECONDS", 0.5)  # before the first heartbeat
     follower = Follower(bus)
     seen: set[str] = set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(soon(10)):
         while len(seen) < 3:
             seen.update(await consumers(bus))
             await asyncio.sleep(0.05)

@@ -13,8 +13,9 @@ from common.bus import (
 )
 from common.bus import session as bus_session
 from common.subjects import MAX_MESSAGE_BYTES
-from tests.fixtures.memory import ON_NATS, AnyBus, connected, now
+from tests.fixtures.memory import ON_NATS, AnyBus, connected, now, soon
 from tests.fixtures.nats import NatsServer, OpenBus, eventually, heard
+from tests.fixtures.patience import NEVER, PATIENCE
 from tests.fixtures.scripted_nats import Peer, scripted_nats
 
 BOTH = True
@@ -26,6 +27,13 @@ def fast_pings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bus_session, "PING_SECONDS", 0.2)
 
 
+@pytest.fixture
+def no_pings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let only what is seen of a connection tell that it has ended."""
+    monkeypatch.setattr(bus_session, "PING_SECONDS", NEVER)
+
+
+@pytest.mark.usefixtures("no_pings")
 async def test_a_killed_server_is_noticed_at_once_and_found_again(
     nats_server: NatsServer, bus: AnyBus
 ) -> None:
@@ -33,7 +41,7 @@ async def test_a_killed_server_is_noticed_at_once_and_found_again(
     got: list[bytes] = []
     await bus.subscribe("a.*", lambda received: got.append(received.data))
     await nats_server.kill()
-    await eventually(lambda: not bus.connected, within=1)
+    await eventually(lambda: not bus.connected, within=soon(1))
     await nats_server.start()
     await heard(bus)
     bus.publish("a.b", b"again")
@@ -94,10 +102,10 @@ async def test_a_call_under_way_fails_when_the_connection_does(
     """Not after its own time-out, as nats-py's."""
     await bus.subscribe("silent", lambda _: None)
     calling = asyncio.create_task(bus.call("silent", b"", 60))
-    await bus.ping(2)
+    await bus.ping(soon(2))
     await nats_server.kill()
     with pytest.raises(NotConnected):
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(soon(2)):
             await calling
 
 
@@ -115,7 +123,7 @@ async def test_a_paused_server_is_noticed_and_found_again(
     await nats_server.pause()
     with pytest.raises(TimedOut):
         await bus.ping(0.1)
-    await eventually(lambda: not bus.connected, within=2)
+    await eventually(lambda: not bus.connected, within=soon(2))
     nats_server.resume()
     await heard(bus)
 
@@ -129,7 +137,7 @@ async def test_a_peer_that_takes_nothing_does_not_hold_us(
     await nats_server.pause()
     for _ in range(60):
         bus.publish("a", bytes(MAX_MESSAGE_BYTES))
-    await eventually(lambda: not bus.connected, within=3)
+    await eventually(lambda: not bus.connected, within=soon(3))
     nats_server.resume()
     await heard(bus)
 
@@ -178,7 +186,7 @@ async def test_a_server_slow_to_let_us_in_pings_first(open_bus: OpenBus) -> None
     async with scripted_nats(ping_first) as (url, _):
         bus = await open_bus(url)
         assert bus.connected
-        assert await bus.ping(2) < 2
+        assert await bus.ping(soon(2)) < soon(2)
 
 
 @ON_NATS
@@ -202,10 +210,11 @@ async def test_an_error_of_the_server_ends_one_connection_only(
     async with scripted_nats(expire_once) as (url, peers):
         bus = await open_bus(url)
         await eventually(lambda: len(peers) == 2 and bus.connected)
-        assert await bus.ping(2) < 2
+        assert await bus.ping(soon(2)) < soon(2)
 
 
 @ON_NATS
+@pytest.mark.usefixtures("no_pings")
 async def test_a_loop_of_the_client_that_dies_ends_the_connection(
     open_bus: OpenBus, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -221,7 +230,7 @@ async def test_a_loop_of_the_client_that_dies_ends_the_connection(
 
     async with scripted_nats(babble_once) as (url, peers):
         bus = await open_bus(url)
-        await eventually(lambda: len(peers) == 2, within=bus_session.PING_SECONDS)
+        await eventually(lambda: len(peers) == 2)
         await heard(bus)
     assert "nats: encountered error" in caplog.text
 
@@ -232,7 +241,7 @@ async def test_a_slow_pong_kills_no_connection(nats_server: NatsServer, bus: Any
     with pytest.raises(TimedOut):
         await bus.ping(0.05)
     nats_server.resume()
-    assert await bus.ping(2) < 2
+    assert await bus.ping(soon(2)) < soon(2)
     assert bus.connected
 
 
@@ -240,9 +249,9 @@ async def test_run_returns_after_close(nats_server: NatsServer) -> None:
     """An orderly end is no death of a job, and nothing is sent after it."""
     bus = await connected(nats_server)
     running = asyncio.create_task(bus.run())
-    await bus.ping(2)
+    await bus.ping(soon(2))
     await bus.close()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(soon(1)):
         await running
     with pytest.raises(NotConnected, match="closed"):
         bus.publish("a", b"")
@@ -252,7 +261,7 @@ async def test_close_after_run_was_cancelled(nats_server: NatsServer) -> None:
     """The order in which a program ends: its jobs first, then what they stood on."""
     bus = await connected(nats_server)
     running = asyncio.create_task(bus.run())
-    await bus.ping(2)
+    await bus.ping(soon(2))
     running.cancel()
     await asyncio.wait([running])
     await bus.close()
@@ -269,11 +278,11 @@ async def test_a_cancellation_is_heeded_whenever_it_comes(
         loop, result = asyncio.get_running_loop(), asyncio.get_running_loop().create_future()
         loop.call_soon(result.set_exception, ConnectionRefusedError())
         loop.call_soon(opening.cancel)
-        await asyncio.wait_for(result, 10)
+        await asyncio.wait_for(result, PATIENCE)
 
     monkeypatch.setattr(bus_session.Session, "_shake_hands", cancelled_as_it_fails)
     opening = asyncio.create_task(Bus.connect(BusSettings(servers=(nats_server.url,))))
-    await asyncio.wait([opening], timeout=1)
+    await asyncio.wait([opening], timeout=soon(1))
     assert opening.cancelled()
 
 
@@ -285,7 +294,7 @@ async def test_close_does_not_wait_for_a_server_that_is_away(nats_server: NatsSe
     began = now()
     await bus.close()
     await running
-    assert now() - began < 2
+    assert now() - began < soon(2)
 
 
 async def test_close_sends_what_was_published(nats_server: NatsServer, bus: AnyBus) -> None:
@@ -310,5 +319,5 @@ async def test_a_fault_of_ours_takes_the_program_down(
     await asyncio.sleep(0)
     await nats_server.kill()
     with pytest.raises(TypeError):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(soon(5)):
             await running

@@ -12,7 +12,7 @@ from common.messages import Outcome
 from common.subjects import AttemptKey
 from coordinator.engine.node_records import NodeRecords
 from coordinator.store import Store
-from tests.fixtures.memory import AnyBus
+from tests.fixtures.memory import AnyBus, soon
 from tests.fixtures.nats import NatsServer, OpenBus, eventually
 
 
@@ -23,7 +23,7 @@ async def publish_raw(nats_server: NatsServer, *messages: bytes) -> None:
     await reader.readline()
     writer.write(b'CONNECT {"verbose":false,"headers":true}\r\n' + b"".join(messages))
     writer.write(b"PING\r\n")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(soon(10)):
         while (line := await reader.readline()) != b"PONG\r\n":
             assert not line.startswith(b"-ERR"), line
     writer.close()
@@ -64,7 +64,7 @@ async def test_a_byte_that_is_no_text_costs_no_connection(
     following = store.watch_outcomes(1)
     key = AttemptKey("task-20260101-000000-00000001", "n1", 1)
     await store.store_outcome(key, Outcome())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(soon(10)):
         async for outcomes, _ in following:
             if outcomes:
                 break

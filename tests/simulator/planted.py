@@ -1,16 +1,15 @@
-"""Plausible bugs of product code, planted one at a time, that the simulator is to find.
-
-``python -m tests.simulator.planted`` says in how many histories each is found, and by which law.
-"""
+"""Plausible bugs of product code, planted one at a time, that the simulator is to find."""
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import itertools
-import logging
-import sys
+import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -38,39 +37,82 @@ from coordinator.lease import Lease, LeaseLost
 from coordinator.store import Store, StoredHead, _encode
 from sandbox.simulator.history import Lived, live
 from sandbox.simulator.places import Receiver
-from sandbox.simulator.strikes import draw
+from sandbox.simulator.strikes import Kind, Plan, Strike, draw
 
 Plant = Callable[[pytest.MonkeyPatch], None]
-PLANTS: list[Plant] = []
-FOUND_IN: dict[str, int] = {
-    "a_retry_is_forgotten": 2,
-    "a_node_counts_with_each_attempt": 2,
-    "only_what_pulls_has_a_place": 6,
-    "silence_is_not_watched": 2,
-    "what_agents_hold_is_forgotten_at_a_take_over": 21,
-    "what_was_refused_is_not_sent_again": 2,
-    "a_cancel_is_ignored": 5,
-    "an_outcome_is_dropped_while_the_store_is_away": 6,
-    "a_head_is_written_without_a_look": 2,
-    "outcomes_before_the_start_are_dropped": 2,
-    "a_replica_stops_to_follow_heads": 1,
-    "a_leader_never_steps_down": 1,
-    "every_epoch_is_the_first": 1,
-    "events_are_told_twice_after_a_start": 2,
-    "a_webhook_is_forgotten_after_a_restart": 33,
-    "an_end_that_was_not_told_is_forgotten": 23,
-    "each_delivery_has_an_id_of_its_own": 2,
-}
-"""By name of a plant: in how many histories, from seed 0, it was found the last time.
-
-What is not here was not found in the few that there was time for.
-"""
 
 
-def planted(plant: Plant) -> Plant:
-    """A plausible bug, to be found."""
-    PLANTS.append(plant)
-    return plant
+@dataclass(frozen=True)
+class Fault:
+    """A plausible bug, and the histories in which it is looked for."""
+
+    plant: Plant
+    among: str
+    """Which those are, for people."""
+    draw: Callable[[int], Plan]
+
+    @property
+    def name(self) -> str:
+        """In words."""
+        return self.plant.__name__.replace("_", " ")
+
+    def find(self, most: int, patch: pytest.MonkeyPatch) -> tuple[int, Lived] | None:
+        """In how many histories, so many at most, a law is broken, and the one in which it is."""
+        self.plant(patch)
+        for seed in range(most):
+            lived = live(self.draw(seed))
+            if lived.broken is not None:
+                return seed + 1, lived
+        return None
+
+
+FAULTS: list[Fault] = []
+
+
+def planted(*only: Kind, story: Callable[[int], Plan] | None = None) -> Callable[[Plant], Plant]:
+    """A plausible bug; found by these strikes alone, where some are named, or in a story."""
+
+    def note(plant: Plant) -> Plant:
+        among = "a story" if story else ", ".join(kind.name for kind in only) or "all"
+        FAULTS.append(Fault(plant, among, story or partial(draw, only=only)))
+        return plant
+
+    return note
+
+
+Moment = tuple[float, Kind, float, float, int]
+"""When (seconds), what, who (0 to 1), for how long, and how much."""
+STREAM_OF_HEADS, STREAM_OF_LISTS, STREAM_OF_OUTCOMES = 0.05, 0.19, 0.81
+"""Who that is, for a strike at a stream."""
+AGENTS_DISTURBED: tuple[Moment, ...] = tuple(
+    (0.0, Kind.DISTURB, who, 60.0, 12) for who in (0.5, 0.7, 0.9)
+)
+"""Where there are two coordinators and three nodes."""
+
+
+def story(*moments: Moment, jitter: float = 2.0, **fields: Any) -> Callable[[int], Plan]:
+    """Histories in which the same befalls the same, each time a little later or earlier."""
+
+    def told(seed: int) -> Plan:
+        source = random.Random(f"story/{seed}")
+        strikes = [
+            Strike(round(at + source.uniform(0.0, jitter), 3), kind, who, seconds, size)
+            for at, kind, who, seconds, size in moments
+        ]
+        plan = Plan(
+            seed=seed,
+            coordinators=2,
+            nodes=3,
+            heartbeat_seconds=10.0,
+            pull_seconds=3.0,
+            link_delay=0.0,
+            max_nodes_in_flight=0,
+            max_repairs=3,
+            strikes=tuple(sorted(strikes, key=lambda strike: strike.at)),
+        )
+        return dataclasses.replace(plan, **fields)
+
+    return told
 
 
 def nothing(*_arguments: Any, **_options: Any) -> None:
@@ -81,25 +123,16 @@ async def nothing_later(*_arguments: Any, **_options: Any) -> None:
     """The same, where it is awaited."""
 
 
-def find(most: int, first: int = 0) -> tuple[int, Lived] | None:
-    """In how many histories, so many at most, a law is broken, and the one in which it is."""
-    for number, seed in enumerate(range(first, first + most), start=1):
-        lived = live(draw(seed))
-        if lived.broken is not None:
-            return number, lived
-    return None
-
-
 # ── the core ──
 
 
-@planted
+@planted()
 def a_retry_is_forgotten(patch: pytest.MonkeyPatch) -> None:
     """Nobody looks at what is due."""
-    patch.setattr(TaskRun, "next_retry", lambda _: None)
+    patch.setattr(TaskRun, "next_retry", property(lambda _: None, nothing), raising=False)
 
 
-@planted
+@planted()
 def a_node_counts_with_each_attempt(patch: pytest.MonkeyPatch) -> None:
     """One that failed three times is three that failed."""
     counts = TaskRun.counts
@@ -111,7 +144,7 @@ def a_node_counts_with_each_attempt(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(TaskRun, "counts", doubled)
 
 
-@planted
+@planted()
 def only_what_pulls_has_a_place(patch: pytest.MonkeyPatch) -> None:
     """What is assigned and not yet accepted is not counted."""
 
@@ -121,13 +154,13 @@ def only_what_pulls_has_a_place(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(in_flight, "has_place", has_place)
 
 
-@planted
+@planted()
 def silence_is_not_watched(patch: pytest.MonkeyPatch) -> None:
     """Who never answers is waited for for ever."""
     patch.setattr(InFlight, "_watch", nothing)
 
 
-@planted
+@planted(Kind.KILL_COORDINATOR, Kind.CREATE)
 def what_agents_hold_is_forgotten_at_a_take_over(patch: pytest.MonkeyPatch) -> None:
     """A new leader thinks that nobody has anything."""
 
@@ -137,32 +170,43 @@ def what_agents_hold_is_forgotten_at_a_take_over(patch: pytest.MonkeyPatch) -> N
     patch.setattr(InFlight, "_claim", deaf)
 
 
-@planted
+@planted(
+    story=story(
+        (0.0, Kind.CREATE, 0.5, 1.0, 5),
+        (28.0, Kind.FILL, STREAM_OF_OUTCOMES, 15.0, 1),
+    )
+)
 def a_verdict_that_was_refused_is_given_up(patch: pytest.MonkeyPatch) -> None:
     """The store did not take it, and nobody tries again."""
     patch.setattr(InFlight, "verdict_failed", nothing)
 
 
-@planted
+@planted(Kind.FILL, Kind.ELECT_ALL, Kind.CREATE)
 def an_end_that_was_refused_is_given_up(patch: pytest.MonkeyPatch) -> None:
     """The task runs for ever."""
     patch.setattr(Core, "_finish_failed", nothing)
 
 
-@planted
+@planted(
+    story=story(
+        (0.0, Kind.FILL, STREAM_OF_LISTS, 8.0, 1),
+        (2.0, Kind.CREATE, 0.5, 1.0, 1),
+        (20.0, Kind.CREATE, 0.5, 1.0, 1),
+    )
+)
 def a_start_that_was_refused_is_given_up(patch: pytest.MonkeyPatch) -> None:
     """The task waits for ever."""
     patch.setattr(Queue, "start_failed", nothing)
 
 
-@planted
+@planted()
 def what_was_refused_is_not_sent_again(patch: pytest.MonkeyPatch) -> None:
     """A lost message has no effect, for ever, and the place stays taken."""
     patch.setattr(InFlight, "send_again", nothing)
     patch.setattr(InFlight, "_give_up", nothing)
 
 
-@planted
+@planted(Kind.RUNTIME_FAILS, Kind.CREATE)
 def an_image_that_arrived_has_to_arrive_again(patch: pytest.MonkeyPatch) -> None:
     """The newest outcome of an image is the one that counts."""
     absorb = NodeRun.absorb
@@ -177,7 +221,14 @@ def an_image_that_arrived_has_to_arrive_again(patch: pytest.MonkeyPatch) -> None
 # ── agents ──
 
 
-@planted
+@planted(
+    story=story(
+        *AGENTS_DISTURBED,
+        (2.0, Kind.CREATE, 0.5, 1.0, 1),
+        (4.0, Kind.CREATE, 0.5, 1.0, 2),
+        (7.0, Kind.STOP_COORDINATOR, 0.5, 30.0, 12),
+    )
+)
 def a_stale_epoch_is_accepted(patch: pytest.MonkeyPatch) -> None:
     """An agent obeys whoever speaks."""
     execute = Ledger._execute
@@ -188,13 +239,21 @@ def a_stale_epoch_is_accepted(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Ledger, "_execute", credulous)
 
 
-@planted
+@planted()
 def a_cancel_is_ignored(patch: pytest.MonkeyPatch) -> None:
     """What an agent has begun it ends."""
     patch.setattr(Ledger, "_cancel", nothing)
 
 
-@planted
+@planted(
+    story=story(
+        *AGENTS_DISTURBED,
+        (2.0, Kind.CREATE, 0.5, 1.0, 1),
+        (2.0, Kind.CREATE, 0.5, 1.0, 2),
+        (6.0, Kind.CANCEL, 0.1, 1.0, 1),
+        (6.0, Kind.CANCEL, 0.9, 1.0, 1),
+    )
+)
 def a_cancelled_task_is_forgotten_at_once(patch: pytest.MonkeyPatch) -> None:
     """An assignment that is late begins it again."""
     remember = Ledger._remember
@@ -206,7 +265,7 @@ def a_cancelled_task_is_forgotten_at_once(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Ledger, "_remember", forgetful)
 
 
-@planted
+@planted()
 def an_outcome_is_dropped_while_the_store_is_away(patch: pytest.MonkeyPatch) -> None:
     """One try has to do."""
     until_stored = Outbox._until_stored
@@ -222,7 +281,13 @@ def an_outcome_is_dropped_while_the_store_is_away(patch: pytest.MonkeyPatch) -> 
 # ── what is stored ──
 
 
-@planted
+@planted(
+    story=story(
+        (0.0, Kind.CREATE, 0.5, 1.0, 5),
+        (31.0, Kind.LOSE_ANSWERS, 0.5, 1.0, 1),
+        coordinators=1,
+    )
+)
 def an_outcome_of_the_leader_overwrites(patch: pytest.MonkeyPatch) -> None:
     """Whoever comes last has decided."""
 
@@ -232,7 +297,7 @@ def an_outcome_of_the_leader_overwrites(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Store, "store_outcome", store_outcome)
 
 
-@planted
+@planted()
 def a_head_is_written_without_a_look(patch: pytest.MonkeyPatch) -> None:
     """Whoever comes last has swapped."""
 
@@ -246,7 +311,13 @@ def a_head_is_written_without_a_look(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Store, "swap_head", swap_head)
 
 
-@planted
+@planted(
+    story=story(
+        (0.0, Kind.CREATE, 0.5, 1.0, 3),
+        (4.0, Kind.CANCEL, 0.5, 1.0, 1),
+        link_delay=0.2,
+    )
+)
 def a_cancel_loses_to_an_outcome(patch: pytest.MonkeyPatch) -> None:
     """It counts for the core, and not in the head."""
 
@@ -257,7 +328,13 @@ def a_cancel_loses_to_an_outcome(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(TaskTable, "withholding", open_door)
 
 
-@planted
+@planted(
+    story=story(
+        (0.0, Kind.CREATE, 0.5, 1.0, 3),
+        (4.0, Kind.CANCEL, 0.5, 1.0, 1),
+        link_delay=0.2,
+    )
+)
 def a_cancel_counts_what_was_never_decided(patch: pytest.MonkeyPatch) -> None:
     """The sequence of what counts is forgotten."""
     ended = ending.ended
@@ -269,7 +346,7 @@ def a_cancel_counts_what_was_never_decided(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(transitions, "ended", blind)
 
 
-@planted
+@planted(Kind.ELECT_ALL, Kind.FILL, Kind.PAUSE_SERVER, Kind.CREATE)
 def a_create_is_answered_before_it_is_stored(patch: pytest.MonkeyPatch) -> None:
     """It will be, most likely."""
     create_head = Store.create_head
@@ -286,13 +363,13 @@ def a_create_is_answered_before_it_is_stored(patch: pytest.MonkeyPatch) -> None:
 # ── replicas and leaders ──
 
 
-@planted
+@planted()
 def outcomes_before_the_start_are_dropped(patch: pytest.MonkeyPatch) -> None:
     """A replica that learns of a start late has missed them."""
     patch.setattr(TaskTable, "_take_earlier", nothing_later)
 
 
-@planted
+@planted()
 def a_replica_stops_to_follow_heads(patch: pytest.MonkeyPatch) -> None:
     """After some changes its reading ends."""
     watch = Intake._watch_heads
@@ -305,7 +382,7 @@ def a_replica_stops_to_follow_heads(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Intake, "_watch_heads", some)
 
 
-@planted
+@planted()
 def a_leader_never_steps_down(patch: pytest.MonkeyPatch) -> None:
     """It does not believe that the lease is lost, and goes on to publish and to command."""
     keep = Lease._keep
@@ -319,7 +396,7 @@ def a_leader_never_steps_down(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Lease, "_keep", stubborn)
 
 
-@planted
+@planted()
 def every_epoch_is_the_first(patch: pytest.MonkeyPatch) -> None:
     """The lease's revision is not used."""
     acquire = Lease.acquire
@@ -331,7 +408,7 @@ def every_epoch_is_the_first(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Lease, "acquire", always_one)
 
 
-@planted
+@planted(Kind.KILL_COORDINATOR, Kind.CREATE)
 def a_leader_does_not_wait_for_what_agents_hold(patch: pytest.MonkeyPatch) -> None:
     """It assigns at once."""
     patch.setattr(leader, "SETTLE_SECONDS", 0.0)
@@ -340,7 +417,7 @@ def a_leader_does_not_wait_for_what_agents_hold(patch: pytest.MonkeyPatch) -> No
 # ── what the world is told ──
 
 
-@planted
+@planted()
 def events_are_told_twice_after_a_start(patch: pytest.MonkeyPatch) -> None:
     """Nobody looks what is kept."""
 
@@ -350,7 +427,7 @@ def events_are_told_twice_after_a_start(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Publisher, "kept_ids", kept_ids)
 
 
-@planted
+@planted(Kind.KILL_COORDINATOR, Kind.CREATE)
 def what_happens_while_a_leader_catches_up_is_dropped(patch: pytest.MonkeyPatch) -> None:
     """It was held back, and is never let go."""
 
@@ -362,7 +439,7 @@ def what_happens_while_a_leader_catches_up_is_dropped(patch: pytest.MonkeyPatch)
     patch.setattr(TaskEvents, "catch_up", catch_up)
 
 
-@planted
+@planted(Kind.RECEIVER_AWAY, Kind.KILL_COORDINATOR, Kind.CREATE)
 def a_webhook_is_forgotten_after_a_restart(patch: pytest.MonkeyPatch) -> None:
     """Only who saw the end tells of it."""
 
@@ -377,19 +454,24 @@ def a_webhook_is_forgotten_after_a_restart(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(EndNotifications, "tell_again", tell_again)
 
 
-@planted
+@planted(Kind.KILL_AT_WRITE, Kind.CREATE)
 def an_end_that_was_not_told_is_forgotten(patch: pytest.MonkeyPatch) -> None:
     """A leader takes up running tasks alone."""
     patch.setattr(EndNotifications, "tell_again", nothing_later)
 
 
-@planted
+@planted(
+    story=story((0.0, Kind.CREATE, 0.5, 1.0, 3), (1.0, Kind.CREATE, 0.5, 1.0, 2), link_delay=0.2)
+)
 def a_mark_that_lost_a_swap_is_given_up(patch: pytest.MonkeyPatch) -> None:
     """Whoever was faster has done it, one thinks."""
 
-    async def once(self: Transitions, task: str, what: PendingNotification) -> None:
+    async def once(
+        self: Transitions, task: str, what: PendingNotification, _refused: Any = None
+    ) -> None:
         stored = self._tasks.stored(task)
-        assert stored is not None
+        if stored is None:
+            return
         left = tuple(other for other in stored.head.notify if other is not what)
         try:
             swapped = await self._store.swap_head(stored, replace(stored.head, notify=left))
@@ -400,7 +482,7 @@ def a_mark_that_lost_a_swap_is_given_up(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Transitions, "mark_notified", once)
 
 
-@planted
+@planted(Kind.LOSE_ANSWERS, Kind.CREATE)
 def an_event_without_an_answer_is_published_again(patch: pytest.MonkeyPatch) -> None:
     """Nobody looks whether it has landed."""
 
@@ -410,7 +492,7 @@ def an_event_without_an_answer_is_published_again(patch: pytest.MonkeyPatch) -> 
     patch.setattr(Publisher, "_settle_doubt", hasty)
 
 
-@planted
+@planted()
 def each_delivery_has_an_id_of_its_own(patch: pytest.MonkeyPatch) -> None:
     """A receiver cannot tell a second delivery from the first."""
     post, numbers = Receiver.post, itertools.count()
@@ -422,23 +504,3 @@ def each_delivery_has_an_id_of_its_own(patch: pytest.MonkeyPatch) -> None:
         )
 
     patch.setattr(Receiver, "post", numbered)
-
-
-def table(most: int = 200) -> Iterator[str]:
-    """In how many histories each fault is found, and by which law: lines of Markdown."""
-    for plant in PLANTS:
-        with pytest.MonkeyPatch.context() as patch:
-            plant(patch)
-            found = find(most)
-        name = plant.__name__.replace("_", " ")
-        if found is None or found[1].broken is None:
-            yield f"| {name} | not in {most} | |"
-        else:
-            yield f"| {name} | {found[0]} | {found[1].broken.law.name} |"
-
-
-if __name__ == "__main__":
-    logging.disable(logging.CRITICAL)
-    for line in table():
-        sys.stdout.write(f"{line}\n")
-        sys.stdout.flush()

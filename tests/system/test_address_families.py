@@ -23,6 +23,7 @@ from sandbox.own_network import ipv4_sockets, network_of
 from sandbox.programs import PROJECT, Agent, Coordinator, free_port
 from sandbox.registry import Registry
 from tests.fixtures.fleet import FAST, children_of
+from tests.fixtures.patience import PATIENCE
 from tests.fixtures.user import Json, User
 
 if TYPE_CHECKING:
@@ -100,8 +101,9 @@ class Node:
     async def __aenter__(self) -> Self:
         try:
             self.coordinator.start()
-            self.agent.start()
             await self.coordinator.ready()
+            # Until a coordinator answers for NATS, whoever comes is refused as if by a wrong token.
+            self.agent.start()
             await self.agent.ready()
         except BaseException:
             await self.stop()
@@ -150,7 +152,7 @@ def credentials(folder: Path, registry: Registry) -> Path:
 def connects(host: str, port: int) -> bool:
     """Whether somebody listens there."""
     try:
-        socket.create_connection((host.strip("[]"), port), timeout=10).close()
+        socket.create_connection((host.strip("[]"), port), timeout=PATIENCE).close()
     except OSError:
         return False
     return True
@@ -158,10 +160,10 @@ def connects(host: str, port: int) -> bool:
 
 @pytest.mark.containerd
 @pytest.mark.usefixtures("ipv6_alone")
-@pytest.mark.parametrize("listen", ["[::1]", "[::]"])
-async def test_ipv6_alone(containerd_binary: Binary, tmp_path: Path, listen: str) -> None:
+async def test_ipv6_alone(containerd_binary: Binary, tmp_path: Path) -> None:
     """A private image is pulled from [::1] as a user does it, and no IPv4 socket is ever open."""
     own = {"stream_server_address": "::1"}
+    listen = "[::]" if containerd_binary.is_of("1.7") else LOOPBACK
     async with AsyncExitStack() as stack:
         start = stack.enter_async_context
         hook = await start(receiver())
@@ -178,7 +180,7 @@ async def test_ipv6_alone(containerd_binary: Binary, tmp_path: Path, listen: str
         able = not containerd_binary.is_of("1.6")  # to it an IPv6 address is no registry
         words = ("run", reference, "--webhook", hook.url, "--wait")
         await node.command(*words, code=0 if able else 1)
-        host, told = await asyncio.wait_for(hook.taken.get(), 30)
+        host, told = await asyncio.wait_for(hook.taken.get(), PATIENCE)
         event = "task.completed" if able else "task.failed"
         assert (told["event"], f"http://{host}/hook") == (event, hook.url)
         (row,) = await Somebody(http, node.coordinator).nodes(told["task"]["taskId"])
@@ -201,17 +203,15 @@ async def completes(node: Node) -> None:
     assert "completed" in await node.command("run", "nginx", "--wait")
 
 
-@pytest.mark.parametrize("bindv6only", [0, 1])
+@pytest.mark.parametrize(("bindv6only", "host"), [(0, LOOPBACK), (1, IPV4)])
 async def test_both_families_on_every_port(
-    enter_network: EnterNetwork, tmp_path: Path, bindv6only: int
+    enter_network: EnterNetwork, tmp_path: Path, bindv6only: int, host: str
 ) -> None:
     """Whatever the kernel takes an IPv6 socket for, and whichever family programs use."""
     enter_network(bindv6only=bindv6only)
-    for host in (IPV4, LOOPBACK):
-        folder = tmp_path / host
-        async with Node(folder, host=host, listen="[::]", settings=SIMULATED) as node:
-            assert all(connects(at, port) for at in (IPV4, LOOPBACK) for port in node.ports)
-            await completes(node)
+    async with Node(tmp_path, host=host, listen="[::]", settings=SIMULATED) as node:
+        assert all(connects(at, port) for at in (IPV4, LOOPBACK) for port in node.ports)
+        await completes(node)
 
 
 async def test_ipv6_that_is_switched_off(enter_network: EnterNetwork, tmp_path: Path) -> None:
@@ -242,6 +242,6 @@ async def test_every_address_that_cannot_be_had(
     enter_network("-4 address flush dev lo", "address add 2001:db8::1/128 dev lo")
     node = Node(tmp_path, host=LOOPBACK, listen="[::]", settings=SIMULATED)
     node.coordinator.start()
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         await node.coordinator.exited()
     assert f"IPS_NATS_LISTEN: [::]:{node.ports[2]} would be IPv4 alone" in node.coordinator.log

@@ -42,15 +42,16 @@ async def test_a_bad_setting_stops_the_start_and_is_named(
 ) -> None:
     """A value, a file, a name: it stands in the line. All values are tests/common's."""
     own = {"IPS_NATS_TOKEN": ""} if setting == "IPS_NATS_TOKEN_FILE" else {}
-    assert setting in await refused(Coordinator(tmp_path, {**own, setting: value}))
+    assert setting in await refused(Coordinator(tmp_path, {**own, setting: value}, forked=True))
 
 
 async def test_a_port_in_use_is_named(fleet: Fleet, tmp_path: Path) -> None:
     """The HTTP port, and the port of its own NATS."""
     first = await fleet.add_coordinator()
-    second = Coordinator(tmp_path / "b", port=first.port)
+    second = Coordinator(tmp_path / "b", port=first.port, forked=True)
     assert f"port {first.port} is in use" in await refused(second)
-    third = Coordinator(tmp_path / "c", {"IPS_NATS_LISTEN": f"127.0.0.1:{first.nats_port}"})
+    taken = {"IPS_NATS_LISTEN": f"127.0.0.1:{first.nats_port}"}
+    third = Coordinator(tmp_path / "c", taken, forked=True)
     assert str(first.nats_port) in await refused(third)
 
 
@@ -58,7 +59,8 @@ async def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     """Even root cannot make a folder below a file."""
     blocked = tmp_path / "file"
     blocked.write_text("")
-    line = await refused(Coordinator(tmp_path / "logs", {"IPS_DATA_DIR": str(blocked / "data")}))
+    own = {"IPS_DATA_DIR": str(blocked / "data")}
+    line = await refused(Coordinator(tmp_path / "logs", own, forked=True))
     assert str(blocked) in line
     assert "IPS_DATA_DIR" in line
 
@@ -67,12 +69,12 @@ async def test_a_nats_that_will_not_do_is_refused(tmp_path: Path, start_nats: St
     """A wrong token, and a server without JetStream."""
     closed = await start_nats(authorization={"token": "right"})
     wrong = {"IPS_NATS_URL": closed.url, "IPS_NATS_TOKEN": "wrong"}
-    line = await refused(Coordinator(tmp_path / "a", wrong))
+    line = await refused(Coordinator(tmp_path / "a", wrong, forked=True))
     assert "IPS_NATS" in line or "token" in line
     assert "wrong" not in line.replace("wrong token", "").replace("wrong password", "")
     plain = await start_nats(jetstream=None)
     settings = {"IPS_NATS_URL": plain.url, "IPS_NATS_TOKEN": ""}
-    assert "JetStream" in await refused(Coordinator(tmp_path / "b", settings))
+    assert "JetStream" in await refused(Coordinator(tmp_path / "b", settings, forked=True))
 
 
 async def test_a_nats_that_is_not_there_yet_is_waited_for(

@@ -1,21 +1,24 @@
 /**
  * Places of the page, in the address after `#`, so that each can be kept, shared and gone back to:
- * `#/tasks?status=running`, `#/tasks/<id>`, `#/new`, `#/nodes`.
+ * `#/tasks?status=running`, `#/tasks/<id>`, `#/new`, `#/nodes`, `#/nodes/<name>`, `#/images/<reference>`.
  */
 
 /**
  * @typedef {object} Route
- * @property {"tasks" | "task" | "new" | "nodes" | "audit"} name
- * @property {string} id of a task
+ * @property {"tasks" | "task" | "new" | "nodes" | "node" | "images" | "image" | "audit"} name
+ * @property {string} id of a task, a node or an image
  * @property {URLSearchParams} query
  */
+
+/** @type {Record<string, string>} */
+const ONE_OF = { tasks: "task", nodes: "node", images: "image" };
 
 /** @param {string} hash @returns {Route} an unknown place is the list of tasks */
 export function parseRoute(hash) {
   const [path, query = ""] = hash.replace(/^#\/?/, "").split("?");
   const [first, id = ""] = path.split("/");
-  const name = first === "tasks" && id ? "task" : first;
-  const isKnown = ["task", "new", "nodes", "audit"].includes(name);
+  const name = (id && ONE_OF[first]) || first;
+  const isKnown = ["task", "new", "nodes", "node", "images", "image", "audit"].includes(name);
   return {
     name: /** @type {Route["name"]} */ (isKnown ? name : "tasks"),
     id: decode(id),
@@ -34,6 +37,12 @@ function decode(text) {
 
 /** @param {string} id */
 export const taskLink = (id) => `#/tasks/${encodeURIComponent(id)}`;
+
+/** @param {string} name */
+export const nodeLink = (name) => `#/nodes/${encodeURIComponent(name)}`;
+
+/** @param {string} image */
+export const imageLink = (image) => `#/images/${encodeURIComponent(image)}`;
 
 /** @param {string} path @param {Record<string, string | number>} [query] what is empty is left out */
 export function link(path, query = {}) {

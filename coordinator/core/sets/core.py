@@ -121,6 +121,10 @@ class SetCore:
         """Whether a wanted reference is on a node, and its digest; None where nobody said."""
         return self._known.warmth.cell(node, reference)
 
+    def wanted(self, node: str) -> tuple[str, ...]:
+        """The references that a node is to have, for all of its sets."""
+        return self._known.membership.wanted(node).references
+
     def turn(self, name: str, condition: SetCondition) -> Turn | None:
         """Since when a condition is as it is; None where no leader has judged the set yet."""
         return self._turns.get(name, condition)

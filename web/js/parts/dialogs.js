@@ -45,6 +45,16 @@ export const askToRun = (about, count) =>
     about,
   });
 
+/** @param {string[]} retries that there are */
+export const askToRetryAgain = (retries) =>
+  ask({
+    title: t("action.retried.ask"),
+    text: t("action.retried.what"),
+    yes: t("action.retried.yes"),
+    no: t("action.retried.no"),
+    about: retries.join(t("list.separator")),
+  });
+
 /** @param {string} about what would be cancelled, in short */
 export const askToCancel = (about) =>
   ask({

@@ -1,11 +1,13 @@
 /** What went wrong, grouped by reason: how many nodes, the cause in words, and every raw message. */
 
-import { h, KeyedList, setText } from "../dom.js";
+import { h, KeyedList, replace, setText } from "../dom.js";
 import { timeElement } from "../format.js";
 import { t } from "../language.js";
 import { worded } from "../messages.js";
 import { adviceFor, reasonInWords } from "./reasons.js";
+import { exportButtons } from "./export.js";
 import { icon } from "./icons.js";
+import { imageName, nodeName } from "./places.js";
 
 /**
  * @typedef {{node: Api.TaskNode, image?: string, reason: string, message: string}} Entry
@@ -16,6 +18,8 @@ const SHOWN = 20;
 
 export class Failures {
   #count = h("span", { class: "count" });
+  /** @type {Entry[]} */
+  #shown = [];
   #groups = h("div", { class: "groups" });
   /** @type {KeyedList<Reason>} */
   #list = new KeyedList(this.#groups, ({ reason }) => reason, (group) => new Group(group.reason));
@@ -23,6 +27,7 @@ export class Failures {
     "section",
     { class: "card failures", hidden: true, "aria-labelledby": "why-title" },
     h("h2", { id: "why-title" }, icon("warning"), t("why.title"), this.#count),
+    exportButtons("failures", () => exported(this.#shown)),
     this.#groups,
   );
 
@@ -32,7 +37,16 @@ export class Failures {
     this.element.hidden = groups.length === 0;
     setText(this.#count, t("why.nodes", { n: countNodes(groups) }));
     this.#list.show(groups);
+    this.#shown = groups.flatMap(({ entries }) => entries);
   }
+}
+
+/** @param {Entry[]} entries @returns {import("./export.js").Exported} */
+function exported(entries) {
+  const rows = entries.map(({ node, image = "", reason, message }) => [node.nodeName, image, reason, node.attempt, message, node.finishedAt ?? ""]);
+  const head = ["node", "image", "reason", "attempt", "message", "when"];
+  const items = entries.map(({ node, image, reason, message }) => ({ nodeName: node.nodeName, image, reason, attempt: node.attempt, message, finishedAt: node.finishedAt }));
+  return { head: head.map((key) => t(key === "reason" ? "places.reason" : `why.${key}`)), rows, items };
 }
 
 /** @param {Reason[]} groups */
@@ -141,8 +155,9 @@ class Row {
 
   /** @param {Entry} entry */
   update({ node, image, message }) {
-    setText(this.#node, node.nodeName);
-    setText(this.#image, image ?? t("why.agent"));
+    if (this.#node.textContent !== node.nodeName) replace(this.#node, nodeName(node.nodeName));
+    const about = image ?? t("why.agent");
+    if (this.#image.textContent !== about) replace(this.#image, image ? imageName(image) : about);
     setText(this.#attempt, String(node.attempt));
     setText(this.#message, message);
     if (node.finishedAt) this.#time.show(node.finishedAt);

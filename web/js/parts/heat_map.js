@@ -298,7 +298,7 @@ export class HeatMap {
     if (event.key === "Enter" || event.key === " ") this.#pinned = this.#at >= 0 && !this.#pinned;
     else if (event.key === "Escape") return this.release();
     else {
-      const place = this.#moved(event.key);
+      const place = this.#only ? this.#movedAmongMatches(event.key) : this.#moved(event.key);
       if (place === null) return;
       this.#pinned = false;
       this.#choose(Math.max(0, Math.min(place, this.#items.length - 1)), true);
@@ -316,6 +316,23 @@ export class HeatMap {
     if (key === "End") return this.#items.length - 1;
     if (!(key in moves) || this.#items.length === 0) return null;
     return this.#at < 0 ? 0 : this.#at + moves[key];
+  }
+
+  /** Where one state alone is shown, from match to match. @param {string} key */
+  #movedAmongMatches(key) {
+    const matches = this.#items.flatMap((item, place) => (this.nature.state(item) === this.#only ? [place] : []));
+    const row = this.#at < 0 ? 1 : this.#grid.columns;
+    /** @type {Record<string, () => number | undefined>} */
+    const moves = {
+      ArrowRight: () => matches.find((place) => place > this.#at),
+      ArrowDown: () => matches.find((place) => place >= this.#at + row),
+      ArrowLeft: () => matches.filter((place) => place < this.#at).pop(),
+      ArrowUp: () => matches.filter((place) => place <= this.#at - row).pop(),
+      Home: () => matches[0],
+      End: () => matches[matches.length - 1],
+    };
+    if (!(key in moves) || matches.length === 0) return null;
+    return moves[key]() ?? (this.#at < 0 ? matches[0] : this.#at);
   }
 
   /** @param {number} place @param {boolean} byKey */
@@ -366,7 +383,10 @@ function namedGrid(width, { width: least, height, gap }) {
 /** @param {CanvasRenderingContext2D} paper @param {string} text @param {number} width */
 function fitted(paper, text, width) {
   if (paper.measureText(text).width <= width) return text;
-  let end = text.length;
-  while (end > 1 && paper.measureText(`${text.slice(0, end)}…`).width > width) end -= 1;
-  return `${text.slice(0, end)}…`;
+  let kept = text.length - 1;
+  while (kept > 1 && paper.measureText(withoutMiddle(text, kept)).width > width) kept -= 1;
+  return withoutMiddle(text, kept);
 }
+
+/** Names differ at their ends: what goes is the middle. @param {string} text @param {number} kept */
+const withoutMiddle = (text, kept) => `${text.slice(0, Math.ceil(kept / 2))}…${text.slice(text.length - Math.floor(kept / 2))}`;

@@ -5,6 +5,8 @@ import { svg } from "../dom.js";
 const PATHS = {
   plus: "M8 3v10M3 8h10",
   close: "M4 4l8 8M12 4l-8 8",
+  pause: "M5.5 3.5v9M10.5 3.5v9",
+  resume: "M5 3.5l7 4.5-7 4.5z",
   stop: "M4.5 4.5h7v7h-7z",
   again: "M13 8a5 5 0 1 1-1.6-3.7M13 2.5v3h-3",
   retry: "M3 8a5 5 0 0 1 8.5-3.6L13 6M13 3v3h-3M13 8a5 5 0 0 1-8.5 3.6L3 10M3 13v-3h3",

@@ -1,8 +1,9 @@
 /** Each image of a task over all its nodes: its size, how far it is, and who is slowest. */
 
-import { h, KeyedList, setText } from "../dom.js";
+import { h, KeyedList, replace, setText } from "../dom.js";
 import { bytes, duration, number } from "../format.js";
 import { t } from "../language.js";
+import { imageName } from "./places.js";
 
 /**
  * @typedef {object} Sum of one image over all nodes
@@ -58,7 +59,7 @@ class Row {
 
   /** @param {Sum} image */
   update(image) {
-    setText(this.#name, image.image);
+    if (this.#name.textContent !== image.image) replace(this.#name, imageName(image.image));
     setText(this.#size, image.size ? bytes(image.size) : "–");
     setText(this.#done, `${number(image.done)} / ${number(image.total)}`);
     setText(this.#notes, notesOf(image));

@@ -6,6 +6,7 @@ import { t } from "../language.js";
 import { worded } from "../messages.js";
 import { chip, wordOf } from "./chips.js";
 import { iconButton } from "./buttons.js";
+import { imageName, nodeName } from "./places.js";
 import { reasonInWords } from "./reasons.js";
 
 export class NodeDetails {
@@ -27,7 +28,7 @@ export class NodeDetails {
   /** @param {Api.TaskNode} node @param {boolean} isPinned */
   #head(node, isPinned) {
     const close = iconButton({ icon: "close", label: t("map.close"), onclick: this.onClose });
-    return h("header", {}, h("h3", {}, node.nodeName), chip("state", node.state), isPinned && close);
+    return h("header", {}, h("h3", {}, nodeName(node.nodeName)), chip("state", node.state), isPinned && close);
   }
 }
 
@@ -69,7 +70,7 @@ function imageLine(image) {
   return h(
     "li",
     {},
-    h("span", { class: "name", title: image.image }, image.image),
+    imageName(image.image),
     chip("image", image.state),
     track,
     h("span", { class: "numbers" }, numbers(image, share)),

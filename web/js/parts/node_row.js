@@ -6,6 +6,7 @@ import { t } from "../language.js";
 import { worded } from "../messages.js";
 import { condition } from "../state/fleet.js";
 import { chip } from "./chips.js";
+import { nodeName } from "./places.js";
 
 const LABELS_SHOWN = 3;
 
@@ -43,8 +44,7 @@ export class NodeRow {
     this.#node = node;
     const state = condition(node);
     this.element.dataset.state = state;
-    setText(this.#name, node.name);
-    this.#name.title = node.name;
+    if (this.#name.textContent !== node.name) replace(this.#name, nodeName(node.name));
     this.#chip.show(state);
     setText(this.#why, worded(node));
     setText(this.#busy, node.pulling.join(", "));

@@ -10,12 +10,15 @@ const PERMANENT = new Set([
   "PlatformMismatch",
   "UnsupportedImage",
   "TLSError",
+  "DiskFull",
   "Cancelled",
 ]);
 
 /** @param {string} reason */
 export const reasonInWords = (reason) => (hasWords(`reason.${reason}`) ? t(`reason.${reason}`) : "");
 
-/** @param {string} reason */
-export const adviceFor = (reason) =>
-  t(PERMANENT.has(reason) ? "reason.hint.mend" : "reason.hint.retry");
+/** What to do about a reason, as far as that is known. @param {string} reason */
+export function adviceFor(reason) {
+  const hint = t(PERMANENT.has(reason) ? "reason.hint.mend" : "reason.hint.retry");
+  return hasWords(`reason.do.${reason}`) ? `${hint} ${t(`reason.do.${reason}`)}` : hint;
+}

@@ -5,10 +5,10 @@ import { imagesInShort } from "../format.js";
 import { t } from "../language.js";
 import { worded } from "../messages.js";
 import { taskLink } from "../router.js";
-import { newKey, post, remove } from "../server.js";
+import { get, newKey, post, remove } from "../server.js";
 import { isOver } from "../state/task_order.js";
 import { button } from "./buttons.js";
-import { askToCancel, askToRun, MANY_NODES } from "./dialogs.js";
+import { askToCancel, askToRetryAgain, askToRun, MANY_NODES } from "./dialogs.js";
 
 /** @typedef {import("./buttons.js").ButtonOptions & {key: string}} Action */
 
@@ -39,11 +39,20 @@ export class TaskActions {
 
   /** @param {Api.Task} task @returns {Action[]} */
   #wanted(task) {
-    if (!isOver(task)) return [this.#cancelButton(task)];
+    if (!isOver(task)) {
+      const isHeld = task.status === "running" && !task.set && !this.small;
+      return [...(isHeld ? [this.#pauseButton(task)] : []), this.#cancelButton(task)];
+    }
     const failed = task.progress.failedNodes;
     const retry = failed > 0 ? [this.#retryButton(task, failed)] : [];
     const again = this.#againButton(task, failed > 0);
     return this.small && failed > 0 ? retry : [...retry, again];
+  }
+
+  /** @param {Api.Task} task @returns {Action} */
+  #pauseButton(task) {
+    const word = task.paused ? "resume" : "pause";
+    return { key: word, text: t(`action.${word}`), icon: word, onclick: () => this.#hold(task, word) };
   }
 
   /** @param {Api.Task} task @returns {Action} */
@@ -83,6 +92,14 @@ export class TaskActions {
     };
   }
 
+  /** @param {Api.Task} task @param {"pause" | "resume"} word */
+  #hold({ taskId }, word) {
+    return this.#attempt(async () => {
+      await post(`/tasks/${encodeURIComponent(taskId)}/${word}`, {});
+      this.shell.tell(t(`action.${word}d`));
+    });
+  }
+
   /** @param {Api.Task} task */
   async #cancel({ taskId, images }) {
     if (!(await askToCancel(imagesInShort(images)))) return;
@@ -100,6 +117,7 @@ export class TaskActions {
   /** @param {Api.Task} task @param {Api.RetryNodes} nodes */
   async #repeat({ taskId, images, progress }, nodes) {
     const count = nodes === "failed" ? progress.failedNodes : progress.totalNodes;
+    if (nodes === "failed" && !(await this.#isFirstOrMeant(taskId))) return;
     if (count > MANY_NODES && !(await askToRun(imagesInShort(images), count))) return;
     await this.#attempt(async () => {
       const path = `/tasks/${encodeURIComponent(taskId)}/retry`;
@@ -108,6 +126,16 @@ export class TaskActions {
       this.shell.tell(t("action.started"));
       location.hash = taskLink(task.taskId);
     });
+  }
+
+  /** Whether nobody has retried a task, or the viewer wants it once more. @param {string} taskId */
+  async #isFirstOrMeant(taskId) {
+    try {
+      const { retries = [] } = /** @type {Api.Task} */ (await get(`/tasks/${encodeURIComponent(taskId)}`));
+      return retries.length === 0 || (await askToRetryAgain(retries));
+    } catch {
+      return true; // what is wrong is said by the retry itself
+    }
   }
 
   /**

@@ -3,6 +3,7 @@
 import { h, replace, setText } from "../dom.js";
 import { t } from "../language.js";
 import { button } from "../parts/buttons.js";
+import { imageName } from "../parts/places.js";
 import { taskLink } from "../router.js";
 import { get } from "../server.js";
 
@@ -68,6 +69,6 @@ function row(entry) {
   const time = entry.time.replace("T", " ").replace(/\.\d+Z$/, "Z");
   const answer = entry.reason ? `${entry.status} ${entry.reason}` : String(entry.status);
   const task = entry.taskId ? h("a", { href: taskLink(entry.taskId) }, entry.taskId) : "";
-  const cells = [time, entry.user ?? t("audit.nobody"), entry.address ?? "", entry.action, answer, task, entry.images.join(", ")];
+  const cells = [time, entry.user ?? t("audit.nobody"), entry.address ?? "", entry.action, answer, task, entry.images.map((image) => [imageName(image), " "])];
   return h("tr", {}, cells.map((cell) => h("td", {}, cell)));
 }

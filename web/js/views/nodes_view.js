@@ -1,12 +1,14 @@
 /** The fleet: a map of all nodes, and a table in which those in trouble come first. */
 
-import { h, setText } from "../dom.js";
+import { h, replace, setText } from "../dom.js";
 import { number } from "../format.js";
 import { t } from "../language.js";
 import { worded } from "../messages.js";
 import { Painter } from "../painter.js";
 import { HeatMap } from "../parts/heat_map.js";
 import { Legend } from "../parts/legend.js";
+import { exportButtons } from "../parts/export.js";
+import { nodeName } from "../parts/places.js";
 import { NodeRow } from "../parts/node_row.js";
 import { SearchBox } from "../parts/search_box.js";
 import { VirtualRows } from "../parts/virtual_rows.js";
@@ -40,6 +42,8 @@ export class NodesView {
   #rows;
   #fleet;
   #wanted = "";
+  /** @type {Api.Node[]} */
+  #shown = [];
   #chosen = h("p", { class: "hint chosen" }, t("map.choose"));
   #painter = new Painter(() => this.#draw(), REPAINT);
 
@@ -83,7 +87,7 @@ export class NodesView {
   }
 
   #tools = () =>
-    h("div", { class: "tools" }, this.#find.element, this.#hits);
+    h("div", { class: "tools" }, this.#find.element, this.#hits, exportButtons("nodes", () => exported(this.#shown)));
 
   #changed() {
     this.shell.heard();
@@ -106,7 +110,8 @@ export class NodesView {
   /** @param {Api.Node | null} node @param {boolean} byKey */
   #choose(node, byKey) {
     const words = node ? t("map.node", { name: node.name, state: wordOf("nodes", condition(node)) }) : "";
-    setText(this.#chosen, node ? [words, worded(node), node.pulling.join(", ")].filter(Boolean).join(" · ") : t("map.choose"));
+    const more = node && [wordOf("nodes", condition(node)), worded(node), node.pulling.join(", ")].filter(Boolean).join(" · ");
+    replace(this.#chosen, node ? [nodeName(node.name), " · ", more] : t("map.choose"));
     if (byKey) this.shell.announce(words);
   }
 
@@ -121,6 +126,7 @@ export class NodesView {
     const found = nodes.filter((entry) => words.every((word) => searchable(entry.node).includes(word)));
     const shown = found.filter(({ state }) => !this.#wanted || state === this.#wanted).map(({ node }) => node);
     this.#drawMap(words.length ? found : nodes, counts);
+    this.#shown = shown;
     this.#rows.show(shown);
     const isSought = words.length > 0 || this.#wanted !== "";
     setText(this.#hits, isSought ? t("nodes.hits", { n: shown.length }) : t("nodes.order"));
@@ -142,6 +148,23 @@ export class NodesView {
     this.#empty.replaceChildren(...words.map((text) => h("p", {}, text)));
   }
 
+}
+
+/** @param {Api.Node[]} nodes @returns {import("../parts/export.js").Exported} */
+function exported(nodes) {
+  const rows = nodes.map((node) => [
+    node.name,
+    wordOf("nodes", condition(node)),
+    worded(node),
+    node.pulling.join(" "),
+    Object.entries(node.labels).map(([key, value]) => `${key}=${value}`).join(","),
+    node.imageDisk?.freeBytes ?? "",
+    node.runtime ?? "",
+    node.agentVersion ?? "",
+    node.lastSeen ?? "",
+  ]);
+  const head = ["node", "state", "reason", "pulling", "labels", "disk", "runtime", "agent", "seen"];
+  return { head: head.map((key) => t(key === "reason" ? "places.reason" : `nodes.${key}`)), rows, items: nodes };
 }
 
 /** @param {number} count @param {number | null} loading */

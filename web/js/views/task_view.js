@@ -27,7 +27,7 @@ import { TaskActions } from "../parts/task_actions.js";
 import { TaskMap } from "../parts/task_map.js";
 import { TaskSettings } from "../parts/task_settings.js";
 import { ThroughputChart } from "../parts/throughput_chart.js";
-import { link } from "../router.js";
+import { link, taskLink } from "../router.js";
 import { now } from "../server.js";
 import { progressSeen } from "../state/node_counts.js";
 import { TaskWatch } from "../state/task_watch.js";
@@ -42,6 +42,7 @@ export class TaskView {
   #heading = h("h1", { tabindex: -1 }, t("task.title"));
   #chip = chip("status");
   #message = h("p", { class: "message", hidden: true });
+  #retries = h("p", { class: "message", hidden: true });
   #bar = new ProgressBar();
   #figures = new Figures();
   #times = { created: timeElement(), started: timeElement(), finished: timeElement() };
@@ -99,6 +100,7 @@ export class TaskView {
       path,
       h("div", { class: "title-line" }, this.#heading, this.#chip, h("div", { class: "buttons" }, template, this.#actions.element)),
       this.#message,
+      this.#retries,
       this.#bar.element,
       this.#figures.element,
     );
@@ -153,7 +155,8 @@ export class TaskView {
     const task = { ...this.#watch.task, progress: progressSeen(this.#watch.task, this.#watch) };
     setText(this.#heading, imagesInShort(task.images));
     this.#heading.title = task.images.join("\n");
-    this.#chip.show(task.status);
+    this.#chip.show(task.paused ? "paused" : task.status);
+    this.#showRetries(task.retries ?? []);
     setText(this.#message, worded(task));
     this.#message.hidden = !task.message;
     this.#message.dataset.state = task.status;
@@ -164,6 +167,13 @@ export class TaskView {
     this.#failures.update(this.#watch.nodes);
     this.#map.update(task, this.#watch);
     this.shell.title(titleOf(task));
+  }
+
+  /** @param {string[]} ids */
+  #showRetries(ids) {
+    this.#retries.hidden = ids.length === 0;
+    const links = ids.map((id) => [" ", h("a", { href: taskLink(id) }, id)]);
+    if (this.#retries.childElementCount !== ids.length) replace(this.#retries, t("task.retried"), links);
   }
 
   #summarize() {

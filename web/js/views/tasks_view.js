@@ -11,6 +11,7 @@ import { Pager, SIZES } from "../parts/pager.js";
 import { Overview } from "../parts/overview.js";
 import { ProgressBar } from "../parts/progress_bar.js";
 import { SearchBox } from "../parts/search_box.js";
+import { Selection } from "../parts/selection.js";
 import { TaskActions } from "../parts/task_actions.js";
 import { link, taskLink } from "../router.js";
 import { now } from "../server.js";
@@ -32,6 +33,7 @@ export class TasksView {
     (offset) => this.#go({ offset }),
     (limit) => this.#go({ limit, offset: 0 }),
   );
+  #selection;
   /** @type {KeyedList<Api.Task>} */
   #rows;
   #list;
@@ -46,6 +48,7 @@ export class TasksView {
       onState: (state) => shell.connection(state),
       onProblem: (problem) => problem.status !== 0 && shell.complain(problem),
     });
+    this.#selection = new Selection(shell, () => this.#list.refresh(), () => this.#changed());
     this.#rows = new KeyedList(this.#body, ({ taskId }) => taskId, () => this.#newRow());
     this.element = h(
       "div",
@@ -53,6 +56,7 @@ export class TasksView {
       h("h1", { tabindex: -1 }, t("tasks.title")),
       this.#overview.element,
       h("div", { class: "list-tools" }, this.#filters, this.#recent, this.#find.element, this.#sort),
+      this.#selection.element,
       h("div", { class: "card table-card" }, this.#table(), this.#empty, this.#pager.element),
     );
   }
@@ -94,7 +98,7 @@ export class TasksView {
   }
 
   #newRow() {
-    return new TaskRow(this.shell, () => this.#list.refresh());
+    return new TaskRow(this.shell, this.#selection, () => this.#list.refresh());
   }
 
   #paint() {
@@ -102,6 +106,7 @@ export class TasksView {
     if (tasks === null) return;
     this.#overview.update(this.#list);
     this.#drawFilters(counts);
+    this.#selection.update(tasks);
     this.#rows.show(tasks);
     this.#empty.hidden = tasks.length > 0;
     if (tasks.length === 0) this.#drawEmpty();
@@ -210,16 +215,21 @@ class TaskRow {
   #priority = h("span", { class: "priority" });
   #created = timeElement();
   #actions;
+  #pick;
+  /** @type {Api.Task | null} */
+  #task = null;
 
-  /** @param {import("../app.js").Shell} shell @param {() => void} onDone */
-  constructor(shell, onDone) {
+  /** @param {import("../app.js").Shell} shell @param {Selection} selection @param {() => void} onDone */
+  constructor(shell, selection, onDone) {
+    this.selection = selection;
+    this.#pick = h("input", { type: "checkbox", class: "pick", onchange: () => this.#task && selection.choose(this.#task, this.#pick.checked) });
     this.#actions = new TaskActions(shell, { small: true, onDone });
     /** @param {string} name @param {...Node} children */
     const cell = (name, ...children) => h("td", { role: "cell", class: `cell-${name}` }, children);
     this.element = h(
       "tr",
       { role: "row" },
-      cell("task", this.#name, this.#id),
+      cell("task", this.#pick, this.#name, this.#id),
       cell("status", this.#chip),
       cell("progress", this.#bar.element, this.#why),
       cell("pace", this.#pace, this.#left),
@@ -231,11 +241,14 @@ class TaskRow {
 
   /** @param {Api.Task} task */
   update(task) {
+    this.#task = task;
+    this.#pick.checked = this.selection.has(task.taskId);
+    setAttribute(this.#pick, "aria-label", t("bulk.choose", { task: `${imagesInShort(task.images)} ${task.taskId}` }));
     setText(this.#name, imagesInShort(task.images));
     setAttribute(this.#name, "href", taskLink(task.taskId));
     setAttribute(this.#name, "title", task.images.join("\n"));
     setText(this.#id, task.taskId);
-    this.#chip.show(task.status);
+    this.#chip.show(task.paused ? "paused" : task.status);
     this.#bar.update(task);
     const why = worded(task);
     setText(this.#why, why);

@@ -1,4 +1,7 @@
 /** English. `zh.js` has the same keys; a test compares them. */
+import { PLACES } from "./en_places.js";
+import { REASONS } from "./en_reasons.js";
+
 export const WORDS = {
   "app.name": "Image Prewarm",
   "app.skip": "Skip to content",
@@ -9,6 +12,7 @@ export const WORDS = {
   "nav.main": "Main",
   "nav.tasks": "Tasks",
   "nav.nodes": "Nodes",
+  "nav.images": "Images",
   "nav.new": "New task",
 
   "session.title": "Log in",
@@ -56,6 +60,7 @@ export const WORDS = {
 
   "status.pending": "Pending",
   "status.running": "Running",
+  "status.paused": "Paused",
   "status.completed": "Completed",
   "status.failed": "Failed",
   "status.cancelled": "Cancelled",
@@ -140,6 +145,14 @@ export const WORDS = {
   "action.cancel.yes": "Cancel the task",
   "action.cancel.no": "Keep it running",
   "action.cancelled": "Task cancelled.",
+  "action.pause": "Pause",
+  "action.resume": "Resume",
+  "action.paused": "Paused: pulls that run go on.",
+  "action.resumed": "Resumed.",
+  "action.retried.ask": "Retry the same failures again?",
+  "action.retried.what": "Somebody has retried them already.",
+  "action.retried.yes": "Retry again",
+  "action.retried.no": "Do not retry",
   "action.retry": "Retry failed nodes",
   "action.retry.n": { one: "Retry {n} failed node", other: "Retry {n} failed nodes" },
   "action.retry.task": "Retry failed nodes of {task}",
@@ -161,6 +174,7 @@ export const WORDS = {
   "problem.reload": "Load the page again",
 
   "task.title": "Task",
+  "task.retried": "Retried by",
   "task.again.of": "Retry of",
   "task.created": "Created",
   "task.created.by": "Created by",
@@ -347,25 +361,7 @@ export const WORDS = {
   "nodes.map": "Map of {n} nodes: {parts}",
   "nodes.hits": { one: "{n} node found", other: "{n} nodes found" },
   "nodes.order": "Problems first, then by name",
+  ...PLACES,
 
-  "reason.ImageNotFound": "The registry has no such image or tag",
-  "reason.Unauthorized": "Authentication failed or required",
-  "reason.InvalidReference": "The runtime cannot read this image name",
-  "reason.PlatformMismatch": "The image does not exist for this node's platform",
-  "reason.UnsupportedImage": "The runtime cannot use it: no image, or in a form it does not take",
-  "reason.TLSError": "The registry's certificate is not trusted",
-  "reason.RegistryUnreachable": "The registry cannot be reached from the node",
-  "reason.RegistryError": "The registry answered with an error",
-  "reason.RateLimited": "Registry rate limit (HTTP 429)",
-  "reason.CorruptImage": "Downloaded data is corrupt",
-  "reason.DiskFull": "The node's image disk is full",
-  "reason.Timeout": "Pull timed out",
-  "reason.Stalled": "No data received (stalled)",
-  "reason.RuntimeUnavailable": "The node's container runtime does not answer",
-  "reason.AgentUnavailable": "No agent answers on the node",
-  "reason.AgentLost": "Agent lost during the pull",
-  "reason.Unknown": "The cause is not known",
-  "reason.Cancelled": "The task was cancelled",
-  "reason.hint.mend": "A retry does not help: mend the cause first.",
-  "reason.hint.retry": "A retry can help.",
+  ...REASONS,
 };

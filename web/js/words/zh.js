@@ -1,4 +1,7 @@
 /** Simplified Chinese. `en.js` has the same keys; a test compares them. */
+import { PLACES } from "./zh_places.js";
+import { REASONS } from "./zh_reasons.js";
+
 export const WORDS = {
   "app.name": "镜像预热",
   "app.skip": "跳到正文",
@@ -9,6 +12,7 @@ export const WORDS = {
   "nav.main": "主导航",
   "nav.tasks": "任务",
   "nav.nodes": "节点",
+  "nav.images": "镜像",
   "nav.new": "新建任务",
 
   "session.title": "登录",
@@ -54,6 +58,7 @@ export const WORDS = {
 
   "status.pending": "排队中",
   "status.running": "运行中",
+  "status.paused": "已暂停",
   "status.completed": "已完成",
   "status.failed": "失败",
   "status.cancelled": "已取消",
@@ -137,6 +142,14 @@ export const WORDS = {
   "action.cancel.yes": "取消任务",
   "action.cancel.no": "继续运行",
   "action.cancelled": "任务已取消。",
+  "action.pause": "暂停",
+  "action.resume": "恢复",
+  "action.paused": "已暂停：进行中的拉取会继续。",
+  "action.resumed": "已恢复。",
+  "action.retried.ask": "要再次重试相同的失败节点吗？",
+  "action.retried.what": "已有任务重试过这些节点。",
+  "action.retried.yes": "再次重试",
+  "action.retried.no": "不重试",
   "action.retry": "重试失败节点",
   "action.retry.n": { other: "重试 {n} 个失败节点" },
   "action.retry.task": "重试 {task} 的失败节点",
@@ -158,6 +171,7 @@ export const WORDS = {
   "problem.reload": "重新加载页面",
 
   "task.title": "任务",
+  "task.retried": "已重试：",
   "task.again.of": "重试自",
   "task.created": "创建",
   "task.created.by": "创建者",
@@ -344,25 +358,7 @@ export const WORDS = {
   "nodes.map": "{n} 个节点的分布图：{parts}",
   "nodes.hits": { other: "找到 {n} 个节点" },
   "nodes.order": "异常的在前，其余按名称排列",
+  ...PLACES,
 
-  "reason.ImageNotFound": "镜像仓库中没有该镜像或标签",
-  "reason.Unauthorized": "镜像仓库拒绝了凭据，或要求提供凭据",
-  "reason.InvalidReference": "运行时无法识别该镜像名",
-  "reason.PlatformMismatch": "该镜像没有适合此节点平台的版本",
-  "reason.UnsupportedImage": "运行时无法使用：不是镜像，或格式不受支持",
-  "reason.TLSError": "镜像仓库的证书不受信任",
-  "reason.RegistryUnreachable": "节点无法连接镜像仓库",
-  "reason.RegistryError": "镜像仓库返回错误",
-  "reason.RateLimited": "镜像仓库限制了请求频率",
-  "reason.CorruptImage": "下载的数据已损坏",
-  "reason.DiskFull": "节点的镜像磁盘已满",
-  "reason.Timeout": "拉取超时",
-  "reason.Stalled": "长时间没有收到数据",
-  "reason.RuntimeUnavailable": "节点的容器运行时没有响应",
-  "reason.AgentUnavailable": "节点上没有 Agent 响应",
-  "reason.AgentLost": "Agent 在拉取过程中失联",
-  "reason.Unknown": "原因未知",
-  "reason.Cancelled": "任务已取消",
-  "reason.hint.mend": "重试无济于事：请先排除原因。",
-  "reason.hint.retry": "重试可能成功。",
+  ...REASONS,
 };

@@ -91,6 +91,14 @@ class AsyncClient:
         """Cancel a pending or running task. Raises Conflict where it is over."""
         return await self._finish(service.cancel(self._session, task_id))
 
+    async def pause(self, task_id: str) -> Task:
+        """Let no new node of a running task begin. Raises Conflict where it does not run."""
+        return await self.send(requests.pause_task(task_id), Task)
+
+    async def resume(self, task_id: str) -> Task:
+        """Let a paused task go on. Raises Conflict where it does not run."""
+        return await self.send(requests.resume_task(task_id), Task)
+
     async def retry(
         self, task_id: str, *, nodes: str = "failed", idempotency_key: str | None = None
     ) -> Task:

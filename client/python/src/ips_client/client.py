@@ -99,6 +99,14 @@ class Client:
         """Cancel a pending or running task. Raises Conflict where it is over."""
         return self._finish(service.cancel(self._session, task_id))
 
+    def pause(self, task_id: str) -> Task:
+        """Let no new node of a running task begin. Raises Conflict where it does not run."""
+        return self.send(requests.pause_task(task_id), Task)
+
+    def resume(self, task_id: str) -> Task:
+        """Let a paused task go on. Raises Conflict where it does not run."""
+        return self.send(requests.resume_task(task_id), Task)
+
     def retry(
         self, task_id: str, *, nodes: str = "failed", idempotency_key: str | None = None
     ) -> Task:

@@ -89,8 +89,12 @@ class Task(Document, frozen=True, kw_only=True):
     rollout: str | None = None
     image_pull_policy: str | None = None
     pull_timeout_seconds: int | None = None
+    paused: bool = False
+    """While it is running: no new node begins."""
     retry_of: str | None = None
     """The finished task that this one repeats."""
+    retries: tuple[str, ...] = ()
+    """Tasks that repeat this one, the oldest first."""
     created_by: str | None = None
     """Who created it, where that is known."""
     failed_node_details: tuple[FailedImage, ...] = ()

@@ -91,6 +91,8 @@ class TaskQuery(NamedTuple):
     image: str = ""
     q: str = ""
     """Stands in the id, an image, the node selector or the creator."""
+    node: str = ""
+    """Tasks that tried this node, or run and have it."""
     created_by: str = ""
     since: datetime | None = None
     """Created then or later; knows its time zone, as ``until`` does."""
@@ -104,6 +106,7 @@ class TaskQuery(NamedTuple):
             "status": self.status,
             "image": self.image,
             "q": self.q,
+            "node": self.node,
             "createdBy": self.created_by,
             "since": "" if self.since is None else self.since.isoformat(),
             "until": "" if self.until is None else self.until.isoformat(),
@@ -122,6 +125,16 @@ def list_tasks(
 def cancel_task(task_id: str) -> Request:
     """``DELETE /api/v1/tasks/{id}``."""
     return Request("DELETE", _task(task_id))
+
+
+def pause_task(task_id: str) -> Request:
+    """``POST /api/v1/tasks/{id}/pause``; sending it twice makes no difference."""
+    return Request("POST", f"{_task(task_id)}/pause")
+
+
+def resume_task(task_id: str) -> Request:
+    """``POST /api/v1/tasks/{id}/resume``."""
+    return Request("POST", f"{_task(task_id)}/resume")
 
 
 def retry_task(task_id: str, nodes: str, key: str | None = None) -> Request:
@@ -146,6 +159,34 @@ def list_nodes(selector: str = "", *, limit: int, offset: int = 0) -> Request:
 def get_node(name: str) -> Request:
     """``GET /api/v1/nodes/{name}``."""
     return Request("GET", f"/nodes/{quote(name, safe='')}")
+
+
+def list_node_images(name: str, *, limit: int, offset: int = 0) -> Request:
+    """``GET /api/v1/nodes/{name}/images``: what its container runtime has now."""
+    return Request("GET", f"/nodes/{quote(name, safe='')}/images", _page(limit, offset))
+
+
+def list_node_tasks(name: str, *, limit: int, offset: int = 0) -> Request:
+    """``GET /api/v1/nodes/{name}/history``: what tasks did there, the newest first."""
+    return Request("GET", f"/nodes/{quote(name, safe='')}/history", _page(limit, offset))
+
+
+def list_images(text: str = "", *, limit: int, offset: int = 0) -> Request:
+    """``GET /api/v1/images``: those in whose reference a text stands."""
+    return Request("GET", "/images", {"q": text, **_page(limit, offset)})
+
+
+def list_image_nodes(
+    image: str, states: Iterable[str] = (), *, limit: int, offset: int = 0
+) -> Request:
+    """``GET /api/v1/images/nodes``: every node, and whether an image is there."""
+    query = {"image": image, "state": ",".join(states), **_page(limit, offset)}
+    return Request("GET", "/images/nodes", query)
+
+
+def list_image_tasks(image: str, *, limit: int, offset: int = 0) -> Request:
+    """``GET /api/v1/images/history``: what became of an image in tasks, the newest first."""
+    return Request("GET", "/images/history", {"image": image, **_page(limit, offset)})
 
 
 def list_audit(

@@ -15,6 +15,7 @@ from ips_client.talk import LinkFailure, Pause, Talk, clock, send
 
 FIRST_DELAY: Final = 0.1
 LONGEST_DELAY: Final = 3.0
+_GATEWAY_TIMEOUT: Final = 504
 
 
 def spread() -> float:
@@ -54,7 +55,13 @@ class Retries:
 def _is_lasting(error: IpsError) -> bool:
     if isinstance(error, ServerUnreachable):
         return isinstance(error.__cause__, LinkFailure) and error.__cause__.lasting
-    return not isinstance(error, Unavailable)
+    return not isinstance(error, Unavailable) or _is_final(error)
+
+
+def _is_final(error: Unavailable) -> bool:
+    """A gateway's 504 passes; the service's own says that it has waited for somebody in vain."""
+    problem = error.problem
+    return problem.status == _GATEWAY_TIMEOUT and "messageCode" in problem.document
 
 
 def _wanted_delay(error: IpsError) -> float:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
 from typing import Any, Final
 
-from ips_client.command import set_arguments
+from ips_client.command import (
+    config_arguments,
+    pause_arguments,
+    place_arguments,
+    set_arguments,
+)
 from ips_client.command.durations import duration
 from ips_client.command.options import (
     STATUSES,
@@ -21,6 +25,7 @@ from ips_client.command.options import (
     limit,
     output,
     statuses,
+    watched,
     where,
 )
 from ips_client.version import __version__
@@ -36,14 +41,20 @@ commands:
   ls          list tasks
   show        show a task, its nodes or its failures
   cancel      cancel tasks
+  pause       let no new node of running tasks begin
+  resume      let paused tasks go on
   retry       re-run a finished task on its failed nodes
   nodes       list the nodes
+  node        show a node: what is there now, and what tasks did there
+  image       show where an image is, and what became of it
+  images      list the images of tasks and warm sets
   sets        list the warm sets, or show one
   apply       create and replace warm sets from files
   delete      delete warm sets
   why         say what keeps a set, a node or an image from being warm
   events      stream events, one line each
   audit       list who changed what, and who was refused
+  config      name servers with their credentials, and choose one
   completion  print a completion script for bash, zsh or fish
   help        show help, of a command where one is named
   version     print the version
@@ -58,7 +69,8 @@ exit codes:
   0 completed   1 failed   2 wrong use   3 cancelled   4 time limit
   5 the server was not reached or its answer is broken   130 Ctrl-C
 
-The server is --server, or IPS_SERVER, or http://localhost:8080; the token --token, or
+The server is --server, or that of --context, or IPS_SERVER, or that of IPS_CONTEXT or of the
+current context (ips config), or http://localhost:8080; the token --token, or
 IPS_TOKEN, or what the file IPS_TOKEN_FILE holds. HTTPS_PROXY, HTTP_PROXY, NO_PROXY,
 SSL_CERT_FILE and SSL_CERT_DIR mean what they mean elsewhere.
 `ips COMMAND --help` tells more about a command.
@@ -79,7 +91,6 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         about = getattr(arguments, "about", None)
         parser.parse_args([about, "--help"]) if about else parser.print_help()
         parser.exit(0)
-    arguments.server = arguments.server or os.environ.get("IPS_SERVER") or None
     return arguments
 
 
@@ -96,6 +107,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", help=argparse.SUPPRESS)
     for add in (_run, _wait, _ls, _show, _cancel, _retry, _nodes, _events, _audit, _completion):
         add(commands)
+    pause_arguments.add(commands, _command)
+    config_arguments.add(commands, _command)
+    place_arguments.add(commands, _command)
     for add_of_sets in (
         set_arguments.sets,
         set_arguments.apply,
@@ -223,6 +237,7 @@ def _ls(commands: Any) -> None:
     parser.add_argument(
         "-q", "--search", default="", metavar="TEXT", help="in ids, images, selectors and creators"
     )
+    parser.add_argument("--node", default="", metavar="NAME", help="tasks that were on this node")
     parser.add_argument("--created-by", default="", metavar="USER", help="tasks of this user")
     parser.add_argument(
         "--since", type=duration, metavar="TIME", help="created in the last 24h, 10m …"
@@ -235,6 +250,7 @@ def _ls(commands: Any) -> None:
         "--limit", type=int, default=20, metavar="N", help="maximum number of tasks (20)"
     )
     parser.add_argument("--all", action="store_true", help="no limit")
+    watched(parser)
     output(parser)
     connection(parser)
 
@@ -255,6 +271,7 @@ def _show(commands: Any) -> None:
     parser.add_argument("--nodes", action="store_true", help="its nodes, with their images")
     parser.add_argument("--failed", action="store_true", help="its failed nodes, with the reasons")
     parser.add_argument("--all", action="store_true", help="every failure, not one for each reason")
+    watched(parser)
     output(parser)
     connection(parser)
 
@@ -279,13 +296,14 @@ def _retry(commands: Any) -> None:
         commands,
         "retry",
         "tasks",
-        "ID [--all] [option …]",
-        "Re-run a finished task on its failed nodes, as a new task.",
+        "ID … [--all] [option …]",
+        "Re-run finished tasks on their failed nodes, each as a new task.",
         "ips retry task-20260116-151234-a1b2c3d4 --wait",
         "ips retry task-20260116-151234-a1b2c3d4 --all",
     )
-    parser.add_argument("id", metavar="ID", help="a task that is over")
+    parser.add_argument("ids", nargs="+", metavar="ID", help="a task that is over")
     parser.add_argument("--all", action="store_true", help="for all nodes that it selects")
+    parser.add_argument("--again", action="store_true", help="also where that was done before")
     parser.add_argument("--wait", action="store_true", help="watch until it is over")
     limit(parser)
     output(parser)
@@ -306,6 +324,7 @@ def _nodes(commands: Any) -> None:
     parser.add_argument(
         "-l", "--selector", default="", metavar="SELECTOR", help="labels as kubectl takes them"
     )
+    watched(parser)
     output(parser)
     connection(parser)
 

@@ -22,7 +22,8 @@ def audit(arguments: Namespace) -> int:
         request = requests.list_audit(arguments.user, since, limit=arguments.limit)
         found = client.send(request, AuditEntries)
     head = ("TIME", "USER", "FROM", "ACTION", "ANSWER", "TASK", "IMAGES")
-    lines = table(head, [_row(entry) for entry in found.entries]) or ["nothing"]
+    rows = [_row(entry) for entry in found.entries]
+    lines = table(head, rows, whole=arguments.output == "wide", none="nothing")
     names = [entry.task_id for entry in found.entries if entry.task_id]
     show(arguments.output, found.document, names=names, lines=lines)
     return codes.COMPLETED

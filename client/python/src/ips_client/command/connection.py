@@ -39,6 +39,10 @@ def connect(arguments: Namespace) -> Client:
 
 def as_options(arguments: Namespace) -> Sequence[str]:
     """The options that lead to the same server again; never the token."""
+    if arguments.context:
+        return ["--context", arguments.context]
+    if getattr(arguments, "is_current", False):
+        return []
     words = []
     server = arguments.server or DEFAULT_SERVER
     if server != (os.environ.get("IPS_SERVER") or DEFAULT_SERVER):
@@ -52,6 +56,8 @@ def as_options(arguments: Namespace) -> Sequence[str]:
 def _token(arguments: Namespace) -> Token | None:
     if arguments.token:
         return str(arguments.token)
+    if own := getattr(arguments, "token_file", None):  # of a context, for its server alone
+        return partial(_read_token, own)
     text, file = os.environ.get("IPS_TOKEN"), os.environ.get("IPS_TOKEN_FILE")
     if text and file:
         raise ValueError("IPS_TOKEN and IPS_TOKEN_FILE are both set: leave one of them out")
@@ -59,14 +65,15 @@ def _token(arguments: Namespace) -> Token | None:
 
 
 def _read_token(file: str) -> str:
+    name = f"IPS_TOKEN_FILE={file}" if os.environ.get("IPS_TOKEN_FILE") == file else file
     try:
         token = Path(file).read_text(encoding="utf-8").strip()
     except OSError as why:
-        raise ValueError(f"IPS_TOKEN_FILE={file}: {why.strerror}") from None
+        raise ValueError(f"{name}: {why.strerror}") from None
     except UnicodeDecodeError:
-        raise ValueError(f"IPS_TOKEN_FILE={file}: no text") from None
+        raise ValueError(f"{name}: no text") from None
     if not token:
-        raise ValueError(f"IPS_TOKEN_FILE={file}: the file is empty")
+        raise ValueError(f"{name}: the file is empty")
     return token
 
 

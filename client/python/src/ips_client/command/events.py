@@ -8,7 +8,7 @@ from typing import Any
 from ips_client.command import codes
 from ips_client.command.connection import connect
 from ips_client.command.ids import whole_id
-from ips_client.command.output import as_json, as_yaml, write, write_data
+from ips_client.command.output import JSONPATH, as_json, as_yaml, show, write, write_data
 from ips_client.command.program import say
 from ips_client.command.text import clock, count
 from ips_client.documents import Event, Reset, Task, TaskNode
@@ -16,6 +16,8 @@ from ips_client.documents import Event, Reset, Task, TaskNode
 
 def events(arguments: Namespace) -> int:
     """Follow events."""
+    if arguments.output == "csv":
+        raise ValueError("-o csv is for lists")
     with connect(arguments) as client:
         task_id = None if arguments.id is None else whole_id(client, arguments.id)
         for event in client.events(task_id, after=arguments.after, sets=arguments.sets):
@@ -34,6 +36,8 @@ def _show(event: Event, output: str) -> None:
             write_data(f"---\n{as_yaml(event.document)}")
         case "name":
             write(event.subject)
+        case _ if output.startswith(JSONPATH):
+            show(output, dict(event.document), names=(), lines=())
         case _:
             when = clock(event.time)
             write(f"{when}  {event.type:<15} {event.subject}{details(event)}".rstrip())

@@ -17,6 +17,7 @@ class _Listed(tuple[str, ...]):
         return True
 
 
+_FORMS: Final = _Listed(("table", "wide", "csv", "json", "yaml", "name", "jsonpath="))
 STATUSES: Final = _Listed(("pending", "running", "completed", "failed", "cancelled"))
 
 
@@ -29,6 +30,7 @@ def access(parser: Any, default: str | None) -> None:
     """The options that may stand before and after the command."""
     words = {
         "--server": ("URL", "where the service is"),
+        "--context": ("NAME", "a context of `ips config`, in place of --server and credentials"),
         "--token": ("TOKEN", "who asks (others on this machine can see it: better IPS_TOKEN_FILE)"),
         "--ca": ("FILE", "certificates of the authorities to trust, in place of the system's"),
         "--cert": ("FILE", "certificate to show, with its key or with --key"),
@@ -52,15 +54,31 @@ def access(parser: Any, default: str | None) -> None:
     )
 
 
+def _form(text: str) -> str:
+    """Read a form. Raises ArgumentTypeError."""
+    if text not in tuple(_FORMS) and not text.startswith("jsonpath="):
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(_FORMS)}")
+    return text
+
+
 def output(parser: Any) -> None:
     """In which form data is shown."""
     parser.add_argument(
         "-o",
         "--output",
         metavar="FORMAT",
-        choices=("table", "json", "yaml", "name"),
+        type=_form,
+        choices=_FORMS,
         default="table",
-        help="table (default), json (the service's own document), yaml, or name (ids only)",
+        help="table (default), wide (nothing cut), csv, json (the service's own document), yaml, "
+        "name (ids only), or jsonpath={.tasks[*].taskId}",
+    )
+
+
+def watched(parser: Any) -> None:
+    """Whether it is shown again and again."""
+    parser.add_argument(
+        "-w", "--watch", action="store_true", help="show it again whenever it changes"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import os
@@ -10,7 +11,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
-from ips_client.command.text import shown
+from ips_client.command.text import cut_middle, shown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,6 +29,8 @@ _STYLES: Final = {
     "retrying": "yellow",
     "cancelled": "yellow",
 }
+LONGEST_CELL: Final = 48
+"""Characters of a cell on a terminal, but for the last: a long name leaves others room."""
 _UNBOUNDED: Final = 100_000
 """Columns of what is no terminal."""
 _STEERING: Final = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
@@ -79,6 +82,20 @@ class Painted(str):
     __slots__ = ()
 
 
+class Table(list[str]):
+    """The lines of a table, with the cells that they are made of."""
+
+    __slots__ = ("head", "rows")
+
+    def __init__(self, lines: Iterable[str], head: Row, rows: Sequence[Row]) -> None:
+        super().__init__(lines)
+        self.head = head
+        self.rows = rows
+
+
+JSONPATH: Final = "jsonpath="
+
+
 def show(
     output: str,
     document: Any,
@@ -86,8 +103,21 @@ def show(
     names: Iterable[str],
     lines: Iterable[str],
 ) -> None:
-    """Write data in the form that was asked for; ``lines`` are the table's."""
+    """Write data in the form that was asked for; ``lines`` are the table's.
+
+    Raises ValueError where it has no such form.
+    """
+    if output.startswith(JSONPATH):
+        from ips_client.command.jsonpath import render  # noqa: PLC0415 -- few ask for it
+
+        text = render(output.removeprefix(JSONPATH), document)
+        write(*text.splitlines())
+        return
     match output:
+        case "csv":
+            if not isinstance(lines, Table):
+                raise ValueError("-o csv is for lists")  # noqa: TRY004 -- a user's fault
+            write_data(_as_csv(lines))
         case "json":
             write_data(as_json(document))
         case "yaml":
@@ -96,6 +126,15 @@ def show(
             write(*names)
         case _:
             write(*lines)
+
+
+def _as_csv(table: Table) -> str:
+    """Cells as RFC 4180 has them; what in them steers a terminal is escaped."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    for row in (table.head, *table.rows):
+        writer.writerow([shown(cell) for cell in row])
+    return out.getvalue().rstrip("\n")
 
 
 def as_json(document: Any, *, indent: int | None = 2) -> str:
@@ -131,38 +170,50 @@ def write_data(text: str) -> None:
 
 
 def table(
-    head: Row, rows: Sequence[Row], *, status: int | None = None, whole: bool = False
-) -> list[str]:
+    head: Row,
+    rows: Sequence[Row],
+    *,
+    status: int | None = None,
+    whole: bool = False,
+    none: str = "",
+) -> Table:
     """Columns side by side, without empty ones; on a terminal no wider than it, unless ``whole``.
 
     ``status`` is the column that is coloured; it and those before it are never empty. Where the
-    width does not suffice the last columns are cut.
+    width does not suffice the last columns are cut. ``none`` is said where there are no rows.
     """
     if not rows:
-        return []
-    from rich.table import Table  # noqa: PLC0415 -- see make_console
+        return Table([none] if none else [], head, rows)
+    from rich.table import Table as Grid  # noqa: PLC0415 -- see make_console
     from rich.text import Text  # noqa: PLC0415
 
-    made = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="")
+    made = Grid(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="")
     used = [number for number, column in enumerate(zip(*rows, strict=True)) if any(column)]
+    is_read = sys.stdout.isatty()
+    narrow = is_read and not whole
+    nothing = "" if is_read else "-"  # a program counts columns
     for number in used:
         made.add_column(Text(head[number]), no_wrap=number != used[-1])
+
+    def fitted(cell: str, at: int) -> str:
+        text = shown(cell or nothing)
+        return cut_middle(text, LONGEST_CELL) if narrow and at != used[-1] else text
+
     for row in rows:
         styles = [_STYLES.get(row[at], "") if at == status else "" for at in used]
         made.add_row(
             *(
-                Text(shown(row[at]), style, no_wrap=True, overflow="ellipsis")
+                Text(fitted(row[at], at), style, no_wrap=True, overflow="ellipsis")
                 for at, style in zip(used, styles, strict=True)
             )
         )
-    narrow = sys.stdout.isatty() and not whole
     out = io.StringIO()
     make_console(
         out,
         coloured=is_terminal(sys.stdout),
         width=width_of(sys.stdout) if narrow else _UNBOUNDED,
     ).print(made)
-    return [Painted(line.rstrip()) for line in out.getvalue().splitlines()]
+    return Table([Painted(line.rstrip()) for line in out.getvalue().splitlines()], head, rows)
 
 
 def facts(pairs: Mapping[str, str | Sequence[str]]) -> list[str]:

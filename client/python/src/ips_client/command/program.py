@@ -56,9 +56,13 @@ def run(words: Sequence[str]) -> int:
 
 
 def _run(arguments: Namespace) -> int:
-    if getattr(arguments, "insecure", False):
-        say("ips: --insecure: whoever answers is trusted, and gets the credentials")
     try:
+        if hasattr(arguments, "context") and arguments.command != "config":
+            from ips_client.command.contexts import apply  # noqa: PLC0415 -- help needs none
+
+            apply(arguments)
+        if getattr(arguments, "insecure", False) and arguments.command != "config":
+            say("ips: --insecure: whoever answers is trusted, and gets the credentials")
         code: int = arguments.handler()(arguments)
         sys.stdout.flush()
     except IpsError as error:

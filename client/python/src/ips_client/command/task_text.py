@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ips_client.command.messages import said
-from ips_client.command.output import facts, table
+from ips_client.command.output import Row, Table, facts, table
 from ips_client.command.text import age, count, size, span, stamp, transfer
 from ips_client.documents import FailedImage, Task, TaskNode
 
 
-def task_table(tasks: Sequence[Task]) -> list[str]:
-    """Tasks, one a line."""
-    rows = [
+def task_table(tasks: Sequence[Task], *, is_wide: bool = False) -> Table:
+    """Tasks, one a line; ``is_wide``: nothing is cut, and there are more columns."""
+    rows: list[Row] = [
         (
             task.task_id,
-            task.status,
+            status_of(task),
             f"{task.progress.completed_nodes}/{task.progress.total_nodes}",
             str(task.progress.failed_nodes),
             age(task.created_at),
@@ -23,10 +23,20 @@ def task_table(tasks: Sequence[Task]) -> list[str]:
         )
         for task in tasks
     ]
-    return table(("ID", "STATUS", "NODES", "FAILED", "AGE", "IMAGES"), rows, status=1)
+    head: Row = ("ID", "STATUS", "NODES", "FAILED", "AGE", "IMAGES")
+    if is_wide:
+        head = (*head, "PRIORITY", "CREATED", "CREATED-BY", "RETRY-OF", "MESSAGE")
+        rows = [(*row, *_more(task)) for row, task in zip(rows, tasks, strict=True)]
+    return table(head, rows, status=1, whole=is_wide, none="no tasks")
 
 
-def node_table(nodes: Sequence[TaskNode]) -> list[str]:
+def _more(task: Task) -> tuple[str, ...]:
+    """What ``-o wide`` adds."""
+    by, first = task.created_by or "", task.retry_of or ""
+    return str(task.priority), stamp(task.created_at), by, first, said(task)
+
+
+def node_table(nodes: Sequence[TaskNode]) -> Table:
     """Nodes of a task, one line an image."""
     rows = []
     for node in nodes:
@@ -44,24 +54,24 @@ def node_table(nodes: Sequence[TaskNode]) -> list[str]:
         "BATCH",
         "ATTEMPT",
         "IMAGE",
-        "IMAGE STATE",
+        "IMAGE-STATE",
         "BYTES",
         "TOOK",
         "REASON",
     )
-    return table(columns, rows, status=1)
+    return table(columns, rows, status=1, none="no nodes")
 
 
-def failure_table(failures: Sequence[FailedImage]) -> list[str]:
+def failure_table(failures: Sequence[FailedImage], *, none: str = "") -> Table:
     """Which nodes failed, and why."""
     rows = [
         (each.node_name, each.image or "-", each.reason, " ".join(said(each).split()))
         for each in failures
     ]
-    return table(("NODE", "IMAGE", "REASON", "MESSAGE"), rows, whole=True)
+    return table(("NODE", "IMAGE", "REASON", "MESSAGE"), rows, whole=True, none=none)
 
 
-def reason_table(failures: Sequence[FailedImage]) -> list[str]:
+def reason_table(failures: Sequence[FailedImage]) -> Table:
     """How many failures each reason has, the most frequent first, with one example."""
     groups: dict[str, list[FailedImage]] = {}
     for each in failures:
@@ -80,6 +90,11 @@ def reason_table(failures: Sequence[FailedImage]) -> list[str]:
     return table(("REASON", "NODES", "EXAMPLE", "IMAGE", "MESSAGE"), rows, whole=True)
 
 
+def status_of(task: Task) -> str:
+    """Its status in one word, as scripts want it; a running one that is held back is ``paused``."""
+    return "paused" if task.paused and task.status == "running" else task.status
+
+
 def task_lines(task: Task, *, every_failure: bool = False) -> list[str]:
     """A task for people; of its failures one for each reason, or all that came."""
     now = task.progress
@@ -89,7 +104,7 @@ def task_lines(task: Task, *, every_failure: bool = False) -> list[str]:
         for each in task.match_expressions
     ]
     lines = [
-        f"{task.task_id}  {task.status}",
+        f"{task.task_id}  {status_of(task)}",
         *facts(
             {
                 "message": said(task),
@@ -109,6 +124,7 @@ def task_lines(task: Task, *, every_failure: bool = False) -> list[str]:
                 "retries": _retries_in_words(task),
                 "webhook": task.webhook_url or "",
                 "retry of": task.retry_of or "",
+                "retried as": task.retries,
                 "created": stamp(task.created_at),
                 "created by": task.created_by or "",
                 "started": stamp(task.started_at) if task.started_at else "",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -21,6 +22,14 @@ from ips_client.errors import IpsError
 
 def ls(arguments: Namespace) -> int:
     """List tasks."""
+    if arguments.watch:
+        from ips_client.command.watch import watch  # noqa: PLC0415 -- most commands do not
+
+        return watch(arguments, lambda: _ls(arguments), live=False)
+    return _ls(arguments)
+
+
+def _ls(arguments: Namespace) -> int:
     wanted = None if arguments.all else arguments.limit
     if wanted is not None and wanted < 1:
         raise ValueError("--limit must be 1 or more")
@@ -38,7 +47,7 @@ def ls(arguments: Namespace) -> int:
         arguments.output,
         document,
         names=[task.task_id for task in tasks],
-        lines=task_table(tasks) or ["no tasks"],
+        lines=task_table(tasks, is_wide=arguments.output in {"wide", "csv"}),
     )
     return codes.COMPLETED
 
@@ -48,6 +57,7 @@ def _query(arguments: Namespace) -> requests.TaskQuery:
         status=",".join(arguments.status),
         image=arguments.image,
         q=arguments.search,
+        node=arguments.node,
         created_by=arguments.created_by,
         since=_ago(arguments.since),
         until=_ago(arguments.until),
@@ -61,6 +71,16 @@ def _ago(seconds: float | None) -> datetime | None:
 
 def show(arguments: Namespace) -> int:
     """Show a task or its nodes."""
+    if arguments.watch:
+        from ips_client.command.watch import watch  # noqa: PLC0415 -- see ls
+
+        with connect(arguments) as client:
+            arguments.id = whole_id(client, arguments.id)
+        return watch(arguments, lambda: _show(arguments), arguments.id, live=False)
+    return _show(arguments)
+
+
+def _show(arguments: Namespace) -> int:
     with connect(arguments) as client:
         arguments.id = whole_id(client, arguments.id)
         if arguments.nodes or arguments.failed:
@@ -87,12 +107,12 @@ def _show_nodes(client: Client, arguments: Namespace) -> int:
         largest=requests.LARGEST_NODE_PAGE,
     )
     if arguments.failed:
-        lines = failure_table([failure for node in nodes for failure in node.failures()])
+        failures = [failure for node in nodes for failure in node.failures()]
+        lines = failure_table(failures, none="no node failed")
     else:
         lines = node_table(nodes)
     names = [node.node_name for node in nodes]
-    none = ["no node failed" if arguments.failed else "no nodes"]
-    show_data(arguments.output, document, names=names, lines=lines or none)
+    show_data(arguments.output, document, names=names, lines=lines)
     return codes.COMPLETED
 
 
@@ -119,10 +139,29 @@ def _cancel(client: Client, task_id: str) -> tuple[dict[str, Any] | None, int]:
 
 
 def retry(arguments: Namespace) -> int:
-    """Make a new task of a finished one."""
+    """Make a new task of each finished one; the exit code is the worst of all."""
     from ips_client.command.waiting import created  # noqa: PLC0415 -- most commands do not wait
 
     with connect(arguments) as client:
-        task_id = whole_id(client, arguments.id)
-        task = client.retry(task_id, nodes="all" if arguments.all else "failed")
-    return created(arguments, [task])
+        ids = [whole_id(client, each) for each in arguments.ids]
+        if not (arguments.again or arguments.all):
+            _refuse_repeated(client, ids)
+        found = [_retry(client, task_id, all_nodes=arguments.all) for task_id in ids]
+    tasks = [task for task, _ in found if task is not None]
+    code = codes.worst(code for _, code in found)
+    return codes.worst([code, created(arguments, tasks)]) if tasks else code
+
+
+def _refuse_repeated(client: Client, ids: Sequence[str]) -> None:
+    """Raise ValueError where somebody has repeated one of the tasks: two would do the same."""
+    for task_id in ids:
+        if retries := client.get(task_id).retries:
+            done = " ".join(retries)
+            raise ValueError(f"{task_id} was repeated by {done} already; --again does it once more")
+
+
+def _retry(client: Client, task_id: str, *, all_nodes: bool) -> tuple[Task | None, int]:
+    try:
+        return client.retry(task_id, nodes="all" if all_nodes else "failed"), codes.COMPLETED
+    except IpsError as error:
+        return None, report(error, task_id)

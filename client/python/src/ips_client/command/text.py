@@ -75,6 +75,14 @@ def cut(text: str, width: int) -> str:
     return text if len(text) <= width else text[: max(0, width - 1)] + "…"[: max(0, width)]
 
 
+def cut_middle(text: str, width: int) -> str:
+    """A text that is no wider; names differ at their ends, so that its middle goes."""
+    if len(text) <= width:
+        return text
+    tail = (width - 1) // 2
+    return f"{text[: width - 1 - tail]}…{text[len(text) - tail :]}"
+
+
 def shown(text: str) -> str:
     """A text without anything that steers a terminal: control characters become their escapes."""
     if text.isprintable():

@@ -62,7 +62,7 @@ def created(arguments: Namespace, tasks: Sequence[Task]) -> int:
         return codes.COMPLETED
     if arguments.output == "name":
         show("name", None, names=ids, lines=())
-    elif arguments.output == "table":
+    elif arguments.output in {"table", "wide"}:
         say(*lines)
     return _wait(arguments, ids, names=())
 

@@ -1,0 +1,133 @@
+"""Contexts of ``ips``: which server is asked, with which credentials."""
+
+from __future__ import annotations
+
+import json
+import stat
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ips_client.command import contexts
+from ips_client.command.arguments import parse
+from ips_client.command.connection import as_options, settings
+
+pytestmark = pytest.mark.pure
+
+
+@pytest.fixture(autouse=True)
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the file is; nothing else of the environment names a server."""
+    for name in ("IPS_SERVER", "IPS_TOKEN", "IPS_TOKEN_FILE", "IPS_CONTEXT", "IPS_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    return tmp_path / "ips" / "config.yaml"
+
+
+def config(*words: str) -> None:
+    """``ips config …``."""
+    arguments = parse(["config", *words])
+    assert arguments.handler()(arguments) == 0
+
+
+def applied(*words: str) -> Namespace:
+    """A command line, with what its context says."""
+    arguments = parse(words)
+    contexts.apply(arguments)
+    return arguments
+
+
+def token_of(arguments: Namespace) -> Any:
+    """What is sent to the server."""
+    token = settings(arguments)["token"]
+    return token() if callable(token) else token
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> None:
+    """Two contexts, each with a token; the first is current."""
+    for name in ("prod", "test"):
+        secret = tmp_path / f"{name}.token"
+        secret.write_text(f"{name}-token\n")
+        server = f"https://{name}.example"
+        config("set-context", name, "--server", server, "--token-file", str(secret))
+
+
+@pytest.mark.usefixtures("two")
+def test_which_server_is_asked_and_what_it_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A context counts as a whole; whoever names another server sends it nothing of one."""
+    current = applied("ls")
+    assert (current.server, token_of(current)) == ("https://prod.example", "prod-token")
+    assert as_options(current) == []
+    for words in (("ls", "--context", "test"), ("--context", "test", "ls")):
+        chosen = applied(*words)
+        assert (chosen.server, token_of(chosen)) == ("https://test.example", "test-token")
+        assert as_options(chosen) == ["--context", "test"]
+    other = applied("ls", "--server", "https://evil.example")
+    assert (other.server, token_of(other)) == ("https://evil.example", None)
+    monkeypatch.setenv("IPS_CONTEXT", "test")
+    assert token_of(applied("ls")) == "test-token"
+    monkeypatch.setenv("IPS_SERVER", "https://env.example")
+    env = applied("ls")
+    assert (env.server, token_of(env)) == ("https://env.example", None)
+    assert applied("ls", "--context", "prod").server == "https://prod.example"
+    assert token_of(applied("ls", "--context", "prod", "--token", "own")) == "own"
+
+
+@pytest.mark.usefixtures("two")
+def test_what_cannot_be_meant() -> None:
+    """Is said, and nothing is asked."""
+    for words, why in (
+        (("ls", "--context", "nope"), "no context 'nope'"),
+        (("ls", "--context", "test", "--server", "http://x"), "two servers"),
+    ):
+        with pytest.raises(ValueError, match=why):
+            applied(*words)
+    for action in (["use-context", "nope"], ["delete-context", "nope"], ["use-context"]):
+        with pytest.raises(ValueError, match=r"nope|NAME"):
+            config(*action)
+    with pytest.raises(ValueError, match="--server"):
+        config("set-context", "new", "--ca", "x")
+
+
+@pytest.mark.usefixtures("two")
+def test_contexts_are_listed_changed_and_deleted(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The file is its owner's alone, and holds no token."""
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert "prod-token" not in file.read_text()
+    config("use-context", "test")
+    config("set-context", "test", "--insecure")
+    config("get-contexts", "-o", "json")
+    listed = json.loads(capsys.readouterr().out)
+    assert listed["current"] == "test"
+    assert listed["contexts"]["test"]["server"] == "https://test.example"
+    assert applied("ls").insecure is True
+    config("delete-context", "test")
+    with pytest.raises(ValueError, match="current"):
+        config("current-context")
+    config("get-contexts", "-o", "name")
+    assert capsys.readouterr().out == "prod\n"
+    config("get-contexts", "-o", "csv")
+    assert capsys.readouterr().out.startswith("CURRENT,NAME,SERVER,TOKEN-FILE\n-,prod,")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[", "contexts: 7", "contexts: {a: {}}", "contexts: {a: {server: x, token: secret}}", "- a"],
+)
+def test_a_file_that_is_none(file: Path, text: str) -> None:
+    """Is named in the error; a token in it is none of its fields."""
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    with pytest.raises(ValueError, match=str(file)):
+        applied("ls")
+
+
+def test_without_a_file_all_is_as_before() -> None:
+    """The client's own server, and nobody's token."""
+    plain = applied("ls")
+    assert plain.server is None
+    assert token_of(plain) is None

@@ -1,0 +1,86 @@
+"""The components of ``deploy/`` that are about who may do what, as kubectl builds them."""
+
+from __future__ import annotations
+
+import os.path
+from pathlib import Path
+
+import pytest
+
+from coordinator.settings import CoordinatorSettings
+from tests.fixtures.kubernetes import Kube
+from tests.kubernetes.manifests import DEPLOY, Json, one, pod_specs
+from tests.kubernetes.test_two_installations import built, customized
+
+pytestmark = pytest.mark.kubernetes
+
+
+def with_component(folder: Path, name: str, **wanted: str) -> Path:
+    """A kustomization of ``deploy/`` with a component."""
+    component = os.path.relpath(DEPLOY / "components" / name, folder / "mine")
+    return customized(folder / "mine", ".", components=[component], **wanted)
+
+
+def secret_of(spec: Json, volume: str) -> str:
+    """Which Secret a pod's volume shows."""
+    [found] = [each for each in spec["volumes"] if each["name"] == volume]
+    if "secret" in found:
+        return str(found["secret"]["secretName"])
+    [name] = [s["secret"]["name"] for s in found["projected"]["sources"] if "secret" in s]
+    return str(name)
+
+
+@pytest.mark.parametrize("prefix", ["", "b-"])
+def test_with_cert_manager_everybody_takes_its_secret(tmp_path: Path, prefix: str) -> None:
+    """Servers their certificate, coordinators and agents whom to trust; no other is made."""
+    objects = built(with_component(tmp_path, "cert-manager", namePrefix=prefix))
+    certificate = one(objects, "Certificate", f"{prefix}ips-nats-tls")
+    secret = certificate["spec"]["secretName"]
+    assert secret == f"{prefix}ips-nats-tls"
+    assert certificate["spec"]["dnsNames"][0] == f"{prefix}ips-nats"
+    specs = pod_specs(objects)
+    assert secret_of(specs[f"StatefulSet/{prefix}ips-nats"], "tls") == secret
+    assert secret_of(specs[f"DaemonSet/{prefix}ips-agent"], "nats") == secret
+    coordinator = specs[f"Deployment/{prefix}ips-coordinator"]
+    assert secret_of(coordinator, "nats-ca") == secret
+    [container] = coordinator["containers"]
+    names = {each["name"] for each in container["env"]}
+    assert "IPS_NATS_CA_SECRET" not in names
+    said = {name: "some-name" for name in names if name.startswith("IPS_")}
+    settings = CoordinatorSettings.load(said | {"IPS_NATS_CA": "/etc/ips/nats/ca.crt"})
+    assert settings.nats_ca == Path(container["volumeMounts"][0]["mountPath"], "ca.crt")
+    issuers = {o["metadata"]["name"] for o in objects if o["kind"] == "Issuer"}
+    wanted = {o["spec"]["issuerRef"]["name"] for o in objects if o["kind"] == "Certificate"}
+    assert wanted == issuers
+
+
+def test_where_nobody_is_asked_there_is_no_way_in_from_outside(tmp_path: Path) -> None:
+    """The Ingress goes with the question who asks."""
+    objects = built(with_component(tmp_path, "open", namespace="tools"))
+    assert "Ingress" not in {item["kind"] for item in objects}
+    assert one(objects, "ConfigMap", "ips-coordinator")["data"]["IPS_AUTH"] == "none"
+
+
+def test_before_1_30_pods_are_asked_for_their_nodes(tmp_path: Path) -> None:
+    """In the namespace alone."""
+    role = one(built(with_component(tmp_path, "before-1.30")), "Role", "ips-coordinator")
+    assert {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]} in role["rules"]
+
+
+@pytest.mark.usefixtures("namespace")
+def test_mounts_below_the_nodes_folders_can_be_read_only_too(kube: Kube, tmp_path: Path) -> None:
+    """The API server takes it, with strict validation."""
+    folder = with_component(tmp_path, "recursive-read-only")
+    kube.kubectl("apply", "-k", folder, "--validate=strict", "--dry-run=server")
+    [agent] = pod_specs(built(folder))["DaemonSet/ips-agent"]["containers"]
+    recursive = {m["name"] for m in agent["volumeMounts"] if "recursiveReadOnly" in m}
+    assert recursive == {"runtime", "images"}
+
+
+def test_every_secret_that_is_mounted_is_for_its_owner_alone() -> None:
+    """0400, in every pod."""
+    for name, spec in pod_specs(built(DEPLOY)).items():
+        for volume in spec.get("volumes", []):
+            shown = volume.get("secret") or volume.get("projected")
+            if shown is not None:
+                assert shown["defaultMode"] == 0o400, (name, volume["name"])

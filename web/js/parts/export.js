@@ -1,0 +1,55 @@
+/** Gives what a table shows out of the page's hands: as CSV, as JSON, or as names alone. */
+
+import { h } from "../dom.js";
+import { t } from "../language.js";
+
+/**
+ * @typedef {object} Exported
+ * @property {string[]} head
+ * @property {(string | number)[][]} rows the first cell of each is its name
+ * @property {object[]} items the same as the server told it
+ */
+
+/**
+ * @param {string} name of the file, without its ending
+ * @param {() => Exported | Promise<Exported>} collect
+ */
+export function exportButtons(name, collect) {
+  /** @type {[string, string, (exported: Exported) => string][]} */
+  const forms = [
+    ["csv", "text/csv", asCsv],
+    ["json", "application/json", ({ items }) => `${JSON.stringify(items, null, 2)}\n`],
+    ["names", "text/plain", ({ rows }) => [...new Set(rows.map(([first]) => `${first}\n`))].join("")],
+  ];
+  const one = (/** @type {typeof forms[number]} */ [form, type, make]) =>
+    h(
+      "button",
+      {
+        type: "button",
+        class: "button quiet",
+        "aria-label": t("export.label", { form: t(`export.${form}`) }),
+        onclick: async () => save(`${name}.${form === "names" ? "txt" : form}`, type, make(await collect())),
+      },
+      t(`export.${form}`),
+    );
+  return h("div", { class: "export" }, h("span", { class: "hint" }, t("export.title")), forms.map(one));
+}
+
+/**
+ * RFC 4180. A cell that a spreadsheet would take for a formula is a text: it may come from anybody.
+ * @param {Exported} exported
+ */
+export function asCsv({ head, rows }) {
+  const cell = (/** @type {string | number} */ value) => {
+    const text = typeof value === "string" && /^[=+\-@\t\r]/.test(value) ? `'${value}` : String(value);
+    return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  };
+  return [head, ...rows].map((row) => `${row.map(cell).join(",")}\r\n`).join("");
+}
+
+/** @param {string} name @param {string} type @param {string} text */
+function save(name, type, text) {
+  const href = URL.createObjectURL(new Blob([text], { type }));
+  h("a", { href, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(href), 60_000);
+}

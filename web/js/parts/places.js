@@ -1,0 +1,23 @@
+/** Links to a node and to an image, wherever the name of one stands. */
+
+import { h } from "../dom.js";
+import { t } from "../language.js";
+import { imageLink, nodeLink, taskLink } from "../router.js";
+
+/** Characters of a digest that tell it from all others: `sha256:` and twelve. */
+const DIGEST = 19;
+
+/** @param {string} name */
+export const nodeName = (name) => h("a", { href: nodeLink(name), class: "name", title: name }, name);
+
+/** @param {string} image */
+export const imageName = (image) => h("a", { href: imageLink(image), class: "name", title: image }, image);
+
+/** @param {string} [id] */
+export const taskName = (id) => id && h("a", { href: taskLink(id), class: "id" }, id);
+
+/** @param {string} [digest] */
+export const digestName = (digest) => digest && h("code", { title: digest }, digest.slice(0, DIGEST));
+
+/** @param {string[]} sets */
+export const setNames = (sets) => sets.length > 0 && h("span", { class: "hint" }, t("places.sets", { sets: sets.join(t("list.separator")) }));

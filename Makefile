@@ -108,9 +108,9 @@ check-page:
 	@scripts/check-page
 
 .PHONY: bench
-bench: setup ## Measure speed and memory; prints ratios and CPU time (ARGS=fleet: only that)
+bench: setup ## Measure speed and memory (ARGS=fleet: only that; ARGS="fleet --write": into docs/benchmarks.md)
 	@case "$(ARGS)" in ""|*jobs*|*watch*) scripts/fetch-kubernetes cluster;; esac
-	@$(BIN)/python -m bench $(ARGS)
+	@$(BIN)/python -m bench $(ARGS) $(if $(MINUTES),--minutes $(MINUTES))
 
 .PHONY: fmt
 fmt: .venv/.ready ## Format the code and mend what ruff can mend by itself

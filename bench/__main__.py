@@ -6,11 +6,25 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 
-from bench import callout, client, fleet, jobs, latency, limits, memory, pulls, virtual, watch
+from bench import (
+    callout,
+    client,
+    fleet,
+    gets,
+    jobs,
+    latency,
+    limits,
+    memory,
+    pulls,
+    soak,
+    store,
+    virtual,
+    watch,
+)
+from bench.options import Options
 
 BENCHES: dict[str, Callable[[], Awaitable[None]]] = {
     "pulls": pulls.run,
-    "fleet": fleet.run,
     "latency": latency.run,
     "memory": memory.run,
     "limits": limits.run,
@@ -20,12 +34,22 @@ BENCHES: dict[str, Callable[[], Awaitable[None]]] = {
     "virtual": virtual.run,
     "callout": callout.run,
 }
+WRITTEN: dict[str, Callable[[Options], Awaitable[None]]] = {
+    "fleet": fleet.run,
+    "gets": gets.run,
+    "store": store.run,
+    "soak": soak.run,
+}
+"""Those that docs/benchmarks.md has a section of."""
 
 
-async def main(names: list[str]) -> None:
+async def main(options: Options) -> None:
     """Run the named benches, or all."""
-    for name in names or BENCHES:
-        await BENCHES[name]()
+    for name in options.names or (*BENCHES, *WRITTEN):
+        if name in WRITTEN:
+            await WRITTEN[name](options)
+        else:
+            await BENCHES[name]()
 
 
-asyncio.run(main(sys.argv[1:]))
+asyncio.run(main(Options.parse(sys.argv[1:])))

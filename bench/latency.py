@@ -22,8 +22,7 @@ from agent.runtime.simulated import SimulatedRuntime
 from agent.settings import AgentSettings
 from agent.spool import Spool, ThreadedSpool
 from bench.figures import quantile, show
-from bench.fleet import all_known
-from bench.nodes import connected
+from bench.nodes import all_known, connected
 from sandbox.programs import Coordinator, post_task
 
 NODES = 100

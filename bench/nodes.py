@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
+import aiohttp
 from prometheus_client import CollectorRegistry
 
 from agent.agent import Agent
@@ -14,6 +15,7 @@ from agent.metrics import Metrics, MetricsObserver
 from agent.runtime.simulated import SimulatedRuntime
 from agent.settings import AgentSettings
 from common.bus import Bus, BusSettings
+from sandbox.programs import Coordinator
 
 
 @asynccontextmanager
@@ -58,3 +60,13 @@ async def simulated_nodes(
         yield agents
         for job in jobs:
             job.cancel()
+
+
+async def all_known(coordinator: Coordinator, nodes: int) -> None:
+    """Wait until all nodes have announced themselves."""
+    async with aiohttp.ClientSession() as http:
+        while True:
+            async with http.get(f"{coordinator.url}/api/v1/nodes?limit=1") as answer:
+                if (await answer.json())["total"] == nodes:
+                    return
+            await asyncio.sleep(0.1)

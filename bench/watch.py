@@ -18,7 +18,7 @@ from pathlib import Path
 import aiohttp
 
 from bench.figures import quantile, resident_mib, show
-from bench.fleet import all_known
+from bench.nodes import all_known
 from sandbox.kubernetes.control_plane import ControlPlane
 from sandbox.programs import PROJECT, Coordinator
 

@@ -24,8 +24,7 @@ from playwright.async_api import Browser, CDPSession, Page, async_playwright
 
 from bench.crowd import Crowd, Node, Plan, Pull
 from bench.figures import show
-from bench.fleet import all_known
-from bench.nodes import connected
+from bench.nodes import all_known, connected
 from sandbox.programs import Coordinator, post_task
 
 TASKS = 200

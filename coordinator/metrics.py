@@ -33,6 +33,8 @@ from coordinator.port import State
 
 MINUTES = (1, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600)
 """Histogram buckets in seconds: from a small warm-up to a roll-out over a night."""
+ANSWERS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 4, 5)
+"""Histogram buckets in seconds: from one agent at rest to as long as an answer is waited for."""
 
 _ANSWERS = {
     AssignmentAccepted: "accepted",
@@ -108,6 +110,12 @@ class Metrics:
         self._assignments = Counter(
             "ips_assignments", "Assignments by their answer", ["status"], registry=registry
         )
+        self._accepted = Histogram(
+            "ips_assignment_accepted_seconds",
+            "From an assignment to the agent's word that it has accepted",
+            buckets=ANSWERS,
+            registry=registry,
+        )
         self._poison = Counter(
             "ips_undecodable_messages", "Messages that were none", ["kind"], registry=registry
         )
@@ -152,6 +160,10 @@ class Metrics:
     def webhook_given_up(self) -> None:
         """A webhook was not taken within its time."""
         self._webhooks_given_up.inc()
+
+    def accepted(self, seconds: float) -> None:
+        """An agent has accepted an assignment, so long after it was sent."""
+        self._accepted.observe(seconds)
 
     def poison(self, kind: str) -> None:
         """A message could not be understood."""

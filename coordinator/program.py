@@ -155,6 +155,7 @@ class Program:
             live=self._service.live,
             new_source=_new_source(settings, self._metrics.poison),
             on_poison=self._metrics.poison,
+            on_accepted=self._metrics.accepted,
             faults=self._faults,
             limits=Limits(
                 max_concurrent_tasks=settings.max_concurrent_tasks,

@@ -13,14 +13,13 @@ import re
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Annotated, Protocol
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
 from common import subjects
-from common.bus import Conflict, Entry, KeyValue, Record, StreamState
-from common.bus.protocol import RecordStore
+from common.bus import Conflict, Entry, KeyValue, Record
 from common.logs import Log, RateLimitedLog
 from common.messages import NOT_DECODABLE, Outcome, TaskId
 from common.reasons import clip
@@ -30,6 +29,7 @@ from coordinator.core.events import OutcomeStored
 from coordinator.core.run import UNDECODABLE
 from coordinator.core.task import MOST_NODES, NodeName, TaskHead
 from coordinator.port import TaskDamaged
+from coordinator.store_bus import StoreBus
 
 poison = RateLimitedLog(Log(__name__))
 
@@ -80,19 +80,6 @@ _decode_key = msgspec.json.Decoder(KeyRecord).decode
 _CHUNK = re.compile(r"0|[1-9][0-9]{0,5}")
 OnFault = Callable[[str], None]
 """Told the kind of each record that cannot be read."""
-
-
-class StoreBus(RecordStore, Protocol):
-    """What is needed of the bus; errors as there."""
-
-    async def purge(self, stream: str, subject: str) -> int:
-        """Remove all records on a subject (wildcards allowed); how many."""
-
-    async def stream_state(self, stream: str) -> StreamState:
-        """How full a stream is."""
-
-    async def subjects(self, stream: str, subject: str = ">") -> dict[str, int]:
-        """Every subject of a stream and how many records it has."""
 
 
 class Store:
@@ -292,13 +279,15 @@ class Store:
 
     async def tasks_with_outcomes(self, node: str | None = None) -> set[str]:
         """Tasks of which any outcome (of one node) is stored."""
-        tasks, wanted = set(), subjects.ALL_RESULTS if node is None else subjects.results_on(node)
-        for number, subject in enumerate(await self._bus.subjects(subjects.RESULTS, wanted)):
-            key = subjects.parse_result(subject)
-            if key is not None:
-                tasks.add(key.task)
-            if number % SUBJECTS_AT_A_TIME == 0:
-                await asyncio.sleep(0)  # a million of them take seconds
+        tasks = set[str]()
+        wanted = subjects.ALL_RESULTS if node is None else subjects.results_on(node)
+        async for page in self._bus.subject_pages(subjects.RESULTS, wanted):
+            for number, subject in enumerate(page):
+                if subject.split(".", 4)[3] not in tasks:
+                    key = subjects.parse_result(subject)
+                    tasks |= set() if key is None else {key.task}
+                if number % SUBJECTS_AT_A_TIME == 0:
+                    await asyncio.sleep(0)  # a million of them take seconds
         return tasks
 
     async def tasks_with_lists(self) -> set[str]:

@@ -12,7 +12,7 @@ import secrets
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,7 +48,7 @@ def free_port(host: str = LOOPBACK) -> int:
 
 
 class Program(Child):
-    """``python -m <module>`` with ``settings`` and nothing else that begins with ``IPS_``.
+    """``python -m <module> <words>`` with ``settings`` and nothing else that begins with ``IPS_``.
 
     ``forked`` starts it without its imports, where no process has to be looked at from outside.
     """
@@ -60,6 +60,7 @@ class Program(Child):
         folder: Path,
         settings: Mapping[str, str],
         *,
+        words: Sequence[str] = (),
         forked: bool = False,
     ) -> None:
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("IPS_")}
@@ -67,7 +68,7 @@ class Program(Child):
         self.name = name
         env = {**inherited, "PYTHONPATH": str(PROJECT), "PYTHONUNBUFFERED": "1", **settings}
         log = folder / f"{name}.log"
-        super().__init__([sys.executable, "-m", module], log, env=env)
+        super().__init__([sys.executable, "-m", module, *words], log, env=env)
         self._start = (module, Streams.to_one_log(log), env) if forked else None
 
     def _run(self, log: BinaryIO) -> Process:

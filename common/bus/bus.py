@@ -192,12 +192,22 @@ class Bus(CoreNats):
     async def subjects(self, stream: str, subject: str = ">") -> dict[str, int]:
         """Every subject that matches and how many records it has."""
         found: dict[str, int] = {}
-        while True:
-            page = {"subjects_filter": subject, "offset": len(found)}
-            info = await self._stream_info(stream, page)
-            found |= info.state.subjects
-            if not info.state.subjects or len(found) >= info.total:
-                return found
+        async for page in self.subject_pages(stream, subject):
+            found |= page
+        return found
+
+    async def subject_pages(
+        self, stream: str, subject: str = ">"
+    ) -> AsyncGenerator[Mapping[str, int], None]:
+        """As ``subjects``, but 100,000 at a time, as the server tells them; none is empty."""
+        seen, total = 0, 1
+        while seen < total:
+            info = await self._stream_info(stream, {"subjects_filter": subject, "offset": seen})
+            page, total = info.state.subjects, info.total
+            if not page:
+                return
+            seen += len(page)
+            yield page
 
     async def _stream_info(self, stream: str, request: dict[str, object]) -> api.StreamInfo:
         payload = msgspec.json.encode(request)

@@ -38,6 +38,9 @@ DECIDE_AGAIN_SECONDS = 2.0
 NOTICE_SECONDS = 3.0
 """So long before it is given up a silent agent is asked: heartbeats may be rare."""
 
+PLACES_AN_EVENT = 200
+"""Nodes that get a place by one event: some milliseconds. The rest follows when it is woken."""
+
 AssignmentAnswer = AssignmentAccepted | AssignmentRefused | AssignmentUnanswered
 
 
@@ -64,6 +67,8 @@ class InFlight(FollowedAttempts):
         self._notice = min(NOTICE_SECONDS, agent_wait / 2)
         self._limit = limit
         self._unplaced = Unplaced(fleet)
+        self._pauses = False
+        """Whether more places are free than one event may give, and the core is to be woken."""
 
     # ── in and out ──
 
@@ -74,19 +79,25 @@ class InFlight(FollowedAttempts):
     def fill(self, run: TaskRun, now: float) -> None:
         """Give nodes of a task their places while there is room, and send work or wait for agents.
 
-        Where nodes wait for a retry, come back when it is due.
+        Where nodes wait for a retry, come back when it is due. Very many begin in portions.
         """
-        while run.at_rest and self.has_room(run):
-            node = run.place_next(now)
-            if node is None:
-                break
+        places = 0 if self._pauses else PLACES_AN_EVENT
+        while places and run.at_rest and self.has_room(run) and (node := run.place_next(now)):
+            places -= 1
             attempt = self._attempts.put(run, node, self._fleet.clock.at(now))
             self._send(attempt, now)
             self._watch(attempt)
+        if not places and not self._pauses:
+            self._pauses = True
+            self._timers.at(now, Reconsider())
         due = run.next_retry
         if due is not None and due > now and due != run.woken_for:
             run.woken_for = due
             self._timers.at(due, Reconsider())
+
+    def woken(self) -> None:
+        """Others had their turn: more places may be given."""
+        self._pauses = False
 
     def decided(
         self, run: TaskRun, node: NodeRun, number: int, decided_by: str, now: float

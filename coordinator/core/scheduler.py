@@ -84,9 +84,7 @@ class Limits:
     agent_wait: float = 60.0
     first_look: float = FIRST_LOOK_SECONDS
     """From the start on, so long nothing is said to match no node: agents announce themselves.
-
-    Infinite where the node source can name all nodes: until it has, nothing is selected.
-    """
+    Infinite where the node source can name all nodes: until it has, nothing is selected."""
 
 
 class Decision(NamedTuple):
@@ -386,6 +384,7 @@ class Core:
 
     def _woken(self, _event: Woken, now: float) -> None:
         self._wake = None
+        self._in_flight.woken()
         for timer in self._timers.due(now):
             match timer:
                 case SendAgain():

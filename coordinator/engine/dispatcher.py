@@ -60,13 +60,20 @@ class Dispatcher:
         feed: Callable[[Event], None],
         in_flight: Sized,
         deposed: Callable[[int], None],
+        clock: Callable[[], float],
+        on_accepted: Callable[[float], None],
     ) -> None:
-        """``in_flight``: the attempts, kept by the core; ``deposed`` is told a newer epoch."""
+        """``in_flight``: the attempts, kept by the core; ``deposed`` is told a newer epoch.
+
+        ``on_accepted`` is told after how many seconds an agent has accepted.
+        """
         self._bus = bus
         self._epoch = epoch
         self._feed = feed
         self._in_flight = in_flight
         self._deposed = deposed
+        self._on_accepted = on_accepted
+        self._clock = clock
         self._open = 0
         self._nothing_open = asyncio.Event()
         self._nothing_open.set()
@@ -99,13 +106,16 @@ class Dispatcher:
             pull_timeout_seconds=command.spec.pull_timeout_seconds,
             progress_seconds=max(1.0, len(self._in_flight) / REPORTING_NODES),
         )
-        subject = subjects.command(key.node, instance)
+        subject, sent_at = subjects.command(key.node, instance), self._clock()
 
         def answered(answer: bytes | BusError) -> None:
             self._open -= 1
             if not self._open:
                 self._nothing_open.set()
-            self._feed(self._event_for(command, answer))
+            event = self._event_for(command, answer)
+            if isinstance(event, AssignmentAccepted):
+                self._on_accepted(self._clock() - sent_at)
+            self._feed(event)
 
         try:
             self._bus.ask(subject, _encode(message), ANSWER_SECONDS, answered)

@@ -104,9 +104,7 @@ class Leader:
         self._held = held
         self._confirms = settings.confirms
         self._deposition: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._dispatcher = Dispatcher(
-            context.bus, epoch, feed, replica.core.in_flight, self._deposed
-        )
+        self._dispatcher = self._new_dispatcher(context, epoch)
         self._transitions = Transitions(
             store=replica.store,
             tasks=replica.tasks,
@@ -148,6 +146,17 @@ class Leader:
         if settings.new_failure_sink is not None:
             self._failures = settings.new_failure_sink(replica.nodes.source)
         self._observers = observers
+
+    def _new_dispatcher(self, context: Context, epoch: int) -> Dispatcher:
+        return Dispatcher(
+            context.bus,
+            epoch,
+            self._replica.loop.feed,
+            self._replica.core.in_flight,
+            self._deposed,
+            context.clock,
+            context.on_accepted,
+        )
 
     def _new_set_events(self, context: Context, source: str) -> SetEvents:
         return SetEvents(

@@ -34,7 +34,7 @@ ROUND_SECONDS = 0.5
 """Between two rounds: a store of one server takes some 3,600 writes a second."""
 AGAIN_SECONDS = 5.0
 """After a round in which the store refused a record or did not answer."""
-MOST_NODES = 50_000
+MOST_NODES = 100_000
 LARGEST_BYTES = 64 * 1024
 """Of one record: no node of Kubernetes has nearly as many labels."""
 FORGOTTEN_SECONDS = 86_400

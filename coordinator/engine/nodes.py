@@ -28,7 +28,7 @@ from coordinator.snapshots import KnownNode, NodeState
 LONGEST_INTERVAL = 60.0
 SHORTEST_INTERVAL = 0.1
 """Bounds (seconds) for what an agent may call its heartbeat interval."""
-MOST_AGENTS = 50_000
+MOST_AGENTS = 100_000
 """Nodes that are known by their agents alone: each takes some kilobytes, and any name is free."""
 LOOK_SECONDS = 2.0
 """Between two looks for agents that fell silent."""

@@ -46,7 +46,8 @@ from coordinator.engine.tasks import TaskTable
 from coordinator.engine.waiting import WhyWaiting
 from coordinator.faults import Faults
 from coordinator.nodes.source import NewSource
-from coordinator.store import Store, StoreBus
+from coordinator.store import Store
+from coordinator.store_bus import StoreBus
 
 log = Log(__name__)
 
@@ -81,6 +82,8 @@ class Context:
     set_limits: SetLimits = field(default_factory=SetLimits)
     faults: Faults = field(default_factory=Faults)
     """Told of each fault that ends nothing."""
+    on_accepted: Callable[[float], None] = lambda _seconds: None
+    """Told after how many seconds an agent has accepted an assignment."""
 
 
 class Replica:

@@ -190,6 +190,13 @@ class VirtualBus(Connection[VirtualSession]):
             partial(self.jetstream.subjects, stream, subject),
         )
 
+    async def subject_pages(
+        self, stream: str, subject: str = ">"
+    ) -> AsyncGenerator[Mapping[str, int], None]:
+        """As ``Bus.subject_pages``; everything is one page."""
+        if page := await self.subjects(stream, subject):
+            yield page
+
     # ── the store's answers ──────────────────────────────────────────────────────────────────
 
     async def operate(self, about: str, operation: Callable[[], _Result], size: int = 0) -> _Result:

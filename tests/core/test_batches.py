@@ -4,6 +4,7 @@ import pytest
 
 from coordinator.core.changes import BatchSettled, Step
 from coordinator.core.events import NodeSeen, NodeVanished
+from coordinator.core.in_flight import PLACES_AN_EVENT
 from coordinator.core.node_run import NodePhase
 from coordinator.core.task import Rollout
 from tests.core.stage import (
@@ -29,6 +30,21 @@ def test_the_first_batch_begins_and_no_more() -> None:
     stage = Stage("n1", "n2", "n3")
     assert stage.start("t1", "n1 n2 n3", PAIRS) == [stage.work("t1", "n1"), stage.work("t1", "n2")]
     assert stage.run("t1").current_batch == 1
+
+
+def test_a_very_large_batch_begins_in_portions() -> None:
+    """Whoever else waits has a turn in between; what happens then brings no more."""
+    stage = Stage()
+    names = [f"n{number}" for number in range(2 * PLACES_AN_EVENT + 1)]
+    for name in names:
+        stage.tell(NodeSeen(name, {}))
+        stage.beat(name)
+    first = stage.start("t1", " ".join(names), spec(batch_size=10_000))
+    assert len(places(first)) == PLACES_AN_EVENT
+    assert places(stage.accept("t1", "n0") + stage.store("t1", "n0", pulled())) == []
+    assert stage.wake == stage.now
+    begun = places(first + stage.wait(0.0))
+    assert begun == [("t1", name, 1) for name in names]
 
 
 def test_the_next_batch_begins_when_every_node_of_this_one_is_done() -> None:

@@ -104,7 +104,7 @@ def run_through(nodes: int, batch_size: int) -> tuple[int, float]:
     handled, began = 0, time.process_time()
     while queue:
         event = queue.pop()
-        handled += 1
+        handled += not isinstance(event, Woken)
         for command in core.handle(event, START).commands:
             if isinstance(command, Assign):
                 key, agent = command.key, command.instance
@@ -112,6 +112,8 @@ def run_through(nodes: int, batch_size: int) -> tuple[int, float]:
                 queue.append(OutcomeStored(key, pulled(), handled, START))
                 queue.append(AgentHeard(key.node, agent, (hold,), interval=1e6))
                 queue.append(AssignmentAccepted(key, agent))
+            elif isinstance(command, WakeAt) and command.when <= START:
+                queue.append(Woken())
             elif isinstance(command, FinishTask):
                 assert command.counts.completed == nodes
                 return handled, time.process_time() - began

@@ -68,8 +68,16 @@ class Sending:
         self.wire = Wire()
         self.fed: list[Event] = []
         self.deposed: list[int] = []
+        self.now = 100.0
+        self.waits: list[float] = []
         self.dispatcher = Dispatcher(
-            self.wire, EPOCH, self.fed.append, range(in_flight), self.deposed.append
+            self.wire,
+            EPOCH,
+            self.fed.append,
+            range(in_flight),
+            self.deposed.append,
+            lambda: self.now,
+            self.waits.append,
         )
 
     def answered(self, answer: Reply | bytes | BusError) -> list[Event]:
@@ -116,6 +124,16 @@ def test_an_accepted_assignment() -> None:
         AssignmentAccepted(KEY, INSTANCE)
     ]
     assert sending.deposed == []
+
+
+def test_how_long_agents_take_to_accept_is_told() -> None:
+    """Of those that accept; how many do not is counted elsewhere."""
+    accepting, refusing = Sending(), Sending()
+    for sending, accepted in ((accepting, True), (refusing, False)):
+        sending.dispatcher.assign(ASSIGN)
+        sending.now += 0.25
+        sending.wire.answer(msgspec.json.encode(Reply(accepted=accepted)))
+    assert (accepting.waits, refusing.waits) == ([0.25], [])
 
 
 @pytest.mark.parametrize("epoch", [0, EPOCH - 1, EPOCH])

@@ -179,7 +179,7 @@ def a_follower_is_obeyed(patch: pytest.MonkeyPatch) -> None:
 
     def commanding(self: Replica, context: Context, observers: Any = ()) -> None:
         init(self, context, observers)
-        dispatcher = Dispatcher(context.bus, 1, self.loop.feed, (), nothing)
+        dispatcher = Dispatcher(context.bus, 1, self.loop.feed, (), nothing, context.clock, nothing)
         self.loop.attach(
             {
                 Assign: dispatcher.assign,

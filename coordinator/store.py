@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -192,10 +192,7 @@ class Store:
         return names
 
     async def load_list(self, task: str, name: str) -> list[str]:
-        """A stored list, in its order; empty where there is none.
-
-        Raises TaskDamaged where it is not as it was stored.
-        """
+        """A stored list, in its order; empty where there is none. Raises TaskDamaged."""
         chunks: dict[int, list[str]] = {}
         async for entries in self._lists.entries(f"{task}.{name}.*"):
             for entry in entries:
@@ -204,6 +201,9 @@ class Store:
                     self._note("list", entry.key, "its name is no number of a chunk")
                 else:
                     chunks[int(number)] = self._names_of(entry)
+        # The copy of the store that was read may be behind its leader, who is asked for the next.
+        while more := await self._lists.get(f"{task}.{name}.{_first_gap(chunks)}"):
+            chunks[_first_gap(chunks)] = self._names_of(more)
         nodes = [node for number in sorted(chunks) for node in chunks[number]]
         if len(chunks) <= max(chunks, default=-1):
             raise self._damaged(f"{task}.{name}", "a part of it is missing")
@@ -283,9 +283,8 @@ class Store:
         wanted = subjects.ALL_RESULTS if node is None else subjects.results_on(node)
         async for page in self._bus.subject_pages(subjects.RESULTS, wanted):
             for number, subject in enumerate(page):
-                if subject.split(".", 4)[3] not in tasks:
-                    key = subjects.parse_result(subject)
-                    tasks |= set() if key is None else {key.task}
+                if (key := subjects.parse_result(subject)) is not None:
+                    tasks.add(key.task)
                 if number % SUBJECTS_AT_A_TIME == 0:
                     await asyncio.sleep(0)  # a million of them take seconds
         return tasks
@@ -293,8 +292,9 @@ class Store:
     async def tasks_with_lists(self) -> set[str]:
         """Tasks of which any list is stored."""
         head = f"$KV.{subjects.LISTS_BUCKET}."
-        stored = await self._bus.subjects(f"KV_{subjects.LISTS_BUCKET}")
-        tasks = {subject.removeprefix(head).partition(".")[0] for subject in stored}
+        tasks = set[str]()
+        async for page in self._bus.subject_pages(f"KV_{subjects.LISTS_BUCKET}"):
+            tasks |= {subject.removeprefix(head).partition(".")[0] for subject in page}
         return set(filter(subjects.is_task_id, tasks))  # a probe, or a stranger, may be there too
 
     # ── removal ──
@@ -374,6 +374,10 @@ class Store:
                 self._note("outcome", record.subject, str(why))
                 outcome = UNDECODABLE
             yield OutcomeStored(key, outcome, record.seq, record.time, live=live)
+
+
+def _first_gap(chunks: Collection[int]) -> int:
+    return next(number for number in range(len(chunks) + 1) if number not in chunks)
 
 
 def _chunks(names: Sequence[str]) -> Iterable[list[str]]:

@@ -83,6 +83,11 @@ class CoreLoop(Generic[E, D]):
         self._observers.append((observer, of))
         self._concerned.clear()
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing is taken in any more: the term is over."""
+        return self._ended
+
     def feed(self, event: E) -> None:
         """Let the core know; what follows from it is done before this returns.
 

@@ -19,7 +19,7 @@ from common.inventory import Ask, Inventory, InventoryQuestion, wants
 from common.logs import Log, RateLimitedLog
 from common.messages import Heartbeat
 from common.subjects import AgentAddress
-from common.texts import STORE_UNUSABLE
+from common.texts import COORDINATOR_LOADING, STORE_UNUSABLE
 from coordinator.core.changes import AttemptDecided, TaskBegan, TaskOver, TaskQueued
 from coordinator.core.events import Event, NodeSeen, NodeVanished, Settled
 from coordinator.core.scheduler import Core, Decision
@@ -127,6 +127,8 @@ class SetTable:
         raise AssertionError  # a watch has no end
 
     def _take(self, stored: StoredSet | SetTombstone, *, found: bool = False) -> None:
+        if self.loop.ended:
+            return  # the core would not hear of it
         name = stored.name if isinstance(stored, SetTombstone) else stored.head.name
         self._end = max(self._end, stored.revision)
         if self._revisions.get(name, 0) >= stored.revision:
@@ -276,7 +278,13 @@ class SetTable:
             raise self._away(why) from why
         if stored is not None:
             self._take(stored)
+            self._check_lives()
         return stored
+
+    def _check_lives(self) -> None:
+        """Raise StoreAway where the next replica has to answer: this one hears no more."""
+        if self.loop.ended:
+            raise StoreAway(COORDINATOR_LOADING())
 
     # ── what users want ──
 
@@ -309,6 +317,7 @@ class SetTable:
         except BusError as why:
             raise self._away(why) from why
         self._take(stored)
+        self._check_lives()
         return stored
 
     async def delete(self, name: str, match: int | None) -> None:

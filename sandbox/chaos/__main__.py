@@ -18,7 +18,7 @@ from sandbox.chaos.fleet import Fleet, Size
 from sandbox.chaos.listeners import EventClient, Receiver
 from sandbox.chaos.load import Users
 
-REST_MINUTES = 10.0
+REST_MINUTES = 20.0
 """So long after the faults everything may take to come to its end; then it never will."""
 
 

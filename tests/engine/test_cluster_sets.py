@@ -11,7 +11,8 @@ from agent.runtime.simulated import SimulatedRuntime
 from common.messages import Heartbeat
 from coordinator.core.sets.standing import Blocked, SetNodePhase
 from coordinator.core.task import TaskSpec, TaskStatus
-from coordinator.port import NoSuchSet, PutSet, SetChanged, SetOrder
+from coordinator.engine.sets import SetTable
+from coordinator.port import NoSuchSet, PutSet, SetChanged, SetOrder, StoreAway
 from sandbox.simulator.cluster import Cluster, Coordinator, Node, task_of
 from sandbox.virtual.time import virtual
 
@@ -315,3 +316,23 @@ async def test_what_is_stored_as_a_set_and_is_none_harms_nobody() -> None:
         await cluster.until(lambda: is_warm(leader, 1), within=30.0)
         assert leader.service.sets.names() == ["web"]
         assert {"set", "inventory"} <= set(leader.poison)
+
+
+@virtual
+async def test_who_asks_while_a_replica_ends_is_to_ask_again() -> None:
+    """What is stored by then is not in its core, and none of its answers may fail for that."""
+    async with Cluster() as cluster:
+        leader = await cluster.leader()
+        ended = leader.service.sets
+        assert isinstance(ended, SetTable)
+        leader.bus.link.cut()
+        await cluster.until(lambda: ended.loop.ended)
+        leader.bus.link.mend()
+        await cluster.until(lambda: leader.leads and leader.service.sets is not ended)
+        with pytest.raises(StoreAway):
+            await ended.put(SetOrder("web", task_of("a")), None, None)
+        with pytest.raises(StoreAway):
+            await ended.find("web")
+        assert ended.snapshot("web") is None
+        await cluster.until(lambda: leader.service.sets.snapshot("web") is not None)
+        assert (await put(leader, "a")).is_new is False

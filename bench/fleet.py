@@ -80,6 +80,8 @@ async def run(options: Options) -> None:
     sizes = options.nodes or list(SIZES)
     measured = [await _measure(options, size, SIZES.get(size, size)) for size in sizes]
     report.table(["nodes", *(f"{each.nodes:,}" for each in measured)], _rows(measured))
+    if options.write:  # what follows may fail on a busy machine
+        report.write(options.command)
     report.say(f"{AGENTS} real agents in one process, whose runtime is simulated:")
     agents = await _measure(options, AGENTS, 1, real=True)
     report.table(["agents", f"{AGENTS:,}"], _rows([agents]))
@@ -208,11 +210,13 @@ async def one_task(stack: Stack, nodes: int) -> float:
     async with aiohttp.ClientSession(timeout=timeout) as http:
         began = monotonic()
         task = await post_task(http, leader.url, body)
+        last = b""
         async with http.get(f"{other.url}/api/v1/tasks/{task}/events") as stream:
             async for line in stream.content:
                 if line.startswith(b"event: task.completed"):
                     return monotonic() - began
-        raise AssertionError("the task did not complete")
+                last = line or last
+        raise AssertionError(f"{task} did not complete: {stream.status} {last[-500:]!r}")
 
 
 async def _accepted(stack: Stack) -> Mapping[float, float]:

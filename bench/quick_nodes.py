@@ -82,8 +82,8 @@ class QuickNode:
     wire: Wire
     instance: str = field(default_factory=lambda: f"{random.getrandbits(64):016x}")
     asked: int = 0
-    waiting: dict[str, asyncio.TimerHandle] = field(default_factory=dict)
-    """By the subject of the answer that is awaited."""
+    waiting: dict[str, tuple[bytes, asyncio.TimerHandle]] = field(default_factory=dict)
+    """By the subject of the answer that is awaited: the request, and when it is sent again."""
 
     @property
     def inbox(self) -> str:
@@ -106,26 +106,35 @@ class QuickNode:
 
     def take(self, subject: str, reply: str, payload: bytes) -> None:
         """Take a message in."""
-        if (deadline := self.waiting.pop(subject, None)) is not None:
+        if (found := self.waiting.pop(subject, None)) is not None:
+            request, deadline = found
             deadline.cancel()
-            answer = _decode_answer(payload)
-            assert not answer.message, answer
+            self._answered(request, _decode_answer(payload))
             return
+        if subject.startswith(self.inbox):
+            return  # too late: it was asked for again
         command = _decode(payload)
         if isinstance(command, Assign):
             self.wire.publish(reply, _ACCEPT)
             self._ask(outcome_request(command, self.instance))
 
+    def _answered(self, request: bytes, answer: OutcomeAnswer) -> None:
+        if answer.again:
+            pause = random.uniform(0, ASK_AGAIN_SECONDS)  # noqa: S311 - spread, not secret
+            asyncio.get_running_loop().call_later(pause, self._ask, request)
+        elif answer.message:
+            print("refused", self.name, answer.message, flush=True)
+
     def _ask(self, request: bytes) -> None:
         self.asked += 1
         answer = f"{self.inbox}.{self.asked}"
-        loop = asyncio.get_running_loop()
-        self.waiting[answer] = loop.call_later(ASK_AGAIN_SECONDS, self._again, answer, request)
+        deadline = asyncio.get_running_loop().call_later(ASK_AGAIN_SECONDS, self._again, answer)
+        self.waiting[answer] = request, deadline
         self.wire.publish(subjects.outcome(self.name, self.instance), request, answer)
 
-    def _again(self, answer: str, request: bytes) -> None:
+    def _again(self, answer: str) -> None:
         print("asked again", self.name, flush=True)
-        del self.waiting[answer]
+        request, _ = self.waiting.pop(answer)
         self._ask(request)
 
 

@@ -24,6 +24,7 @@ class Wire(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._received = b""
         self._unsent: list[bytes] = []
+        self._subscriptions = 0
         self._pong: asyncio.Future[None] = self._loop.create_future()
 
     @classmethod
@@ -40,7 +41,8 @@ class Wire(asyncio.Protocol):
 
     def subscribe(self, subject: str) -> None:
         """Have messages on a subject from now on."""
-        self.send(b"SUB %b 1\r\n" % subject.encode())
+        self._subscriptions += 1
+        self.send(b"SUB %b %d\r\n" % (subject.encode(), self._subscriptions))
 
     def publish(self, subject: str, payload: bytes, reply: str = "") -> None:
         """Send a message."""

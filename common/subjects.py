@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 PREFIX = "ips.v1"
@@ -18,6 +19,8 @@ NODE_NAME = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
 """The form of a node name, an RFC 1123 subdomain, as a regular expression."""
 _NODE_NAME = re.compile(NODE_NAME)
 NODE_NAME_LIMIT = 253
+NODES_REMEMBERED = 16_384
+"""Names that are checked once: of an attempt each is read or written eight times."""
 TASK_ID = "task-[0-9]{8}-[0-9]{6}-[0-9a-f]{8}"
 """The form of a task's id, as a regular expression."""
 ATTEMPTS = 999_999_999
@@ -56,12 +59,14 @@ def _task_token(task: str) -> str:
     return task
 
 
+@lru_cache(maxsize=NODES_REMEMBERED)
 def _encode_node(node: str) -> str:
     if not is_node_name(node):
         raise ValueError(f"not a node name: {node!r}")
     return node.replace(".", "_")
 
 
+@lru_cache(maxsize=NODES_REMEMBERED)
 def _decode_node(token: str) -> str | None:
     node = token.replace("_", ".")
     return node if is_node_name(node) else None

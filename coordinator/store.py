@@ -283,9 +283,8 @@ class Store:
         wanted = subjects.ALL_RESULTS if node is None else subjects.results_on(node)
         async for page in self._bus.subject_pages(subjects.RESULTS, wanted):
             for number, subject in enumerate(page):
-                if subject.split(".", 4)[3] not in tasks:
-                    key = subjects.parse_result(subject)
-                    tasks |= set() if key is None else {key.task}
+                if (key := subjects.parse_result(subject)) is not None:
+                    tasks.add(key.task)
                 if number % SUBJECTS_AT_A_TIME == 0:
                     await asyncio.sleep(0)  # a million of them take seconds
         return tasks
@@ -293,8 +292,9 @@ class Store:
     async def tasks_with_lists(self) -> set[str]:
         """Tasks of which any list is stored."""
         head = f"$KV.{subjects.LISTS_BUCKET}."
-        stored = await self._bus.subjects(f"KV_{subjects.LISTS_BUCKET}")
-        tasks = {subject.removeprefix(head).partition(".")[0] for subject in stored}
+        tasks = set[str]()
+        async for page in self._bus.subject_pages(f"KV_{subjects.LISTS_BUCKET}"):
+            tasks |= {subject.removeprefix(head).partition(".")[0] for subject in page}
         return set(filter(subjects.is_task_id, tasks))  # a probe, or a stranger, may be there too
 
     # ── removal ──

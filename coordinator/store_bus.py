@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Protocol
 
 from common.bus import StreamState
@@ -18,10 +18,5 @@ class StoreBus(RecordStore, Protocol):
     async def stream_state(self, stream: str) -> StreamState:
         """How full a stream is."""
 
-    async def subjects(self, stream: str, subject: str = ">") -> dict[str, int]:
-        """Every subject of a stream and how many records it has."""
-
-    def subject_pages(
-        self, stream: str, subject: str = ">"
-    ) -> AsyncGenerator[Mapping[str, int], None]:
-        """The same, some at a time."""
+    def subject_pages(self, stream: str, subject: str = ">") -> AsyncIterator[Mapping[str, int]]:
+        """Every subject that matches and how many records it has, some at a time."""

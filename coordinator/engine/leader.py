@@ -154,7 +154,7 @@ class Leader:
             self._replica.loop.feed,
             self._replica.core.in_flight,
             self._deposed,
-            context.clock,
+            asyncio.get_running_loop().time,
             context.on_accepted,
         )
 

@@ -30,6 +30,8 @@ SHORTEST_INTERVAL = 0.1
 """Bounds (seconds) for what an agent may call its heartbeat interval."""
 MOST_AGENTS = 100_000
 """Nodes that are known by their agents alone: each takes some kilobytes, and any name is free."""
+NODES_AT_A_TIME = 1000
+"""Nodes that are looked at before others have a turn on the event loop."""
 LOOK_SECONDS = 2.0
 """Between two looks for agents that fell silent."""
 
@@ -145,9 +147,12 @@ class NodeTable:
                 self._remembered.pop(name, None)
                 self._shown_connected.discard(name)
                 self.source.forgotten(name)
-            silent = [
-                name for name in sorted(self._shown_connected) if self._connection_changed(name)
-            ]
+            silent = []
+            for number, name in enumerate(sorted(self._shown_connected), 1):
+                if name in self._shown_connected and self._connection_changed(name):
+                    silent.append(name)
+                if number % NODES_AT_A_TIME == 0:
+                    await asyncio.sleep(0)
             if silent or gone:
                 self._on_change(silent + gone)
 

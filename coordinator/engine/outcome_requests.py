@@ -101,6 +101,9 @@ class KnownHeads(Protocol):
     def stored(self, task_id: str) -> StoredHead | None:
         """The same with its revision."""
 
+    def is_over(self, task_id: str) -> bool:
+        """Whether a task is known, and has ended."""
+
 
 class LooksUp(Protocol):
     """Looks for what is not known here yet."""
@@ -243,6 +246,8 @@ class OutcomeRequests:
         run = self._runs.get(task)
         if run is not None:
             return run
+        if self._tasks.is_over(task):
+            return None  # agents ask again: the head of each stays packed
         head = self._tasks.head(task)
         if head is None or head.status is TaskStatus.PENDING:
             await self._lookups.find(task)

@@ -54,6 +54,8 @@ OBSERVED: Final = (
 )
 """Changes that the world is told of, and events that are reason to tell of progress."""
 PROGRESS_SECONDS: Final = 1.0
+PROGRESS_SHARE: Final = 0.05
+"""Of the time, that counting for progress may take."""
 SETS_AT_A_TIME: Final = 20
 
 
@@ -125,7 +127,8 @@ class SetEvents:
 
     def observe(self, event: SetEvent, decision: SetDecision) -> None:
         """Queue what the world is to be told of this."""
-        self._changed.add(self._repaired_by(event) or "")
+        if (repaired := self._repaired_by(event)) is not None:
+            self._changed.add(repaired)
         for change in decision.changes:
             match change:
                 case SetPut():
@@ -299,16 +302,25 @@ class SetEvents:
     # ── progress ──
 
     async def report_progress(self) -> NoReturn:
-        """Tell how far each set is that has changed, at most once a second; without end."""
+        """Tell how far each set is that has changed, at most once a second; without end.
+
+        Less often where that would take more than a small share of the time: a count goes through
+        all nodes that are cold.
+        """
+        loop, spent = asyncio.get_running_loop(), 0.0
         while True:
-            await asyncio.sleep(PROGRESS_SECONDS)
+            await asyncio.sleep(max(PROGRESS_SECONDS, spent / PROGRESS_SHARE))
             changed, self._changed = self._changed, set()
+            spent = 0.0
             for name in sorted(changed):
+                await asyncio.sleep(0)
+                began = loop.time()
                 if self._behind is not None or self._publisher.progress_waits(f"set/{name}"):
                     self._changed.add(name)
                 else:
                     with self._faults.kept("event", task=f"set/{name}"):
                         self._report(name)
+                spent += loop.time() - began
 
     def _report(self, name: str) -> None:
         shot = self._sets.snapshot(name)

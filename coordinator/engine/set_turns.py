@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -141,7 +142,7 @@ class SetTurns:
                 self._spawn(self._deliver(note, untold))
 
     async def _deliver(self, note: SetNote, untold: UntoldTurn) -> None:
-        with self._faults.kept("webhook", task=about_set(note.name)):
+        with self._faults.kept("webhook", task=about_set(note.name)), suppress(NoSuchSet):
             shot = self._shot(note)
             address = None if shot is None else shot.stored.head.spec.webhook_url
             if address is not None:

@@ -28,7 +28,7 @@ class Law(StrEnum):
     PROMISED = "what a user was told is so: created is stored, cancelled is cancelled"
     RETAINED = "nothing is removed before its retention, nor before the world was told"
     WARM = "a node of a warm set that nothing blocks is warm once faults have ceased"
-    SETS_ALONE = "what repairs is wanted by a set that is stored, and one task a set at a time"
+    SETS_ALONE = "what repairs is wanted by a set that is stored, and a place stays for another one"
     NOTHING_LEFT = "nobody works on, or waits for, what is over"
     NOTHING_DIES = "no program ends by itself, and no part of one fails"
 

@@ -12,23 +12,28 @@ from tests.fixtures.fleet import Fleet
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 SERIOUS = {"serious", "critical"}
+PLACES = {
+    "node": "#/nodes/b-1",
+    "images": "#/images",
+    "image": "#/images/registry.example%2Ffails%2Ftls-error%3A1",
+}
 
 
 async def open_view(windows: Windows, site: Fleet, view: str, **options: object) -> Page:
     """A view with something in it: a task that failed for two reasons, nodes, a form."""
     task = ""
-    if view in {"tasks", "task"}:
+    if view in {"tasks", "task", *PLACES}:
         images = ["registry.example/fails/tls-error:1", "registry.example/fails/disk-full:1"]
         task = await site.post(images, matchExpressions=[{"key": "zone", "operator": "Exists"}])
         await site.over(task)
-    place = {"task": f"#/tasks/{task}", "dialog": "#/tasks"}.get(view, f"#/{view}")
+    place = {"task": f"#/tasks/{task}", "dialog": "#/tasks", **PLACES}.get(view, f"#/{view}")
     return await windows.open(place, **options)  # type: ignore[arg-type]  # passed through
 
 
 async def unfold(page: Page, view: str) -> None:
     """Have everything shown that a view has, faults of the form among it; in any language."""
     await expect(page.get_by_role("heading", level=1)).to_be_visible()
-    if view == "tasks":
+    if view == "tasks" or view in PLACES:
         await expect(page.locator("tbody tr").first).to_be_visible()
     if view == "task":
         await page.locator("summary").first.click()
@@ -56,7 +61,7 @@ async def serious(page: Page) -> list[tuple[str, list[str]]]:
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("view", ["tasks", "task", "new", "nodes"])
+@pytest.mark.parametrize("view", ["tasks", "task", "new", "nodes", *PLACES])
 async def test_axe_finds_nothing_serious(
     windows: Windows, site: Fleet, view: str, theme: str
 ) -> None:
@@ -80,7 +85,7 @@ async def test_axe_finds_nothing_serious_in_a_question(windows: Windows, held: F
 
 
 @pytest.mark.parametrize("language", ["en-GB", "zh-CN"])
-@pytest.mark.parametrize("place", ["#/tasks", "#/new", "#/nodes", "task"])
+@pytest.mark.parametrize("place", ["#/tasks", "#/new", "#/nodes", *PLACES.values(), "task"])
 async def test_a_phone_is_wide_enough(
     windows: Windows, site: Fleet, place: str, language: str
 ) -> None:

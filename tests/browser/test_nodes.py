@@ -129,3 +129,41 @@ async def test_with_a_filter_arrows_go_from_match_to_match(windows: Windows) -> 
         }"""
     )
     assert visited == [0, 70, 140, 70, 0, 140]
+
+
+async def test_trouble_is_told_by_more_than_a_colour(windows: Windows) -> None:
+    """A cross or a stroke stands in a cell: its middle is not of its colour."""
+    page = await windows.open("#/new")
+    marked = await page.evaluate(
+        """async () => {
+          const { paintMark } = await import("/web/js/parts/cell_marks.js");
+          const paper = document.createElement("canvas").getContext("2d");
+          const marked = (state, size) => {
+            paper.fillStyle = "#ff0000";
+            paper.fillRect(0, 0, size, size);
+            paintMark(paper, { x: 0, y: 0, width: size, height: size }, state, "#0000ff");
+            return paper.getImageData(size / 2, size / 2, 1, 1).data[2] > 0;
+          };
+          const states = ["succeeded", "waiting", "failed", "away", "retrying", "blocked"];
+          return [...states.map((state) => marked(state, 12)), marked("failed", 4)];
+        }"""
+    )
+    assert marked == [False, False, True, True, True, True, False]
+
+
+async def test_a_completed_task_with_failures_says_so(windows: Windows) -> None:
+    """It is not all green; one that is held back is paused."""
+    page = await windows.open("#/new")
+    words = await page.evaluate(
+        """async () => {
+          const { standing } = await import("/web/js/state/task_order.js");
+          const progress = (failedNodes) => ({ failedNodes });
+          const task = (status, n, paused) => ({ status, paused, progress: progress(n) });
+          return [
+            standing(task("completed", 0)), standing(task("completed", 3)),
+            standing(task("failed", 3)), standing(task("running", 3, true)),
+            standing(task("cancelled", 0, true)),
+          ];
+        }"""
+    )
+    assert words == ["completed", "partly", "failed", "paused", "cancelled"]

@@ -11,6 +11,8 @@ import threading
 from contextlib import suppress
 from urllib.parse import urlsplit
 
+from tests.fixtures.patience import PATIENCE
+
 _CHUNK = 65536
 
 
@@ -69,7 +71,7 @@ class Between:
         self._listener.close()
         self.cut()
         for thread in self._threads:
-            thread.join(10)
+            thread.join(PATIENCE)
             assert not thread.is_alive(), f"a thread hangs; open are {self._open}"
 
     def _listen(self) -> None:

@@ -38,6 +38,7 @@ from tests.client.between import Between
 from tests.client.conftest import NODES, Service, kill, restart
 from tests.client.faces import MakeFace
 from tests.client.images import failing, unique
+from tests.fixtures.patience import PATIENCE
 
 pytestmark = pytest.mark.system
 
@@ -399,11 +400,11 @@ def test_closing_ends_a_stream_in_another_thread(service: Service) -> None:
         threads = [threading.Thread(target=until_closed, args=(work,)) for work in works]
         for thread in threads:
             thread.start()
-        assert all(event.wait(30) for event in begun)
+        assert all(event.wait(PATIENCE) for event in begun)
         client.close()
         away.close()
         for thread in threads:
-            thread.join(30)
+            thread.join(PATIENCE)
         assert len(ended) == len(works)
         with pytest.raises(Closed):
             client.get(task)

@@ -424,7 +424,7 @@ def test_nobody_looks(ips: Ips, client: Client, make: Callable[[], str], code: i
         assert process.stderr is not None
         process.stdout.close()
         process.stderr.close()
-        assert process.wait(30) == code
+        assert process.wait(PATIENCE) == code
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

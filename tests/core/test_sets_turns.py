@@ -112,7 +112,7 @@ def test_who_follows_is_told_what_turned_and_tells_it_itself_once_it_leads() -> 
     assert world.core.turn("web", SetCondition.READY) is None
     world.feed(Settled())
     world.pass_time(3.0)
-    assert turns(world) == [(SetCondition.READY, True)]
+    assert turns(world) == [(each, each is SetCondition.READY) for each in SetCondition]
     world.feed(SetNoted("web", 0, ready))
     turn = world.core.turn("web", SetCondition.READY)
     assert turn is not None

@@ -13,6 +13,7 @@ from common.bus import KeyValue
 from coordinator.core.sets.standing import SetCondition
 from coordinator.engine.set_events import SetEvents
 from coordinator.engine.set_turns import SetTurns
+from coordinator.engine.webhooks import Parcel
 from coordinator.set_documents import WarmSetWebhook
 from sandbox.simulator.cluster import Cluster, Coordinator
 from sandbox.virtual.time import virtual
@@ -133,14 +134,15 @@ async def test_a_restart_of_all_tells_nothing_and_forgets_no_time() -> None:
         await put(first, "a", webhook_url=HOOK)
         await cluster.until(lambda: is_warm(first, 1))
         await asyncio.sleep(10.0)
-        began, before = since(first, SetCondition.READY), await told(cluster)
+        began, before = [since(first, each) for each in SetCondition], await told(cluster)
+        assert None not in began
         await first.kill()
         await asyncio.sleep(3600.0)
         second = await cluster.leader(name="c2")
         await cluster.until(lambda: is_warm(second, 1))
         await asyncio.sleep(100.0)
         assert await told(cluster) == before
-        assert since(second, SetCondition.READY) == began
+        assert [since(second, each) for each in SetCondition] == began
         assert len(cluster.webhooks.parcels) == 1
 
 
@@ -218,6 +220,30 @@ async def test_a_webhook_that_a_leader_did_not_get_to_send_the_next_one_sends(
         await cluster.leader(name="c2")
         await asyncio.sleep(60.0)
         assert len(cluster.webhooks.parcels) == 1
+
+
+@virtual
+async def test_a_webhook_of_a_set_that_is_gone_is_told_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However often its receiver was asked before; that is nobody's fault."""
+    tries: list[str] = []
+
+    async def bring(parcel: Parcel) -> None:
+        tries.append(parcel.id)
+        await asyncio.sleep(30.0)
+        await parcel.look()
+
+    async with Cluster() as cluster:
+        monkeypatch.setattr(cluster.webhooks, "bring", bring)
+        leader = await cluster.leader()
+        await cluster.node("n1")
+        await put(leader, "a", webhook_url=HOOK)
+        await cluster.until(lambda: bool(tries))
+        await leader.service.sets.delete("web", None)
+        await asyncio.sleep(60.0)
+        assert leader.faults == []
+        assert await KeyValue(cluster.observer, subjects.SET_NOTES_BUCKET).get("web") is None
 
 
 @virtual

@@ -14,6 +14,7 @@ import pytest
 
 from sandbox.child import Child
 from sandbox.programs import Program
+from tests.fixtures.patience import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,11 +62,11 @@ def state(child: Child) -> str:
 
 @contextmanager
 def ends(pid: int) -> Iterator[None]:
-    """Expect a process, whoever's child, to end by what the block does, within 10 s."""
+    """Expect a process, whoever's child, to end by what the block does."""
     pidfd = os.pidfd_open(pid)
     try:
         yield
-        assert select.select([pidfd], [], [], 10)[0], f"process {pid} still runs"
+        assert select.select([pidfd], [], [], PATIENCE)[0], f"process {pid} still runs"
     finally:
         os.close(pidfd)
 

@@ -89,7 +89,7 @@ def test_a_repair_of_a_deleted_set_is_late_for_so_long(
 
 
 def test_repairs_are_counted_while_they_go_on() -> None:
-    """One a set, and so many of all."""
+    """So many of all."""
 
     async def run() -> None:
         witness = Witness(0, 1)
@@ -107,6 +107,21 @@ def test_repairs_are_counted_while_they_go_on() -> None:
         witness.sets.check_repairs(is_sure=True)
         assert witness.broken is not None
         assert witness.broken.law is Law.CAP
+
+    in_virtual_time(run())
+
+
+@pytest.mark.parametrize(("most", "law"), [(1, Law.CAP), (2, Law.SETS_ALONE), (3, None)])
+def test_a_set_that_has_a_repair_leaves_a_place_to_another(most: int, law: Law | None) -> None:
+    """A further one beside it is none of another set's business then."""
+
+    async def run() -> None:
+        witness = Witness(0, most)
+        witness.stored(stored_set("web", 1))
+        for task in ("task-1", "task-2"):
+            witness.sets.task_stored(head(task, of="web"))
+        witness.sets.check_repairs(is_sure=True)
+        assert (None if witness.broken is None else witness.broken.law) is law
 
     in_virtual_time(run())
 

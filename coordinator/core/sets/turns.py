@@ -17,7 +17,7 @@ HEARD_SECONDS: Final = 30.0
 
 
 class Turns:
-    """By set and condition; of a set that was never judged nothing held before."""
+    """By set and condition; the first look at a set that was never judged is a turn of each."""
 
     def __init__(self) -> None:
         self._turns: dict[str, dict[SetCondition, Turn]] = {}
@@ -55,6 +55,5 @@ class Turns:
             before = turns.get(condition)
             if before is None or before.holds != state.holds:
                 turns[condition] = Turn(state.holds, now)
-                if before is not None or state.holds:
-                    turned.append(SetTurned(name, condition, turns[condition]))
+                turned.append(SetTurned(name, condition, turns[condition]))
         return turned

@@ -7,6 +7,8 @@ import { h } from "../dom.js";
 import { t } from "../language.js";
 import { Painter } from "../painter.js";
 import { onTheme } from "../preferences.js";
+import { cornerOf, paintMark } from "./cell_marks.js";
+import { fitted } from "./fitted_text.js";
 
 /** Few nodes: cells with names, and fewer still, with a second line of what is to be said. */
 const NAMED = { width: 150, height: 34, gap: 4, most: 60 };
@@ -29,10 +31,8 @@ const REPAINT = 100;
  * @property {string[]} states all of them
  */
 
-/**
- * @typedef {{x: number, y: number, width: number, height: number}} Box in pixels
- * @typedef {{width: number, height: number, gap: number, most: number}} NamedCells
- */
+/** @typedef {{x: number, y: number, width: number, height: number}} Box in pixels */
+/** @typedef {{width: number, height: number, gap: number, most: number}} NamedCells */
 
 /** @template Item */
 export class HeatMap {
@@ -207,6 +207,8 @@ export class HeatMap {
     if (state === "pulling" || state === "busy") this.#paintMoving(item, box, state);
     else this.#fill(box, this.#colours[state] ?? this.#colours.waiting);
     if (this.#grid.named) this.#paintName(item, box, state);
+    if (this.#grid.named) paintMark(this.#paper, cornerOf(box), state, this.#colours.background);
+    else paintMark(this.#paper, box, state, this.#colours.background);
   }
 
   /** @param {Box} box */
@@ -379,14 +381,3 @@ function namedGrid(width, { width: least, height, gap }) {
   const columns = Math.max(1, Math.floor(width / least));
   return { columns, width: width / columns, height, gap, named: true, noted: false };
 }
-
-/** @param {CanvasRenderingContext2D} paper @param {string} text @param {number} width */
-function fitted(paper, text, width) {
-  if (paper.measureText(text).width <= width) return text;
-  let kept = text.length - 1;
-  while (kept > 1 && paper.measureText(withoutMiddle(text, kept)).width > width) kept -= 1;
-  return withoutMiddle(text, kept);
-}
-
-/** Names differ at their ends: what goes is the middle. @param {string} text @param {number} kept */
-const withoutMiddle = (text, kept) => `${text.slice(0, Math.ceil(kept / 2))}…${text.slice(text.length - Math.floor(kept / 2))}`;

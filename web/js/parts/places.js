@@ -1,6 +1,7 @@
 /** Links to a node and to an image, wherever the name of one stands. */
 
-import { h } from "../dom.js";
+import { h, replace } from "../dom.js";
+import { imagesInShort } from "../format.js";
 import { t } from "../language.js";
 import { imageLink, nodeLink, taskLink } from "../router.js";
 
@@ -12,6 +13,18 @@ export const nodeName = (name) => h("a", { href: nodeLink(name), class: "name", 
 
 /** @param {string} image */
 export const imageName = (image) => h("a", { href: imageLink(image), class: "name", title: image }, image);
+
+/**
+ * The images of a task in short; where there is no room the registry and the path go, not the tag.
+ * @param {HTMLElement} element @param {string[]} images
+ */
+export function showImages(element, images) {
+  const text = imagesInShort(images);
+  if (element.textContent === text) return;
+  const cut = images[0].lastIndexOf("/") + 1;
+  replace(element, h("span", { class: "path" }, text.slice(0, cut)), h("span", { class: "tail" }, text.slice(cut)));
+  element.setAttribute("aria-label", text);
+}
 
 /** @param {string} [id] */
 export const taskName = (id) => id && h("a", { href: taskLink(id), class: "id" }, id);

@@ -44,3 +44,9 @@ export function newer(known, seen) {
   const { failedNodeDetails, queuePlace } = known;
   return { ...(failedNodeDetails && { failedNodeDetails }), ...(queuePlace && { queuePlace }), ...seen };
 }
+
+/** The status as people are told it: also that a task is held back, and that not all of it is well. @param {Api.Task} task */
+export function standing({ status, paused, progress }) {
+  if (status === "running" && paused) return "paused";
+  return status === "completed" && progress.failedNodes > 0 ? "partly" : status;
+}

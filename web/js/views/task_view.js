@@ -30,6 +30,7 @@ import { ThroughputChart } from "../parts/throughput_chart.js";
 import { link, taskLink } from "../router.js";
 import { now } from "../server.js";
 import { progressSeen } from "../state/node_counts.js";
+import { standing } from "../state/task_order.js";
 import { TaskWatch } from "../state/task_watch.js";
 
 const REPAINT = 250;
@@ -155,7 +156,7 @@ export class TaskView {
     const task = { ...this.#watch.task, progress: progressSeen(this.#watch.task, this.#watch) };
     setText(this.#heading, imagesInShort(task.images));
     this.#heading.title = task.images.join("\n");
-    this.#chip.show(task.paused ? "paused" : task.status);
+    this.#chip.show(standing(task));
     this.#showRetries(task.retries ?? []);
     setText(this.#message, worded(task));
     this.#message.hidden = !task.message;

@@ -9,12 +9,14 @@ import { linkButton } from "../parts/buttons.js";
 import { chip } from "../parts/chips.js";
 import { Pager, SIZES } from "../parts/pager.js";
 import { Overview } from "../parts/overview.js";
+import { showImages } from "../parts/places.js";
 import { ProgressBar } from "../parts/progress_bar.js";
 import { SearchBox } from "../parts/search_box.js";
 import { Selection } from "../parts/selection.js";
 import { TaskActions } from "../parts/task_actions.js";
 import { link, taskLink } from "../router.js";
 import { now } from "../server.js";
+import { standing } from "../state/task_order.js";
 import { RECENT, STATUSES, TaskList } from "../state/task_list.js";
 
 const COLUMNS = ["task", "status", "progress", "pace", "priority", "created"];
@@ -244,11 +246,11 @@ class TaskRow {
     this.#task = task;
     this.#pick.checked = this.selection.has(task.taskId);
     setAttribute(this.#pick, "aria-label", t("bulk.choose", { task: `${imagesInShort(task.images)} ${task.taskId}` }));
-    setText(this.#name, imagesInShort(task.images));
+    showImages(this.#name, task.images);
     setAttribute(this.#name, "href", taskLink(task.taskId));
     setAttribute(this.#name, "title", task.images.join("\n"));
     setText(this.#id, task.taskId);
-    this.#chip.show(task.paused ? "paused" : task.status);
+    this.#chip.show(standing(task));
     this.#bar.update(task);
     const why = worded(task);
     setText(this.#why, why);

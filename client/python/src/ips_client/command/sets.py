@@ -50,7 +50,9 @@ def sets(arguments: Namespace) -> int:
             client, WarmSet, _page, key="sets", largest=set_requests.LARGEST_SET_PAGE
         )
     head = ("NAME", "STATE", "WARM", "NODES", "WRONG", "IMAGES")
-    lines = table(head, [_row(each) for each in known], status=1) or ["no sets"]
+    rows = [_row(each) for each in known]
+    is_wide = arguments.output in {"wide", "csv"}
+    lines = table(head, rows, status=1, whole=is_wide, none="no sets")
     show(arguments.output, document, names=[each.name for each in known], lines=lines)
     return codes.COMPLETED
 

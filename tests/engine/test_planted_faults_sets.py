@@ -1,0 +1,90 @@
+"""Plausible bugs of what is told of warm sets, each found by one fast test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from coordinator.core.sets.repairs import Repairs
+from coordinator.core.sets.turns import Turns
+from coordinator.engine.set_changes import RecentChanges
+from coordinator.engine.set_events import SetEvents
+from coordinator.engine.set_notes import SetNotes
+from coordinator.engine.set_turns import SetTurns
+from tests.core import test_sets as sets
+from tests.core import test_sets_turns as turns
+from tests.engine import test_cluster_set_events as events
+from tests.engine.planting import FOUND, nothing, nothing_at_all
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+FAULTS: list[tuple[Plant, Callable[[], None]]] = []
+
+
+def found_by(test: Callable[..., None], *arguments: Any) -> Callable[[Plant], Plant]:
+    """A plausible bug, and the test that is to find it."""
+
+    def plant(fault: Plant) -> Plant:
+        FAULTS.append((fault, lambda: test(*(make() for make in arguments))))
+        return fault
+
+    return plant
+
+
+@found_by(events.test_what_a_leader_did_not_get_to_say_the_next_one_says, pytest.MonkeyPatch)
+def nobody_looks_back(patch: pytest.MonkeyPatch) -> None:
+    """What the leader before kept to itself is lost."""
+    patch.setattr(SetEvents, "_tell_missing", nothing_at_all)
+
+
+@found_by(events.test_what_a_leader_did_not_get_to_say_the_next_one_says, pytest.MonkeyPatch)
+def a_deletion_is_not_looked_for(patch: pytest.MonkeyPatch) -> None:
+    """There is no record of it any more."""
+    patch.setattr(SetEvents, "_missing_ends", lambda _self: [])
+
+
+@found_by(events.test_what_a_leader_did_not_get_to_say_the_next_one_says, pytest.MonkeyPatch)
+def who_follows_does_not_look_at_nodes(patch: pytest.MonkeyPatch) -> None:
+    """It has nothing to tell when it leads."""
+    patch.setattr(RecentChanges, "take", lambda _self: iter(()))
+
+
+@found_by(turns.test_a_restart_is_no_turn)
+def a_set_is_judged_before_its_nodes_spoke(patch: pytest.MonkeyPatch) -> None:
+    """It is cold at each restart, and ready again."""
+    patch.setattr(Turns, "find", nothing)
+
+
+@found_by(events.test_a_restart_of_all_tells_nothing_and_forgets_no_time)
+def notes_are_not_read(patch: pytest.MonkeyPatch) -> None:
+    """Each start is the first one."""
+    patch.setattr(SetNotes, "_take", nothing)
+
+
+@found_by(
+    events.test_a_webhook_that_a_leader_did_not_get_to_send_the_next_one_sends, pytest.MonkeyPatch
+)
+def webhooks_are_not_taken_up(patch: pytest.MonkeyPatch) -> None:
+    """A receiver waits for a leader that is dead."""
+    patch.setattr(SetTurns, "begin", nothing)
+
+
+@found_by(sets.test_a_node_that_joins_does_not_wait_for_a_long_repair_of_its_set)
+def a_further_repair_takes_the_last_place(patch: pytest.MonkeyPatch) -> None:
+    """And another set waits for both of them."""
+
+    def greedy(self: Repairs, name: str, _running: Any) -> bool:
+        return not self.are_full and name not in self._asked
+
+    patch.setattr(Repairs, "may_begin", greedy)
+
+
+@pytest.mark.parametrize(("fault", "test"), FAULTS, ids=[fault.__name__ for fault, _ in FAULTS])
+def test_it_is_found(
+    fault: Plant, test: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The test fails once the bug is there."""
+    fault(monkeypatch)
+    with pytest.raises(FOUND):
+        test()

@@ -38,6 +38,13 @@ class TaskBegan:
 
 
 @dataclass(frozen=True, slots=True)
+class PauseTurned:
+    """A running task is paused, or goes on."""
+
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
 class TaskOver:
     """A task is over, whether or not it was known before. ``head`` is as ``TaskEnded`` had it."""
 
@@ -73,4 +80,4 @@ class BatchSettled:
     """Since the first of its nodes was given a place."""
 
 
-Change = TaskQueued | TaskBegan | TaskOver | NodeMoved | AttemptDecided | BatchSettled
+Change = TaskQueued | TaskBegan | PauseTurned | TaskOver | NodeMoved | AttemptDecided | BatchSettled

@@ -22,6 +22,7 @@ from coordinator.core.changes import (
     BatchSettled,
     Change,
     NodeMoved,
+    PauseTurned,
     TaskBegan,
     TaskOver,
     TaskQueued,
@@ -199,8 +200,8 @@ class Core:
             NodeVanished: self._node_vanished,
             NodesListed: self._nodes_listed,
             Settled: self._settled,
-            StoreOpened: self._store_opened,
-            StoreClosed: self._store_closed,
+            StoreOpened: self._store_turned,
+            StoreClosed: self._store_turned,
             BusFellSilent: self._bus_fell_silent,
             BusHeard: self._bus_heard,
             Woken: self._woken,
@@ -247,11 +248,8 @@ class Core:
         self._fleet.clock.go_on(now)
         self._timers.changed = True
 
-    def _store_opened(self, _event: StoreOpened, _now: float) -> None:
-        self._store_is_open = True
-
-    def _store_closed(self, _event: StoreClosed, _now: float) -> None:
-        self._store_is_open = False
+    def _store_turned(self, event: StoreOpened | StoreClosed, _now: float) -> None:
+        self._store_is_open = isinstance(event, StoreOpened)
 
     # ── tasks come and go ──
 
@@ -284,6 +282,7 @@ class Core:
         if (run := self._runs.get(event.head.id)) is not None:
             run.head = event.head
             self._places.touched[event.head.id] = None
+            self._changes.append(PauseTurned(event.head.id))
 
     def _forget_vanished(self) -> None:
         if self._vanished.names and not self._queue.starting:

@@ -205,9 +205,6 @@ class Leader:
             replica.loop.observe(observer, kinds)
         replica.board.listen(self._events.mark_changed)
         replica.tasks.listen(self._janitor.on_final_head, of=FINAL)
-        replica.tasks.listen(
-            lambda head: self._events.mark_changed(head.id), of=(TaskStatus.RUNNING,)
-        )
         if self._failures is not None:
             failed_pulls = FailedPulls(replica.core.runs, self._failures.pull_failed)
             replica.loop.observe(failed_pulls.observe, of=(AttemptDecided,))

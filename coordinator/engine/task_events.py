@@ -15,7 +15,15 @@ import msgspec
 
 from common import subjects
 from common.logs import Log
-from coordinator.core.changes import AttemptDecided, Change, NodeMoved, Step, TaskBegan, TaskQueued
+from coordinator.core.changes import (
+    AttemptDecided,
+    Change,
+    NodeMoved,
+    PauseTurned,
+    Step,
+    TaskBegan,
+    TaskQueued,
+)
 from coordinator.core.events import Event
 from coordinator.core.run import TaskRun
 from coordinator.core.scheduler import Decision
@@ -33,7 +41,7 @@ from coordinator.views.nodes import task_node
 
 log = Log(__name__)
 
-TOLD: Final = (TaskQueued, TaskBegan, AttemptDecided, NodeMoved)
+TOLD: Final = (TaskQueued, TaskBegan, AttemptDecided, NodeMoved, PauseTurned)
 """What the world is told of, or is reason to tell of progress."""
 PROGRESS_SECONDS = 1.0
 AT_A_TIME = 4
@@ -91,7 +99,7 @@ class TaskEvents:
     def observe(self, _event: Event, decision: Decision) -> None:
         """Queue what the world is to be told of this."""
         for change in decision.changes:
-            if isinstance(change, NodeMoved):
+            if isinstance(change, NodeMoved | PauseTurned):
                 self._changed.add(change.task)
                 continue
             if not isinstance(change, TOLD):

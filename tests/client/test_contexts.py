@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ips_client.command import contexts
 from ips_client.command.arguments import parse
-from ips_client.command.connection import as_options, settings
+from ips_client.command.connection import as_options, connect, settings
 
 pytestmark = pytest.mark.pure
 
@@ -73,6 +73,44 @@ def test_which_server_is_asked_and_what_it_is_sent(monkeypatch: pytest.MonkeyPat
     assert (env.server, token_of(env)) == ("https://env.example", None)
     assert applied("ls", "--context", "prod").server == "https://prod.example"
     assert token_of(applied("ls", "--context", "prod", "--token", "own")) == "own"
+
+
+def test_no_credentials_of_the_environment_go_to_a_contexts_server(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only ``--token`` does; a password in the context's own address is no contradiction to it."""
+    config("set-context", "open", "--server", "https://open.example")
+    monkeypatch.setenv("IPS_TOKEN", "of-the-environment")
+    assert token_of(applied("ls")) is None
+    assert token_of(applied("ls", "--context", "open")) is None
+    assert token_of(applied("ls", "--token", "own")) == "own"
+    monkeypatch.delenv("IPS_TOKEN")
+    monkeypatch.setenv("IPS_TOKEN_FILE", "of-the-environment")
+    assert token_of(applied("ls")) is None
+    file.write_text("current: a\ncontexts: {a: {server: 'https://me:secret@own.example'}}\n")
+    monkeypatch.setenv("IPS_TOKEN", "of-the-environment")
+    connect(applied("ls")).close()
+    assert token_of(applied("ls", "--server", "https://open.example", "--token", "x")) == "x"
+
+
+def test_another_server_of_a_context_gets_nothing_of_the_old_one() -> None:
+    """Neither its token, its certificate nor its trust, unless that is said again."""
+    files = ("--token-file", "t", "--cert", "c", "--key", "k", "--ca", "a")
+    config("set-context", "a", "--server", "https://old.example", *files, "--insecure")
+    config("set-context", "a", "--server", "https://old.example")
+    assert contexts.load().contexts["a"].token_file.endswith("/t")
+    config("set-context", "a", "--server", "https://new.example", "--cert", "d")
+    moved = contexts.load().contexts["a"]
+    assert (moved.server, moved.token_file, moved.key) == ("https://new.example", "", "")
+    assert moved.cert.endswith("/d")
+    assert moved.insecure is False
+
+
+def test_a_certificate_that_is_named_is_not_mixed_with_a_contexts_key() -> None:
+    """The pair is one's own or the context's."""
+    config("set-context", "a", "--server", "https://a.example", "--cert", "c", "--key", "k")
+    assert applied("ls").key.endswith("/k")
+    assert applied("ls", "--cert", "both.pem").key is None
 
 
 @pytest.mark.usefixtures("two")

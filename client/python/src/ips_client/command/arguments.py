@@ -70,9 +70,9 @@ exit codes:
   5 the server was not reached or its answer is broken   130 Ctrl-C
 
 The server is --server, or that of --context, or IPS_SERVER, or that of IPS_CONTEXT or of the
-current context (ips config), or http://localhost:8080; the token --token, or
-IPS_TOKEN, or what the file IPS_TOKEN_FILE holds. HTTPS_PROXY, HTTP_PROXY, NO_PROXY,
-SSL_CERT_FILE and SSL_CERT_DIR mean what they mean elsewhere.
+current context (ips config), or http://localhost:8080; the token --token, or with a context
+that of its own file, else IPS_TOKEN, or what the file IPS_TOKEN_FILE holds.
+HTTPS_PROXY, HTTP_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR mean what they mean elsewhere.
 `ips COMMAND --help` tells more about a command.
 """
 

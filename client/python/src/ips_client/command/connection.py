@@ -56,8 +56,9 @@ def as_options(arguments: Namespace) -> Sequence[str]:
 def _token(arguments: Namespace) -> Token | None:
     if arguments.token:
         return str(arguments.token)
-    if own := getattr(arguments, "token_file", None):  # of a context, for its server alone
-        return partial(_read_token, own)
+    if (context := getattr(arguments, "of_context", None)) is not None:
+        # The environment's token is meant for another server: it does not go to this one.
+        return partial(_read_token, context.token_file) if context.token_file else None
     text, file = os.environ.get("IPS_TOKEN"), os.environ.get("IPS_TOKEN_FILE")
     if text and file:
         raise ValueError("IPS_TOKEN and IPS_TOKEN_FILE are both set: leave one of them out")

@@ -2,7 +2,8 @@
 
 The file is ``IPS_CONFIG``, or ``ips/config.yaml`` under ``XDG_CONFIG_HOME`` (``~/.config``). It
 names files of tokens and never holds one. A context counts as a whole or not at all: whoever names
-another server sends it nothing of a context.
+another server sends it nothing of a context, and to a context's server no token of the environment
+is sent.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ import os
 import tempfile
 from argparse import Namespace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from ips_client.command import codes
 from ips_client.command.output import show, table
+
+_FOR_ITS_SERVER: Final = ("token_file", "cert", "key", "insecure")
 
 
 class Context(msgspec.Struct, rename="kebab", forbid_unknown_fields=True, omit_defaults=True):
@@ -95,11 +98,12 @@ def apply(arguments: Namespace) -> None:
     context = contexts.contexts.get(name)
     if context is None:
         raise ValueError(f"{path()} has no context {name!r}")
-    arguments.server, arguments.is_current = context.server, not arguments.context
-    for each in ("token_file", "ca", "cert", "key", "insecure"):
-        if not getattr(arguments, each, None):
-            setattr(arguments, each, getattr(context, each) or None)
-    arguments.insecure = bool(arguments.insecure)
+    arguments.server, arguments.of_context = context.server, context
+    arguments.is_current = not arguments.context
+    has_own_pair = arguments.cert or arguments.key  # which the context's other half does not fit
+    for each in ("ca",) if has_own_pair else ("ca", "cert", "key"):
+        setattr(arguments, each, getattr(arguments, each) or getattr(context, each) or None)
+    arguments.insecure = bool(arguments.insecure or context.insecure)
 
 
 def config(arguments: Namespace) -> int:
@@ -158,6 +162,9 @@ def _set(contexts: Contexts, arguments: Namespace) -> None:
     if known is None and "server" not in said:
         raise ValueError(f"there is no context {name!r}: a new one needs --server URL")
     before = {} if known is None else msgspec.structs.asdict(known)
+    if known is not None and said.get("server", known.server) != known.server:
+        for each in _FOR_ITS_SERVER:  # another server gets none of them unawares
+            del before[each]
     insecure = {"insecure": True} if arguments.insecure else {}
     contexts.contexts[name] = Context(**{**before, **said, **insecure})
     contexts.current = contexts.current or name

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ips_client.command.jsonpath import render
+from ips_client.command.jsonpath import DEEPEST, render
 
 pytestmark = pytest.mark.pure
 
@@ -52,6 +52,13 @@ def test_what_is_no_template(template: str) -> None:
     """Is said to be none."""
     with pytest.raises(ValueError, match="jsonpath"):
         render(template, DOCUMENT)
+
+
+def test_ranges_stand_in_one_another_so_deep_and_no_deeper() -> None:
+    """A template from a script may be of any size; it is refused in words."""
+    assert render("{range .a[*]}" * DEEPEST + "x" + "{end}" * DEEPEST, {"a": [1]}) == ""
+    with pytest.raises(ValueError, match="jsonpath: more than 20 ranges"):
+        render("{range .a[*]}" * 1000 + "{end}" * 1000, {"a": [1]})
 
 
 @given(st.text(alphabet="{}[]().*$'\"ab01 -range\\", max_size=40))

@@ -6,6 +6,7 @@ import io
 import sys
 
 import pytest
+from ips_client.command.arguments import parse
 from ips_client.command.program import run
 
 
@@ -44,3 +45,42 @@ def test_wrong_use(
     said = capsys.readouterr()
     assert (code, said.out) == (2, "")
     assert message in said.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", "nginx"],
+        ["run", "nginx", "--wait"],
+        ["retry", "task-20260101-000000-00000000"],
+        ["cancel", "task-20260101-000000-00000000"],
+        ["pause", "task-20260101-000000-00000000"],
+        ["resume", "task-20260101-000000-00000000"],
+        ["apply", "-f", "set.yaml"],
+        ["delete", "set", "web"],
+        ["wait", "task-20260101-000000-00000000"],
+        ["events"],
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize(
+    ("form", "message"),
+    [("csv", "csv is for lists"), ("jsonpath={.a", "brace is not closed"), ("xml", "is none of")],
+)
+def test_a_form_is_refused_before_anything_is_done(
+    capsys: pytest.CaptureFixture[str], words: list[str], form: str, message: str
+) -> None:
+    """While the options are read: after a change had been made it would be too late."""
+    with pytest.raises(SystemExit) as end:
+        parse([*words, "-o", form])
+    assert end.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words", [["ls"], ["show", "x"], ["nodes"], ["sets"], ["images"], ["image", "x"], ["audit"]]
+)
+def test_what_lists_has_csv(words: list[str]) -> None:
+    """And every command has a template."""
+    for form in ("csv", "jsonpath={.total}"):
+        assert parse([*words, "-o", form]).output == form

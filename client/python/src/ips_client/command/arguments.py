@@ -251,7 +251,7 @@ def _ls(commands: Any) -> None:
     )
     parser.add_argument("--all", action="store_true", help="no limit")
     watched(parser)
-    output(parser)
+    output(parser, lists=True)
     connection(parser)
 
 
@@ -272,7 +272,7 @@ def _show(commands: Any) -> None:
     parser.add_argument("--failed", action="store_true", help="its failed nodes, with the reasons")
     parser.add_argument("--all", action="store_true", help="every failure, not one for each reason")
     watched(parser)
-    output(parser)
+    output(parser, lists=True)
     connection(parser)
 
 
@@ -325,7 +325,7 @@ def _nodes(commands: Any) -> None:
         "-l", "--selector", default="", metavar="SELECTOR", help="labels as kubectl takes them"
     )
     watched(parser)
-    output(parser)
+    output(parser, lists=True)
     connection(parser)
 
 
@@ -364,7 +364,7 @@ def _audit(commands: Any) -> None:
         "--since", metavar="TIME", type=duration, help="only of the last 24h, 10m …"
     )
     parser.add_argument("--limit", metavar="N", type=int, help="maximum number of entries (100)")
-    output(parser)
+    output(parser, lists=True)
     connection(parser)
 
 

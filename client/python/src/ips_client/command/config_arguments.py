@@ -32,4 +32,4 @@ def add(commands: Any, command: Command) -> None:
     group.add_argument("--cert", metavar="FILE", help="certificate to show")
     group.add_argument("--key", metavar="FILE", help="key of --cert")
     group.add_argument("--insecure", action="store_true", help="trust whoever answers")
-    output(parser)
+    output(parser, lists=True)

@@ -16,8 +16,6 @@ from ips_client.documents import Event, Reset, Task, TaskNode
 
 def events(arguments: Namespace) -> int:
     """Follow events."""
-    if arguments.output == "csv":
-        raise ValueError("-o csv is for lists")
     with connect(arguments) as client:
         task_id = None if arguments.id is None else whole_id(client, arguments.id)
         for event in client.events(task_id, after=arguments.after, sets=arguments.sets):

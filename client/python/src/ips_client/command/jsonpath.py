@@ -16,6 +16,8 @@ _STEP: Final = re.compile(
     r"\.(?P<name>[A-Za-z0-9_-]+|\*)|\[(?:(?P<index>-?[0-9]{1,9})|(?P<every>\*)|'(?P<key>[^']*)')\]"
 )
 _STRING: Final = re.compile(r'"((?:[^"\\]|\\.)*)"')
+DEEPEST: Final = 20
+"""Ranges in one another; the service's documents have five levels."""
 Step = str | int
 """A name, an index, or ``*``."""
 Piece = tuple[str, Any]
@@ -24,10 +26,12 @@ Piece = tuple[str, Any]
 
 def render(template: str, document: Any) -> str:
     """What a template makes of a document. Raises ValueError for no template."""
-    pieces, rest = _parsed(_tokens(template))
-    if rest:
-        raise ValueError("jsonpath: {end} without {range …}")
-    return "".join(_rendered(pieces, document))
+    return "".join(_rendered(parsed(template), document))
+
+
+def parsed(template: str) -> list[Piece]:
+    """What a template consists of. Raises ValueError for no template."""
+    return _nested(iter(_tokens(template)))
 
 
 def _tokens(template: str) -> list[Piece]:
@@ -70,22 +74,23 @@ def _path(text: str) -> Sequence[Step]:
     return steps
 
 
-def _parsed(tokens: Sequence[Piece], *, inside: bool = False) -> tuple[list[Piece], list[Piece]]:
-    """Tokens up to the end of a range, and what follows them."""
+def _nested(tokens: Iterator[Piece], depth: int = 0) -> list[Piece]:
+    """Tokens up to the end of the range that they stand in, or of all."""
     pieces: list[Piece] = []
-    rest = list(tokens)
-    while rest:
-        kind, value = rest.pop(0)
+    for kind, value in tokens:
         if kind == "end":
-            return pieces, rest if inside else [("end", None)]
+            if not depth:
+                raise ValueError("jsonpath: {end} without {range …}")
+            return pieces
         if kind == "range":
-            repeated, rest = _parsed(rest, inside=True)
-            pieces.append(("range", (value, repeated)))
+            if depth == DEEPEST:
+                raise ValueError(f"jsonpath: more than {DEEPEST} ranges stand in one another")
+            pieces.append(("range", (value, _nested(tokens, depth + 1))))
         else:
             pieces.append((kind, value))
-    if inside:
+    if depth:
         raise ValueError("jsonpath: {range …} without {end}")
-    return pieces, []
+    return pieces
 
 
 def _rendered(pieces: Sequence[Piece], document: Any) -> Iterator[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 
 from ips_client.command.durations import duration
@@ -17,7 +19,7 @@ class _Listed(tuple[str, ...]):
         return True
 
 
-_FORMS: Final = _Listed(("table", "wide", "csv", "json", "yaml", "name", "jsonpath="))
+_FORMS: Final = ("table", "wide", "csv", "json", "yaml", "name", "jsonpath=")
 STATUSES: Final = _Listed(("pending", "running", "completed", "failed", "cancelled"))
 
 
@@ -54,23 +56,37 @@ def access(parser: Any, default: str | None) -> None:
     )
 
 
-def _form(text: str) -> str:
-    """Read a form. Raises ArgumentTypeError."""
-    if text not in tuple(_FORMS) and not text.startswith("jsonpath="):
-        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(_FORMS)}")
+def _form(text: str, forms: Sequence[str] = _FORMS) -> str:
+    """Read a form; what is wrong with it is said before anything is sent.
+
+    Raises ArgumentTypeError.
+    """
+    if text.startswith("jsonpath="):
+        from ips_client.command.jsonpath import parsed  # noqa: PLC0415 -- few ask for it
+
+        try:
+            parsed(text.removeprefix("jsonpath="))
+        except ValueError as why:
+            raise argparse.ArgumentTypeError(str(why)) from None
+    elif text == "csv" and text not in forms:
+        raise argparse.ArgumentTypeError("csv is for lists, and this command has none")
+    elif text not in forms:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(forms)}")
     return text
 
 
-def output(parser: Any) -> None:
-    """In which form data is shown."""
+def output(parser: Any, *, lists: bool = False) -> None:
+    """In which form data is shown; what ``lists`` something has one form more."""
+    forms = tuple(each for each in _FORMS if lists or each != "csv")
+    csv = "csv, " if lists else ""
     parser.add_argument(
         "-o",
         "--output",
         metavar="FORMAT",
-        type=_form,
-        choices=_FORMS,
+        type=partial(_form, forms=forms),
+        choices=_Listed(forms),
         default="table",
-        help="table (default), wide (nothing cut), csv, json (the service's own document), yaml, "
+        help=f"table (default), wide (nothing cut), {csv}json (the service's own document), yaml, "
         "name (ids only), or jsonpath={.tasks[*].taskId}",
     )
 

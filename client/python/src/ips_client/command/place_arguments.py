@@ -53,7 +53,7 @@ def _image(commands: Any, command: Command) -> None:
     parser.add_argument(
         "--state", type=_states, default=[], metavar="A,B", help=f"nodes that are {_CHOICES}"
     )
-    output(parser)
+    output(parser, lists=True)
     connection(parser)
 
 
@@ -68,7 +68,7 @@ def _images(commands: Any, command: Command) -> None:
         "ips images redis -o name",
     )
     parser.add_argument("text", nargs="?", default="", metavar="TEXT", help="stands in the name")
-    output(parser)
+    output(parser, lists=True)
     connection(parser)
 
 

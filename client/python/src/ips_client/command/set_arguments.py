@@ -25,7 +25,7 @@ def sets(command: NewCommand) -> None:
     )
     parser.add_argument("name", nargs="?", metavar="NAME", help="a set")
     parser.add_argument("--all", action="store_true", help="its warm nodes, too")
-    output(parser)
+    output(parser, lists=True)
     connection(parser)
 
 

@@ -57,7 +57,7 @@ def find_images(content: bytes, name: str) -> list[Found]:
 
     Raises InputFault.
     """
-    text = _decoded(content, name)
+    text = decoded(content, name)
     if not text.strip():
         raise InputFault([f"{name} is empty"])
     if _LOOKS_LIKE_YAML.search(text):
@@ -65,8 +65,8 @@ def find_images(content: bytes, name: str) -> list[Found]:
     return list(_plain_list(text, name))
 
 
-def _decoded(content: bytes, name: str) -> str:
-    """Text in the encoding that its byte-order mark names, else in UTF-8."""
+def decoded(content: bytes, name: str) -> str:
+    """Text in the encoding that its byte-order mark names, else in UTF-8. Raises InputFault."""
     found = ((mark, code) for mark, code in _MARKS if content.startswith(mark))
     mark, code = next(found, (b"", "utf-8"))
     try:

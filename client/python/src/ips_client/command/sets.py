@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ips_client import requests, set_requests
 from ips_client.client import Client
@@ -15,11 +15,13 @@ from ips_client.command.messages import said
 from ips_client.command.output import facts, show, table
 from ips_client.command.pages import all_pages
 from ips_client.command.program import report
-from ips_client.command.set_files import SetFile, read_sets
 from ips_client.command.text import count, stamp
 from ips_client.documents import Node
 from ips_client.errors import IpsError, NotFound
 from ips_client.set_documents import SetCondition, WarmSet
+
+if TYPE_CHECKING:
+    from ips_client.command.set_files import SetFile
 
 _DEFAULTS: Final[Mapping[str, Any]] = {
     "nodeSelector": {},
@@ -129,6 +131,8 @@ def _condition(condition: SetCondition) -> str:
 
 def apply(arguments: Namespace) -> int:
     """Create and replace the sets of files."""
+    from ips_client.command.set_files import read_sets  # noqa: PLC0415 -- imports yaml
+
     wanted = read_sets(arguments.files)
     if not wanted:
         raise ValueError("no set is in the files")

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ips_client.command.jsonpath import DEEPEST, render
+from ips_client.command.output import show
 
 pytestmark = pytest.mark.pure
 
@@ -52,6 +53,24 @@ def test_what_is_no_template(template: str) -> None:
     """Is said to be none."""
     with pytest.raises(ValueError, match="jsonpath"):
         render(template, DOCUMENT)
+
+
+def test_what_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+    """The template's own texts as they are; no value ends a line or steers a terminal."""
+    document = {"a": ["x\u2028y\x0b", "\x85z\n\x1b[2J"], "b": {"k": "\u2029"}}
+    template = 'jsonpath={range .a[*]}{"\\t"}{$}{"\\n"}{end}|\t{.b}'
+    show(template, document, names=(), lines=())
+    assert capsys.readouterr().out == (
+        '\tx\\u2028y\\x0b\n\t\\x85z\\n\\x1b[2J\n|\t{"k": "\\u2029"}\n'
+    )
+    for template, out in (
+        ("x", "x\n"),
+        ('x{"\\n"}', "x\n"),
+        ('x{"\\n\\n"}', "x\n\n"),
+        ("{.c}", ""),
+    ):
+        show(f"jsonpath={template}", document, names=(), lines=())
+        assert capsys.readouterr().out == out
 
 
 def test_ranges_stand_in_one_another_so_deep_and_no_deeper() -> None:

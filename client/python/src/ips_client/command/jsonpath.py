@@ -1,7 +1,8 @@
 r"""``-o jsonpath=TEMPLATE``, as far as kubectl's is used: fields, indexes, ``*``, ranges, texts.
 
 ``{.tasks[*].taskId}``, ``{.labels['zone']}``, ``{range .nodes[*]}{.name}{"\n"}{end}``. What is not
-there is empty, as in kubectl with ``--allow-missing-template-keys``.
+there is empty, as in kubectl with ``--allow-missing-template-keys``. The template's own texts are
+written as they are.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
+
+from ips_client.command.text import shown
 
 _PIECE: Final = re.compile(r"\{([^{}]*)\}")
 _STEP: Final = re.compile(
@@ -98,7 +101,7 @@ def _rendered(pieces: Sequence[Piece], document: Any) -> Iterator[str]:
         if kind == "text":
             yield value
         elif kind == "path":
-            yield " ".join(map(_shown, _found(value, document)))
+            yield " ".join(map(_written, _found(value, document)))
         else:
             steps, repeated = value
             for item in _found(steps, document):
@@ -125,5 +128,6 @@ def _is_list(value: Any) -> bool:
     return isinstance(value, list | tuple)
 
 
-def _shown(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+def _written(value: Any) -> str:
+    """A value as it may be written: what in it ends a line or steers a terminal is escaped."""
+    return shown(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))

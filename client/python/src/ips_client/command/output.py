@@ -111,7 +111,8 @@ def show(
         from ips_client.command.jsonpath import render  # noqa: PLC0415 -- few ask for it
 
         text = render(output.removeprefix(JSONPATH), document)
-        write(*text.splitlines())
+        if text:
+            write_data(text.removesuffix("\n"))
         return
     match output:
         case "csv":

@@ -42,7 +42,8 @@ class Client:
 
     ``server`` is ``http(s)://[user:password@]host[:port][/path]``. Each method raises what
     ``ips_client.errors`` lists: ``ServerUnreachable`` and ``Unavailable`` after having tried for
-    ``patience`` seconds (``follow_patience`` while a task is waited for or events are followed),
+    ``patience`` seconds (``follow_patience`` while a task or a set is waited for or events are
+    followed),
     ``Refused`` with the service's problem, ``UnexpectedAnswer`` where something else answers.
     ``token`` is sent to this server alone, as ``Authorization: Bearer``; a function is asked for
     it before each request. ``ssl_context`` is one of ``ips_client.tls.context``, or your own.

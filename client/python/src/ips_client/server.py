@@ -77,7 +77,7 @@ class Session:
     patience: float = 10.0
     """Seconds to keep trying while the server is away."""
     follow_patience: float = 300.0
-    """The same while waiting for a task and while following events."""
+    """The same while waiting for a task or a set and while following events."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Sent with every request."""
     token: Token | None = field(default=None, repr=False)

@@ -8,12 +8,12 @@ from typing import Final, TypeVar
 
 from ips_client import answers, set_requests
 from ips_client.decoding import Document
-from ips_client.errors import NotFound, SetTimeLimit
+from ips_client.errors import NotFound, ServerUnreachable, SetTimeLimit, Unavailable
 from ips_client.paging import fetch_page
 from ips_client.requests import LARGEST_NODE_PAGE, Request
-from ips_client.retrying import ask
+from ips_client.retrying import Retries, ask, ask_once
 from ips_client.server import Session
-from ips_client.service import one, typed
+from ips_client.service import typed
 from ips_client.set_documents import SetDeleted, SetNode, WarmSet
 from ips_client.talk import Emit, Pause, Talk, clock
 
@@ -22,6 +22,8 @@ D = TypeVar("D", bound=Document)
 ASK_SECONDS: Final = 2.0
 """Between two questions while a set is waited for: a node takes longer than that to get warm, and
 one question of a few hundred bytes comes through every proxy."""
+LEAST_SECONDS: Final = 5.0
+"""What the last question has where the time limit has come: a set may be warm by then."""
 
 
 def sets(session: Session) -> Talk[None]:
@@ -68,20 +70,56 @@ def delete(session: Session, name: str) -> Talk[SetDeleted]:
 def wait(session: Session, name: str, percent: float, time_limit: float | None) -> Talk[WarmSet]:
     """Ask for a set, and emit it where its counts have changed, until so many nodes are warm.
 
-    A set without nodes is not warm. Raises SetTimeLimit after ``time_limit`` seconds.
+    A set without nodes is not warm. A server that is away is waited for as long as the session's
+    ``follow_patience`` says, and no longer than the time limit. Raises SetTimeLimit after
+    ``time_limit`` seconds.
     """
-    began = yield from clock()
-    seen: WarmSet | None = None
-    while True:
-        found = yield from one(session, set_requests.get_set(name), WarmSet)
-        if seen is None or (found.nodes, found.reasons) != (seen.nodes, seen.reasons):
+    return (yield from _Wait(session, name, percent, time_limit).run())
+
+
+class _Wait:
+    def __init__(
+        self, session: Session, name: str, percent: float, time_limit: float | None
+    ) -> None:
+        self._session = session
+        self._request = set_requests.get_set(name)
+        self._percent = percent
+        self._limit = time_limit
+        self._deadline = float("inf")
+        self._retries = Retries(session.follow_patience)
+        self._seen: WarmSet | None = None
+
+    def run(self) -> Talk[WarmSet]:
+        if self._limit is not None:
+            self._deadline = (yield from clock()) + self._limit
+        while True:
+            try:
+                found = yield from self._ask()
+            except (ServerUnreachable, Unavailable) as error:
+                yield from self._pause(self._retries.delay(error, (yield from clock())))
+                continue
+            if self._is_warm(found):
+                return found
+            yield from self._pause(ASK_SECONDS)
+
+    def _ask(self) -> Talk[WarmSet]:
+        left = max(LEAST_SECONDS, self._deadline - (yield from clock()))
+        within = min(self._session.timeout, left)
+        answer = yield from ask_once(self._session, self._request, within)
+        url = self._session.url_of(self._request)
+        found = typed(url, WarmSet, answers.document(answer))
+        self._retries.succeed()
+        before, self._seen = self._seen, found
+        if before is None or (found.nodes, found.reasons) != (before.nodes, before.reasons):
             yield Emit(found)
-        seen = found
-        if found.nodes.total and 100 * found.nodes.warm >= percent * found.nodes.total:
-            return found
-        left = ASK_SECONDS
-        if time_limit is not None:
-            left = min(left, began + time_limit - (yield from clock()))
-            if left <= 0:
-                raise SetTimeLimit(time_limit, found)
-        yield Pause(left)
+        return found
+
+    def _is_warm(self, found: WarmSet) -> bool:
+        total = found.nodes.total
+        return bool(total) and 100 * found.nodes.warm >= self._percent * total
+
+    def _pause(self, seconds: float) -> Talk[None]:
+        left = self._deadline - (yield from clock())
+        if left <= 0:
+            raise SetTimeLimit(self._limit or 0.0, self._seen)
+        yield Pause(min(seconds, left))

@@ -52,7 +52,7 @@ def access(parser: Any, default: str | None) -> None:
         type=duration,
         default=default,
         help="how long to keep trying while the server is away "
-        "(default 10s; 5m while waiting for a task or following events)",
+        "(default 10s; 5m while waiting for a task or a set or following events)",
     )
 
 

@@ -153,6 +153,39 @@ def test_contexts_are_listed_changed_and_deleted(
 
 
 @pytest.mark.parametrize(
+    "server",
+    ["https://me:hunter2@ips.example", "https://hunter2@ips.example", "me:hunter2@ips.example"],
+)
+def test_a_password_is_neither_stored_nor_shown(
+    file: Path, capsys: pytest.CaptureFixture[str], server: str
+) -> None:
+    """It is refused with what goes in its place; one that was written by hand is hidden."""
+    with pytest.raises(ValueError, match="--token-file") as refused:
+        config("set-context", "a", "--server", server)
+    assert "hunter2" not in str(refused.value)
+    assert not file.exists()
+    file.parent.mkdir(parents=True)
+    file.write_text(f"contexts: {{a: {{server: '{server}'}}}}\n")
+    for form in ("table", "json", "yaml", "csv", "jsonpath={.contexts}"):
+        config("get-contexts", "-o", form)
+        shown = capsys.readouterr().out
+        assert "ips.example" in shown
+        assert "hunter2" not in shown
+    config("use-context", "a")
+    assert "hunter2" in file.read_text()
+
+
+@pytest.mark.parametrize(
+    "server", ["ftp://x", "https://", "https://x:port", "https://x/?q", "http://[x"]
+)
+def test_an_address_that_is_none_is_refused_where_it_is_said(file: Path, server: str) -> None:
+    """Not by every command after it."""
+    with pytest.raises(ValueError, match=r"is no address|must end before"):
+        config("set-context", "a", "--server", server)
+    assert not file.exists()
+
+
+@pytest.mark.parametrize(
     "text",
     ["[", "contexts: 7", "contexts: {a: {}}", "contexts: {a: {server: x, token: secret}}", "- a"],
 )

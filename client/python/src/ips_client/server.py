@@ -35,7 +35,7 @@ class Server:
     @classmethod
     def parse(cls, text: str) -> Server:
         """Read ``http(s)://[user:password@]host[:port][/path]``; a ValueError has words."""
-        shown = _without_credentials(text)
+        shown = without_credentials(text)
         try:
             parts = urlsplit(text if "://" in text else f"http://{text}")
             _ = parts.port
@@ -56,8 +56,11 @@ class Server:
         )
 
 
-def _without_credentials(text: str) -> str:
-    return text.rpartition("@")[2]
+def without_credentials(text: str) -> str:
+    """An address, or what was meant to be one, as it may be shown."""
+    front, at, rest = text.rpartition("@")
+    scheme, separator, _ = front.partition("://")
+    return f"{scheme}{separator}{rest}" if at and separator else rest
 
 
 def _basic(user: str | None, password: str | None) -> str | None:

@@ -18,6 +18,7 @@ import msgspec
 
 from ips_client.command import codes
 from ips_client.command.output import show, table
+from ips_client.server import Server, without_credentials
 
 _FOR_ITS_SERVER: Final = ("token_file", "cert", "key", "insecure")
 
@@ -121,6 +122,8 @@ def config(arguments: Namespace) -> int:
 
 
 def _get(contexts: Contexts, arguments: Namespace) -> None:
+    for each in contexts.contexts.values():
+        each.server = without_credentials(each.server)  # whoever wrote the file may have put some
     rows = [
         ("*" if name == contexts.current else "-", name, each.server, each.token_file)
         for name, each in sorted(contexts.contexts.items())
@@ -158,6 +161,8 @@ def _set(contexts: Contexts, arguments: Namespace) -> None:
         for each in ("server", "token_file", "ca", "cert", "key")
         if (value := getattr(arguments, each))
     }
+    if "server" in said and Server.parse(said["server"]).authorization is not None:
+        raise ValueError("a context holds no password: --token-file names a file with a token")
     known = contexts.contexts.get(name)
     if known is None and "server" not in said:
         raise ValueError(f"there is no context {name!r}: a new one needs --server URL")

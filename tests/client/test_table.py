@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ips_client.command.output import LONGEST_CELL, table
+from ips_client.command.output import LONGEST_CELL, show, table
 from ips_client.command.text import cut_middle
 
 pytestmark = pytest.mark.pure
@@ -34,6 +35,16 @@ def test_one_long_name_leaves_the_others_room(monkeypatch: pytest.MonkeyPatch) -
     assert lines[1].split()[0].endswith("-end")
     assert len(lines[1].split()[0]) == LONGEST_CELL
     assert [line.split()[1] for line in lines] == ["STATE", "ready", "offline"]
+
+
+def test_no_cell_of_csv_is_a_formula(capsys: pytest.CaptureFixture[str]) -> None:
+    """As in what the page gives out: such a cell begins with an apostrophe; a dash is none."""
+    cells = ('=HYPERLINK("x")', "+1", "-1", "@a", "\t=1", "\r=1", "-", "a=b", "", "1-2")
+    lines = table([f"h{number}" for number in range(len(cells))], [cells])
+    show("csv", None, names=(), lines=lines)
+    (row,) = list(csv.reader(io.StringIO(capsys.readouterr().out)))[1:]
+    expected = ['\'=HYPERLINK("x")', "'+1", "'-1", "'@a", "'\\t=1", "'\\r=1", "-", "a=b", "", "1-2"]
+    assert row == expected
 
 
 def test_a_program_can_count_columns() -> None:

@@ -33,6 +33,8 @@ LONGEST_CELL: Final = 48
 """Characters of a cell on a terminal, but for the last: a long name leaves others room."""
 _UNBOUNDED: Final = 100_000
 """Columns of what is no terminal."""
+_FORMULA: Final = re.compile(r"[=+\-@\t\r]")
+"""How a formula begins; the page's exports have the same rule."""
 _STEERING: Final = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 """What JSON may hold as it is, and a terminal may obey."""
 
@@ -130,12 +132,20 @@ def show(
 
 
 def _as_csv(table: Table) -> str:
-    """Cells as RFC 4180 has them; what in them steers a terminal is escaped."""
+    """Cells as RFC 4180 has them; what in them steers a terminal is escaped.
+
+    A cell that a spreadsheet would take for a formula is a text: it may come from anybody.
+    """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     for row in (table.head, *table.rows):
-        writer.writerow([shown(cell) for cell in row])
+        writer.writerow([_as_text(cell) for cell in row])
     return out.getvalue().rstrip("\n")
+
+
+def _as_text(cell: str) -> str:
+    is_formula = _FORMULA.match(cell) and cell != "-"  # which is our own word for nothing
+    return f"'{shown(cell)}" if is_formula else shown(cell)
 
 
 def as_json(document: Any, *, indent: int | None = 2) -> str:

@@ -106,6 +106,31 @@ def test_another_server_of_a_context_gets_nothing_of_the_old_one() -> None:
     assert moved.insecure is False
 
 
+@pytest.mark.parametrize(
+    ("server", "words", "expected"),
+    [
+        (None, (), []),
+        (None, ("--context", "a"), ["--context", "a"]),
+        (None, ("--ca", "b.pem", "--insecure"), ["--ca", "b.pem", "--insecure"]),
+        (None, ("--server", "localhost:8080"), ["--server", "http://localhost:8080"]),
+        ("https://me:pw@b.example", (), []),
+        ("https://me:pw@b.example", ("--server", "b.example"), ["--server", "http://b.example"]),
+        ("https://b.example", ("--server", "c.example"), ["--server", "http://c.example"]),
+    ],
+)
+def test_the_way_back_names_the_same_server(
+    monkeypatch: pytest.MonkeyPatch, server: str | None, words: tuple[str, ...], expected: list[str]
+) -> None:
+    """The default one, too, where an option named it: else the current context would count."""
+    config("set-context", "a", "--server", "https://a.example")
+    if server is not None:
+        monkeypatch.setenv("IPS_SERVER", server)
+    assert as_options(applied("ls", *words)) == expected
+    monkeypatch.delenv("IPS_SERVER", raising=False)
+    monkeypatch.setenv("IPS_CONTEXT", "a")
+    assert as_options(applied("ls")) == ["--context", "a"]
+
+
 def test_a_certificate_that_is_named_is_not_mixed_with_a_contexts_key() -> None:
     """The pair is one's own or the context's."""
     config("set-context", "a", "--server", "https://a.example", "--cert", "c", "--key", "k")

@@ -53,6 +53,17 @@ def test_a_program_can_count_columns() -> None:
     assert [line.split() for line in lines[1:]] == [["1", "-", "3"], ["1", "2", "3"]]
 
 
+def test_a_column_that_is_empty_stays_for_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is counted today must not be another column tomorrow; a reader is spared it."""
+    rows = [("1", "", "3"), ("2", "", "4")]
+    assert [line.split() for line in table(("A", "B", "C"), rows)] == [
+        *(["A", "B", "C"], ["1", "-", "3"], ["2", "-", "4"])
+    ]
+    monkeypatch.setattr(sys, "stdout", Tty())
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert table(("A", "B", "C"), rows)[0].split() == ["A", "C"]
+
+
 @given(st.text(), st.integers(1, 30))
 def test_what_is_cut_has_its_ends(text: str, width: int) -> None:
     """And is as long as it may be."""

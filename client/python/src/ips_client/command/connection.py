@@ -38,19 +38,26 @@ def connect(arguments: Namespace) -> Client:
 
 
 def as_options(arguments: Namespace) -> Sequence[str]:
-    """The options that lead to the same server again; never the token."""
-    if arguments.context:
-        return ["--context", arguments.context]
-    if getattr(arguments, "is_current", False):
-        return []
-    words = []
-    server = arguments.server or DEFAULT_SERVER
-    if server != (os.environ.get("IPS_SERVER") or DEFAULT_SERVER):
-        words += ["--server", Server.parse(server).url]
+    """The options that lead to the same server again, in the same shell; never the token."""
+    context = getattr(arguments, "of_context", None)
+    words = _named(arguments) if context is None else _named_context(arguments)
     for name in ("ca", "cert", "key"):
-        if value := getattr(arguments, name):
+        value = getattr(arguments, name)
+        if value and value != getattr(context, name, None):
             words += [f"--{name}", value]
-    return [*words, "--insecure"] if arguments.insecure else words
+    trusts_anyway = context is not None and context.insecure
+    return [*words, "--insecure"] if arguments.insecure and not trusts_anyway else words
+
+
+def _named(arguments: Namespace) -> list[str]:
+    if not arguments.server or arguments.server == os.environ.get("IPS_SERVER"):
+        return []
+    return ["--server", Server.parse(arguments.server).url]
+
+
+def _named_context(arguments: Namespace) -> list[str]:
+    name = arguments.context or os.environ.get("IPS_CONTEXT")
+    return ["--context", name] if name else []
 
 
 def _token(arguments: Namespace) -> Token | None:

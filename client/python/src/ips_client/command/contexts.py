@@ -100,7 +100,6 @@ def apply(arguments: Namespace) -> None:
     if context is None:
         raise ValueError(f"{path()} has no context {name!r}")
     arguments.server, arguments.of_context = context.server, context
-    arguments.is_current = not arguments.context
     has_own_pair = arguments.cert or arguments.key  # which the context's other half does not fit
     for each in ("ca",) if has_own_pair else ("ca", "cert", "key"):
         setattr(arguments, each, getattr(arguments, each) or getattr(context, each) or None)

@@ -188,10 +188,11 @@ def table(
     whole: bool = False,
     none: str = "",
 ) -> Table:
-    """Columns side by side, without empty ones; on a terminal no wider than it, unless ``whole``.
+    """Columns side by side; on a terminal without empty ones, and no wider than it.
 
-    ``status`` is the column that is coloured; it and those before it are never empty. Where the
-    width does not suffice the last columns are cut. ``none`` is said where there are no rows.
+    ``whole`` cuts nothing. ``status`` is the column that is coloured; it and those before it are
+    never empty. Where the width does not suffice the last columns are cut. ``none`` is said where
+    there are no rows.
     """
     if not rows:
         return Table([none] if none else [], head, rows)
@@ -199,10 +200,11 @@ def table(
     from rich.text import Text  # noqa: PLC0415
 
     made = Grid(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="")
-    used = [number for number, column in enumerate(zip(*rows, strict=True)) if any(column)]
     is_read = sys.stdout.isatty()
     narrow = is_read and not whole
-    nothing = "" if is_read else "-"  # a program counts columns
+    nothing = "" if is_read else "-"  # a program counts columns, whatever stands in them today
+    columns = enumerate(zip(*rows, strict=True))
+    used = [number for number, column in columns if any(column) or not is_read]
     for number in used:
         made.add_column(Text(head[number]), no_wrap=number != used[-1])
 

@@ -12,6 +12,7 @@ import pytest
 from ips_client.command import contexts
 from ips_client.command.arguments import parse
 from ips_client.command.connection import as_options, connect, settings
+from ips_client.command.program import run
 
 pytestmark = pytest.mark.pure
 
@@ -220,6 +221,15 @@ def test_a_file_that_is_none(file: Path, text: str) -> None:
     file.write_text(text)
     with pytest.raises(ValueError, match=str(file)):
         applied("ls")
+
+
+def test_completion_needs_no_context(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It asks no server: a file that is broken must not end every shell's start with an error."""
+    file.parent.mkdir(parents=True)
+    file.write_text("[")
+    assert run(["completion", "bash"]) == 0
+    assert "ips" in capsys.readouterr().out
+    assert run(["ls"]) == 2
 
 
 def test_without_a_file_all_is_as_before() -> None:

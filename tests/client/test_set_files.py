@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from ips_client.command.plain_values import LARGEST
 from ips_client.command.program import run
 from ips_client.command.set_files import SetFile, read_sets
-from ips_client.command.sets import matches
+from ips_client.command.sets import difference, matches
 from ips_client.documents import Node
 from ips_client.image_files import InputFault
 from ips_client.set_requests import put_set
@@ -142,6 +142,24 @@ def test_every_fault_of_every_file(tmp_path: Path, capsys: pytest.CaptureFixture
         f"document {number}{mark}" for number, mark in ((1, ","), (2, ":"), (3, ":"), (4, ","))
     ]
     assert lines[4] == f"ips: {tmp_path}: Is a directory"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "differs"),
+    [
+        ("https://hooks", "https://hooks/token", False),
+        ("https://hooks", "https://me:pw@hooks/token", False),
+        ("https://hooks", "https://hooks.evil/token", True),
+        ("https://hooks", "https://hooks:8443/token", True),
+        ("https://hooks", "http://hooks/token", True),
+        ("https://hooks", "https://[", True),
+        ("https://hooks", 7, True),
+    ],
+)
+def test_a_webhook_at_another_host_is_a_difference(old: str, new: object, differs: bool) -> None:
+    """Of what the service shows, scheme and host, all is compared, not how it begins."""
+    lines = difference({"webhookUrl": old}, {"webhookUrl": new})
+    assert any(line.startswith("webhookUrl") for line in lines) == differs
 
 
 VALUES = st.recursive(

@@ -34,7 +34,7 @@ def _each(arguments: Namespace, change: Callable[[Client, str], Task]) -> int:
     documents: list[Any] = [dict(task.document) for task in tasks]
     show(
         arguments.output,
-        documents[0] if len(arguments.ids) == 1 and documents else documents,
+        documents[0] if len(arguments.ids) == 1 and documents else {"tasks": documents},
         names=[task.task_id for task in tasks],
         lines=[f"{task.task_id} {'paused' if task.paused else task.status}" for task in tasks],
     )

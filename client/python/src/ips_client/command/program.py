@@ -38,6 +38,8 @@ _OPTIONS: Final = {
     "?since": "--since",
 }
 """The option behind each field of the service's answers to a bad request."""
+_WITHOUT_SERVER: Final = frozenset({"config", "completion"})
+"""Commands that ask no server, and need no context: a file that is broken is no matter to them."""
 
 
 def run(words: Sequence[str]) -> int:
@@ -57,11 +59,11 @@ def run(words: Sequence[str]) -> int:
 
 def _run(arguments: Namespace) -> int:
     try:
-        if hasattr(arguments, "context") and arguments.command != "config":
+        if arguments.command not in _WITHOUT_SERVER:
             from ips_client.command.contexts import apply  # noqa: PLC0415 -- help needs none
 
             apply(arguments)
-        if getattr(arguments, "insecure", False) and arguments.command != "config":
+        if arguments.insecure and arguments.command not in _WITHOUT_SERVER:
             say("ips: --insecure: whoever answers is trusted, and gets the credentials")
         code: int = arguments.handler()(arguments)
         sys.stdout.flush()

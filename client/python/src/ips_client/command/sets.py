@@ -6,6 +6,7 @@ import json
 from argparse import Namespace
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 from ips_client import requests, set_requests
 from ips_client.client import Client
@@ -195,7 +196,7 @@ def difference(before: Mapping[str, Any] | None, body: Mapping[str, Any]) -> lis
     lines: list[str] = []
     for key in sorted({*after, *known} if before is not None else body):
         old, new = known.get(key), after.get(key)
-        if key == "webhookUrl" and old and str(new or "").startswith(str(old)):
+        if key == "webhookUrl" and old and isinstance(new, str) and _scheme_and_host(new) == old:
             continue
         if old == new:
             continue
@@ -203,6 +204,15 @@ def difference(before: Mapping[str, Any] | None, body: Mapping[str, Any]) -> lis
             f"{key}: {_json(new)}" if old is None else f"{key}: {_json(old)} → {_json(new)}"
         )
     return lines
+
+
+def _scheme_and_host(url: str) -> str:
+    """What the service shows of a webhook's address."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def _json(value: Any) -> str:

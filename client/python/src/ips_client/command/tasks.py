@@ -124,7 +124,7 @@ def cancel(arguments: Namespace) -> int:
     documents = [answer for answer, _ in found if answer is not None]
     show_data(
         arguments.output,
-        documents[0] if len(arguments.ids) == 1 and documents else documents,
+        documents[0] if len(arguments.ids) == 1 and documents else {"tasks": documents},
         names=[each["taskId"] for each in documents],
         lines=[f"{each['taskId']} {each['status']}" for each in documents],
     )

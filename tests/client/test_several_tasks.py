@@ -22,7 +22,12 @@ IDS = [f"task-20260101-000000-0000000{number}" for number in range(2)]
 def task_of(_: Client, task_id: str) -> Task:
     """A task as the service tells it."""
     counts = ("totalNodes", "completedNodes", "failedNodes", "percentage", "currentBatch")
-    document: dict[str, Any] = {"taskId": task_id, "status": "running", "images": ["a"], "retryStrategy": "linear"}
+    document: dict[str, Any] = {
+        "taskId": task_id,
+        "status": "running",
+        "images": ["a"],
+        "retryStrategy": "linear",
+    }
     document |= dict.fromkeys(("priority", "batchSize", "maxRetries", "retryCount"), 1)
     document |= {
         "createdAt": "2026-01-01T00:00:00Z",

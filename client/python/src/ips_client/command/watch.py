@@ -30,7 +30,8 @@ _END: Final = "\n"
 _LISTED: Final = frozenset({"table", "wide", "name", "csv"})
 _BETWEEN: Final = re.compile(" {2,}")
 """What stands between two columns."""
-Row = tuple[str, ...]
+Cells = tuple[str, ...]
+"""A row as it is compared."""
 
 
 def watch(
@@ -79,7 +80,7 @@ class Shown:
     def __init__(self, show_once: Callable[[], int], output: str) -> None:
         self._show_once = show_once
         self._output = output
-        self._rows: set[Row] = set()
+        self._rows: set[Cells] = set()
         self._text = ""
 
     def again(self) -> int:
@@ -129,11 +130,11 @@ def _drawn(text: str) -> str:
     return f"{_HOME}{text.replace(_END, _ERASE_REST + _END)}{_ERASE_BELOW}"
 
 
-def _cells(line: str, output: str) -> Row:
+def _cells(line: str, output: str) -> Cells:
     return tuple(next(csv.reader([line]), ()) if output == "csv" else _BETWEEN.split(line))
 
 
-def _without_age(rows: list[Row]) -> list[Row]:
+def _without_age(rows: list[Cells]) -> list[Cells]:
     """Rows as they are compared: an age is another one each second, and no news."""
     if not rows or "AGE" not in rows[0]:
         return rows

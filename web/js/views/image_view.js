@@ -2,6 +2,7 @@
 
 import { h, replace } from "../dom.js";
 import { duration, number, speed, timeElement } from "../format.js";
+import { fullName } from "../image_reference.js";
 import { t } from "../language.js";
 import { worded } from "../messages.js";
 import { stateAfter } from "../event_stream.js";
@@ -29,11 +30,13 @@ export class ImageView {
   #wanted = { state: "", offset: 0, limit: SIZES[1] };
   #abort = new AbortController();
   #refresher;
+  #fullName;
 
   /** @param {import("../router.js").Route} route @param {import("../app.js").Shell} shell */
   constructor(route, shell) {
     this.shell = shell;
     this.image = route.id;
+    this.#fullName = fullName(this.image);
     this.#wanted.state = route.query.get("state") ?? "";
     this.#heading.textContent = this.image;
     this.#refresher = new Refresher((type, data) => this.#matters(type, data), () => this.#load(), (state) => shell.connection(state));
@@ -71,7 +74,7 @@ export class ImageView {
   #matters(type, data) {
     const images = data?.data?.images ?? [];
     if (!type.startsWith("task.") && !type.startsWith("node.")) return false;
-    return images.some((/** @type {string | Api.NodeImage} */ image) => (typeof image === "string" ? image : image.image) === this.image);
+    return images.some((/** @type {string | Api.NodeImage} */ image) => fullName(typeof image === "string" ? image : image.image) === this.#fullName);
   }
 
   /** @param {{state?: string, offset?: number, limit?: number}} wanted */

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from pathlib import Path
 
 import pytest
 from playwright.async_api import Page, Route, expect
@@ -185,3 +186,31 @@ async def test_a_node_that_comes_back_is_shown(windows: Windows, site: Fleet) ->
     await site.post(["comes-back:1"], nodeSelector={"zone": "b"})
     await expect(shown).to_be_visible()
     await expect(page.get_by_text("Node not found.")).to_be_hidden()
+
+
+def stored(*names: str) -> Json:
+    """One page of the images on a node that has 1,234."""
+    images = [{"id": name, "tags": [], "digests": [], "sets": []} for name in names]
+    return {"nodeName": "b-1", "images": images, "total": 1_234, "limit": 1_000, "offset": 0}
+
+
+async def test_more_images_than_are_shown_are_counted_and_exported(
+    windows: Windows, site: Fleet
+) -> None:
+    """A node of 1,234 images: a thousand are shown, and an export has them all."""
+    await site.known_nodes(4)
+    page = await windows.open("#/new")
+    names = [f"sha256:{number:064d}" for number in range(1_234)]
+
+    async def answer(route: Route) -> None:
+        first = 1_000 if "offset=1000" in route.request.url else 0
+        await route.fulfill(json=stored(*names[first : first + 1_000]))
+
+    await page.route("**/nodes/b-1/images?*", answer)
+    await page.evaluate("() => { location.hash = '#/nodes/b-1'; }")
+    shown = page.get_by_role("region", name="On this node now")
+    await expect(shown.get_by_text("the first 1,000 of 1,234 images")).to_be_visible()
+    async with page.expect_download() as download:
+        await shown.get_by_role("button", name="Export as Names").click()
+    text = Path(await (await download.value).path()).read_text()
+    assert text.split() == names

@@ -8,7 +8,7 @@ import { stateAfter } from "../event_stream.js";
 import { button, linkButton } from "../parts/buttons.js";
 import { chip } from "../parts/chips.js";
 import { Figures } from "../parts/figures.js";
-import { exportButtons } from "../parts/export.js";
+import { everyPage, exportButtons } from "../parts/export.js";
 import { Pager, SIZES } from "../parts/pager.js";
 import { digestName, imageName, setNames, taskName } from "../parts/places.js";
 import { PlainTable } from "../parts/plain_table.js";
@@ -32,8 +32,6 @@ export class NodeView {
   #images = new PlainTable(t("node.images"), IMAGES.map((key) => t(`places.${key}`)));
   #tasks = new PlainTable(t("node.tasks"), TASKS.map((key) => t(`places.${key}`)));
   #pager = new Pager((offset) => this.#turn({ offset }), (limit) => this.#turn({ limit, offset: 0 }));
-  /** @type {Api.StoredImage[]} */
-  #known = [];
   #gone = h("div", { class: "card empty", hidden: true }, h("p", {}, t("node.gone")), linkButton({ text: t("node.back"), href: link("nodes") }));
   #page = { limit: SIZES[0], offset: 0 };
   #abort = new AbortController();
@@ -53,7 +51,8 @@ export class NodeView {
     const path = `/nodes/${encodeURIComponent(this.name)}`;
     this.path = path;
     this.#refresher = new Refresher((type, data) => this.#matters(type, data), () => this.#load(), (state) => shell.connection(state));
-    const foot = h("div", {}, h("p", { class: "hint" }, t("node.images.hint")), exportButtons(`images-${this.name}`, () => exported(this.#known)));
+    const complain = (/** @type {Error} */ problem) => this.#abort.signal.aborted || shell.complain(problem);
+    const foot = h("div", {}, h("p", { class: "hint" }, t("node.images.hint")), exportButtons(`images-${this.name}`, () => this.#collect(), complain));
     this.#parts = [
       this.#chip,
       this.#figures.element,
@@ -144,10 +143,9 @@ export class NodeView {
   async #loadImages() {
     const isLate = this.#latest.images.begin();
     try {
-      const { images } = /** @type {Api.StoredImageList} */ (await get(`${this.path}/images?limit=${MOST}`, this.#abort.signal));
+      const { images, total } = await this.#storedFrom(0);
       if (isLate()) return;
-      this.#known = images;
-      setText(this.#count, t("node.images.n", { n: images.length }));
+      setText(this.#count, t(images.length < total ? "node.images.first" : "node.images.n", { n: images.length, total }));
       this.#images.show(images.map(imageRow), t("node.images.none"));
     } catch (error) {
       if (isLate()) return;
@@ -155,6 +153,20 @@ export class NodeView {
       setText(this.#count, "");
       this.#images.say(worded(/** @type {any} */ (error)) || t("problem.away"), " ", again);
     }
+  }
+
+  /** One page of what the runtime has. @param {number} offset @returns {Promise<Api.StoredImageList>} */
+  #storedFrom(offset) {
+    return get(`${this.path}/images?limit=${MOST}&offset=${offset}`, this.#abort.signal);
+  }
+
+  /** All that the runtime has, though the table shows less. */
+  async #collect() {
+    const images = await everyPage(async (offset) => {
+      const { images: items, total } = await this.#storedFrom(offset);
+      return { items, total };
+    });
+    return exported(images);
   }
 
   async #loadTasks() {

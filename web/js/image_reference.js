@@ -34,6 +34,12 @@ export function readReference(text) {
   );
 }
 
+/** The full form, in which two spellings of one image are equal; what is no reference is itself. @param {string} text */
+export function fullName(text) {
+  const read = readReference(text);
+  return "canonical" in read ? read.canonical : text;
+}
+
 /** @param {string} fault @param {Record<string, string>} [values] @returns {Fault} */
 const refuse = (fault, values = {}) => ({ fault, values });
 

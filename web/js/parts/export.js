@@ -13,8 +13,9 @@ import { t } from "../language.js";
 /**
  * @param {string} name of the file, without its ending
  * @param {() => Exported | Promise<Exported>} collect
+ * @param {(problem: Error) => void} [onProblem] told why nothing could be collected, where it is asked for
  */
-export function exportButtons(name, collect) {
+export function exportButtons(name, collect, onProblem = fail) {
   /** @type {[string, string, (exported: Exported) => string][]} */
   const forms = [
     ["csv", "text/csv", asCsv],
@@ -28,11 +29,38 @@ export function exportButtons(name, collect) {
         type: "button",
         class: "button quiet",
         "aria-label": t("export.label", { form: t(`export.${form}`) }),
-        onclick: async () => save(`${name}.${form === "names" ? "txt" : form}`, type, make(await collect())),
+        onclick: async () => {
+          try {
+            save(`${name}.${form === "names" ? "txt" : form}`, type, make(await collect()));
+          } catch (problem) {
+            onProblem(/** @type {Error} */ (problem));
+          }
+        },
       },
       t(`export.${form}`),
     );
   return h("div", { class: "export" }, h("span", { class: "hint" }, t("export.title")), forms.map(one));
+}
+
+/** What is here already cannot be refused: a fault is one of ours. @param {Error} problem */
+function fail(problem) {
+  throw problem;
+}
+
+/**
+ * Every item of a list that the server gives page by page.
+ * @template Item
+ * @param {(offset: number) => Promise<{items: Item[], total: number}>} ask for one page
+ */
+export async function everyPage(ask) {
+  /** @type {Item[]} */
+  const all = [];
+  for (let most = 1; all.length < most; ) {
+    const { items, total } = await ask(all.length);
+    most = items.length ? total : 0;
+    all.push(...items);
+  }
+  return all;
 }
 
 /**

@@ -1,13 +1,18 @@
 /** A table of some ten rows, each a list of cells, and the words where there is none. */
 
-import { h, replace } from "../dom.js";
+import { h, KeyedList } from "../dom.js";
 import { t } from "../language.js";
 
 /** @typedef {import("../dom.js").Child} Child */
+/** @typedef {{key: string, cells: HTMLTableCellElement[]}} Row */
+
+const NOTE = { class: "hint table-note", role: "status" };
 
 export class PlainTable {
   #rows = h("tbody");
-  #note = h("p", { class: "hint table-note", role: "status" }, t("tasks.loading"));
+  /** @type {KeyedList<Row>} */
+  #list = new KeyedList(this.#rows, ({ key }) => key, newRow);
+  #note = h("p", NOTE, t("tasks.loading"));
   #table;
 
   /** @param {string} label @param {string[]} heads */
@@ -23,23 +28,50 @@ export class PlainTable {
     );
   }
 
-  /** @param {Child[][]} rows @param {string} none what is said where there is none */
+  /** @param {Child[][]} rows the first cell of each is its name @param {string} none what is said where there is none */
   show(rows, none) {
-    const cells = (/** @type {Child[]} */ row) => row.map((cell, at) => h(at ? "td" : "th", at ? {} : { scope: "row" }, cell));
-    replace(this.#rows, rows.map((row) => h("tr", {}, cells(row))));
+    this.#list.show(named(rows));
     this.#table.hidden = rows.length === 0;
     this.#say(rows.length === 0 && none);
   }
 
   /** What is said in place of rows. @param {...Child} words */
   say(...words) {
-    this.show([], "");
+    this.#list.show([]);
+    this.#table.hidden = true;
     this.#say(words);
   }
 
-  /** @param {Child} words */
+  /** What is said already stays: a button in it may have the focus. @param {Child} words */
   #say(words) {
-    replace(this.#note, words);
+    const said = h("p", { ...NOTE, hidden: !words }, words);
     this.#note.hidden = !words;
+    if (!said.isEqualNode(this.#note)) this.#note.replaceChildren(...said.childNodes);
   }
+}
+
+/** Two rows of one name are two all the same. @param {Child[][]} rows @returns {Row[]} */
+function named(rows) {
+  /** @type {Map<string, number>} */
+  const seen = new Map();
+  return rows.map((row) => {
+    const cells = row.map((cell, at) => (at ? h("td", {}, cell) : h("th", { scope: "row" }, cell)));
+    const name = cells[0].textContent ?? "";
+    const nth = seen.get(name) ?? 0;
+    seen.set(name, nth + 1);
+    return { key: `${nth} ${name}`, cells };
+  });
+}
+
+/** Cells are put in place only where they differ: a link that is pressed or has the focus stays. */
+function newRow() {
+  const element = h("tr");
+  const update = (/** @type {Row} */ { cells }) => {
+    cells.forEach((cell, at) => {
+      const shown = element.children[at];
+      if (!shown) element.append(cell);
+      else if (!shown.isEqualNode(cell)) shown.replaceWith(cell);
+    });
+  };
+  return { element, update };
 }

@@ -1,9 +1,9 @@
 /** Tasks that were chosen in the list, and what can be done with all of them at once. */
 
-import { h, replace } from "../dom.js";
+import { h, setText } from "../dom.js";
 import { imagesInShort } from "../format.js";
 import { t } from "../language.js";
-import { newKey, post, remove } from "../server.js";
+import { get, newKey, post, remove } from "../server.js";
 import { isOver } from "../state/task_order.js";
 import { button } from "./buttons.js";
 import { ask } from "./dialogs.js";
@@ -11,7 +11,13 @@ import { ask } from "./dialogs.js";
 export class Selection {
   /** @type {Map<string, Api.Task>} */
   #chosen = new Map();
-  element = h("div", { class: "selection", role: "group", "aria-label": t("bulk.title"), hidden: true });
+  /** Something is under way for all of them: nothing else can be begun, whatever is drawn meanwhile. */
+  #isBusy = false;
+  #count = h("span", { role: "status" });
+  #cancel = button({ text: t("bulk.cancel", { n: 0 }), kind: "danger", onclick: () => this.#attempt((tasks) => this.#cancelAll(tasks), open) });
+  #retry = button({ text: t("bulk.retry", { n: 0 }), onclick: () => this.#attempt((tasks) => this.#retryAll(tasks), failed) });
+  #clear = button({ text: t("bulk.clear"), kind: "quiet", onclick: () => this.clear() });
+  element = h("div", { class: "selection", role: "group", "aria-label": t("bulk.title"), hidden: true }, this.#count, this.#cancel, this.#retry, this.#clear);
 
   /** @param {import("../app.js").Shell} shell @param {() => void} onDone @param {() => void} onClear */
   constructor(shell, onDone, onClear) {
@@ -36,37 +42,51 @@ export class Selection {
     if (this.#chosen.size) this.#draw();
   }
 
+  /** The elements stay: a click or the focus may be on them. */
   #draw() {
     const tasks = [...this.#chosen.values()];
-    const open = tasks.filter((task) => !isOver(task));
-    const failed = tasks.filter((task) => isOver(task) && task.progress.failedNodes > 0);
     this.element.hidden = tasks.length === 0;
-    replace(
-      this.element,
-      h("span", { role: "status" }, t("bulk.chosen", { n: tasks.length })),
-      open.length > 0 && button({ text: t("bulk.cancel", { n: open.length }), kind: "danger", onclick: () => this.#cancel(open) }),
-      failed.length > 0 && button({ text: t("bulk.retry", { n: failed.length }), onclick: () => this.#retry(failed) }),
-      button({ text: t("bulk.clear"), kind: "quiet", onclick: () => this.clear() }),
-    );
+    setText(this.#count, t("bulk.chosen", { n: tasks.length }));
+    show(this.#cancel, "bulk.cancel", tasks.filter(open).length);
+    show(this.#retry, "bulk.retry", tasks.filter(failed).length);
+    for (const one of [this.#cancel, this.#retry, this.#clear]) one.disabled = this.#isBusy;
   }
 
-  clear() {
-    this.#chosen.clear();
+  /** Lets go of these, or of all. @param {Api.Task[]} tasks */
+  clear(tasks = [...this.#chosen.values()]) {
+    for (const { taskId } of tasks) this.#chosen.delete(taskId);
     this.#draw();
     this.onClear();
   }
 
+  /**
+   * One action at a time. A button that is disabled loses the focus: it is given back.
+   * @param {(tasks: Api.Task[]) => Promise<void>} action @param {(task: Api.Task) => boolean} isMeant
+   */
+  async #attempt(action, isMeant) {
+    const focused = /** @type {HTMLElement | null} */ (document.activeElement);
+    this.#isBusy = true;
+    this.#draw();
+    try {
+      await action([...this.#chosen.values()].filter(isMeant));
+    } finally {
+      this.#isBusy = false;
+      this.#draw();
+      if (document.activeElement === document.body) focused?.focus();
+    }
+  }
+
   /** @param {Api.Task[]} tasks */
-  async #cancel(tasks) {
+  async #cancelAll(tasks) {
     const words = { title: t("bulk.cancel.ask", { n: tasks.length }), text: t("action.cancel.what"), yes: t("bulk.cancel", { n: tasks.length }), no: t("action.cancel.no") };
     if (!(await ask({ ...words, about: names(tasks) }))) return;
     await this.#each(tasks, ({ taskId }) => remove(`/tasks/${encodeURIComponent(taskId)}`));
   }
 
   /** @param {Api.Task[]} tasks */
-  async #retry(tasks) {
+  async #retryAll(tasks) {
     const nodes = tasks.reduce((sum, { progress }) => sum + progress.failedNodes, 0);
-    const again = tasks.some(({ retries = [] }) => retries.length > 0);
+    const again = (await Promise.all(tasks.map(isRetried))).includes(true);
     const text = again ? t("action.retried.what") : t("action.many.what");
     const words = { title: t("bulk.retry.ask", { n: nodes }), text, yes: t("bulk.retry", { n: tasks.length }), no: t("action.retried.no") };
     if (!(await ask({ ...words, about: names(tasks) }))) return;
@@ -78,7 +98,6 @@ export class Selection {
    * @param {Api.Task[]} tasks @param {(task: Api.Task) => Promise<unknown>} act
    */
   async #each(tasks, act) {
-    for (const one of this.element.querySelectorAll("button")) one.disabled = true;
     let done = 0;
     for (const task of tasks) {
       try {
@@ -89,8 +108,30 @@ export class Selection {
       }
     }
     this.shell.tell(t("bulk.done", { n: done, total: tasks.length }));
-    this.clear();
+    this.clear(tasks);
     this.onDone();
+  }
+}
+
+/** @param {Api.Task} task */
+const open = (task) => !isOver(task);
+
+/** @param {Api.Task} task */
+const failed = (task) => isOver(task) && task.progress.failedNodes > 0;
+
+/** @param {HTMLButtonElement} element @param {string} key of its words @param {number} n tasks that it acts on */
+function show(element, key, n) {
+  element.hidden = n === 0;
+  setText(/** @type {Element} */ (element.firstElementChild), t(key, { n }));
+}
+
+/** Whether somebody has retried a task by now: another viewer's retry may not be in the list yet. @param {Api.Task} task */
+async function isRetried({ taskId, retries = [] }) {
+  try {
+    const newest = /** @type {Api.Task} */ (await get(`/tasks/${encodeURIComponent(taskId)}`));
+    return (newest.retries ?? []).length > 0;
+  } catch {
+    return retries.length > 0; // what is wrong is said by the retry itself
   }
 }
 

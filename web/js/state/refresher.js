@@ -8,7 +8,11 @@ import { EventStream } from "../event_stream.js";
 const PAUSE = 1_500;
 
 export class Refresher {
+  /** Set from the first event on until what it led to has been answered. */
   #timer = 0;
+  /** Something came while an answer was under way: it may not be in it. */
+  #isStale = false;
+  #stopped = false;
   #stream;
 
   /**
@@ -31,12 +35,24 @@ export class Refresher {
   }
 
   stop() {
+    this.#stopped = true;
     clearTimeout(this.#timer);
     this.#stream.stop();
   }
 
+  /** Events that never cease put nothing off: the first of them says when. */
   soon() {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.refresh(), PAUSE);
+    this.#isStale = true;
+    if (!this.#timer && !this.#stopped) this.#timer = setTimeout(() => this.#ask(), PAUSE);
+  }
+
+  async #ask() {
+    this.#isStale = false;
+    try {
+      await this.refresh();
+    } finally {
+      this.#timer = 0;
+      if (this.#isStale) this.soon();
+    }
   }
 }

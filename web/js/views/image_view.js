@@ -1,39 +1,48 @@
 /** One image: on which nodes it is, by which digest, where not and why, and what tasks did with it. */
 
-import { h, replace } from "../dom.js";
+import { h, KeyedList, replace, setAttribute, setText } from "../dom.js";
 import { duration, number, speed, timeElement } from "../format.js";
+import { fullName } from "../image_reference.js";
 import { t } from "../language.js";
 import { worded } from "../messages.js";
 import { stateAfter } from "../event_stream.js";
 import { chip, wordOf } from "../parts/chips.js";
-import { exportButtons } from "../parts/export.js";
+import { everyPage, exportButtons } from "../parts/export.js";
 import { Pager, SIZES } from "../parts/pager.js";
 import { digestName, nodeName, setNames, taskName } from "../parts/places.js";
 import { PlainTable } from "../parts/plain_table.js";
 import { link } from "../router.js";
 import { get } from "../server.js";
+import { Latest } from "../state/latest.js";
 import { Refresher } from "../state/refresher.js";
 
 const STATES = /** @type {const} */ (["present", "pulling", "failed", "absent", "unknown"]);
 const NODES = ["node", "state", "asof", "digest", "why", "reason"];
 const TASKS = ["task", "state", "created", "nodes", "pulled", "present", "failed", "mean", "speed", "reasons"];
 
+/** @typedef {{state: string, n: number}} Filter `state`: "" for all */
+
 export class ImageView {
   #heading = h("h1", { tabindex: -1 });
   #reference = h("code", { class: "reference" });
   #states = h("div", { class: "filters", role: "group", "aria-label": t("image.states") });
+  /** @type {KeyedList<Filter>} */
+  #filters = new KeyedList(this.#states, ({ state }) => state, () => this.#newFilter());
   #digests = h("ul", { class: "digests" });
   #nodes = new PlainTable(t("nav.nodes"), NODES.map((key) => t(`places.${key}`)));
   #tasks = new PlainTable(t("image.tasks"), TASKS.map((key) => t(`places.${key}`)));
   #pager = new Pager((offset) => this.#go({ offset }), (limit) => this.#go({ limit, offset: 0 }));
   #wanted = { state: "", offset: 0, limit: SIZES[1] };
   #abort = new AbortController();
+  #latest = new Latest(this.#abort.signal);
   #refresher;
+  #fullName;
 
   /** @param {import("../router.js").Route} route @param {import("../app.js").Shell} shell */
   constructor(route, shell) {
     this.shell = shell;
     this.image = route.id;
+    this.#fullName = fullName(this.image);
     this.#wanted.state = route.query.get("state") ?? "";
     this.#heading.textContent = this.image;
     this.#refresher = new Refresher((type, data) => this.#matters(type, data), () => this.#load(), (state) => shell.connection(state));
@@ -48,7 +57,7 @@ export class ImageView {
         h("h2", { id: "where" }, t("image.where")),
         this.#states,
         this.#digests,
-        exportButtons("image-nodes", () => this.#collect()),
+        exportButtons("image-nodes", () => this.#collect(), (problem) => this.#abort.signal.aborted || shell.complain(problem)),
         this.#nodes.element,
         this.#pager.element,
         h("p", { class: "hint" }, t("image.where.hint")),
@@ -71,7 +80,7 @@ export class ImageView {
   #matters(type, data) {
     const images = data?.data?.images ?? [];
     if (!type.startsWith("task.") && !type.startsWith("node.")) return false;
-    return images.some((/** @type {string | Api.NodeImage} */ image) => (typeof image === "string" ? image : image.image) === this.image);
+    return images.some((/** @type {string | Api.NodeImage} */ image) => fullName(typeof image === "string" ? image : image.image) === this.#fullName);
   }
 
   /** @param {{state?: string, offset?: number, limit?: number}} wanted */
@@ -84,31 +93,33 @@ export class ImageView {
   /** @returns {Promise<import("../event_stream.js").AskedState>} */
   async #load() {
     const { signal } = this.#abort;
+    const isLate = this.#latest.begin();
     const { state, offset, limit } = this.#wanted;
     const query = new URLSearchParams({ image: this.image, state, offset: String(offset), limit: String(limit) });
     try {
-      this.#showPlaces(await get(`/images/nodes?${query}`, signal));
-      this.#showTasks(await get(`/images/history?${new URLSearchParams({ image: this.image })}`, signal));
+      const places = await get(`/images/nodes?${query}`, signal);
+      if (isLate()) return "slow";
+      this.#showPlaces(places);
+      const tasks = await get(`/images/history?${new URLSearchParams({ image: this.image })}`, signal);
+      if (!isLate()) this.#showTasks(tasks);
       this.shell.heard();
       return "slow";
     } catch (error) {
       const problem = /** @type {import("../server.js").Problem} */ (error);
       if (signal.aborted) return "over";
-      if (problem.status !== 0) this.#nodes.say(problem.errors.map(worded).join(" ") || worded(problem));
+      if (problem.status !== 0 && !isLate()) this.#nodes.say(problem.errors.map(worded).join(" ") || worded(problem));
       return stateAfter(problem);
     }
   }
 
   /** Every page of what is wanted. @returns {Promise<import("../parts/export.js").Exported>} */
   async #collect() {
-    /** @type {Api.ImagePlace[]} */
-    const places = [];
-    for (let total = 1; places.length < total; ) {
-      const query = new URLSearchParams({ image: this.image, state: this.#wanted.state, offset: String(places.length), limit: "1000" });
-      const page = /** @type {Api.ImagePlaceList} */ (await get(`/images/nodes?${query}`));
-      total = page.nodes.length ? page.total : 0;
-      places.push(...page.nodes);
-    }
+    const { state } = this.#wanted;
+    const places = await everyPage(async (offset) => {
+      const query = new URLSearchParams({ image: this.image, state, offset: String(offset), limit: "1000" });
+      const { nodes, total } = /** @type {Api.ImagePlaceList} */ (await get(`/images/nodes?${query}`, this.#abort.signal));
+      return { items: nodes, total };
+    });
     const rows = places.map((place) => [place.nodeName, place.state, place.at ?? "", place.digest ?? "", place.task ?? "", place.sets.join(" "), place.reason ?? "", worded(place)]);
     const head = ["node", "state", "asof", "digest", "task", "insets", "reason"];
     return { head: [...head.map((key) => t(`places.${key}`)), t("why.message")], rows, items: places };
@@ -121,16 +132,21 @@ export class ImageView {
     this.shell.title(list.image);
     const all = STATES.reduce((sum, state) => sum + list.states[state], 0);
     const shown = STATES.filter((state) => list.states[state] || state === this.#wanted.state);
-    replace(this.#states, this.#filter("", t("tasks.all"), all), shown.map((state) => this.#filter(state, wordOf("place", state), list.states[state])));
+    this.#filters.show([{ state: "", n: all }, ...shown.map((state) => ({ state, n: list.states[state] }))]);
     replace(this.#digests, Object.entries(list.digests).map(digestLine));
     this.#nodes.show(list.nodes.map(nodeRow), t("nodes.none.match"));
     this.#pager.update(this.#wanted, list.total);
   }
 
-  /** @param {string} state @param {string} word @param {number} n */
-  #filter(state, word, n) {
-    const pressed = String(this.#wanted.state === state);
-    return h("button", { type: "button", class: "button quiet", "aria-pressed": pressed, onclick: () => this.#go({ state, offset: 0 }) }, `${word} ${number(n)}`);
+  #newFilter() {
+    let own = "";
+    const element = h("button", { type: "button", class: "button quiet", onclick: () => this.#go({ state: own, offset: 0 }) });
+    const update = (/** @type {Filter} */ { state, n }) => {
+      own = state;
+      setAttribute(element, "aria-pressed", String(this.#wanted.state === state));
+      setText(element, `${state ? wordOf("place", state) : t("tasks.all")} ${number(n)}`);
+    };
+    return { element, update };
   }
 
   /** @param {Api.ImageTaskList} list */

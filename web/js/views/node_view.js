@@ -8,13 +8,14 @@ import { stateAfter } from "../event_stream.js";
 import { button, linkButton } from "../parts/buttons.js";
 import { chip } from "../parts/chips.js";
 import { Figures } from "../parts/figures.js";
-import { exportButtons } from "../parts/export.js";
+import { everyPage, exportButtons } from "../parts/export.js";
 import { Pager, SIZES } from "../parts/pager.js";
 import { digestName, imageName, setNames, taskName } from "../parts/places.js";
 import { PlainTable } from "../parts/plain_table.js";
 import { link } from "../router.js";
 import { get } from "../server.js";
 import { condition } from "../state/fleet.js";
+import { Latest } from "../state/latest.js";
 import { Refresher } from "../state/refresher.js";
 
 const MOST = 1_000;
@@ -31,11 +32,17 @@ export class NodeView {
   #images = new PlainTable(t("node.images"), IMAGES.map((key) => t(`places.${key}`)));
   #tasks = new PlainTable(t("node.tasks"), TASKS.map((key) => t(`places.${key}`)));
   #pager = new Pager((offset) => this.#turn({ offset }), (limit) => this.#turn({ limit, offset: 0 }));
-  /** @type {Api.StoredImage[]} */
-  #known = [];
+  #gone = h("div", { class: "card empty", hidden: true }, h("p", {}, t("node.gone")), linkButton({ text: t("node.back"), href: link("nodes") }));
   #page = { limit: SIZES[0], offset: 0 };
   #abort = new AbortController();
+  #latest = {
+    node: new Latest(this.#abort.signal),
+    images: new Latest(this.#abort.signal),
+    tasks: new Latest(this.#abort.signal),
+  };
   #refresher;
+  /** What there is of a node that is there. @type {HTMLElement[]} */
+  #parts;
 
   /** @param {import("../router.js").Route} route @param {import("../app.js").Shell} shell */
   constructor(route, shell) {
@@ -44,16 +51,24 @@ export class NodeView {
     const path = `/nodes/${encodeURIComponent(this.name)}`;
     this.path = path;
     this.#refresher = new Refresher((type, data) => this.#matters(type, data), () => this.#load(), (state) => shell.connection(state));
+    const complain = (/** @type {Error} */ problem) => this.#abort.signal.aborted || shell.complain(problem);
+    const foot = h("div", {}, h("p", { class: "hint" }, t("node.images.hint")), exportButtons(`images-${this.name}`, () => this.#collect(), complain));
+    this.#parts = [
+      this.#chip,
+      this.#figures.element,
+      this.#labels,
+      this.#card("node.images", this.#images, foot, this.#count),
+      this.#card("node.tasks", this.#tasks, this.#pager.element),
+    ];
+    const [mark, ...others] = this.#parts;
     this.element = h(
       "div",
       { class: "view node-view" },
       h("p", { class: "crumbs" }, h("a", { href: link("nodes") }, t("nav.nodes")), " / ", h("code", {}, this.name)),
-      h("div", { class: "title-line" }, h("h1", { tabindex: -1 }, this.name), this.#chip),
+      h("div", { class: "title-line" }, h("h1", { tabindex: -1 }, this.name), mark),
+      this.#gone,
       this.#why,
-      this.#figures.element,
-      this.#labels,
-      this.#card("node.images", this.#images, h("div", {}, h("p", { class: "hint" }, t("node.images.hint")), exportButtons(`images-${this.name}`, () => exported(this.#known))), this.#count),
-      this.#card("node.tasks", this.#tasks, this.#pager.element),
+      others,
     );
   }
 
@@ -73,7 +88,7 @@ export class NodeView {
 
   /** @param {string} type @param {any} data */
   #matters(type, data) {
-    if (type === "agents") return data.nodes.some((/** @type {Api.Node} */ { name }) => name === this.name);
+    if (type === "agents") return data.gone.includes(this.name) || data.nodes.some((/** @type {Api.Node} */ { name }) => name === this.name);
     return data?.data?.nodeName === this.name;
   }
 
@@ -85,22 +100,27 @@ export class NodeView {
 
   /** @returns {Promise<import("../event_stream.js").AskedState>} */
   async #load() {
+    const isLate = this.#latest.node.begin();
     try {
-      this.#showNode(await get(this.path, this.#abort.signal));
+      const node = await get(this.path, this.#abort.signal);
       this.shell.heard();
+      if (isLate()) return "slow";
+      this.#showNode(node);
       await Promise.all([this.#loadImages(), this.#loadTasks()]);
       return "slow";
     } catch (error) {
       const problem = /** @type {import("../server.js").Problem} */ (error);
-      if (problem.status === 404) this.#showGone();
-      else if (!this.#abort.signal.aborted && problem.status !== 0) this.shell.complain(problem);
-      return stateAfter(problem);
+      if (problem.status === 404 && !isLate()) this.#showGone();
+      else if (!isLate() && problem.status !== 0) this.shell.complain(problem);
+      return problem.status === 404 ? "slow" : stateAfter(problem); // a node may come back
     }
   }
 
   /** @param {Api.Node} node */
   #showNode(node) {
     const disk = node.imageDisk;
+    this.#gone.hidden = true;
+    for (const part of this.#parts) part.hidden = false;
     this.#chip.show(condition(node));
     setText(this.#why, worded(node));
     this.#why.hidden = !node.message;
@@ -121,34 +141,51 @@ export class NodeView {
   }
 
   async #loadImages() {
-    const { signal } = this.#abort;
+    const isLate = this.#latest.images.begin();
     try {
-      const { images } = /** @type {Api.StoredImageList} */ (await get(`${this.path}/images?limit=${MOST}`, signal));
-      this.#known = images;
-      setText(this.#count, t("node.images.n", { n: images.length }));
+      const { images, total } = await this.#storedFrom(0);
+      if (isLate()) return;
+      setText(this.#count, t(images.length < total ? "node.images.first" : "node.images.n", { n: images.length, total }));
       this.#images.show(images.map(imageRow), t("node.images.none"));
     } catch (error) {
-      if (signal.aborted) return;
+      if (isLate()) return;
       const again = button({ text: t("node.images.again"), kind: "quiet", onclick: () => this.#loadImages() });
       setText(this.#count, "");
       this.#images.say(worded(/** @type {any} */ (error)) || t("problem.away"), " ", again);
     }
   }
 
+  /** One page of what the runtime has. @param {number} offset @returns {Promise<Api.StoredImageList>} */
+  #storedFrom(offset) {
+    return get(`${this.path}/images?limit=${MOST}&offset=${offset}`, this.#abort.signal);
+  }
+
+  /** All that the runtime has, though the table shows less. */
+  async #collect() {
+    const images = await everyPage(async (offset) => {
+      const { images: items, total } = await this.#storedFrom(offset);
+      return { items, total };
+    });
+    return exported(images);
+  }
+
   async #loadTasks() {
-    const query = new URLSearchParams({ limit: String(this.#page.limit), offset: String(this.#page.offset) });
+    const isLate = this.#latest.tasks.begin();
+    const page = this.#page;
+    const query = new URLSearchParams({ limit: String(page.limit), offset: String(page.offset) });
     try {
       const list = /** @type {Api.NodeTaskList} */ (await get(`${this.path}/history?${query}`, this.#abort.signal));
+      if (isLate()) return;
       this.#tasks.show(list.tasks.map(taskRow), t("node.tasks.none"));
-      this.#pager.update(this.#page, list.total);
+      this.#pager.update(page, list.total);
     } catch (error) {
-      if (!this.#abort.signal.aborted) this.#tasks.say(worded(/** @type {any} */ (error)) || t("problem.away"));
+      if (!isLate()) this.#tasks.say(worded(/** @type {any} */ (error)) || t("problem.away"));
     }
   }
 
   #showGone() {
-    const back = linkButton({ text: t("node.back"), href: link("nodes") });
-    replace(this.element, h("h1", { tabindex: -1 }, this.name), h("div", { class: "card empty" }, h("p", {}, t("node.gone")), back));
+    for (const part of [this.#why, ...this.#parts]) part.hidden = true;
+    this.#gone.hidden = false;
   }
 }
 

@@ -2,6 +2,7 @@
 export const PLACES = {
   "node.images": "On this node now",
   "node.images.n": { one: "{n} image", other: "{n} images" },
+  "node.images.first": "the first {n} of {total} images",
   "node.images.hint": "As the container runtime lists it at this moment, whoever brought it.",
   "node.images.none": "No image.",
   "node.images.again": "Ask again",

@@ -2,6 +2,7 @@
 export const PLACES = {
   "node.images": "该节点上的镜像",
   "node.images.n": { other: "{n} 个镜像" },
+  "node.images.first": "{total} 个镜像中的前 {n} 个",
   "node.images.hint": "由容器运行时即时列出，不论由谁拉取。",
   "node.images.none": "没有镜像。",
   "node.images.again": "重新查询",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 from urllib.parse import urlsplit
@@ -109,6 +110,7 @@ def _store(settings: CoordinatorSettings) -> SecretStore | None:
     try:
         # Not at the top: who has no Kubernetes does not need the client, nor its 20 MiB.
         from coordinator.nats_secrets.store import SecretNames, SecretStore  # noqa: PLC0415
+        from coordinator.nodes.api_server import ApiServer  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise StartupError(
             f"IPS_NATS_TOKEN_SECRET needs the package {error.name}: "
@@ -117,7 +119,7 @@ def _store(settings: CoordinatorSettings) -> SecretStore | None:
     return SecretStore(
         SecretNames(servers, own, settings.nats_ca_secret),
         settings.namespace,
-        settings.kube_context,
+        partial(ApiServer.connected, settings.kube_context),
         _hosts(settings, servers),
         lambda: datetime.now(UTC),
     )

@@ -13,7 +13,7 @@ from ipaddress import ip_address
 from typing import Final, NamedTuple, Self
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
@@ -120,6 +120,16 @@ class Authority:
                 and certificate.not_valid_after_utc - now > SERVER_LEFT
             )
         return False
+
+
+def is_of_one_key(certificate: str, other: str) -> bool:
+    """Whether whoever trusts the one certificate trusts what the other's key signs. Both PEM."""
+    if certificate.strip() == other.strip():
+        return True
+    with suppress(ValueError, UnsupportedAlgorithm):
+        both = [x509.load_pem_x509_certificate(text.encode()) for text in (certificate, other)]
+        return both[0].public_key() == both[1].public_key()
+    return False
 
 
 def _begun(

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Final
 
 from coordinator.callout.signing_key import SigningKey, new_seed
-from coordinator.nats_secrets.authority import Authority, Pair
+from coordinator.nats_secrets.authority import Authority, Pair, is_of_one_key
 
 TOKEN: Final = "token"  # noqa: S105 -- a key's name
 """Of the servers' Secret: the password of the coordinators, and of whoever administrates NATS."""
@@ -27,6 +27,9 @@ AUTHORITY: Final = ("ca.crt", "ca.key")
 CERTIFICATE: Final = ("tls.crt", "tls.key")
 """As Kubernetes and cert-manager name them."""
 TRUSTED: Final = "ca.crt"
+KNOWN_BY_COORDINATORS: Final = (CALLOUT_KEY, "ca.key")
+KNOWN_BY_SERVERS: Final = (TOKEN, ISSUER, ROUTE)
+"""What nobody makes anew under servers that run: they go on by what they were started with."""
 
 Contents = dict[str, str]
 
@@ -52,6 +55,10 @@ class SecretData:
         """A certificate and its key; None where there is neither."""
         found = [self.get(key) for key in keys]
         return Pair(*(f"{text}\n" for text in found)) if any(found) else None
+
+
+class LostError(ValueError):
+    """What servers and coordinators that run know one another by is gone, or is another."""
 
 
 def encoded(contents: Mapping[str, str]) -> dict[str, str]:
@@ -104,6 +111,24 @@ def of_servers(
 def of_agents(coordinators: Contents) -> Contents:
     """What agents check the servers by: no secret."""
     return {TRUSTED: coordinators[AUTHORITY[0]]}
+
+
+def check_kept(held: SecretData, keys: Collection[str], taken: Contents) -> None:
+    """Whether a Secret still holds what was taken of it under these keys. Raises LostError."""
+    for key in keys:
+        found = held.get(key)
+        if key in taken and not found:
+            raise LostError(f"it has no key {key!r} any more")
+        if key in taken and found != taken[key].strip():
+            raise LostError(f"under {key!r} it holds another one than this coordinator has taken")
+
+
+def is_of_others(held: SecretData, wanted: Contents) -> bool:
+    """Whether servers that were started with what is held will not take what is wanted."""
+    issuer, trusted = held.get(ISSUER), held.get(TRUSTED)
+    if issuer and issuer != wanted.get(ISSUER, issuer):
+        return True
+    return bool(trusted) and not is_of_one_key(trusted, wanted.get(TRUSTED, trusted))
 
 
 def changes(held: SecretData, wanted: Contents) -> Contents:

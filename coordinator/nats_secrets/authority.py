@@ -72,8 +72,8 @@ class Authority:
         return _pair(self._certificate, self._key)
 
     def kept_up(self, now: datetime) -> Self:
-        """The same, or with a certificate that is good for longer where it ends soon."""
-        if self._certificate.not_valid_after_utc - now > AUTHORITY_LEFT:
+        """The same, or with another certificate where it ends soon or is not valid yet."""
+        if _lasts(self._certificate, now, AUTHORITY_LEFT):
             return self
         return self._signed(self._key, now)
 
@@ -117,9 +117,14 @@ class Authority:
             return (
                 certificate.public_key() == key.public_key()
                 and set(_names(hosts)) <= set(named.value)
-                and certificate.not_valid_after_utc - now > SERVER_LEFT
+                and _lasts(certificate, now, SERVER_LEFT)
             )
         return False
+
+
+def _lasts(certificate: x509.Certificate, now: datetime, left: timedelta) -> bool:
+    """Whether it is valid, for longer than that. One whose maker's clock was ahead is not yet."""
+    return certificate.not_valid_before_utc <= now < certificate.not_valid_after_utc - left
 
 
 def is_of_one_key(certificate: str, other: str) -> bool:

@@ -83,6 +83,18 @@ def test_a_certificate_is_made_anew_a_month_before_it_ends() -> None:
     assert {key for key in renewed if renewed[key] != served[key]} == {"tls.crt", "tls.key"}
 
 
+def test_what_a_clock_that_was_ahead_has_made_a_right_one_makes_anew() -> None:
+    """Nobody takes a certificate that is not valid yet, the authority's no more than a server's."""
+    ahead = NOW + timedelta(days=1)
+    before = both(ahead)
+    own, served = both(before=(held(before[0]), held(before[1])))
+    for made in (own, served):
+        issued = x509.load_pem_x509_certificate((made.get("tls.crt") or made["ca.crt"]).encode())
+        assert issued.not_valid_before_utc < NOW
+    assert own["ca.key"] == before[0]["ca.key"]
+    assert both(NOW + timedelta(hours=1), before=(held(own), held(served))) == [own, served]
+
+
 @pytest.mark.parametrize("change", ["host", "authority", "key", "rubbish"])
 def test_a_certificate_that_does_not_fit_is_made_anew(change: str) -> None:
     """Of other names, of another authority, of another key, or none at all."""

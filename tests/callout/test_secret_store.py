@@ -161,6 +161,22 @@ async def test_new_keys_beside_servers_of_former_ones_are_told_of_loudly(
     assert told(caplog, "ERROR") == ""
 
 
+async def test_who_comes_second_reads_all_again(world: World) -> None:
+    """Servers get no certificate of an authority that somebody has replaced meanwhile."""
+    await world.started(world.store())
+    del world.api.kept["ips-nats"]
+
+    def others_start_anew() -> None:
+        emptied(world)
+        world.api.put("ips-nats", {"token": "theirs"})
+
+    world.api.before_write = others_start_anew
+    found = await world.started(world.store())
+    assert found.token == "theirs"
+    assert found.seed == world.held("ips-nats-keys", "callout-key")
+    assert found.trusted == world.held("ips-nats-keys", "ca.crt")
+
+
 async def test_an_authority_of_the_same_key_is_no_news_to_servers(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:

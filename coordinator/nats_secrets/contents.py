@@ -10,11 +10,11 @@ import base64
 import binascii
 import secrets
 from collections.abc import Collection, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from coordinator.callout.signing_key import SigningKey, new_seed
-from coordinator.nats_secrets.authority import Authority, Pair, is_of_one_key
+from coordinator.nats_secrets.authority import SERVER_LEFT, Authority, Pair, is_of_one_key
 
 TOKEN: Final = "token"  # noqa: S105 -- a key's name
 """Of the servers' Secret: the password of the coordinators, and of whoever administrates NATS."""
@@ -66,14 +66,19 @@ def encoded(contents: Mapping[str, str]) -> dict[str, str]:
     return {key: base64.b64encode(text.encode()).decode() for key, text in contents.items()}
 
 
-def of_coordinators(held: SecretData, now: datetime, *, tls: bool) -> Contents:
-    """What nobody but coordinators reads: their key, and the authority's. Raises ValueError."""
+def of_coordinators(
+    held: SecretData, now: datetime, *, tls: bool, left: timedelta = SERVER_LEFT
+) -> Contents:
+    """What nobody but coordinators reads: their key, and the authority's.
+
+    ``left``: how long an authority of somebody's own must be good for. Raises ValueError.
+    """
     seed = held.get(CALLOUT_KEY) or new_seed()
     SigningKey(seed)
     if not tls:
         return {CALLOUT_KEY: seed}
     pair = held.pair(AUTHORITY)
-    authority = Authority.new(now) if pair is None else Authority.read(pair).kept_up(now)
+    authority = Authority.new(now) if pair is None else Authority.read(pair).kept_up(now, left)
     return {CALLOUT_KEY: seed, **dict(zip(AUTHORITY, authority.pair, strict=True))}
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
@@ -20,7 +20,7 @@ from common.logs import Log
 from common.messages import NOT_DECODABLE
 from common.text import Text
 from coordinator.nats_secrets import contents
-from coordinator.nats_secrets.authority import Pair
+from coordinator.nats_secrets.authority import SERVER_LEFT, Pair
 from coordinator.nats_secrets.contents import Contents, LostError, SecretData
 from coordinator.nodes.api_server import ApiServerError, ExistsError, NotFoundError
 
@@ -177,10 +177,12 @@ class SecretStore:
         own = None
         if names.coordinators is not None:
             tls = names.agents is not None
+            # Told of in time while it runs; a start goes on with what is good until then.
+            left = SERVER_LEFT if self._taken else timedelta()
             own = kept[names.coordinators] = await self._keep(
                 api,
                 names.coordinators,
-                lambda held: contents.of_coordinators(held, now, tls=tls),
+                lambda held: contents.of_coordinators(held, now, tls=tls, left=left),
                 contents.KNOWN_BY_COORDINATORS,
             )
         kept[names.servers] = await self._keep(

@@ -27,6 +27,7 @@ from coordinator.nodes.api_server import ApiServerError, ExistsError, NotFoundEr
 AGAIN_SECONDS: Final = 2.0
 _ROUNDS: Final = 5
 """How often others may come first before that is an error."""
+_TYPE: Final = "Opaque"
 
 log = Log(__name__)
 
@@ -75,6 +76,7 @@ class _Metadata(msgspec.Struct, frozen=True, rename="camel"):
 
 class _Secret(msgspec.Struct):
     metadata: _Metadata = _Metadata()
+    type: str = _TYPE
     data: dict[str, str] = {}
 
 
@@ -236,9 +238,12 @@ class SecretStore:
 
     async def _read(self, api: SecretsApi, name: str) -> _Secret | None:
         try:
-            return _read_secret(await api.get(f"{self._path}/{name}"))
+            found = _read_secret(await api.get(f"{self._path}/{name}"))
         except NotFoundError:
             return None
+        if found.type != _TYPE:  # a ServiceAccount's token, say: nothing for servers and agents
+            raise ValueError(f"it is of the type {found.type!r} and not {_TYPE!r}")
+        return found
 
     async def _change(self, api: SecretsApi, name: str, version: str, changed: Contents) -> None:
         body = {"metadata": {"resourceVersion": version}, "data": contents.encoded(changed)}
@@ -252,7 +257,7 @@ class SecretStore:
                 "apiVersion": "v1",
                 "kind": "Secret",
                 "metadata": {"name": name},
-                "type": "Opaque",
+                "type": _TYPE,
                 "data": contents.encoded(wanted),
             },
         )

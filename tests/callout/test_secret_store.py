@@ -177,6 +177,18 @@ async def test_who_comes_second_reads_all_again(world: World) -> None:
     assert found.trusted == world.held("ips-nats-keys", "ca.crt")
 
 
+async def test_a_secret_of_another_type_is_left_alone(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Kubernetes fills one with the token of a ServiceAccount, which is nobody's to hand out."""
+    token = "kubernetes.io/service-account-token"
+    world.api.put("ips-nats", {"token": "of-an-account"}, kind=token)
+    assert await world.store().looked_at() is None
+    assert world.held("ips-nats", "token") == "of-an-account"
+    assert "ips-nats" not in world.api.writes
+    assert token in told(caplog, "WARNING")
+
+
 async def test_an_authority_of_the_same_key_is_no_news_to_servers(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -40,6 +40,7 @@ class NatsAccess:
         self.certificate: tuple[Path, Path] | None = None
         """For a server of our own, with its private key."""
         self._folder = settings.state_dir
+        self._has_own_server = settings.nats_servers is None
         self._store: SecretStore | None = None
 
     async def keep_up(self) -> NoReturn:
@@ -59,13 +60,16 @@ class NatsAccess:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._write(found)
             self.ca = self._folder / TRUSTED
-            self.certificate = (self._folder / CERTIFICATE[0], self._folder / CERTIFICATE[1])
+            if self._has_own_server:
+                self.certificate = (self._folder / CERTIFICATE[0], self._folder / CERTIFICATE[1])
 
     def _write(self, found: NatsSecrets) -> None:
         if found.trusted is None or found.certificate is None:
             return
-        texts = (found.trusted, *found.certificate)
-        for name, text in zip((TRUSTED, *CERTIFICATE), texts, strict=True):
+        files = {TRUSTED: found.trusted}
+        if self._has_own_server:  # nobody else here needs the servers' private key
+            files |= zip(CERTIFICATE, found.certificate, strict=True)
+        for name, text in files.items():
             file = self._folder / name
             if not file.exists() or file.read_text() != text:
                 write_private(file, text)

@@ -75,10 +75,12 @@ class NatsAccess:
                 write_private(file, text)
 
 
-async def nats_access(settings: CoordinatorSettings, say: Callable[[Text], None]) -> NatsAccess:
+async def nats_access(
+    settings: CoordinatorSettings, say: Callable[[Text], None], *, makes_secrets: bool = True
+) -> NatsAccess:
     """Everything, once it is there; ``say`` is told what is waited for. Raises StartupError."""
     access = NatsAccess(settings, signing_key(settings))
-    store = _store(settings)
+    store = _store(settings, makes_secrets=makes_secrets)
     if store is not None:
         found = await store.awaited(say)
         try:
@@ -100,7 +102,7 @@ def signing_key(settings: CoordinatorSettings) -> SigningKey | None:
         raise StartupError(f"IPS_NATS_CALLOUT_KEY: {file}: {why}") from why
 
 
-def _store(settings: CoordinatorSettings) -> SecretStore | None:
+def _store(settings: CoordinatorSettings, *, makes_secrets: bool) -> SecretStore | None:
     """The Secrets, where the settings name any. Raises StartupError."""
     servers, own = settings.nats_token_secret, settings.nats_callout_secret
     if servers is None or settings.nats_token or settings.nats_token_file:
@@ -126,6 +128,7 @@ def _store(settings: CoordinatorSettings) -> SecretStore | None:
         partial(ApiServer.connected, settings.kube_context),
         _hosts(settings, servers),
         lambda: datetime.now(UTC),
+        writes=makes_secrets,
     )
 
 

@@ -123,7 +123,7 @@ def check_kept(held: SecretData, keys: Collection[str], taken: Contents) -> None
     for key in keys:
         found = held.get(key)
         if key in taken and not found:
-            raise LostError(f"it has no key {key!r} any more")
+            raise LostError(f"it has no key {key!r}")
         if key in taken and found != taken[key].strip():
             raise LostError(f"under {key!r} it holds another one than this coordinator has taken")
 

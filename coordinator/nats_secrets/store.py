@@ -101,14 +101,20 @@ class SecretStore:
         connect: OpenSecretsApi,
         hosts: Collection[str],
         now: Callable[[], datetime],
+        *,
+        writes: bool = True,
     ) -> None:
-        """``connect`` opens a connection to the API server; ``hosts``: by which NATS is reached."""
+        """``connect`` opens a connection to the API server; ``hosts``: by which NATS is reached.
+
+        Who does not write waits for a coordinator that does.
+        """
         self._names = names
         self._namespace = namespace
         self._path = f"/api/v1/namespaces/{namespace}/secrets"
         self._connect = connect
         self._hosts = hosts
         self._now = now
+        self._writes = writes
         self._taken: dict[str, Contents] = {}
         """By Secret, what this process was started with: servers that run know it by that."""
 
@@ -226,7 +232,9 @@ class SecretStore:
             held = SecretData(None if found is None else found.data)
             contents.check_kept(held, known_by, self._taken.get(name, {}))
             wanted = fill(held)
-            if found is None:
+            if not self._writes:
+                contents.check_kept(held, known_by, wanted)
+            elif found is None:
                 await self._create(api, name, wanted)
             elif changed := contents.changes(held, wanted):
                 await self._change(api, name, found.metadata.resource_version, changed)

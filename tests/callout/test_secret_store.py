@@ -29,10 +29,11 @@ class World:
         for name in MANIFESTS:
             self.api.put(name, {})
 
-    def store(self) -> SecretStore:
-        """Of one coordinator."""
+    def store(self, *, writes: bool = True) -> SecretStore:
+        """Of one coordinator, or of a program beside it."""
+        hosts = ("ips-nats", "127.0.0.1")
         return SecretStore(
-            NAMES, "ips-system", self.api.connected, ("ips-nats", "127.0.0.1"), lambda: self.now
+            NAMES, "ips-system", self.api.connected, hosts, lambda: self.now, writes=writes
         )
 
     async def started(self, store: SecretStore) -> NatsSecrets:
@@ -127,6 +128,20 @@ async def test_a_coordinator_that_runs_does_not_take_the_keys_of_one_that_was_re
     emptied(world)
     await world.started(world.store())
     assert await running.looked_at() is None
+    assert world.api.writes == []
+
+
+async def test_a_program_beside_a_coordinator_reads_and_makes_nothing(world: World) -> None:
+    """One that makes join tokens: by keys of its own they would be nobody's."""
+    assert await world.store(writes=False).looked_at() is None
+    assert world.api.writes == []
+    found = await world.started(world.store())
+    world.now = NOW + timedelta(days=70)  # a certificate is due
+    read = await world.store(writes=False).looked_at()
+    assert read is not None
+    assert (read.seed, read.token, read.trusted) == (found.seed, found.token, found.trusted)
+    emptied(world)
+    assert await world.store(writes=False).looked_at() is None
     assert world.api.writes == []
 
 

@@ -106,6 +106,18 @@ def test_whatever_is_changed_by_its_place_is_what_was_meant() -> None:
                     assert f"{found[0]}/name" in tested, (file.parent.name, each["path"])
 
 
+def test_whoever_may_ask_for_names_may_do_so_where_openshift_answers() -> None:
+    """Its pods of DNS listen at another port than its Service, and policies are about pods."""
+    policies = [item for item in built(DEPLOY) if item["kind"] == "NetworkPolicy"]
+    asking = [
+        {port["port"] for port in rule["ports"]}
+        for policy in policies
+        for rule in policy["spec"].get("egress", [])
+        if any(port["port"] == 53 for port in rule.get("ports", []))
+    ]
+    assert asking == [{53, 5353}] * 3
+
+
 def test_every_secret_that_is_mounted_is_for_its_owner_alone() -> None:
     """0400, in every pod."""
     for name, spec in pod_specs(built(DEPLOY)).items():

@@ -134,7 +134,7 @@ NATS_SERVER_LOADING = Template(
 NATS_AWAY = Template("nats.away", "NATS cannot be reached: {why}.")
 TOKEN_SECRET_AWAITED = Template(
     "nats.tokenAwaited",
-    "The Secret {secret} with the token of NATS can be neither read nor made yet: {why}.",
+    "The Secret {secret} of NATS cannot be used or made yet: {why}.",
 )
 LEASE_NOT_RENEWED = Template(
     "lease.notRenewed", "The lease could not be renewed: the store is away or refuses writes."

@@ -83,8 +83,15 @@ async def _revoke(settings: CoordinatorSettings, kind: JoinKind, name: str) -> N
 
 
 async def _access(settings: CoordinatorSettings) -> NatsAccess:
-    async with asyncio.timeout(CONNECT_SECONDS):
-        return await nats_access(settings, lambda _: None)
+    """As the coordinator has it. Secrets that are lost are not this program's to make anew."""
+    awaited: list[str] = []
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            return await nats_access(
+                settings, lambda text: awaited.append(text.message), makes_secrets=False
+            )
+    except TimeoutError:
+        raise StartupError(awaited[-1] if awaited else "Kubernetes does not answer") from None
 
 
 def _bus_settings(settings: CoordinatorSettings, access: NatsAccess) -> BusSettings:

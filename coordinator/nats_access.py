@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 from urllib.parse import urlsplit
@@ -39,6 +40,7 @@ class NatsAccess:
         self.certificate: tuple[Path, Path] | None = None
         """For a server of our own, with its private key."""
         self._folder = settings.state_dir
+        self._has_own_server = settings.nats_servers is None
         self._store: SecretStore | None = None
 
     async def keep_up(self) -> NoReturn:
@@ -58,22 +60,27 @@ class NatsAccess:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._write(found)
             self.ca = self._folder / TRUSTED
-            self.certificate = (self._folder / CERTIFICATE[0], self._folder / CERTIFICATE[1])
+            if self._has_own_server:
+                self.certificate = (self._folder / CERTIFICATE[0], self._folder / CERTIFICATE[1])
 
     def _write(self, found: NatsSecrets) -> None:
         if found.trusted is None or found.certificate is None:
             return
-        texts = (found.trusted, *found.certificate)
-        for name, text in zip((TRUSTED, *CERTIFICATE), texts, strict=True):
+        files = {TRUSTED: found.trusted}
+        if self._has_own_server:  # nobody else here needs the servers' private key
+            files |= zip(CERTIFICATE, found.certificate, strict=True)
+        for name, text in files.items():
             file = self._folder / name
             if not file.exists() or file.read_text() != text:
                 write_private(file, text)
 
 
-async def nats_access(settings: CoordinatorSettings, say: Callable[[Text], None]) -> NatsAccess:
+async def nats_access(
+    settings: CoordinatorSettings, say: Callable[[Text], None], *, makes_secrets: bool = True
+) -> NatsAccess:
     """Everything, once it is there; ``say`` is told what is waited for. Raises StartupError."""
     access = NatsAccess(settings, signing_key(settings))
-    store = _store(settings)
+    store = _store(settings, makes_secrets=makes_secrets)
     if store is not None:
         found = await store.awaited(say)
         try:
@@ -95,7 +102,7 @@ def signing_key(settings: CoordinatorSettings) -> SigningKey | None:
         raise StartupError(f"IPS_NATS_CALLOUT_KEY: {file}: {why}") from why
 
 
-def _store(settings: CoordinatorSettings) -> SecretStore | None:
+def _store(settings: CoordinatorSettings, *, makes_secrets: bool) -> SecretStore | None:
     """The Secrets, where the settings name any. Raises StartupError."""
     servers, own = settings.nats_token_secret, settings.nats_callout_secret
     if servers is None or settings.nats_token or settings.nats_token_file:
@@ -109,6 +116,7 @@ def _store(settings: CoordinatorSettings) -> SecretStore | None:
     try:
         # Not at the top: who has no Kubernetes does not need the client, nor its 20 MiB.
         from coordinator.nats_secrets.store import SecretNames, SecretStore  # noqa: PLC0415
+        from coordinator.nodes.api_server import ApiServer  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise StartupError(
             f"IPS_NATS_TOKEN_SECRET needs the package {error.name}: "
@@ -117,9 +125,10 @@ def _store(settings: CoordinatorSettings) -> SecretStore | None:
     return SecretStore(
         SecretNames(servers, own, settings.nats_ca_secret),
         settings.namespace,
-        settings.kube_context,
+        partial(ApiServer.connected, settings.kube_context),
         _hosts(settings, servers),
         lambda: datetime.now(UTC),
+        writes=makes_secrets,
     )
 
 

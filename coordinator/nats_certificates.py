@@ -31,6 +31,8 @@ LOOK_SECONDS: Final = 600.0
 LEFT_SECONDS: Final = 25 * 86_400.0
 """Whoever renews certificates has done so by then, and the kubelet has brought them: ours are made
 anew with thirty days left, as cert-manager's are by default."""
+WARN_SECONDS: Final = 14 * 86_400.0
+"""Whoever has less left has been told to read it anew some twenty times, and has found no other."""
 AGAIN_SECONDS: Final = 12 * 3600.0
 """A server that had nothing new to read is told again so much later."""
 ANSWER_SECONDS: Final = 2.0
@@ -40,6 +42,15 @@ MOST_SERVERS: Final = 1000
 log = Log(__name__)
 
 _ServerId = Annotated[str, Meta(pattern="^N[A-Z2-7]{55}$")]
+
+
+class _Fault(msgspec.Struct):
+    code: int = 0
+    description: Annotated[str, Meta(max_length=4096)] = ""
+
+
+class _Told(msgspec.Struct):
+    error: _Fault | None = None
 
 
 class _About(msgspec.Struct):
@@ -56,6 +67,7 @@ class _Answer(msgspec.Struct):
     data: _State
 
 
+_read_told = msgspec.json.Decoder(_Told).decode
 _read_answer = msgspec.json.Decoder(_Answer).decode
 
 
@@ -91,10 +103,22 @@ class Certificates:
                 if self._clock() - self._told.get(server, -AGAIN_SECONDS) < AGAIN_SECONDS:
                     continue
                 self._told[server] = self._clock()
-                log.info("a server of NATS reads its certificate anew", server=server, ends=ends)
-                with suppress(NotConnected, TimedOut):  # by the server itself, where it is ours
-                    await connection.call(read_anew(server), b"{}", ANSWER_SECONDS)
+                await self._tell(connection, server, ends)
                 return
+
+    async def _tell(self, connection: CoreNats, server: str, ends: datetime) -> None:
+        log.info("a server of NATS reads its certificate anew", server=server, ends=ends)
+        if (ends - self._now()).total_seconds() < WARN_SECONDS:
+            log.warning(
+                "the certificate of a server of NATS ends soon, and it has found no other; see its "
+                "files, and the Secret that they are of",
+                server=server,
+                ends=ends,
+            )
+        with suppress(NotConnected, TimedOut):  # by the server itself, where it is ours
+            answer = await connection.call(read_anew(server), b"{}", ANSWER_SECONDS)
+            if why := _refusal(answer):
+                log.warning("a server of NATS cannot read its files anew", server=server, why=why)
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[CoreNats]:
@@ -126,3 +150,12 @@ class Certificates:
         ends = sorted(found.items(), key=lambda each: each[1])
         now = self._now()
         return {server: end for server, end in ends if (end - now).total_seconds() < LEFT_SECONDS}
+
+
+def _refusal(answer: bytes) -> str:
+    """Why a server has not done as it was told; empty where it has."""
+    try:
+        error = _read_told(answer).error
+    except NOT_DECODABLE:
+        return "its answer cannot be understood"
+    return "" if error is None else f"{error.code} {error.description}"

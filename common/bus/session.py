@@ -121,7 +121,7 @@ class Session(Client):
         self._wire = _Wire()
         self._handlers: dict[int, Callable[[Delivery], None]] = {}
         self._demands_tls = False
-        self._is_for_coordinators = False
+        self._patient = False
         """Whether the coordinators, and not the server itself, are to say who we are: a refusal may
         be another answer in a moment."""
 
@@ -140,7 +140,7 @@ class Session(Client):
             if not session.is_connected:
                 raise nats.errors.ProtocolError
         except (OSError, nats.errors.Error, ValueError) as error:
-            raise _explained(error, server, session._is_for_coordinators) from error
+            raise _explained(error, server, session._patient) from error
         finally:
             swallowed = _cancellations() > cancellations
             if swallowed or not session.is_connected:
@@ -152,9 +152,7 @@ class Session(Client):
 
     async def _shake_hands(self, settings: BusSettings, server: Server) -> None:
         shown = credentials(settings, server)
-        self._is_for_coordinators = settings.patient or is_for_coordinators(
-            shown.get("token") or ""
-        )
+        self._patient = settings.patient or is_for_coordinators(shown.get("token") or "")
         await self.connect(
             server.url,
             name=settings.name,
@@ -336,14 +334,12 @@ def check_subject(subject: str) -> None:
         raise ValueError(f"not a subject: {subject!r}")
 
 
-def _explained(
-    error: Exception, server: Server, is_for_coordinators: bool
-) -> BusRefused | NotConnected:
+def _explained(error: Exception, server: Server, patient: bool) -> BusRefused | NotConnected:
     """Tell a server that refuses us, whatever we wait, from one that is not there."""
     text = words(error)
-    refused = NotConnected if is_for_coordinators else BusRefused
+    refused = NotConnected if patient else BusRefused
     if any(refusal in text.lower() for refusal in _REFUSALS):
-        if is_for_coordinators:
+        if patient:
             return NotConnected(
                 f"NATS at {server.url} does not accept the token ({text}): no coordinator is there "
                 "to say whose it is, or it is nobody's (the coordinator's log says why)"

@@ -12,7 +12,6 @@ ANSWERS: Final = 1
 ANSWER_SECONDS: Final = 60
 """An agent may answer a command once, within this time."""
 
-
 ACCOUNT: Final = "$G"
 """Where every stream lies that was made without accounts; a server with an ``accounts`` block
 shows none of them (tried)."""

@@ -13,7 +13,7 @@ from ipaddress import ip_address
 from typing import Final, NamedTuple, Self
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
@@ -34,6 +34,12 @@ _CLOCKS_DIFFER: Final = timedelta(hours=1)
 _NAME: Final = x509.Name(
     [x509.NameAttribute(NameOID.COMMON_NAME, "Image Prewarm Service, NATS servers")]
 )
+
+_NO_CERTIFICATE: Final = (
+    *(ValueError, TypeError, UnsupportedAlgorithm),
+    *(InvalidSignature, x509.ExtensionNotFound),
+)
+"""What a certificate or key of others can raise."""
 
 
 class Pair(NamedTuple):
@@ -58,11 +64,15 @@ class Authority:
     @classmethod
     def read(cls, pair: Pair) -> Self:
         """From PEM. Raises ValueError."""
-        certificate = x509.load_pem_x509_certificate(pair.certificate.encode())
-        key = load_pem_private_key(pair.key.encode(), password=None)
+        try:
+            certificate = x509.load_pem_x509_certificate(pair.certificate.encode())
+            key = load_pem_private_key(pair.key.encode(), password=None)
+            is_of_key = certificate.public_key() == key.public_key()
+        except (TypeError, UnsupportedAlgorithm) as why:  # a key with a password, say
+            raise ValueError(f"the authority's key or certificate cannot be used: {why}") from why
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise ValueError("the authority's key is none of an elliptic curve")  # noqa: TRY004
-        if certificate.public_key() != key.public_key():
+        if not is_of_key:
             raise ValueError("the authority's certificate is of another key")
         return cls(certificate, key)
 
@@ -71,17 +81,27 @@ class Authority:
         """As PEM."""
         return _pair(self._certificate, self._key)
 
-    def kept_up(self, now: datetime) -> Self:
-        """The same, or with a certificate that is good for longer where it ends soon."""
-        if self._certificate.not_valid_after_utc - now > AUTHORITY_LEFT:
+    def kept_up(self, now: datetime, left: timedelta = SERVER_LEFT) -> Self:
+        """The same, or with another certificate where it ends soon or is not valid yet.
+
+        Raises ValueError where it is somebody's own, and is not good for longer than ``left``.
+        """
+        is_own = self._certificate.subject == self._certificate.issuer == _NAME
+        if _lasts(self._certificate, now, AUTHORITY_LEFT if is_own else left):
             return self
+        if not is_own:
+            raise ValueError(
+                "the authority's certificate, which is not the coordinator's own to renew, is "
+                f"good from {self._certificate.not_valid_before_utc} to "
+                f"{self._certificate.not_valid_after_utc}: put another one there"
+            )
         return self._signed(self._key, now)
 
     @classmethod
     def _signed(cls, key: ec.EllipticCurvePrivateKey, now: datetime) -> Self:
         usage = _usage(signs_certificates=True)
         certificate = (
-            _begun(_NAME, key.public_key(), now, AUTHORITY_LIFE)
+            _begun(_NAME, _NAME, key.public_key(), now + AUTHORITY_LIFE, now)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(usage, critical=True)
             .sign(key, hashes.SHA256())
@@ -95,9 +115,11 @@ class Authority:
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "nats")])
         purposes = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
-        authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        issuer = self._certificate.subject
+        ends = min(now + SERVER_LIFE, self._certificate.not_valid_after_utc)
+        authority = self._key_identifier()
         certificate = (
-            _begun(subject, key.public_key(), now, SERVER_LIFE)
+            _begun(subject, issuer, key.public_key(), ends, now)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(signs_certificates=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
@@ -107,9 +129,17 @@ class Authority:
         )
         return _pair(certificate, key)
 
+    def _key_identifier(self) -> x509.AuthorityKeyIdentifier:
+        """As the authority's certificate has it: somebody's own may count it in another way."""
+        try:
+            own = self._certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
+        except x509.ExtensionNotFound:
+            return x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own.value)
+
     def vouches_for(self, pair: Pair, hosts: Collection[str], now: datetime) -> bool:
         """Whether a server's certificate is of this authority, for all these, and lasts."""
-        with suppress(ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound):
+        with suppress(*_NO_CERTIFICATE):
             certificate = x509.load_pem_x509_certificate(pair.certificate.encode())
             certificate.verify_directly_issued_by(self._certificate)
             key = load_pem_private_key(pair.key.encode(), password=None)
@@ -117,22 +147,41 @@ class Authority:
             return (
                 certificate.public_key() == key.public_key()
                 and set(_names(hosts)) <= set(named.value)
-                and certificate.not_valid_after_utc - now > SERVER_LEFT
+                and _lasts(certificate, now, SERVER_LEFT)
             )
         return False
 
 
+def _lasts(certificate: x509.Certificate, now: datetime, left: timedelta) -> bool:
+    """Whether it is valid, for longer than that. One whose maker's clock was ahead is not yet."""
+    return certificate.not_valid_before_utc <= now < certificate.not_valid_after_utc - left
+
+
+def is_of_one_key(certificate: str, other: str) -> bool:
+    """Whether whoever trusts the one certificate trusts what the other's key signs. Both PEM."""
+    if certificate.strip() == other.strip():
+        return True
+    with suppress(*_NO_CERTIFICATE):
+        both = [x509.load_pem_x509_certificate(text.encode()) for text in (certificate, other)]
+        return both[0].public_key() == both[1].public_key()
+    return False
+
+
 def _begun(
-    subject: x509.Name, key: ec.EllipticCurvePublicKey, now: datetime, life: timedelta
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePublicKey,
+    ends: datetime,
+    now: datetime,
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
-        .issuer_name(_NAME)
+        .issuer_name(issuer)
         .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _CLOCKS_DIFFER)
-        .not_valid_after(now + life)
+        .not_valid_after(ends)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )
 

@@ -10,11 +10,11 @@ import base64
 import binascii
 import secrets
 from collections.abc import Collection, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from coordinator.callout.signing_key import SigningKey, new_seed
-from coordinator.nats_secrets.authority import Authority, Pair
+from coordinator.nats_secrets.authority import SERVER_LEFT, Authority, Pair, is_of_one_key
 
 TOKEN: Final = "token"  # noqa: S105 -- a key's name
 """Of the servers' Secret: the password of the coordinators, and of whoever administrates NATS."""
@@ -27,6 +27,9 @@ AUTHORITY: Final = ("ca.crt", "ca.key")
 CERTIFICATE: Final = ("tls.crt", "tls.key")
 """As Kubernetes and cert-manager name them."""
 TRUSTED: Final = "ca.crt"
+KNOWN_BY_COORDINATORS: Final = (CALLOUT_KEY, "ca.key")
+KNOWN_BY_SERVERS: Final = (TOKEN, ISSUER, ROUTE)
+"""What nobody makes anew under servers that run: they go on by what they were started with."""
 
 Contents = dict[str, str]
 
@@ -54,19 +57,28 @@ class SecretData:
         return Pair(*(f"{text}\n" for text in found)) if any(found) else None
 
 
+class LostError(ValueError):
+    """What servers and coordinators that run know one another by is gone, or is another."""
+
+
 def encoded(contents: Mapping[str, str]) -> dict[str, str]:
     """As the API server takes it."""
     return {key: base64.b64encode(text.encode()).decode() for key, text in contents.items()}
 
 
-def of_coordinators(held: SecretData, now: datetime, *, tls: bool) -> Contents:
-    """What nobody but coordinators reads: their key, and the authority's. Raises ValueError."""
+def of_coordinators(
+    held: SecretData, now: datetime, *, tls: bool, left: timedelta = SERVER_LEFT
+) -> Contents:
+    """What nobody but coordinators reads: their key, and the authority's.
+
+    ``left``: how long an authority of somebody's own must be good for. Raises ValueError.
+    """
     seed = held.get(CALLOUT_KEY) or new_seed()
     SigningKey(seed)
     if not tls:
         return {CALLOUT_KEY: seed}
     pair = held.pair(AUTHORITY)
-    authority = Authority.new(now) if pair is None else Authority.read(pair).kept_up(now)
+    authority = Authority.new(now) if pair is None else Authority.read(pair).kept_up(now, left)
     return {CALLOUT_KEY: seed, **dict(zip(AUTHORITY, authority.pair, strict=True))}
 
 
@@ -104,6 +116,24 @@ def of_servers(
 def of_agents(coordinators: Contents) -> Contents:
     """What agents check the servers by: no secret."""
     return {TRUSTED: coordinators[AUTHORITY[0]]}
+
+
+def check_kept(held: SecretData, keys: Collection[str], taken: Contents) -> None:
+    """Whether a Secret still holds what was taken of it under these keys. Raises LostError."""
+    for key in keys:
+        found = held.get(key)
+        if key in taken and not found:
+            raise LostError(f"it has no key {key!r}")
+        if key in taken and found != taken[key].strip():
+            raise LostError(f"under {key!r} it holds another one than this coordinator has taken")
+
+
+def is_of_others(held: SecretData, wanted: Contents) -> bool:
+    """Whether servers that were started with what is held will not take what is wanted."""
+    issuer, trusted = held.get(ISSUER), held.get(TRUSTED)
+    if issuer and issuer != wanted.get(ISSUER, issuer):
+        return True
+    return bool(trusted) and not is_of_one_key(trusted, wanted.get(TRUSTED, trusted))
 
 
 def changes(held: SecretData, wanted: Contents) -> Contents:

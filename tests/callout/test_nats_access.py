@@ -79,7 +79,7 @@ async def test_what_is_renewed_is_written_for_whoever_reads_it_anew(
 ) -> None:
     """For this user's eyes alone; the token and the key of before stay until the next start."""
     monkeypatch.setattr("coordinator.nats_access.LOOK_SECONDS", 0.0)
-    given = settings(tmp_path)
+    given = CoordinatorSettings.load({"IPS_DATA_DIR": str(tmp_path)})  # with a NATS of its own
     access, authority = NatsAccess(given, None), Authority.new(datetime.now(UTC))
     first, second = secrets(authority), secrets(authority)
     access.take(cast("SecretStore", OneLook(second)), first)
@@ -92,6 +92,15 @@ async def test_what_is_renewed_is_written_for_whoever_reads_it_anew(
     assert access.token == "t0ken"
     for file in (access.ca, *access.certificate):
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_the_servers_key_is_in_no_file_where_the_servers_are_others(tmp_path: Path) -> None:
+    """Whom to trust is."""
+    access, found = NatsAccess(settings(tmp_path), None), secrets(Authority.new(datetime.now(UTC)))
+    access.take(cast("SecretStore", OneLook(found)), found)
+    assert access.certificate is None
+    assert access.ca is not None
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == [access.ca]
 
 
 def written(access: NatsAccess) -> tuple[Any, ...]:

@@ -7,6 +7,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import NameOID
 
 from coordinator.callout.signing_key import SigningKey, new_seed
 from coordinator.nats_secrets import contents
@@ -18,6 +28,10 @@ pytestmark = pytest.mark.pure
 NOW = datetime(2026, 11, 30, tzinfo=UTC)
 HOSTS = ("ips-nats", "ips-nats.ips-system.svc", "*.ips-nats-peers", "127.0.0.1", "::1")
 NOTHING = SecretData(None)
+UNKNOWN_KEY = """-----BEGIN PRIVATE KEY-----
+MBACAQAwBQYDKgMEBAQEAmFi
+-----END PRIVATE KEY-----"""
+"""Of an algorithm that nobody knows."""
 
 
 def held(made: Contents, **other: str) -> SecretData:
@@ -36,6 +50,13 @@ def both(
 def certificate(made: Contents) -> x509.Certificate:
     """What the servers show."""
     return x509.load_pem_x509_certificate(made["tls.crt"].encode())
+
+
+def with_password(key: str) -> str:
+    """The same key, as many tools write it."""
+    encryption = BestAvailableEncryption(b"secret")
+    private = load_pem_private_key(key.encode(), password=None)
+    return private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption).decode()
 
 
 def test_where_there_is_nothing_everything_is_made() -> None:
@@ -83,6 +104,18 @@ def test_a_certificate_is_made_anew_a_month_before_it_ends() -> None:
     assert {key for key in renewed if renewed[key] != served[key]} == {"tls.crt", "tls.key"}
 
 
+def test_what_a_clock_that_was_ahead_has_made_a_right_one_makes_anew() -> None:
+    """Nobody takes a certificate that is not valid yet, the authority's no more than a server's."""
+    ahead = NOW + timedelta(days=1)
+    before = both(ahead)
+    own, served = both(before=(held(before[0]), held(before[1])))
+    for made in (own, served):
+        issued = x509.load_pem_x509_certificate((made.get("tls.crt") or made["ca.crt"]).encode())
+        assert issued.not_valid_before_utc < NOW
+    assert own["ca.key"] == before[0]["ca.key"]
+    assert both(NOW + timedelta(hours=1), before=(held(own), held(served))) == [own, served]
+
+
 @pytest.mark.parametrize("change", ["host", "authority", "key", "rubbish"])
 def test_a_certificate_that_does_not_fit_is_made_anew(change: str) -> None:
     """Of other names, of another authority, of another key, or none at all."""
@@ -121,6 +154,8 @@ def test_an_authority_that_ends_is_signed_anew_by_the_same_key() -> None:
 @pytest.mark.parametrize(
     ("wrong", "why"),
     [
+        ({"ca.key": with_password(both()[0]["ca.key"])}, "password|encrypted"),
+        ({"ca.key": UNKNOWN_KEY}, "cannot be used"),
         ({"callout-key": "no-seed"}, "no seed"),
         ({"ca.crt": "rubbish", "ca.key": "rubbish"}, "PEM"),
         ({"ca.key": both()[0]["ca.key"]}, "another key"),
@@ -131,6 +166,54 @@ def test_what_is_there_and_cannot_be_used_is_an_error(wrong: Contents, why: str)
     own = {**both()[0], **wrong}
     with pytest.raises(ValueError, match=why):
         contents.of_coordinators(held(own), NOW, tls=True)
+
+
+def admins_own(days: int, **extensions: x509.ExtensionType) -> Contents:
+    """The coordinators' Secret with an authority that somebody else has made."""
+    key = ec.generate_private_key(ec.SECP384R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Example Corp, services")])
+    root = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Example Corp")])
+    builder = x509.CertificateBuilder(
+        issuer_name=root,
+        subject_name=name,
+        public_key=key.public_key(),
+        serial_number=7,
+        not_valid_before=NOW - timedelta(days=1),
+        not_valid_after=NOW + timedelta(days=days),
+    ).add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    for extension in extensions.values():
+        builder = builder.add_extension(extension, critical=False)
+    signed = builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    return {"callout-key": new_seed(), "ca.crt": signed, "ca.key": private}
+
+
+def test_an_authority_of_somebodys_own_signs_by_its_name_and_is_never_replaced() -> None:
+    """Whoever checks a chain looks for the issuer by its name, and by its key's id."""
+    own = admins_own(60, key=x509.SubjectKeyIdentifier(b"of-theirs"))
+    kept = contents.of_coordinators(held(own), NOW, tls=True)
+    assert kept["ca.crt"].strip() == own["ca.crt"].strip()
+    served = contents.of_servers(NOTHING, kept, HOSTS, NOW)
+    authority = x509.load_pem_x509_certificate(own["ca.crt"].encode())
+    issued = certificate(served)
+    assert issued.issuer == authority.subject
+    issued.verify_directly_issued_by(authority)
+    assert issued.not_valid_after_utc == authority.not_valid_after_utc
+    by_key = issued.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
+    assert by_key.key_identifier == b"of-theirs"
+    assert contents.of_servers(held(served), kept, HOSTS, NOW) == served
+
+
+def test_an_authority_of_somebodys_own_that_ends_is_an_error_in_time() -> None:
+    """It is for them to renew; the words say until when it is good."""
+    own = held(admins_own(60))
+    for now in (NOW + timedelta(days=30), NOW - timedelta(days=2)):
+        with pytest.raises(ValueError, match=r"2027-01-29.*put another one there"):
+            contents.of_coordinators(own, now, tls=True)
+    ending = NOW + timedelta(days=31)
+    contents.of_coordinators(own, ending, tls=True, left=timedelta())
+    with pytest.raises(ValueError, match="put another one there"):
+        contents.of_coordinators(own, NOW + timedelta(days=60), tls=True, left=timedelta())
 
 
 def test_a_secret_without_a_token_or_with_one_that_is_no_text_is_an_error() -> None:

@@ -95,6 +95,7 @@ async def test_what_was_stored_and_what_runs_survives_the_way_from_1_0(
     image = service.add_image(held=True)
     running = await service.post([image])
     await service.pulling(running, 2)
+    shared = service.get_object("secret", "ips-nats")["data"]["token"]
     began = time.monotonic()
     for step in STEPS:
         await asyncio.to_thread(service.cluster.kubectl, *step)
@@ -116,4 +117,5 @@ async def test_what_was_stored_and_what_runs_survives_the_way_from_1_0(
     secret = service.get_object("secret", "ips-nats")["data"]
     agents = service.get_object("daemonset", "ips-agent")["spec"]["template"]["spec"]
     assert secret["token"] not in json.dumps(agents)
+    assert secret["token"] != shared  # which every agent's pod had
     assert {"token", "route", "issuer", "tls.crt"} <= secret.keys()

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from common.text import Text
 from coordinator.nats_secrets.store import NatsSecrets, SecretNames, SecretStore
+from coordinator.nodes.api_server import ApiServer
 from tests.fixtures.kubernetes import Json, Kube
 
 ALL = SecretNames("ips-nats", "ips-nats-keys", "ips-nats-ca")
@@ -18,7 +19,7 @@ def store(
     names: SecretNames = ALL, now: Callable[[], datetime] = lambda: datetime.now(UTC)
 ) -> SecretStore:
     """With the rights of whose kubeconfig is used now."""
-    return SecretStore(names, "ips-system", None, HOSTS, now)
+    return SecretStore(names, "ips-system", ApiServer.connected, HOSTS, now)
 
 
 async def kept(names: SecretNames = ALL, *, said: list[str] | None = None) -> NatsSecrets:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os.path
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from coordinator.settings import CoordinatorSettings
 from tests.fixtures.kubernetes import Kube
@@ -75,6 +77,45 @@ def test_mounts_below_the_nodes_folders_can_be_read_only_too(kube: Kube, tmp_pat
     [agent] = pod_specs(built(folder))["DaemonSet/ips-agent"]["containers"]
     recursive = {m["name"] for m in agent["volumeMounts"] if "recursiveReadOnly" in m}
     assert recursive == {"runtime", "images"}
+
+
+@pytest.mark.parametrize("order", [("monitoring", "limits"), ("limits", "monitoring")])
+def test_where_a_quota_demands_it_every_container_has_a_limit(
+    tmp_path: Path, order: tuple[str, str]
+) -> None:
+    """Whatever else is in the pod, and in whichever order."""
+    components = [os.path.relpath(DEPLOY / "components" / each, tmp_path / "a") for each in order]
+    for name, spec in pod_specs(
+        built(customized(tmp_path / "a", ".", components=components))
+    ).items():
+        for container in spec["containers"]:
+            assert "cpu" in container["resources"]["limits"], (name, container["name"])
+
+
+def test_whatever_is_changed_by_its_place_is_what_was_meant() -> None:
+    """A patch by number says first whose number it is, so that another order is an error."""
+    counted = re.compile(r".*?/(?:volumes|volumeMounts)/\d+(?=/)|.*?/containers/\d+(?=/resources)")
+    for file in (DEPLOY / "components").glob("*/kustomization.yaml"):
+        for patch in yaml.safe_load(file.read_text()).get("patches", []):
+            operations = yaml.safe_load(patch.get("patch", "[]"))
+            if not isinstance(operations, list):
+                continue
+            tested = {each["path"] for each in operations if each["op"] == "test"}
+            for each in operations:
+                if found := counted.match(each["path"]):
+                    assert f"{found[0]}/name" in tested, (file.parent.name, each["path"])
+
+
+def test_whoever_may_ask_for_names_may_do_so_where_openshift_answers() -> None:
+    """Its pods of DNS listen at another port than its Service, and policies are about pods."""
+    policies = [item for item in built(DEPLOY) if item["kind"] == "NetworkPolicy"]
+    asking = [
+        {port["port"] for port in rule["ports"]}
+        for policy in policies
+        for rule in policy["spec"].get("egress", [])
+        if any(port["port"] == 53 for port in rule.get("ports", []))
+    ]
+    assert asking == [{53, 5353}] * 3
 
 
 def test_every_secret_that_is_mounted_is_for_its_owner_alone() -> None:

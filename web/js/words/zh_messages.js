@@ -59,7 +59,7 @@ export const MESSAGES = {
   "logins.tooMany": "来自此地址的未知令牌过多，请等待 {seconds} 秒。",
   "nats.away": "无法连接 NATS：{why}。",
   "nats.serverLoading": "协调器的 nats-server 正在加载存储。",
-  "nats.tokenAwaited": "暂时无法读取或创建保存 NATS 令牌的 Secret {secret}：{why}。",
+  "nats.tokenAwaited": "NATS 的 Secret {secret} 暂时无法使用或创建：{why}。",
   "node.conflict": "两个 Agent 使用同一节点名 {node}：{instances}。",
   "node.conflict.waited": "两个 Agent 使用同一节点名 {node}：{instances}。已等待 {seconds} 秒。",
   "node.cordoned": "节点 {node} 已被停止调度（cordon）。",

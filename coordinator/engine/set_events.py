@@ -19,6 +19,7 @@ from common import set_texts, subjects
 from common.bus import Record
 from common.logs import Log
 from common.messages import NOT_DECODABLE
+from common.subjects import EventKey
 from coordinator.core.changes import AttemptDecided, TaskBegan, TaskOver, TaskQueued
 from coordinator.core.run import TaskRun
 from coordinator.core.sets.decisions import (
@@ -30,10 +31,18 @@ from coordinator.core.sets.decisions import (
 )
 from coordinator.core.sets.events import SetEvent
 from coordinator.core.sets.head import SetHead
-from coordinator.core.sets.standing import SetCondition
 from coordinator.documents import CloudEvent, encode
 from coordinator.engine.persistence import Persistently
 from coordinator.engine.publisher import Item, Publisher
+from coordinator.engine.set_event_ids import (
+    CREATED,
+    DELETED,
+    TOLD,
+    UPDATED,
+    SpecId,
+    put_id,
+    turn_id,
+)
 from coordinator.engine.set_notes import SetNote
 from coordinator.engine.sets import SetTable
 from coordinator.faults import Faults
@@ -43,11 +52,6 @@ from coordinator.views.sets import set_node, warm_set
 
 log = Log(__name__)
 
-TOLD: Final[Mapping[SetCondition, str]] = {
-    SetCondition.READY: "set.ready",
-    SetCondition.DEGRADED: "set.degraded",
-}
-"""The event that says that a condition has begun to hold."""
 OBSERVED: Final = (
     *(SetPut, SetDropped, NodeWarmed, NodeCooled),
     *(TaskQueued, TaskBegan, TaskOver, AttemptDecided),
@@ -73,19 +77,6 @@ class _Identified(msgspec.Struct):
 
 
 _decode = msgspec.json.Decoder(_Identified).decode
-
-
-def turn_id(note: SetNote, condition: SetCondition, since: int) -> str:
-    """The id of the event that a condition began to hold (ms since 1970), and of its webhook."""
-    return f"set/{note.name}/{note.created_at}.{since}/{TOLD[condition]}"
-
-
-def _spec_id(head: SetHead, event_type: str) -> str:
-    return f"set/{head.name}/{head.created_at}.{head.generation}/{event_type}"
-
-
-def _put_type(head: SetHead) -> str:
-    return "set.created" if head.generation == 1 else "set.updated"
 
 
 class SetEvents:
@@ -177,8 +168,9 @@ class SetEvents:
                 await self._tell_missing(name, turned.get(name), moved.get(name, ()))
             if number % SETS_AT_A_TIME == 0:
                 await asyncio.sleep(0)
-        for item in self._missing_ends():
-            self._queue(item)
+        for end in self._missing_ends():
+            with self._faults.kept("event", task=subjects.about_set(end.name)):
+                self._queue(self._deleted(end))
         behind, self._behind = self._behind or [], None
         for item in behind:
             self._queue(item)
@@ -194,9 +186,17 @@ class SetEvents:
                     continue
                 self._publisher.known_end(key.about, record.seq)
                 try:
-                    self._told[record.subject] = _decode(record.data).id
-                except NOT_DECODABLE:
+                    self._note_told(record.subject, key, _decode(record.data).id)
+                except (*NOT_DECODABLE, ValueError):
                     log.warning("an event in the stream is not ours", subject=record.subject)
+
+    def _note_told(self, subject: str, key: EventKey, event_id: str) -> None:
+        """Raises ValueError for an id that nobody here would give an event on this subject."""
+        if key.type in {CREATED, UPDATED, DELETED}:
+            spec = SpecId.parse(event_id)
+            if spec is None or (spec.type, subjects.about_set(spec.name)) != key:
+                raise ValueError(event_id)
+        self._told[subject] = event_id
 
     async def _tell_missing(
         self, name: str, note: SetNote | None, moved: Iterable[NodeWarmed | NodeCooled]
@@ -217,18 +217,17 @@ class SetEvents:
                 if item is not None and item.id not in kept:
                     self._queue(item)
 
-    def _missing_ends(self) -> list[Item]:
+    def _missing_ends(self) -> list[SpecId]:
         """Of sets that are gone, and of which nobody was told that."""
-        missing: list[Item] = []
-        for subject, event_id in list(self._told.items()):
-            key = subjects.parse_event(subject)
-            if key is None or key.type not in {"set.created", "set.updated"}:
+        missing: list[SpecId] = []
+        for event_id in list(self._told.values()):
+            put = SpecId.parse(event_id)
+            if put is None or put.type == DELETED or self._sets.snapshot(put.name) is not None:
                 continue
-            name = key.about.removeprefix("set/")
-            end = f"{event_id.rpartition('/')[0]}/set.deleted"
-            told = self._told.get(subjects.event("set.deleted", key.about))
-            if self._sets.snapshot(name) is None and not _is_later(told, end):
-                missing.append(self._deleted(name, end))
+            told = self._told.get(subjects.event(DELETED, subjects.about_set(put.name)))
+            end = None if told is None else SpecId.parse(told)
+            if end is None or end.order < put.order:
+                missing.append(put._replace(type=DELETED))
         return missing
 
     def _is_old(self, time: int) -> bool:
@@ -238,20 +237,21 @@ class SetEvents:
     # ── events ──
 
     def _put(self, head: SetHead) -> Item | None:
-        return self._of_set(_put_type(head), head.name, _spec_id(head, _put_type(head)))
+        put = put_id(head)
+        return self._of_set(put.type, head.name, str(put))
 
     def _dropped(self, head: SetHead) -> Item:
-        return self._deleted(head.name, _spec_id(head, "set.deleted"))
+        return self._deleted(SpecId.of(head, DELETED))
 
-    def _deleted(self, name: str, event_id: str) -> Item:
+    def _deleted(self, end: SpecId) -> Item:
         document = deleted_event(
-            name,
+            end.name,
             set_texts.SET_DELETED(),
-            event_id=event_id,
+            event_id=str(end),
             source=self._source,
             time=self._now(),
         )
-        return _item(name, "set.deleted", document)
+        return _item(end.name, DELETED, document)
 
     def _turns(self, note: SetNote) -> list[Item | None]:
         items: list[Item | None] = []
@@ -358,16 +358,6 @@ class SetEvents:
             log.error("an event is too large to be told", id=item.id, bytes=len(item.payload))
             return
         self._publisher.put(item)
-
-
-def _is_later(told: str | None, end: str) -> bool:
-    """Whether a ``set.deleted`` is this one, or that of a later set of the name."""
-    return told is not None and _order(told) >= _order(end)
-
-
-def _order(event_id: str) -> tuple[int, ...]:
-    numbers = event_id.split("/")[2].split(".")
-    return tuple(int(number) for number in numbers if number.isdecimal())
 
 
 def _item(name: str, event_type: str, document: CloudEvent, *, is_progress: bool = False) -> Item:

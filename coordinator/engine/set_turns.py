@@ -19,7 +19,7 @@ from common.text import Text
 from coordinator.core.sets.decisions import SetDecision, SetDropped, SetTurned
 from coordinator.core.sets.events import SetEvent
 from coordinator.engine.persistence import Persistently
-from coordinator.engine.set_events import TOLD, turn_id
+from coordinator.engine.set_event_ids import TOLD, turn_id
 from coordinator.engine.set_notes import MOST_UNTOLD, SetNote, SetNotes, StoredTurn, UntoldTurn
 from coordinator.engine.sets import SetTable
 from coordinator.engine.tasks import Spawn

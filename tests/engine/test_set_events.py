@@ -1,0 +1,73 @@
+"""What a leader tells of sets when it begins, over whatever stands in the store."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from common import subjects
+from coordinator.engine.set_event_ids import SpecId
+from sandbox.simulator.cluster import Cluster
+from sandbox.virtual.time import virtual
+from tests.engine.test_cluster_sets import is_warm, put
+
+
+async def store(cluster: Cluster, event_type: str, name: str, data: bytes) -> None:
+    """Have an event in the store that no leader of this test has told."""
+    subject = subjects.event(event_type, subjects.about_set(name))
+    await cluster.observer.store(subject, data, expect_last=None)
+
+
+@pytest.mark.parametrize(
+    "event_id",
+    [
+        *("x", "", "set/ghost/1/set.created", "set/ghost/1.1/set.created/n1"),
+        *("set/ghost/-1.1/set.created", "set/ghost/\u0661.1/set.created"),
+        *(f"set/ghost/{'1' * 5000}.1/set.created", "set/Ghost/1.1/set.created"),
+        *("set/ghost/1.1/set.ready", "set/ghost/1.1/set.created\n"),
+    ],
+)
+@pytest.mark.pure
+def test_an_id_that_is_not_ours(event_id: str) -> None:
+    """It is none at all."""
+    assert SpecId.parse(event_id) is None
+
+
+@pytest.mark.pure
+def test_an_id_says_which_of_two_is_the_later() -> None:
+    """By its numbers, and not by its letters."""
+    text = "set/web/9.10/set.updated"
+    found = SpecId.parse(text)
+    assert found is not None
+    assert str(found) == text
+    assert found.order > SpecId("web", 9, 9, "set.created").order
+
+
+@virtual
+async def test_damaged_events_end_no_leader() -> None:
+    """Of their sets nothing is told for them, and all of others."""
+    async with Cluster() as cluster:
+        first = await cluster.leader()
+        await store(cluster, "set.created", "ghost", b'{"id":"x"}')
+        await store(cluster, "set.deleted", "ghost", b'{"id":"/set.deleted"}')
+        await store(cluster, "set.created", "other", b'{"id":"set/ghost/1.1/set.created"}')
+        await store(cluster, "set.created", "none", b"{")
+        await cluster.node("n1")
+        await put(first, "a")
+        await cluster.until(lambda: is_warm(first, 1))
+        await first.kill()
+        await asyncio.sleep(60.0)
+        second = await cluster.leader(name="c2")
+        await asyncio.sleep(60.0)
+        assert second.leads
+        assert second.faults == []
+        await second.service.sets.delete("web", None)
+        await asyncio.sleep(5.0)
+        ours = [
+            record.data
+            async for records in cluster.observer.replay(subjects.EVENTS, subjects.ALL_SET_EVENTS)
+            for record in records
+            if b"set/web/" in record.data
+        ]
+        assert b'"set.deleted"' in ours[-1]

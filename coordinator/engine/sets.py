@@ -246,6 +246,18 @@ class SetTable:
         """The references of a set."""
         return [image.reference for image in self._stored[name].head.spec.work]
 
+    def sets_with(self, reference: str) -> Collection[str]:
+        """The sets that have a reference."""
+        return {
+            name
+            for name, stored in self._stored.items()
+            if any(image.reference == reference for image in stored.head.spec.work)
+        }
+
+    def sets_of(self, node: str) -> Sequence[str]:
+        """The sets that a node is in."""
+        return self._core.sets_of(node)
+
     def wanting(self, node: str) -> Mapping[str, list[str]]:
         """The references that a node is to have, each with the sets that say so."""
         wanting: dict[str, list[str]] = {}

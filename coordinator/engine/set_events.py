@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Final, NoReturn, Protocol
 
@@ -60,7 +60,6 @@ OBSERVED: Final = (
 PROGRESS_SECONDS: Final = 1.0
 PROGRESS_SHARE: Final = 0.05
 """Of the time, that counting for progress may take."""
-SETS_AT_A_TIME: Final = 20
 
 
 class StoredEvents(Protocol):
@@ -163,11 +162,10 @@ class SetEvents:
             moved[change.set].append(change)
         await self._persistently(self._read)
         turned = {note.name: note for note in notes}
-        for number, name in enumerate(self._sets.names()):
+        for name in self._sets.names():
             with self._faults.kept("event", task=subjects.about_set(name)):
                 await self._tell_missing(name, turned.get(name), moved.get(name, ()))
-            if number % SETS_AT_A_TIME == 0:
-                await asyncio.sleep(0)
+            await asyncio.sleep(0)
         for end in self._missing_ends():
             with self._faults.kept("event", task=subjects.about_set(end.name)):
                 self._queue(self._deleted(end))
@@ -201,15 +199,15 @@ class SetEvents:
     async def _tell_missing(
         self, name: str, note: SetNote | None, moved: Iterable[NodeWarmed | NodeCooled]
     ) -> None:
-        shot = self._sets.snapshot(name)
-        if shot is None:
+        head = self._sets.head(name)
+        if head is None:
             return
-        head = shot.stored.head
         if not self._is_old(head.updated_at):
             self._queue(self._put(head))
         if note is not None and note.created_at == head.created_at:
             for item in self._turns(note):
                 self._queue(item)
+                await asyncio.sleep(0)
         if moved:
             about = subjects.about_set(name)
             kept = await self._persistently(lambda: self._publisher.kept_ids(about))
@@ -222,7 +220,7 @@ class SetEvents:
         missing: list[SpecId] = []
         for event_id in list(self._told.values()):
             put = SpecId.parse(event_id)
-            if put is None or put.type == DELETED or self._sets.snapshot(put.name) is not None:
+            if put is None or put.type == DELETED or not self._sets.is_gone(put.name):
                 continue
             told = self._told.get(subjects.event(DELETED, subjects.about_set(put.name)))
             end = None if told is None else SpecId.parse(told)
@@ -253,15 +251,13 @@ class SetEvents:
         )
         return _item(end.name, DELETED, document)
 
-    def _turns(self, note: SetNote) -> list[Item | None]:
-        items: list[Item | None] = []
+    def _turns(self, note: SetNote) -> Iterator[Item | None]:
         for condition, event_type in TOLD.items():
             turn = note.turns.get(condition)
             since = None if turn is None else turn.held_since
             if since is not None and not self._is_old(since):
                 event_id = turn_id(note, condition, since)
-                items.append(self._of_set(event_type, note.name, event_id, since))
-        return items
+                yield self._of_set(event_type, note.name, event_id, since)
 
     def _of_set(
         self, event_type: str, name: str, event_id: str, time: int | None = None

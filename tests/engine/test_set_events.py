@@ -7,9 +7,11 @@ import asyncio
 import pytest
 
 from common import subjects
+from common.bus import KeyValue
 from coordinator.engine.set_event_ids import SpecId
 from sandbox.simulator.cluster import Cluster
 from sandbox.virtual.time import virtual
+from tests.engine.test_cluster_set_events import told
 from tests.engine.test_cluster_sets import is_warm, put
 
 
@@ -71,3 +73,28 @@ async def test_damaged_events_end_no_leader() -> None:
             if b"set/web/" in record.data
         ]
         assert b'"set.deleted"' in ours[-1]
+
+
+@virtual
+async def test_a_set_that_cannot_be_read_is_not_gone() -> None:
+    """Nobody is told that it was deleted, and what is remembered of it stays."""
+    async with Cluster() as cluster:
+        first = await cluster.leader()
+        await cluster.node("n1")
+        await put(first, "a")
+        await cluster.until(lambda: is_warm(first, 1))
+        await asyncio.sleep(10.0)
+        before = await told(cluster)
+        await first.kill()
+        sets, notes = (
+            KeyValue(cluster.observer, bucket)
+            for bucket in (subjects.SETS_BUCKET, subjects.SET_NOTES_BUCKET)
+        )
+        entry, note = await sets.get("web"), await notes.get("web")
+        assert entry is not None
+        assert note is not None
+        await sets.update("web", b'{"of":"a newer version"}', entry.revision)
+        await cluster.leader(name="c2")
+        await asyncio.sleep(60.0)
+        assert await told(cluster) == before
+        assert await notes.get("web") == note

@@ -50,10 +50,9 @@ class SpecId(NamedTuple):
     def __str__(self) -> str:
         return f"set/{self.name}/{self.created_at}.{self.generation}/{self.type}"
 
-    @property
-    def order(self) -> tuple[int, int]:
-        """The place among those of the same name."""
-        return self.created_at, self.generation
+    def moment(self) -> tuple[int, int, bool]:
+        """The greater, the later among those of the same name."""
+        return self.created_at, self.generation, self.type == DELETED
 
 
 def put_id(head: SetHead) -> SpecId:

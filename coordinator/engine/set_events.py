@@ -216,17 +216,19 @@ class SetEvents:
                     self._queue(item)
 
     def _missing_ends(self) -> list[SpecId]:
-        """Of sets that are gone, and of which nobody was told that."""
-        missing: list[SpecId] = []
-        for event_id in list(self._told.values()):
-            put = SpecId.parse(event_id)
-            if put is None or put.type == DELETED or not self._sets.is_gone(put.name):
-                continue
-            told = self._told.get(subjects.event(DELETED, subjects.about_set(put.name)))
-            end = None if told is None else SpecId.parse(told)
-            if end is None or end.order < put.order:
-                missing.append(put._replace(type=DELETED))
-        return missing
+        """Of sets that are gone, and of which nobody was told that: each once, as the last put."""
+        ending = {item.subject for item in self._behind or ()}
+        newest: dict[str, SpecId] = {}
+        for event_id in self._told.values():
+            spec = SpecId.parse(event_id)
+            if spec is not None and self._sets.is_gone(spec.name):
+                newest[spec.name] = max(newest.get(spec.name, spec), spec, key=SpecId.moment)
+        return [
+            put._replace(type=DELETED)
+            for name, put in newest.items()
+            if put.type != DELETED
+            and subjects.event(DELETED, subjects.about_set(name)) not in ending
+        ]
 
     def _is_old(self, time: int) -> bool:
         """Whether an event is so old (milliseconds) that it would be gone from the store by now."""

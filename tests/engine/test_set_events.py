@@ -11,7 +11,7 @@ from common.bus import KeyValue
 from coordinator.engine.set_event_ids import SpecId
 from sandbox.simulator.cluster import Cluster
 from sandbox.virtual.time import virtual
-from tests.engine.test_cluster_set_events import told
+from tests.engine.test_cluster_set_events import kinds, told
 from tests.engine.test_cluster_sets import is_warm, put
 
 
@@ -43,7 +43,7 @@ def test_an_id_says_which_of_two_is_the_later() -> None:
     found = SpecId.parse(text)
     assert found is not None
     assert str(found) == text
-    assert found.order > SpecId("web", 9, 9, "set.created").order
+    assert found.moment() > SpecId("web", 9, 9, "set.deleted").moment()
 
 
 @virtual
@@ -98,3 +98,26 @@ async def test_a_set_that_cannot_be_read_is_not_gone() -> None:
         await asyncio.sleep(60.0)
         assert await told(cluster) == before
         assert await notes.get("web") == note
+
+
+@virtual
+async def test_the_end_of_a_set_that_came_and_went_while_nobody_led_is_told_once() -> None:
+    """As that of what was put last."""
+    async with Cluster() as cluster:
+        first = await cluster.leader()
+        await put(first, "a")
+        await put(first, "b")
+        await asyncio.sleep(10.0)
+        await first.kill()
+        assert kinds(await told(cluster)) == ["created", "updated"]
+        sets = KeyValue(cluster.observer, subjects.SETS_BUCKET)
+        entry = await sets.get("web")
+        assert entry is not None
+        await sets.delete("web", entry.revision)
+        await cluster.leader(name="c2")
+        await asyncio.sleep(60.0)
+        events = await told(cluster)
+        assert kinds(events) == ["created", "updated", "deleted"]
+        put_last, end = SpecId.parse(events[1]["id"]), SpecId.parse(events[2]["id"])
+        assert put_last is not None
+        assert end == put_last._replace(type="set.deleted")

@@ -9,7 +9,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Container,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from functools import partial
 from typing import Final, NoReturn, Protocol
 
@@ -106,6 +114,8 @@ class SetEvents:
         self._faults = faults
         self._behind: list[Item] | None = []
         """What waits until this leader has caught up; None once it has."""
+        self._caught_up: set[str] = set()
+        """Ids of the puts that were looked at until then."""
         self._told: dict[str, str] = {}
         """By subject, the id of the newest event that is stored or queued."""
         self._changed: set[str] = set()
@@ -170,8 +180,9 @@ class SetEvents:
             with self._faults.kept("event", task=subjects.about_set(end.name)):
                 self._queue(self._deleted(end))
         behind, self._behind = self._behind or [], None
-        for item in behind:
+        for item in _not_overtaken(behind, self._caught_up):
             self._queue(item)
+        self._caught_up.clear()
 
     async def _read(self) -> None:
         newest = self._stored.replay(
@@ -203,6 +214,7 @@ class SetEvents:
         if head is None:
             return
         if not self._is_old(head.updated_at):
+            self._caught_up.add(str(put_id(head)))
             self._queue(self._put(head))
         if note is not None and note.created_at == head.created_at:
             for item in self._turns(note):
@@ -356,6 +368,14 @@ class SetEvents:
             log.error("an event is too large to be told", id=item.id, bytes=len(item.payload))
             return
         self._publisher.put(item)
+
+
+def _not_overtaken(behind: Sequence[Item], caught_up: Container[str]) -> Iterator[Item]:
+    """What has waited, without puts and ends of sets before a put that was told already."""
+    last = {item.about: place for place, item in enumerate(behind) if item.id in caught_up}
+    for place, item in enumerate(behind):
+        if place > last.get(item.about, -1) or SpecId.parse(item.id) is None:
+            yield item
 
 
 def _item(name: str, event_type: str, document: CloudEvent, *, is_progress: bool = False) -> Item:

@@ -9,6 +9,7 @@ import pytest
 from common import subjects
 from common.bus import KeyValue
 from coordinator.engine.set_event_ids import SpecId
+from coordinator.engine.set_events import SetEvents
 from sandbox.simulator.cluster import Cluster
 from sandbox.virtual.time import virtual
 from tests.engine.test_cluster_set_events import kinds, told
@@ -121,3 +122,35 @@ async def test_the_end_of_a_set_that_came_and_went_while_nobody_led_is_told_once
         put_last, end = SpecId.parse(events[1]["id"]), SpecId.parse(events[2]["id"])
         assert put_last is not None
         assert end == put_last._replace(type="set.deleted")
+
+
+@virtual
+async def test_what_is_put_while_a_leader_catches_up_is_told_in_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The last of it, once; what was put and deleted before that is over."""
+    read = SetEvents._read
+
+    async def slowly(events: SetEvents) -> None:
+        await asyncio.sleep(20.0)
+        await read(events)
+
+    monkeypatch.setattr(SetEvents, "_read", slowly)
+    async with Cluster() as cluster:
+        first = await cluster.leader()
+        for image in ("a", "b", "c"):
+            await put(first, image)
+            await put(first, image, name="anew")
+        await first.service.sets.delete("anew", None)
+        await put(first, "d", name="anew")
+        await first.service.sets.delete("web", None)
+        await asyncio.sleep(5.0)
+        await put(first, "e")
+        await put(first, "f")
+        await asyncio.sleep(60.0)
+        await put(first, "g")
+        await asyncio.sleep(5.0)
+        parsed = [SpecId.parse(event["id"]) for event in await told(cluster)]
+        kept = [(each.type, each.generation) for each in parsed if each and each.name == "web"]
+        assert kept == [("set.updated", 2), ("set.updated", 3)]
+        assert [each.type for each in parsed if each and each.name == "anew"] == ["set.created"]

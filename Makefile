@@ -44,7 +44,7 @@ test-long: setup ## Run long searches of what decides, and every property with m
 	@IPS_TEST_SEARCH=long $(PYTEST) -q -n 2 -m "($(LONG) or hypothesis) and not ($(REAL) or sim or chaos)" $(ARGS)
 
 .PHONY: test-sim
-test-sim: .venv/.ready ## Run 2,000 histories of a simulated fleet, and find planted faults (5 minutes)
+test-sim: .venv/.ready ## Run 2,000 histories of a simulated fleet, and find planted faults (15 minutes)
 	@$(PYTEST) -q -n 2 -m sim tests/simulator $(ARGS)
 
 .PHONY: sim

@@ -101,7 +101,7 @@ async def test_the_service_speaks_chinese_too(windows: Windows, site: Fleet) -> 
     task = await site.post(["registry.example/nowhere:1"], nodeSelector={"zone": "nowhere"})
     await site.over(task)
     page = await windows.open(f"#/tasks/{task}", language="zh-CN")
-    await expect(page.locator("p.message")).to_have_text("没有节点匹配 zone=nowhere。")
+    await expect(page.locator("p.message:visible")).to_have_text("没有节点匹配 zone=nowhere。")
     await page.goto(f"{windows.url}/web/#/new")
     await page.get_by_role("textbox", name="镜像").fill("registry.example/refused:1")
     await page.get_by_role("button", name="添加条件").click()

@@ -137,7 +137,8 @@ async def test_trouble_is_told_by_more_than_a_colour(windows: Windows) -> None:
     marked = await page.evaluate(
         """async () => {
           const { paintMark } = await import("/web/js/parts/cell_marks.js");
-          const paper = document.createElement("canvas").getContext("2d");
+          const paper = document.createElement("canvas")
+            .getContext("2d", { willReadFrequently: true });
           const marked = (state, size) => {
             paper.fillStyle = "#ff0000";
             paper.fillRect(0, 0, size, size);

@@ -84,11 +84,13 @@ class Fate:
                     return
 
     async def cancel(self) -> None:
-        """A user cancels a task."""
+        """A user cancels a task; as in the API, who does not know it looks into the store first."""
         for coordinator in self.alive:
             if self.tasks and coordinator.service.not_ready() is None:
+                task = self._draw.choice(self.tasks)
                 try:
-                    await coordinator.service.cancel(self._draw.choice(self.tasks))
+                    assert await coordinator.service.find(task) is not None
+                    await coordinator.service.cancel(task)
                 except (StoreAway, AlreadyOver):
                     return
 

@@ -30,7 +30,7 @@ from coordinator.access.sealing import NoKeysError, Seal
 from coordinator.api.admission import CurrentPolicy
 from coordinator.api.audit import Auditor
 from coordinator.api.observation import UNMATCHED, endpoint
-from coordinator.api.permissions import LIVE_NODES, METRICS, SESSION, permission_of
+from coordinator.api.permissions import LIVE_NODES, METRICS, SESSION, SET_EVENTS, permission_of
 from coordinator.api.problems import Refusal, RouteHandler, unavailable
 from coordinator.audit import AuditTrail
 
@@ -144,6 +144,8 @@ class Guard:
         await self.demand(caller, permission)
         if request.query.get("live") == "true" and "{id}" not in pattern:
             await self.demand(caller, LIVE_NODES)
+        if request.query.get("sets") == "true":
+            await self.demand(caller, SET_EVENTS)
         request[HELD] = Held(self.keeper, credential, permission)
         return await handler(request)
 

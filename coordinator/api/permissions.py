@@ -66,6 +66,8 @@ PERMISSIONS: Final[Mapping[tuple[str, str], Permission]] = {
 
 LIVE_NODES: Final = Permission(Verb.WATCH, _NODES)
 """What the live frames of all nodes demand besides."""
+SET_EVENTS: Final = Permission(Verb.WATCH, _SETS)
+"""What the events of sets demand besides."""
 
 
 def permission_of(method: str, pattern: str) -> Permission | None:

@@ -19,7 +19,8 @@ from coordinator.core.selection import demands
 from coordinator.core.timers import Reconsider, Timers
 
 RESTING_NODES = 100_000
-"""Nodes of all tasks that rest: each is kept in memory, and more tasks begin meanwhile."""
+"""Nodes of all tasks that rest: each is kept in memory, and more tasks begin meanwhile. Those
+of tasks that are paused count, and keep none of these from resting."""
 LEAST_NODES = 100
 """A task that rests counts as so many at least, because it costs something by itself."""
 
@@ -86,7 +87,8 @@ class Places:
         """A task runs; it has had its place since its start was asked for."""
         self._ranks[task] = Ranked(rank, task)
         self._enter(task, Stand.HOLDS)
-        if self._runs[task].is_over:
+        run = self._runs[task]
+        if run.is_over or run.head.paused:
             self.touched[task] = None
 
     def take_over(self) -> None:
@@ -142,9 +144,10 @@ class Places:
     def _rest(self, run: TaskRun) -> None:
         task, due = run.head.id, run.next_retry
         holds = self._stands[task] is Stand.HOLDS
-        is_awaited = due is not None or run.head.paused
-        if not is_awaited or (holds and self._resting_nodes + _cost(run) > RESTING_NODES):
-            return
+        if not run.head.paused:  # who pauses it says how long, and may have others go on meanwhile
+            is_too_much = self._resting_nodes + _cost(run) > RESTING_NODES
+            if due is None or (holds and is_too_much):
+                return
         self._put(task, Stand.RESTS)
         if due is None or run.head.paused:  # who resumes it says so
             return

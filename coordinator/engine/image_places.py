@@ -92,17 +92,20 @@ class ImagePlaces:
     async def of(self, reference: str) -> Sequence[Whereabouts]:
         """Every node, ordered by name. Raises BusError."""
         told = await self._told_by_tasks(reference)
-        is_in_a_set = any(reference in self._sets.images(name) for name in self._sets.names())
+        sets = self._sets.sets_with(reference)
         places = []
         for number, (node, _) in enumerate(self._nodes.labels(), start=1):
             place = told.get(node) or Whereabouts(node, PlaceState.UNKNOWN)
-            places.append(self._with_inventory(place, reference) if is_in_a_set else place)
+            here = [name for name in self._sets.sets_of(node) if name in sets] if sets else ()
+            places.append(self._with_inventory(place, reference, here) if sets else place)
             if number % NODES_AT_A_TIME == 0:
                 await asyncio.sleep(0)
         return places
 
-    def _with_inventory(self, place: Whereabouts, reference: str) -> Whereabouts:
-        sets = self._sets.wanting(place.node).get(reference, [])
+    def _with_inventory(
+        self, place: Whereabouts, reference: str, sets: Sequence[str]
+    ) -> Whereabouts:
+        """With the node's own word; ``sets`` have the reference there."""
         cell = self._sets.cell(place.node, reference)
         if cell is None or (place.state is PlaceState.PULLING and not cell[0]):
             return replace(place, sets=sets)

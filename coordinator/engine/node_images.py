@@ -5,6 +5,7 @@ No more than ``MOST_ASKED`` nodes are asked at once, each of them once for all w
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
@@ -26,8 +27,12 @@ ANSWER_SECONDS: Final = 5.0
 MOST_ASKED: Final = 32
 KEPT_SECONDS: Final = 2.0
 KEPT_NODES: Final = 64
+READING_SECONDS: Final = 10.0
+"""How long all answers of an agent may take together."""
 MOST_MESSAGES: Final = 50
-"""Answers of one agent that are read, each as full as a message may be."""
+"""Answers of one agent that are read."""
+MOST_SHOWN: Final = 10_000
+"""Images of one node that are read."""
 
 _decode = msgspec.json.Decoder(ShownImages).decode
 _Found = Sequence[ShownImage] | Text
@@ -65,10 +70,11 @@ class NodeImages:
             return self._fleet.why_unavailable(node)
         self._asking += 1
         try:
-            return await self._read(node, subjects.query(node, instance))
+            async with asyncio.timeout(READING_SECONDS):
+                return await self._read(node, subjects.query(node, instance))
         except NotConnected as away:
             raise StoreAway(NATS_AWAY(why=away.cause)) from away
-        except (BusError, *NOT_DECODABLE):
+        except (BusError, TimeoutError, *NOT_DECODABLE):
             return NODE_SILENT(node=node)
         finally:
             self._asking -= 1
@@ -76,12 +82,14 @@ class NodeImages:
     async def _read(self, node: str, subject: str) -> _Found:
         images: list[ShownImage] = []
         for _ in range(MOST_MESSAGES):
-            question: InventoryQuestion = Show(after=images[-1].id if images else "")
+            after = images[-1].id if images else ""
+            question: InventoryQuestion = Show(after=after)
             payload = msgspec.json.encode(question)
             answer = _decode(await self._bus.call(subject, payload, ANSWER_SECONDS))
             if answer.why_not:
                 return NODE_RUNTIME_SILENT(node=node, why=answer.why_not)
-            images += answer.images
-            if not answer.more or not answer.images:
+            images += (image for image in answer.images if image.id > after)
+            is_further = bool(images) and images[-1].id > after
+            if not answer.more or not is_further or len(images) >= MOST_SHOWN:
                 break
-        return images
+        return images[:MOST_SHOWN]

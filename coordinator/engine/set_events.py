@@ -9,7 +9,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Container,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from functools import partial
 from typing import Final, NoReturn, Protocol
 
@@ -19,6 +27,7 @@ from common import set_texts, subjects
 from common.bus import Record
 from common.logs import Log
 from common.messages import NOT_DECODABLE
+from common.subjects import EventKey
 from coordinator.core.changes import AttemptDecided, TaskBegan, TaskOver, TaskQueued
 from coordinator.core.run import TaskRun
 from coordinator.core.sets.decisions import (
@@ -30,10 +39,18 @@ from coordinator.core.sets.decisions import (
 )
 from coordinator.core.sets.events import SetEvent
 from coordinator.core.sets.head import SetHead
-from coordinator.core.sets.standing import SetCondition
 from coordinator.documents import CloudEvent, encode
 from coordinator.engine.persistence import Persistently
 from coordinator.engine.publisher import Item, Publisher
+from coordinator.engine.set_event_ids import (
+    CREATED,
+    DELETED,
+    TOLD,
+    UPDATED,
+    SpecId,
+    put_id,
+    turn_id,
+)
 from coordinator.engine.set_notes import SetNote
 from coordinator.engine.sets import SetTable
 from coordinator.faults import Faults
@@ -43,11 +60,6 @@ from coordinator.views.sets import set_node, warm_set
 
 log = Log(__name__)
 
-TOLD: Final[Mapping[SetCondition, str]] = {
-    SetCondition.READY: "set.ready",
-    SetCondition.DEGRADED: "set.degraded",
-}
-"""The event that says that a condition has begun to hold."""
 OBSERVED: Final = (
     *(SetPut, SetDropped, NodeWarmed, NodeCooled),
     *(TaskQueued, TaskBegan, TaskOver, AttemptDecided),
@@ -56,7 +68,6 @@ OBSERVED: Final = (
 PROGRESS_SECONDS: Final = 1.0
 PROGRESS_SHARE: Final = 0.05
 """Of the time, that counting for progress may take."""
-SETS_AT_A_TIME: Final = 20
 
 
 class StoredEvents(Protocol):
@@ -73,19 +84,6 @@ class _Identified(msgspec.Struct):
 
 
 _decode = msgspec.json.Decoder(_Identified).decode
-
-
-def turn_id(note: SetNote, condition: SetCondition, since: int) -> str:
-    """The id of the event that a condition began to hold (ms since 1970), and of its webhook."""
-    return f"set/{note.name}/{note.created_at}.{since}/{TOLD[condition]}"
-
-
-def _spec_id(head: SetHead, event_type: str) -> str:
-    return f"set/{head.name}/{head.created_at}.{head.generation}/{event_type}"
-
-
-def _put_type(head: SetHead) -> str:
-    return "set.created" if head.generation == 1 else "set.updated"
 
 
 class SetEvents:
@@ -116,6 +114,8 @@ class SetEvents:
         self._faults = faults
         self._behind: list[Item] | None = []
         """What waits until this leader has caught up; None once it has."""
+        self._caught_up: set[str] = set()
+        """Ids of the puts that were looked at until then."""
         self._told: dict[str, str] = {}
         """By subject, the id of the newest event that is stored or queued."""
         self._changed: set[str] = set()
@@ -172,16 +172,17 @@ class SetEvents:
             moved[change.set].append(change)
         await self._persistently(self._read)
         turned = {note.name: note for note in notes}
-        for number, name in enumerate(self._sets.names()):
+        for name in self._sets.names():
             with self._faults.kept("event", task=subjects.about_set(name)):
                 await self._tell_missing(name, turned.get(name), moved.get(name, ()))
-            if number % SETS_AT_A_TIME == 0:
-                await asyncio.sleep(0)
-        for item in self._missing_ends():
-            self._queue(item)
+            await asyncio.sleep(0)
+        for end in self._missing_ends():
+            with self._faults.kept("event", task=subjects.about_set(end.name)):
+                self._queue(self._deleted(end))
         behind, self._behind = self._behind or [], None
-        for item in behind:
+        for item in _not_overtaken(behind, self._caught_up):
             self._queue(item)
+        self._caught_up.clear()
 
     async def _read(self) -> None:
         newest = self._stored.replay(
@@ -194,22 +195,31 @@ class SetEvents:
                     continue
                 self._publisher.known_end(key.about, record.seq)
                 try:
-                    self._told[record.subject] = _decode(record.data).id
-                except NOT_DECODABLE:
+                    self._note_told(record.subject, key, _decode(record.data).id)
+                except (*NOT_DECODABLE, ValueError):
                     log.warning("an event in the stream is not ours", subject=record.subject)
+
+    def _note_told(self, subject: str, key: EventKey, event_id: str) -> None:
+        """Raises ValueError for an id that nobody here would give an event on this subject."""
+        if key.type in {CREATED, UPDATED, DELETED}:
+            spec = SpecId.parse(event_id)
+            if spec is None or (spec.type, subjects.about_set(spec.name)) != key:
+                raise ValueError(event_id)
+        self._told[subject] = event_id
 
     async def _tell_missing(
         self, name: str, note: SetNote | None, moved: Iterable[NodeWarmed | NodeCooled]
     ) -> None:
-        shot = self._sets.snapshot(name)
-        if shot is None:
+        head = self._sets.head(name)
+        if head is None:
             return
-        head = shot.stored.head
         if not self._is_old(head.updated_at):
+            self._caught_up.add(str(put_id(head)))
             self._queue(self._put(head))
         if note is not None and note.created_at == head.created_at:
             for item in self._turns(note):
                 self._queue(item)
+                await asyncio.sleep(0)
         if moved:
             about = subjects.about_set(name)
             kept = await self._persistently(lambda: self._publisher.kept_ids(about))
@@ -217,19 +227,20 @@ class SetEvents:
                 if item is not None and item.id not in kept:
                     self._queue(item)
 
-    def _missing_ends(self) -> list[Item]:
-        """Of sets that are gone, and of which nobody was told that."""
-        missing: list[Item] = []
-        for subject, event_id in list(self._told.items()):
-            key = subjects.parse_event(subject)
-            if key is None or key.type not in {"set.created", "set.updated"}:
-                continue
-            name = key.about.removeprefix("set/")
-            end = f"{event_id.rpartition('/')[0]}/set.deleted"
-            told = self._told.get(subjects.event("set.deleted", key.about))
-            if self._sets.snapshot(name) is None and not _is_later(told, end):
-                missing.append(self._deleted(name, end))
-        return missing
+    def _missing_ends(self) -> list[SpecId]:
+        """Of sets that are gone, and of which nobody was told that: each once, as the last put."""
+        ending = {item.subject for item in self._behind or ()}
+        newest: dict[str, SpecId] = {}
+        for event_id in self._told.values():
+            spec = SpecId.parse(event_id)
+            if spec is not None and self._sets.is_gone(spec.name):
+                newest[spec.name] = max(newest.get(spec.name, spec), spec, key=SpecId.moment)
+        return [
+            put._replace(type=DELETED)
+            for name, put in newest.items()
+            if put.type != DELETED
+            and subjects.event(DELETED, subjects.about_set(name)) not in ending
+        ]
 
     def _is_old(self, time: int) -> bool:
         """Whether an event is so old (milliseconds) that it would be gone from the store by now."""
@@ -238,30 +249,29 @@ class SetEvents:
     # ── events ──
 
     def _put(self, head: SetHead) -> Item | None:
-        return self._of_set(_put_type(head), head.name, _spec_id(head, _put_type(head)))
+        put = put_id(head)
+        return self._of_set(put.type, head.name, str(put))
 
     def _dropped(self, head: SetHead) -> Item:
-        return self._deleted(head.name, _spec_id(head, "set.deleted"))
+        return self._deleted(SpecId.of(head, DELETED))
 
-    def _deleted(self, name: str, event_id: str) -> Item:
+    def _deleted(self, end: SpecId) -> Item:
         document = deleted_event(
-            name,
+            end.name,
             set_texts.SET_DELETED(),
-            event_id=event_id,
+            event_id=str(end),
             source=self._source,
             time=self._now(),
         )
-        return _item(name, "set.deleted", document)
+        return _item(end.name, DELETED, document)
 
-    def _turns(self, note: SetNote) -> list[Item | None]:
-        items: list[Item | None] = []
+    def _turns(self, note: SetNote) -> Iterator[Item | None]:
         for condition, event_type in TOLD.items():
             turn = note.turns.get(condition)
             since = None if turn is None else turn.held_since
             if since is not None and not self._is_old(since):
                 event_id = turn_id(note, condition, since)
-                items.append(self._of_set(event_type, note.name, event_id, since))
-        return items
+                yield self._of_set(event_type, note.name, event_id, since)
 
     def _of_set(
         self, event_type: str, name: str, event_id: str, time: int | None = None
@@ -360,14 +370,12 @@ class SetEvents:
         self._publisher.put(item)
 
 
-def _is_later(told: str | None, end: str) -> bool:
-    """Whether a ``set.deleted`` is this one, or that of a later set of the name."""
-    return told is not None and _order(told) >= _order(end)
-
-
-def _order(event_id: str) -> tuple[int, ...]:
-    numbers = event_id.split("/")[2].split(".")
-    return tuple(int(number) for number in numbers if number.isdecimal())
+def _not_overtaken(behind: Sequence[Item], caught_up: Container[str]) -> Iterator[Item]:
+    """What has waited, without puts and ends of sets before a put that was told already."""
+    last = {item.about: place for place, item in enumerate(behind) if item.id in caught_up}
+    for place, item in enumerate(behind):
+        if place > last.get(item.about, -1) or SpecId.parse(item.id) is None:
+            yield item
 
 
 def _item(name: str, event_type: str, document: CloudEvent, *, is_progress: bool = False) -> Item:

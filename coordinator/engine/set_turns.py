@@ -6,10 +6,11 @@ that begins finds in the notes what the one before it did not get to say.
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Protocol
+from typing import Any, Protocol
 
 from msgspec.structs import replace
 
@@ -19,7 +20,7 @@ from common.text import Text
 from coordinator.core.sets.decisions import SetDecision, SetDropped, SetTurned
 from coordinator.core.sets.events import SetEvent
 from coordinator.engine.persistence import Persistently
-from coordinator.engine.set_events import TOLD, turn_id
+from coordinator.engine.set_event_ids import TOLD, turn_id
 from coordinator.engine.set_notes import MOST_UNTOLD, SetNote, SetNotes, StoredTurn, UntoldTurn
 from coordinator.engine.sets import SetTable
 from coordinator.engine.tasks import Spawn
@@ -27,7 +28,6 @@ from coordinator.engine.webhooks import Parcel
 from coordinator.faults import Faults
 from coordinator.port import NoSuchSet
 from coordinator.set_documents import WarmSetWebhook
-from coordinator.snapshots import SetSnapshot
 from coordinator.views.sets import set_webhook
 
 
@@ -36,6 +36,10 @@ class Brings(Protocol):
 
     async def bring(self, parcel: Parcel) -> Text | None:
         """Bring one to its end: taken, given up, or refused."""
+
+
+class _MovedError(Exception):
+    """A set is told elsewhere by now, or nowhere."""
 
 
 class SetTurns:
@@ -65,12 +69,14 @@ class SetTurns:
         self._faults = faults
         self._unsaved: set[str] = set()
         self._saving: set[str] = set()
-        self._on_the_way: defaultdict[str, set[UntoldTurn]] = defaultdict(set)
+        self._on_the_way: defaultdict[str, dict[UntoldTurn, asyncio.Task[Any] | None]]
+        self._on_the_way = defaultdict(dict)
+        """Deliveries by set; None for one that has not begun."""
 
     def begin(self) -> None:
         """Bring the webhooks that the leader before this one did not; forget what is gone."""
         for name, note in list(self._notes.items()):
-            if self._sets.snapshot(name) is None:
+            if self._sets.is_gone(name):  # and not: what cannot be read at the moment
                 self._change(name, None)
             elif note is not None:
                 self._bring(note)
@@ -84,10 +90,9 @@ class SetTurns:
                 self._change(change.head.name, None)
 
     def _turned(self, change: SetTurned) -> None:
-        shot = self._sets.snapshot(change.set)
-        if shot is None:
+        head, turn = self._sets.head(change.set), change.turn
+        if head is None:
             return
-        head, turn = shot.stored.head, change.turn
         note = self._notes.get(head.name)
         if note is None or note.created_at != head.created_at:
             note = SetNote(name=head.name, created_at=head.created_at)
@@ -106,6 +111,9 @@ class SetTurns:
 
     def _change(self, name: str, note: SetNote | None) -> None:
         self._notes[name] = note
+        for untold, delivery in list(self._on_the_way[name].items()):
+            if delivery is not None and not self._is_wanted(name, untold):
+                delivery.cancel()
         self._unsaved.add(name)
         if name not in self._saving:
             self._saving.add(name)
@@ -115,8 +123,7 @@ class SetTurns:
         try:
             while name in self._unsaved:
                 self._unsaved.discard(name)
-                note = self._notes[name]
-                await self._persistently(lambda: self._save(name, self._notes[name]))
+                note = await self._persistently(lambda: self._save(name))
                 if note is not None:
                     with self._faults.kept("event", task=about_set(name)):
                         self._tell(note)
@@ -124,7 +131,9 @@ class SetTurns:
         finally:
             self._saving.discard(name)
 
-    async def _save(self, name: str, note: SetNote | None) -> None:
+    async def _save(self, name: str) -> SetNote | None:
+        """Store what is known by now of a set; this is told and delivered, and nothing newer."""
+        note = self._notes[name]
         try:
             await (self._store.forget(name) if note is None else self._store.save(note))
         except Conflict:
@@ -132,34 +141,51 @@ class SetTurns:
             if self._held():
                 await self._store.look_again(name)
             raise
+        return note
 
     # ── webhooks ──
 
     def _bring(self, note: SetNote) -> None:
         for untold in note.webhooks:
-            if untold not in self._on_the_way[note.name]:
-                self._on_the_way[note.name].add(untold)
+            under_way = self._on_the_way[note.name]
+            if self._is_wanted(note.name, untold) and untold not in under_way:
+                under_way[untold] = None
                 self._spawn(self._deliver(note, untold))
 
+    def _is_wanted(self, name: str, untold: UntoldTurn) -> bool:
+        """Whether a webhook is still to be told of a turn."""
+        note = self._notes.get(name)
+        return note is not None and untold in note.webhooks
+
     async def _deliver(self, note: SetNote, untold: UntoldTurn) -> None:
-        with self._faults.kept("webhook", task=about_set(note.name)), suppress(NoSuchSet):
-            shot = self._shot(note)
-            address = None if shot is None else shot.stored.head.spec.webhook_url
-            if address is not None:
-                await self._webhooks.bring(_parcel(note, untold, address, self._body))
-        self._on_the_way[note.name].discard(untold)
+        under_way = self._on_the_way[note.name]
+        under_way[untold] = asyncio.current_task()
+        try:
+            if self._is_wanted(note.name, untold):
+                await self._bring_one(note, untold)
+        finally:
+            del under_way[untold]
         current = self._notes.get(note.name)
         if current is not None and untold in current.webhooks:
             left = tuple(each for each in current.webhooks if each != untold)
             self._change(note.name, replace(current, webhooks=left))
 
-    def _shot(self, note: SetNote) -> SetSnapshot | None:
-        shot = self._sets.snapshot(note.name)
-        is_same = shot is not None and shot.stored.head.created_at == note.created_at
-        return shot if is_same else None
+    async def _bring_one(self, note: SetNote, untold: UntoldTurn) -> None:
+        with self._faults.kept("webhook", task=about_set(note.name)), suppress(NoSuchSet):
+            while (address := self._address(note)) is not None:
+                with suppress(_MovedError):  # then to where the set is told by now
+                    await self._webhooks.bring(_parcel(note, untold, address, self._body))
+                    return
 
-    async def _body(self, note: SetNote, untold: UntoldTurn) -> WarmSetWebhook:
-        shot = self._shot(note)
+    def _address(self, note: SetNote) -> str | None:
+        head = self._sets.head(note.name)
+        is_same = head is not None and head.created_at == note.created_at
+        return head.spec.webhook_url if head is not None and is_same else None
+
+    async def _body(self, note: SetNote, untold: UntoldTurn, address: str) -> WarmSetWebhook:
+        if self._address(note) != address:
+            raise _MovedError
+        shot = self._sets.snapshot(note.name)
         if shot is None:
             raise NoSuchSet
         return set_webhook(TOLD[untold.condition], untold.condition, untold.since, shot)
@@ -169,7 +195,7 @@ def _parcel(
     note: SetNote,
     untold: UntoldTurn,
     address: str,
-    body: Callable[[SetNote, UntoldTurn], Awaitable[WarmSetWebhook]],
+    body: Callable[[SetNote, UntoldTurn, str], Awaitable[WarmSetWebhook]],
 ) -> Parcel:
     return Parcel(
         about={"set": note.name},
@@ -177,5 +203,5 @@ def _parcel(
         id=turn_id(note, untold.condition, untold.since),
         signed_as=f"set_{note.name}_{untold.condition}_{note.created_at}_{untold.since}",
         happened_at=untold.since / 1000,
-        look=lambda: body(note, untold),
+        look=lambda: body(note, untold, address),
     )

@@ -106,6 +106,8 @@ class SetTable:
         self._stored: dict[str, StoredSet] = {}
         self._revisions: dict[str, int] = {}
         """The newest known revision under each name, a tombstone's included."""
+        self._gone: set[str] = set()
+        """Names under which a tombstone is the newest record."""
         self._end = 0
         self._lists: dict[str, list[bytes]] = {}
         self.loop: CoreLoop[SetEvent, SetDecision] = CoreLoop(self._core, clock, faults)
@@ -134,8 +136,10 @@ class SetTable:
         if self._revisions.get(name, 0) >= stored.revision:
             return
         self._revisions[name] = stored.revision
+        self._gone.discard(name)
         if isinstance(stored, SetTombstone):
             self._stored.pop(name, None)
+            self._gone.add(name)
             self.loop.feed(SetGone(name))
         elif name in self._stored or len(self._stored) < MOST_SETS:
             self._stored[name] = stored
@@ -211,6 +215,15 @@ class SetTable:
         """All sets, ordered by name."""
         return sorted(self._stored)
 
+    def head(self, name: str) -> SetHead | None:
+        """What was put; None for a set that is not known, whether it is gone or cannot be read."""
+        stored = self._stored.get(name)
+        return None if stored is None else stored.head
+
+    def is_gone(self, name: str) -> bool:
+        """Whether it is known that a set was deleted, and that there is none of the name since."""
+        return name in self._gone
+
     def snapshot(self, name: str) -> SetSnapshot | None:
         """What is known of a set; None for an unknown one."""
         stored = self._stored.get(name)
@@ -245,6 +258,18 @@ class SetTable:
     def images(self, name: str) -> Collection[str]:
         """The references of a set."""
         return [image.reference for image in self._stored[name].head.spec.work]
+
+    def sets_with(self, reference: str) -> Collection[str]:
+        """The sets that have a reference."""
+        return {
+            name
+            for name, stored in self._stored.items()
+            if any(image.reference == reference for image in stored.head.spec.work)
+        }
+
+    def sets_of(self, node: str) -> Sequence[str]:
+        """The sets that a node is in."""
+        return self._core.sets_of(node)
 
     def wanting(self, node: str) -> Mapping[str, list[str]]:
         """The references that a node is to have, each with the sets that say so."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 from msgspec import UNSET, UnsetType
 
 from common.image_reference import familiar
-from common.messages import ImageState, total_bytes
+from common.messages import MOST_BYTES, ImageState, total_bytes
 from coordinator import image_documents as documents
 from coordinator.core.node_run import NodeRun
 from coordinator.core.task import ImageCounts, TaskHead
@@ -137,7 +139,9 @@ def _mean(counts: ImageCounts | None) -> float | UnsetType:
 
 
 def _speed(size: int | None, seconds: float | None) -> int | UnsetType:
-    return round(size / seconds) if size is not None and seconds else UNSET
+    """Bytes a second; none where that is no number of bytes that a message can carry."""
+    speed = size / seconds if size is not None and seconds else math.inf
+    return round(speed) if speed < MOST_BYTES else UNSET
 
 
 def _known(number: int | None) -> int | UnsetType:

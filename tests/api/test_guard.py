@@ -132,8 +132,11 @@ async def test_metrics_ask_where_they_are_told_to(guarded: Guarded, people: Peop
     assert (await bound.get("/metrics", headers=bearer("dee"))).status == 403
 
 
-async def test_live_nodes_are_asked_for_apart(guarded: Guarded) -> None:
-    """Whoever may watch tasks alone does not see nodes by the way."""
+@pytest.mark.parametrize(("flag", "resource"), [("live", "nodes"), ("sets", "sets")])
+async def test_what_is_no_task_is_asked_for_apart(
+    guarded: Guarded, flag: str, resource: str
+) -> None:
+    """Whoever may watch tasks alone sees neither nodes nor sets by the way."""
 
     class Reviews:
         """Lets everybody watch tasks."""
@@ -151,9 +154,11 @@ async def test_live_nodes_are_asked_for_apart(guarded: Guarded) -> None:
     headers = {"Authorization": "Bearer eve"}
     assert (await client.head("/api/v1/events", headers=headers)).status == 200
     assert (await client.head(f"{TASKS}/x/events?live=true", headers=headers)).status == 404
-    answer = await client.get("/api/v1/events?live=true", headers=headers)
+    for method in ("HEAD", "GET"):
+        answer = await client.request(method, f"/api/v1/events?{flag}=true", headers=headers)
+        assert answer.status == 403
     refused = await problem(answer, 403)
-    assert refused["messageParams"] == {"user": "eve", "verb": "watch", "resource": "nodes"}
+    assert refused["messageParams"] == {"user": "eve", "verb": "watch", "resource": resource}
 
 
 async def test_who_cannot_be_asked_refuses_nobody(guarded: Guarded) -> None:

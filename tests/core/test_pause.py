@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from common.messages import Outcome
+from coordinator.core import places as places_module
 from coordinator.core.commands import Assign, FinishTask, StartTask
 from coordinator.core.events import PauseSet, Settled, TaskStarted
 from coordinator.core.node_run import NodePhase
@@ -100,6 +101,28 @@ def test_a_new_leader_knows_of_a_pause() -> None:
     assert places(stage.wait(1000)) == []
     assert stage.core.places_taken == 0
     assert len(places(set_paused(stage, "t1", paused=False))) == 1
+
+
+def test_a_task_that_starts_while_it_is_paused_keeps_nobody_out() -> None:
+    """The pause was stored while its start was."""
+    stage = Stage("n1", max_concurrent_tasks=1)
+    stored = replace(head("t1", ONE_BY_ONE, TaskStatus.RUNNING), paused=True)
+    assert places(stage.tell(TaskStarted(stored, 1, ("n1",)))) == []
+    assert stage.core.places_taken == 0
+    [start] = of_kind(stage.create("t2"), StartTask)
+    assert start.task == "t2"
+
+
+def test_however_many_are_paused_keep_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than may rest until a retry is due."""
+    monkeypatch.setattr(places_module, "RESTING_NODES", 250)
+    stage = Stage("n1", "n2", max_concurrent_tasks=1)
+    for task in ("t1", "t2", "t3", "t4"):
+        stage.start(task, "n1 n2", ONE_BY_ONE)
+        set_paused(stage, task, paused=True)
+        stage.store(task, "n1", pulled())
+    assert stage.core.places_taken == 0
+    assert len(places(set_paused(stage, "t4", paused=False))) == 1
 
 
 def test_a_pause_of_no_task_that_runs_has_no_effect() -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from common.inventory import wants
 from common.reasons import Reason
 from coordinator.core.events import Settled
-from coordinator.core.sets.decisions import NodeCooled, NodeWarmed, SetPut, SetTurned
+from coordinator.core.sets.decisions import NodeCooled, NodeWarmed, SetDropped, SetPut, SetTurned
 from coordinator.core.sets.events import SetNoted, SetStored
 from coordinator.core.sets.standing import SetCondition, Turn
 from coordinator.core.sets.turns import HEARD_SECONDS
@@ -117,6 +118,21 @@ def test_who_follows_is_told_what_turned_and_tells_it_itself_once_it_leads() -> 
     turn = world.core.turn("web", SetCondition.READY)
     assert turn is not None
     assert turn.since > 7.0
+
+
+def test_a_set_that_is_made_anew_unseen_is_another_one() -> None:
+    """Its deletion was never told here; since when the old one was ready is nothing of the new."""
+    world = SetWorld()
+    world.put(set_of("web", "a"))
+    world.join("n1")
+    world.settle()
+    old, new = world.sets["web"], replace(set_of("web", "a"), created_at=99)
+    world.changes.clear()
+    world.put(new)
+    assert world.changes[:2] == [SetDropped(old), SetPut(new, is_new=True)]
+    assert world.core.turn("web", SetCondition.READY) is None
+    world.settle()
+    assert (SetCondition.READY, True) in turns(world)
 
 
 def test_each_move_of_a_node_has_a_name_of_its_own() -> None:

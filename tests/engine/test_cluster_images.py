@@ -10,6 +10,7 @@ import pytest
 
 from agent.runtime.simulated import SimulatedRuntime
 from coordinator.engine.node_images import ANSWER_SECONDS, MOST_ASKED
+from coordinator.engine.sets import SetTable
 from coordinator.port import NodeSilent, SetOrder, TooManyAsked
 from coordinator.snapshots import PlaceState, Whereabouts
 from sandbox.simulator.cluster import Cluster, Coordinator, Node, task_of
@@ -148,6 +149,20 @@ async def test_a_failed_pull_says_why_the_image_is_not_there() -> None:
             place = (await where(coordinator, f"ref/{name}"))["n1"]
             assert (place.state, place.reason) == (PlaceState.FAILED, "ImageNotFound")
             assert place.text is not None
+
+
+@virtual
+async def test_the_lists_of_nodes_are_not_gone_through_for_one_image(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Which sets have it is found out once for all of them."""
+    async with Cluster() as cluster:
+        first, _ = await coordinators(cluster)
+        await first.service.sets.put(SetOrder("web", task_of("a"), paused=True), None, None)
+        await first.service.sets.put(SetOrder("api", task_of("b"), paused=True), None, None)
+        monkeypatch.setattr(SetTable, "wanting", None)
+        found = await where(first, "ref/a")
+        assert [place.sets for place in found.values()] == [["web"]] * len(NAMES)
 
 
 @virtual

@@ -184,6 +184,9 @@ class SetCore:
         before = known.membership.head(head.name)
         if before == head:
             return
+        if before is not None and before.created_at != head.created_at:
+            self._set_gone(SetGone(head.name), now)  # nobody said so: this is another set
+            before = None
         known.records.set_changed(head.name)
         known.repairs.of_use(head.name)
         self._drop_repairs(head.name)

@@ -13,17 +13,20 @@ export class Refresher {
   /** Something came while an answer was under way: it may not be in it. */
   #isStale = false;
   #stopped = false;
+  #lastTimer = 0;
   #stream;
 
   /**
    * @param {(type: string, data: any) => boolean} matters
    * @param {() => Promise<import("../event_stream.js").AskedState>} refresh
    * @param {(state: import("../event_stream.js").StreamState) => void} onState
+   * @param {number} [kept] milliseconds for which the server gives the same answer again
    */
-  constructor(matters, refresh, onState) {
+  constructor(matters, refresh, onState, kept = 0) {
     this.refresh = refresh;
+    this.kept = kept;
     this.#stream = new EventStream("/events", {
-      onEvent: (type, data) => matters(type, JSON.parse(data)) && this.soon(),
+      onEvent: (type, data) => matters(type, JSON.parse(data)) && this.#hear(),
       onOpen: () => refresh(),
       onState,
       ask: refresh,
@@ -37,7 +40,15 @@ export class Refresher {
   stop() {
     this.#stopped = true;
     clearTimeout(this.#timer);
+    clearTimeout(this.#lastTimer);
     this.#stream.stop();
+  }
+
+  /** An answer that the server has kept may not know the last event: it is asked for once more. */
+  #hear() {
+    this.soon();
+    clearTimeout(this.#lastTimer);
+    if (this.kept) this.#lastTimer = setTimeout(() => this.soon(), this.kept);
   }
 
   /** Events that never cease put nothing off: the first of them says when. */

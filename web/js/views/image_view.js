@@ -17,6 +17,8 @@ import { Latest } from "../state/latest.js";
 import { Refresher } from "../state/refresher.js";
 
 const STATES = /** @type {const} */ (["present", "pulling", "failed", "absent", "unknown"]);
+/** Milliseconds for which the server keeps what it said of an image. */
+const KEPT = 5_000;
 const NODES = ["node", "state", "asof", "digest", "why", "reason"];
 const TASKS = ["task", "state", "created", "nodes", "pulled", "present", "failed", "mean", "speed", "reasons"];
 
@@ -45,7 +47,7 @@ export class ImageView {
     this.#fullName = fullName(this.image);
     this.#wanted.state = route.query.get("state") ?? "";
     this.#heading.textContent = this.image;
-    this.#refresher = new Refresher((type, data) => this.#matters(type, data), () => this.#load(), (state) => shell.connection(state));
+    this.#refresher = new Refresher((type, data) => this.#matters(type, data), () => this.#load(), (state) => shell.connection(state), KEPT);
     this.element = h(
       "div",
       { class: "view image-view" },

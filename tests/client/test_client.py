@@ -308,7 +308,8 @@ def test_a_proxy_that_holds_events_back(
     assert done == sorted(done)
     assert len(set(done)) > 2, "nothing was told on the way"
     asked = proxy.requests.count(f"GET /api/v1/tasks/{task.task_id} HTTP/1.1")
-    assert 3 <= asked <= 3 + (time.monotonic() - begin) / QUIET_SECONDS
+    least = 1 if buffers == 4096 else 3  # more of the stream comes through, as the buffer fills
+    assert least <= asked <= 3 + (time.monotonic() - begin) / QUIET_SECONDS
 
 
 def test_a_create_whose_answer_is_lost(

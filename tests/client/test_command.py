@@ -268,8 +268,10 @@ def test_nodes(ips: Ips) -> None:
     assert [node["name"] for node in document["nodes"]] == ["node-1", "node-2", "node-3"]
     assert ips("nodes", "-l", "zone=c").stdout == "no nodes\n"
     head, first, *_ = ips("nodes").stdout.splitlines()
-    assert head.split() == ["NAME", "STATE", "RUNTIME", "DRIVER", "LABELS"]
-    assert first.split() == ["node-1", "ready", "simulated", "simulated", "workload=compute,zone=a"]
+    assert head.split()[:4] == ["NAME", "STATE", "RUNTIME", "DRIVER"]
+    assert head.split()[4:] == ["FREE", "PULLING", "WHY", "LABELS"]
+    assert first.split()[:4] == ["node-1", "ready", "simulated", "simulated"]
+    assert first.split()[4:] == ["-", "-", "-", "workload=compute,zone=a"]
 
 
 def test_audit(ips: Ips, client: Client, image: str) -> None:

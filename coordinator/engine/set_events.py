@@ -298,7 +298,7 @@ class SetEvents:
         event_type = "set.node.warm" if isinstance(change, NodeWarmed) else "set.node.cold"
         document = set_node_event(
             event_type,
-            event_id=f"set/{change.set}/{change.seen_in}/{event_type}/{change.node}",
+            event_id=f"{subjects.about_set(change.set)}/{change.seen_in}/{event_type}/{change.node}",
             source=self._source,
             time=self._now(),
             name=change.set,
@@ -325,10 +325,11 @@ class SetEvents:
             for name in sorted(changed):
                 await asyncio.sleep(0)
                 began = loop.time()
-                if self._behind is not None or self._publisher.progress_waits(f"set/{name}"):
+                about = subjects.about_set(name)
+                if self._behind is not None or self._publisher.progress_waits(about):
                     self._changed.add(name)
                 else:
-                    with self._faults.kept("event", task=f"set/{name}"):
+                    with self._faults.kept("event", task=about):
                         self._report(name)
                 spent += loop.time() - began
 
@@ -344,7 +345,7 @@ class SetEvents:
         self._reports += 1
         document = set_event(
             "set.progress",
-            event_id=f"set/{name}/{self._epoch}.{self._reports}/set.progress",
+            event_id=f"{subjects.about_set(name)}/{self._epoch}.{self._reports}/set.progress",
             source=self._source,
             time=self._now(),
             data=data,

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 from hypothesis import given
@@ -15,10 +16,12 @@ from hypothesis import strategies as st
 from ips_client.command.plain_values import LARGEST
 from ips_client.command.program import run
 from ips_client.command.set_files import SetFile, read_sets
-from ips_client.command.sets import difference, matches
+from ips_client.command.sets import _DEFAULTS, difference, matches
 from ips_client.documents import Node
 from ips_client.image_files import InputFault
 from ips_client.set_requests import put_set
+
+from coordinator.api.openapi import openapi_document
 
 pytestmark = pytest.mark.pure
 
@@ -129,6 +132,14 @@ def test_json_has_no_key_twice_and_no_infinity() -> None:
         "standard input, document 1, line 1: the key 'x' is doubled",
     )
     assert "is no number of JSON" in faults_in('{"name": "a", "x": Infinity}')[0]
+
+
+def test_what_is_left_out_is_the_services_default() -> None:
+    """Else ``--dry-run`` would tell of another change than the one that is made."""
+    document = msgspec.json.decode(openapi_document())
+    fields = document["components"]["schemas"]["PutWarmSet"]["properties"]
+    defaults = {name: field["default"] for name, field in fields.items() if "default" in field}
+    assert defaults == _DEFAULTS
 
 
 def test_every_fault_of_every_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

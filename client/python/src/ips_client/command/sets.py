@@ -17,6 +17,7 @@ from ips_client.command.output import facts, show, table
 from ips_client.command.pages import all_pages
 from ips_client.command.program import report
 from ips_client.command.text import count, stamp
+from ips_client.command.why import COLD
 from ips_client.documents import Node
 from ips_client.errors import IpsError, NotFound
 from ips_client.set_documents import SetCondition, WarmSet
@@ -38,7 +39,6 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
     "paused": False,
 }
 """What the service takes where a put says nothing."""
-_COLD: Final = ("pulling", "waiting", "failed", "blocked")
 
 
 # ── ips sets ─────────────────────────────────────────────────────────────────────────────────
@@ -94,7 +94,7 @@ def wrong(found: WarmSet) -> str:
 
 def _show_one(client: Client, arguments: Namespace) -> int:
     found = client.get_set(arguments.name)
-    nodes = list(client.set_nodes(arguments.name, () if arguments.all else _COLD))
+    nodes = list(client.set_nodes(arguments.name, () if arguments.all else COLD))
     lines = [found.name, *_facts(found)]
     if nodes:
         rows = [(each.node_name, each.state, each.reason or "", said(each)) for each in nodes]

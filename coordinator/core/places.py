@@ -144,13 +144,12 @@ class Places:
     def _rest(self, run: TaskRun) -> None:
         task, due = run.head.id, run.next_retry
         holds = self._stands[task] is Stand.HOLDS
-        if not run.head.paused:  # who pauses it says how long, and may have others go on meanwhile
-            is_too_much = self._resting_nodes + _cost(run) > RESTING_NODES
-            if due is None or (holds and is_too_much):
-                return
-        self._put(task, Stand.RESTS)
-        if due is None or run.head.paused:  # who resumes it says so
+        if run.head.paused:  # for how long is a user's to say; others go on meanwhile
+            self._put(task, Stand.RESTS)
             return
+        if due is None or (holds and self._resting_nodes + _cost(run) > RESTING_NODES):
+            return
+        self._put(task, Stand.RESTS)
         heapq.heappush(self._retries, (due, task))
         self.next_retry = self._retries[0][0]
         self._timers.at(due, Reconsider())

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -201,9 +201,6 @@ class Store:
                     self._note("list", entry.key, "its name is no number of a chunk")
                 else:
                     chunks[int(number)] = self._names_of(entry)
-        # The copy of the store that was read may be behind its leader, who is asked for the next.
-        while more := await self._lists.get(f"{task}.{name}.{_first_gap(chunks)}"):
-            chunks[_first_gap(chunks)] = self._names_of(more)
         nodes = [node for number in sorted(chunks) for node in chunks[number]]
         if len(chunks) <= max(chunks, default=-1):
             raise self._damaged(f"{task}.{name}", "a part of it is missing")
@@ -374,10 +371,6 @@ class Store:
                 self._note("outcome", record.subject, str(why))
                 outcome = UNDECODABLE
             yield OutcomeStored(key, outcome, record.seq, record.time, live=live)
-
-
-def _first_gap(chunks: Collection[int]) -> int:
-    return next(number for number in range(len(chunks) + 1) if number not in chunks)
 
 
 def _chunks(names: Sequence[str]) -> Iterable[list[str]]:

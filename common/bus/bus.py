@@ -134,15 +134,9 @@ class Bus(CoreNats):
 
     async def last(self, stream: str, subject: str) -> Record | None:
         """Ask the stream's leader for the newest record on a subject (never stale)."""
-        request = msgspec.json.encode({"last_by_subj": subject})
-        try:
-            read = await self.request(f"$JS.API.STREAM.MSG.GET.{stream}", request, api.MessageRead)
-        except StoreRefused as refusal:
-            if refusal.code == api.NO_MESSAGE:
-                return None
-            raise
-        found = read.message
-        assert found is not None  # noqa: S101 -- the API gives a message or an error
+        found = await self._message(stream, {"last_by_subj": subject})
+        if found is None:
+            return None
         return Record(
             subject=found.subject,
             data=found.data,
@@ -150,6 +144,26 @@ class Bus(CoreNats):
             time=found.time.timestamp(),
             headers=decode_headers(found.hdrs),
         )
+
+    async def next_seq(self, stream: str, subject: str, start: int) -> int:
+        """The sequence of the first record from ``start`` on on a subject; 0 where there is none.
+
+        Asks the stream's leader; wildcards are allowed.
+        """
+        wanted = {"seq": max(start, 1), "next_by_subj": subject}
+        found = await self._message(stream, wanted)
+        return 0 if found is None else found.seq
+
+    async def _message(self, stream: str, wanted: dict[str, object]) -> api.StoredMessage | None:
+        request = msgspec.json.encode(wanted)
+        try:
+            read = await self.request(f"$JS.API.STREAM.MSG.GET.{stream}", request, api.MessageRead)
+        except StoreRefused as refusal:
+            if refusal.code == api.NO_MESSAGE:
+                return None
+            raise
+        assert read.message is not None  # noqa: S101 -- the API gives a message or an error
+        return read.message
 
     def replay(
         self,
@@ -164,7 +178,8 @@ class Bus(CoreNats):
 
         Lists are never empty; no list at all when nothing matches. ``last_per_subject``: only the
         newest of each subject, none left out because it was overwritten meanwhile, and so without
-        ``upto``. Continues over restarts of the server; waits while it is away.
+        ``upto``. Continues over restarts of the server; waits while it is away, and for a copy of
+        the stream that is behind.
         """
         reading = Reading(self, stream, subjects, start, last_per_subject=last_per_subject)
         return reading.replay(upto)

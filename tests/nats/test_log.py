@@ -16,10 +16,11 @@ from common.bus import (
     StoreRefused,
     StoreUnavailable,
     StreamConfig,
+    reading,
 )
 from common.bus import bus as bus_module
 from coordinator.streams import definitions
-from tests.fixtures.memory import AnyBus, now, soon
+from tests.fixtures.memory import ON_NATS, AnyBus, now, soon
 from tests.fixtures.nats import NatsServer, OpenBus, StartNats, eventually, heard
 
 BOTH = True
@@ -453,6 +454,39 @@ async def test_the_newest_of_each_subject_goes_on_over_a_killed_server(
             await nats_server.restart()
         seqs += [record.seq for record in records]
     assert seqs == list(range(1, 3001))
+
+
+@ON_NATS
+async def test_a_copy_that_takes_itself_for_whole_ends_no_replay(
+    bus: AnyBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any copy of the stream may serve it, one that is behind too: its leader says what is left."""
+    await store_results(bus, range(1200))
+    monkeypatch.setattr(reading._Consumer, "exhausted", True)
+    everything = list(range(1, 1201))
+    assert [record.seq for record in await read(bus)] == everything
+    assert [record.seq for record in await read(bus, upto=700)] == everything[:700]
+    of_task = await read(bus, subject=subjects.results_of(TASK), upto=2000)
+    assert [record.seq for record in of_task] == everything
+    newest = await read(bus, subject=[result(2), result(8)], last_per_subject=True)
+    assert {record.subject for record in newest} == {result(2), result(8)}
+    assert await read(bus, subject=subjects.results_of(TASK.replace("a1", "b2"))) == []
+
+
+@ON_NATS
+async def test_a_copy_that_brings_nothing_is_left_for_another(
+    bus: AnyBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be cut off from the stream's leader for long."""
+    await store_results(bus, range(3))
+    config, starts = reading.Reading._config, iter([100, 1])
+
+    def elsewhere(self: reading.Reading, name: str) -> dict[str, object]:
+        return config(self, name) | {"opt_start_seq": next(starts)}
+
+    monkeypatch.setattr(reading.Reading, "_config", elsewhere)
+    monkeypatch.setattr(reading, "_PATIENT_BEATS", 0)
+    assert [record.seq for record in await read(bus)] == [1, 2, 3]
 
 
 # ── the streams themselves ──

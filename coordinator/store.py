@@ -19,7 +19,7 @@ import msgspec
 from msgspec import Meta
 
 from common import subjects
-from common.bus import Conflict, Entry, KeyValue, Record
+from common.bus import Conflict, Entry, KeyValue, OnStored, Record
 from common.logs import Log, RateLimitedLog
 from common.messages import NOT_DECODABLE, Outcome, TaskId
 from common.reasons import clip
@@ -242,6 +242,16 @@ class Store:
     async def store_outcome(self, key: AttemptKey, outcome: Outcome) -> None:
         """Decide an attempt. Raises Conflict where somebody has decided it already."""
         await self._bus.store(subjects.result(*key), _encode(outcome), expect_last=0)
+
+    def decide_soon(self, key: AttemptKey, outcome: Outcome, on_decided: OnStored) -> None:
+        """The same, for thousands at once: what comes of it, the error too, goes to a callback.
+
+        Electing, where nobody leads the stream at this moment. Raises StoreUnavailable when
+        nothing was sent, and the callback is then not called.
+        """
+        self._bus.store_soon(
+            subjects.result(*key), _encode(outcome), expect_last=0, on_stored=on_decided
+        )
 
     async def is_decided(self, key: AttemptKey) -> bool:
         """Whether an attempt has an outcome, as the leader of the stream knows it now."""

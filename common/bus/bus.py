@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -12,6 +13,8 @@ from common.backoff import Backoff
 from common.bus import api
 from common.bus.core_nats import CoreNats, jetstream_off
 from common.bus.errors import (
+    BusError,
+    Electing,
     NoJetStream,
     NoResponders,
     NotConnected,
@@ -21,12 +24,13 @@ from common.bus.errors import (
 )
 from common.bus.headers import decode as decode_headers
 from common.bus.reading import Reading
-from common.bus.records import Draft, Record, StreamConfig, StreamState
+from common.bus.records import Draft, OnStored, Record, StreamConfig, StreamState
 
 if TYPE_CHECKING:
     import random
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 
+    from common.bus.calls import CallResult
 
 ANSWER_SECONDS = 5.0
 """For one try. One replica that syncs every message takes 3,600 a second: a burst may wait."""
@@ -85,6 +89,20 @@ class Bus(CoreNats):
         sent = sent_headers(headers, expect_last, ttl)
         stored = await self.request(subject, payload, api.Stored, sent)
         return stored.seq
+
+    def store_soon(
+        self, subject: str, payload: bytes, *, expect_last: int, on_stored: OnStored
+    ) -> None:
+        """As ``store``, for thousands at once: what comes of it goes to a callback.
+
+        Its sequence, or what ``store`` would raise; Electing, where that would ask again.
+        Raises StoreUnavailable when it cannot be sent (the callback is then not called).
+        """
+        answered = partial(_tell_stored, subject, on_stored)
+        try:
+            self.ask(subject, payload, ANSWER_SECONDS, answered, sent_headers(None, expect_last))
+        except NotConnected as error:
+            raise StoreUnavailable(error.cause, about=subject) from error
 
     async def store_batch(self, drafts: Sequence[Draft]) -> int:
         """Append 1 to 200 messages to one stream (``allow_atomic``), all or none (ADR-50).
@@ -249,19 +267,34 @@ class Bus(CoreNats):
     ) -> _Answer:
         try:
             reply = await self.call(subject, payload, ANSWER_SECONDS, headers)
-        except NoResponders:
-            raise api.Electing("no stream takes it at this moment", about=subject) from None
-        except (TimedOut, NotConnected) as error:
-            raise StoreUnavailable(error.cause, about=subject) from error
-        try:
-            answer = msgspec.json.decode(reply, type=answer_type)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            # Whoever shares the account can answer in the server's place.
-            why = f"the answer is none of JetStream's: {error}"
-            raise StoreUnavailable(why[:ANSWER_CLIP], about=subject) from error
-        if answer.error is not None:
-            raise answer.error.as_error(subject)
-        return answer
+        except BusError as error:
+            return _understood(subject, error, answer_type)
+        return _understood(subject, reply, answer_type)
+
+
+def _understood(subject: str, reply: CallResult, answer_type: type[_Answer]) -> _Answer:
+    """What JetStream answered. Raises what its error means."""
+    if isinstance(reply, NoResponders):
+        raise Electing("no stream takes it at this moment", about=subject)
+    if isinstance(reply, BusError):
+        raise StoreUnavailable(reply.cause, about=subject) from reply
+    try:
+        answer = msgspec.json.decode(reply, type=answer_type)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        # Whoever shares the account can answer in the server's place.
+        why = f"the answer is none of JetStream's: {error}"
+        raise StoreUnavailable(why[:ANSWER_CLIP], about=subject) from error
+    if answer.error is not None:
+        raise answer.error.as_error(subject)
+    return answer
+
+
+def _tell_stored(subject: str, on_stored: OnStored, reply: CallResult) -> None:
+    try:
+        stored: int | BusError = _understood(subject, reply, api.Stored).seq
+    except BusError as error:
+        stored = error
+    on_stored(stored)
 
 
 async def until_led(
@@ -274,7 +307,7 @@ async def until_led(
     while True:
         try:
             return await attempt()
-        except api.Electing as error:
+        except Electing as error:
             if now() > give_up:
                 raise StoreUnavailable(error.cause, about=error.about) from error
         backoff = backoff or Backoff(ELECTION_BACKOFF, source)

@@ -10,8 +10,10 @@ import pytest
 
 from common import subjects
 from common.bus import (
+    BusError,
     Conflict,
     Draft,
+    Electing,
     Record,
     StoreRefused,
     StoreUnavailable,
@@ -78,6 +80,38 @@ async def test_the_first_writer_wins_for_ever(nats_server: NatsServer, bus: AnyB
     stored = await bus.last(subjects.RESULTS, result(1))
     assert stored is not None
     assert (stored.data, stored.seq) == (b"first", seq)
+
+
+async def test_what_is_stored_soon_tells_a_callback(nats_server: NatsServer, bus: AnyBus) -> None:
+    """Its sequence, or what became of it; nothing is sent while the store is away."""
+    told: list[int | BusError] = []
+    for _ in range(2):
+        bus.store_soon(result(1), b"", expect_last=0, on_stored=told.append)
+    bus.store_soon("nowhere.at.all", b"", expect_last=0, on_stored=told.append)
+    await eventually(lambda: len(told) == 3)
+    faults = [type(one) for one in told if isinstance(one, BusError)]
+    assert (sorted(faults, key=str), [one for one in told if one == 1]) == (
+        [Conflict, Electing],
+        [1],
+    )
+    await nats_server.kill()
+    await eventually(lambda: not bus.connected)
+    with pytest.raises(StoreUnavailable):
+        bus.store_soon(result(2), b"", expect_last=0, on_stored=told.append)
+    assert len(told) == 3
+
+
+async def test_what_is_stored_soon_is_waited_for_no_longer_than_all_else(
+    nats_server: NatsServer, bus: AnyBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that stands still may have it all the same."""
+    monkeypatch.setattr(bus_module, "ANSWER_SECONDS", 0.2)
+    told: list[int | BusError] = []
+    await nats_server.pause()
+    bus.store_soon(result(1), b"", expect_last=0, on_stored=told.append)
+    await eventually(lambda: len(told) == 1)
+    nats_server.resume()
+    assert isinstance(told[0], StoreUnavailable)
 
 
 async def test_the_newest_record_of_a_pattern_is_found(bus: AnyBus) -> None:

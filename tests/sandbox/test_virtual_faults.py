@@ -24,6 +24,7 @@ from common.bus import (
 )
 from sandbox.virtual.bus import VirtualBus
 from sandbox.virtual.server import VirtualServer
+from sandbox.virtual.session import VirtualSession
 from sandbox.virtual.time import in_virtual_time, virtual
 
 if TYPE_CHECKING:
@@ -382,3 +383,23 @@ async def test_what_is_removed_meanwhile_is_not_waited_for() -> None:
         assert not reading.done()
         await bus.purge("S", "s.a")
         assert await reading is None
+
+
+@virtual
+async def test_an_address_that_is_silent_is_soon_left_for_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where no other one is there, it is given more time, as a slow network needs it."""
+    async with connections(VirtualServer(), "a") as [bus]:
+        within: list[float] = []
+
+        async def silent(_self: VirtualBus, _server: object, seconds: float) -> VirtualSession:
+            within.append(seconds)
+            raise NotConnected("no answer in time")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(VirtualBus, "_open", silent)
+            bus.link.drop()
+            while len(within) < 5:
+                await asyncio.sleep(1)
+        assert within[:5] == [2.0, 4.0, 8.0, 8.0, 8.0]

@@ -45,6 +45,8 @@ LOOK_SECONDS: Final = 0.4
 and the clock all have a part in it, and no event tells of each."""
 SILENT_SECONDS: Final = 1.0
 """After so long without a word the leader says that there is nothing: a gap is to be noticed."""
+IDLE_SECONDS: Final = 1.2
+"""Between two turns where nothing waits or runs; longer than silence may last: each has a word."""
 ASK_AGAIN_SECONDS: Final = 1.0
 MOST_EARLY: Final = 100_000
 """Attempts that are kept whose task, or whose former attempt's outcome, is not known here yet."""
@@ -144,7 +146,7 @@ class Briefer:
         while True:
             # At the latest when it is time to look at what waits, or to say that nothing does.
             busy = self._core.waiting or self._core.runs
-            alarm = loop.call_later(LOOK_SECONDS if busy else SILENT_SECONDS, self._news.set)
+            alarm = loop.call_later(LOOK_SECONDS if busy else IDLE_SECONDS, self._news.set)
             await self._news.wait()
             if (left := alarm.when() - clock()) > 0:
                 await asyncio.sleep(min(left, GATHER_SECONDS))

@@ -37,6 +37,7 @@ FOUND_AT: dict[str, int] = {
     "a_cancel_loses_to_an_outcome": 8,
     "a_cancel_counts_what_was_never_decided": 0,
     "a_create_is_answered_before_it_is_stored": 1,
+    "outcomes_before_a_start_are_not_read": 1,
     "a_replica_stops_to_follow_heads": 0,
     "a_leader_never_steps_down": 0,
     "every_epoch_is_the_first": 0,

@@ -28,6 +28,7 @@ from coordinator.core.scheduler import Core
 from coordinator.core.task import PendingNotification, TaskCounts
 from coordinator.engine import ending, leader, submissions, transitions
 from coordinator.engine.end_notifications import EndNotifications
+from coordinator.engine.heads import KeptHead
 from coordinator.engine.intake import Intake
 from coordinator.engine.publisher import Item, Publisher
 from coordinator.engine.task_events import TaskEvents
@@ -363,6 +364,16 @@ def a_create_is_answered_before_it_is_stored(patch: pytest.MonkeyPatch) -> None:
 
 
 # ── replicas and leaders ──
+
+
+@planted(Kind.KILL_COORDINATOR, Kind.CREATE)
+def outcomes_before_a_start_are_not_read(patch: pytest.MonkeyPatch) -> None:
+    """A replica begins with the running tasks, and each as if nobody had done anything."""
+
+    async def load_running(self: Intake, kept: KeptHead, _outcomes_end: int) -> None:
+        self._tasks.begin(kept.head, kept.order, await self._tasks.nodes_of(kept.head))
+
+    patch.setattr(Intake, "_load_running", load_running)
 
 
 @planted()

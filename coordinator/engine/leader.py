@@ -329,7 +329,7 @@ class Leader:
         replica = self._replica
         repairs = SetRepairs(replica.submissions, replica.sets.loop.feed)
         return {
-            SendWanted: replica.sets.tell,
+            SendWanted: replica.sets.lists.tell,
             CreateRepair: lambda command: replica.spawn(repairs.create(command)),
             CancelRepair: lambda command: replica.spawn(repairs.cancel(command)),
         }

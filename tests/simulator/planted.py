@@ -275,8 +275,10 @@ def an_outcome_is_dropped_while_the_store_is_away(patch: pytest.MonkeyPatch) -> 
 
     async def once(self: Outbox, key: Any) -> None:
         trying = asyncio.create_task(until_stored(self, key))
-        await asyncio.wait([trying], timeout=5.0)
-        trying.cancel()
+        try:
+            await asyncio.wait([trying], timeout=5.0)
+        finally:
+            trying.cancel()
 
     patch.setattr(Outbox, "_until_stored", once)
 
@@ -383,8 +385,10 @@ def a_replica_stops_to_follow_heads(patch: pytest.MonkeyPatch) -> None:
 
     async def some(self: Intake, start: int) -> None:
         watching = asyncio.ensure_future(watch(self, start))
-        await asyncio.wait([watching], timeout=20.0)
-        watching.cancel()
+        try:
+            await asyncio.wait([watching], timeout=20.0)
+        finally:
+            watching.cancel()
 
     patch.setattr(Intake, "_watch_heads", some)
 

@@ -243,6 +243,7 @@ class Replica:
                 await reception.hear_inventories(self.sets.on_inventory, subscriptions)
                 await reception.hear_leader(self.briefed.on_briefing, subscriptions)
                 self.briefed.ask()
+                subscriptions.callback(self.outcome_requests.close)
                 await reception.serve(self.outcome_requests.on_request, subscriptions)
                 self.loaded.set()
                 await asyncio.Future()

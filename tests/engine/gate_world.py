@@ -22,7 +22,7 @@ from coordinator.engine.sets import SetTable
 from coordinator.faults import Faults
 from coordinator.nodes.marks import MarkedNodes
 from coordinator.nodes.node_object import Condition, Metadata, NodeObject, Spec, Status, Taint
-from coordinator.nodes.source import GatesAwayError
+from coordinator.nodes.source import GatesAwayError, GateSink
 from tests.core.set_world import set_of
 
 WARM, WAITING, BLOCKED = SetNodePhase.WARM, SetNodePhase.WAITING, SetNodePhase.BLOCKED
@@ -31,8 +31,8 @@ WARM, WAITING, BLOCKED = SetNodePhase.WARM, SetNodePhase.WAITING, SetNodePhase.B
 class GateWorld:
     """A clock, Nodes, sets, and what was written."""
 
-    def __init__(self) -> None:
-        self.start = 1_000_000.0
+    def __init__(self, start: float = 1_000_000.0) -> None:
+        self.start = start
         self.zero = asyncio.get_running_loop().time()
         self.objects: dict[str, NodeObject] = {}
         self.standings: dict[tuple[str, str], SetNode] = {}
@@ -172,12 +172,14 @@ class GateWorld:
     # ── a keeper ──
 
     @asynccontextmanager
-    async def keeper(self, marked: MarkedNodes | None = None) -> AsyncIterator[SetGates]:
-        """One leader's, until the block ends."""
+    async def keeper(
+        self, marked: MarkedNodes | None = None, sink: GateSink | None = None
+    ) -> AsyncIterator[SetGates]:
+        """One leader's, until the block ends; over this world where nothing else is said."""
         gates = SetGates(
             sets=cast("SetTable", self),
             marked=marked or self.marked,
-            sink=self,
+            sink=sink or self,
             clock=self.now,
             held=lambda: self.holds,
             faults=Faults(self.faults.append),

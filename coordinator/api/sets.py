@@ -46,14 +46,16 @@ class SetRoutes:
         name = request.match_info["name"]
         if not is_set_name(name):
             raise bad_request([fault("name", texts.SET_NAME(text=clipped(name)))])
-        spec, paused = await read_json(request, read_set)
+        spec, paused, gate = await read_json(request, read_set)
+        if gate is not None and (why := self._engine.sets.no_gates) is not None:
+            raise bad_request([fault("/gate", why)])
         request[IMAGES] = spec.images
         caller = request[CALLER]
         spec = self._admission.admit(caller, spec, None)
         creator = Creator(user=caller.user, way=caller.way) if caller.is_known else None
         match = await self._match(request)
         try:
-            done = await self._engine.sets.put(SetOrder(name, spec, paused), creator, match)
+            done = await self._engine.sets.put(SetOrder(name, spec, paused, gate), creator, match)
         except SetChanged:
             raise _changed() from None
         except TooManySets as full:

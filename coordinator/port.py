@@ -13,6 +13,7 @@ from typing import Protocol
 
 from common.text import Text
 from coordinator.core.task import Creator, TaskHead, TaskSpec, TaskStatus
+from coordinator.purge_port import Purges
 from coordinator.snapshots import (
     ImageOnNode,
     ImageUse,
@@ -328,6 +329,10 @@ class Engine(Protocol):
     @property
     def sets(self) -> Sets:
         """The warm sets. Raises as ``tasks``."""
+
+    @property
+    def purges(self) -> Purges:
+        """The purges. Raises as ``tasks``."""
 
     @property
     def images(self) -> Images:

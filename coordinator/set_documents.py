@@ -21,6 +21,7 @@ from coordinator.documents import (
     Total,
 )
 
+PurgeName = Annotated[str, Meta(examples=["purge-20260116-151234-a1b2c3d4"])]
 SET_NODE_STATES: Final = ("warm", "pulling", "waiting", "failed", "blocked")
 SetNodeState = Annotated[str, Meta(extra_json_schema={"enum": list(SET_NODE_STATES)})]
 SetNodeReason = Annotated[
@@ -141,9 +142,11 @@ class WarmSetNodeList(Document, frozen=True, kw_only=True):
 
 
 class WarmSetDeleted(Document, frozen=True, kw_only=True):
-    """A set is gone; its images stay."""
+    """A set is gone; its images stay, or are being removed."""
 
     name: str
+    purge: PurgeName | UnsetType = UNSET
+    """The purge that removes them."""
     message: Message | UnsetType = UNSET
     message_code: MessageCode | UnsetType = UNSET
     message_params: MessageParams | UnsetType = UNSET

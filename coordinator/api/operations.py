@@ -12,6 +12,7 @@ from coordinator.api.create_body import CreateTask
 from coordinator.api.described import DocumentedAnswer, Operation, pages, path, query
 from coordinator.api.image_operations import IMAGE_OPERATIONS
 from coordinator.api.permissions import SESSION
+from coordinator.api.purge_operations import PURGE_OPERATIONS
 from coordinator.api.queries import AUDIT, LONGEST_TEXT, NODES, TASK_SORTS, TASKS
 from coordinator.api.sessions import CALLBACK, LOGIN, OpenSession
 from coordinator.api.set_operations import SET_OPERATIONS
@@ -234,6 +235,7 @@ OPERATIONS: Final = (
         (*_RESUME, _SETS),
     ),
     *SET_OPERATIONS,
+    *PURGE_OPERATIONS,
     *IMAGE_OPERATIONS,
     Operation(
         "get",

@@ -13,6 +13,7 @@ from ips_client.command import (
     config_arguments,
     pause_arguments,
     place_arguments,
+    purge_arguments,
     set_arguments,
 )
 from ips_client.command.durations import duration
@@ -51,6 +52,7 @@ commands:
   sets        list the warm sets, or show one
   apply       create and replace warm sets from files
   delete      delete warm sets
+  purge       take images off nodes that nobody uses or wants there
   why         say what keeps a set, a node or an image from being warm
   events      stream events, one line each
   audit       list who changed what, and who was refused
@@ -110,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     pause_arguments.add(commands, _command)
     config_arguments.add(commands, _command)
     place_arguments.add(commands, _command)
+    purge_arguments.add(commands, _command)
     for add_of_sets in (
         set_arguments.sets,
         set_arguments.apply,

@@ -216,7 +216,7 @@ class NodeTable:
             platform=said.platform,
             image_disk=said.image_disk,
             pulling=said.pulling,
-            abilities=said.abilities,
+            abilities=tuple(said.abilities),
             problem=problem,
         )
 

@@ -30,11 +30,11 @@ class _Status(msgspec.Struct, frozen=True):
     reason: Annotated[str, Meta(max_length=65_536)] = ""
 
 
-class _AccessReview(msgspec.Struct, frozen=True):
+class _OwnReview(msgspec.Struct, frozen=True):
     status: _Status
 
 
-_read = msgspec.json.Decoder(_AccessReview).decode
+_read = msgspec.json.Decoder(_OwnReview).decode
 
 
 class GateRights:

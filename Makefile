@@ -33,7 +33,7 @@ run: .venv/.ready ## Try it: three local nodes, a registry, a first task, then s
 
 .PHONY: test
 test: setup ## Run all tests that need nothing built: on nats-server, containerd, Chromium, whole programs
-	@$(PYTEST) -q -n 4 --dist worksteal -m "not ($(BUILT) or $(LONG))" $(ARGS)
+	@$(PYTEST) -q -n 5 --dist worksteal -m "not ($(BUILT) or $(LONG))" $(ARGS)
 
 # A ring that takes long, or needs what `make setup` does not bring, is a target of its own here.
 .PHONY: test-all

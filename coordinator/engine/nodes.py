@@ -216,6 +216,7 @@ class NodeTable:
             platform=said.platform,
             image_disk=said.image_disk,
             pulling=said.pulling,
+            abilities=tuple(said.abilities),
             problem=problem,
         )
 

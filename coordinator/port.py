@@ -14,6 +14,7 @@ from typing import Protocol
 from common.text import Text
 from coordinator.core.sets.gate import SetGate
 from coordinator.core.task import Creator, TaskHead, TaskSpec, TaskStatus
+from coordinator.purge_port import Purges
 from coordinator.snapshots import (
     ImageOnNode,
     ImageUse,
@@ -334,6 +335,10 @@ class Engine(Protocol):
     @property
     def sets(self) -> Sets:
         """The warm sets. Raises as ``tasks``."""
+
+    @property
+    def purges(self) -> Purges:
+        """The purges. Raises as ``tasks``."""
 
     @property
     def images(self) -> Images:

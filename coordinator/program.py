@@ -49,6 +49,8 @@ from coordinator.streams import definitions
 
 log = Log(__name__)
 
+PING_SECONDS = 2
+"""A server that is silent is left after 4 to 6 s: a leader's lease is over by then."""
 STORE_AGAIN_SECONDS = 1.0
 STORE_FULL = 10047
 """NATS: insufficient storage resources available."""
@@ -205,6 +207,7 @@ class Program:
                 token_file=settings.nats_token_file,
                 creds=settings.nats_creds,
                 ca=access.ca,
+                ping_seconds=PING_SECONDS,
                 # A cluster that is being set up or upgraded gets these settings at this moment.
                 patient=settings.nats_callout_secret is not None,
             )

@@ -21,6 +21,7 @@ from coordinator.documents import (
     Total,
 )
 
+PurgeName = Annotated[str, Meta(examples=["purge-20260116-151234-a1b2c3d4"])]
 SET_NODE_STATES: Final = ("warm", "pulling", "waiting", "failed", "blocked")
 SET_CONDITIONS: Final = ("Ready", "Progressing", "Degraded", "Gated")
 """The last of sets with a gate alone: whether it works."""
@@ -152,9 +153,11 @@ class WarmSetNodeList(Document, frozen=True, kw_only=True):
 
 
 class WarmSetDeleted(Document, frozen=True, kw_only=True):
-    """A set is gone; its images stay."""
+    """A set is gone; its images stay, or are being removed."""
 
     name: str
+    purge: PurgeName | UnsetType = UNSET
+    """The purge that removes them."""
     message: Message | UnsetType = UNSET
     message_code: MessageCode | UnsetType = UNSET
     message_params: MessageParams | UnsetType = UNSET

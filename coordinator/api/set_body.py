@@ -6,22 +6,22 @@ The shape is made of ``CreateTask``, so that each field of a set has the rules o
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Final, get_type_hints
+from typing import Annotated, Any, Final
 
 import msgspec
-from msgspec import NODEFAULT, UNSET, UnsetType, inspect
+from msgspec import UNSET, UnsetType, inspect
 
 from common.gate_texts import GATE_EMPTY, GATE_OPEN_AFTER, GATE_TAINT
 from common.text import Text
 from coordinator.api.create_body import CreateTask, order_of
 from coordinator.api.faults import clipped, fault, faults, rule
 from coordinator.api.problems import bad_request
+from coordinator.api.taken_fields import taken
 from coordinator.core.sets.gate import OPEN_AFTER, SetGate, is_open_after, is_taint_key
 from coordinator.core.task import TaskSpec
 
 _NOT_OF_SETS: Final = frozenset({"node_names", "image_pull_policy"})
 """A set is for nodes by their labels, and is content with what is there."""
-_HINTS: Final = get_type_hints(CreateTask, include_extras=True)
 _PAUSED: Final = Annotated[
     bool, rule(description="Nothing is pulled while it is true; what is there is still shown.")
 ]
@@ -84,19 +84,10 @@ _OWN: Final = ("paused", "gate")
 """Fields that a task does not have."""
 
 
-def _field(entry: msgspec.structs.FieldInfo) -> tuple[str, Any] | tuple[str, Any, Any]:
-    if entry.default is not NODEFAULT:
-        return entry.name, _HINTS[entry.name], entry.default
-    if entry.default_factory is not NODEFAULT:
-        made = msgspec.field(default_factory=entry.default_factory)
-        return entry.name, _HINTS[entry.name], made
-    return entry.name, _HINTS[entry.name]
-
-
 PutWarmSet: Final = msgspec.defstruct(
     "PutWarmSet",
     [
-        *(_field(e) for e in msgspec.structs.fields(CreateTask) if e.name not in _NOT_OF_SETS),
+        *taken(set(CreateTask.__struct_fields__) - _NOT_OF_SETS),
         ("paused", _PAUSED, False),
         ("gate", _GATE, UNSET),
     ],

@@ -272,6 +272,10 @@ class SetTable:
         """The sets that a node is in."""
         return self._core.sets_of(node)
 
+    def generation(self, node: str) -> str:
+        """The name of the list of references that a node is to have."""
+        return self._core.generation(node)
+
     def wanting(self, node: str) -> Mapping[str, list[str]]:
         """The references that a node is to have, each with the sets that say so."""
         wanting: dict[str, list[str]] = {}

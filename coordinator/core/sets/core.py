@@ -129,6 +129,10 @@ class SetCore:
         """The references that a node is to have, for all of its sets."""
         return self._known.membership.wanted(node).references
 
+    def generation(self, node: str) -> str:
+        """The name of that list."""
+        return self._known.membership.wanted(node).generation
+
     def turn(self, name: str, condition: SetCondition) -> Turn | None:
         """Since when a condition is as it is; None where no leader has judged the set yet."""
         return self._turns.get(name, condition)

@@ -106,4 +106,6 @@ class SetDeleted(Document, frozen=True, kw_only=True):
     """The answer to a delete."""
 
     name: str
+    purge: str | None = None
+    """The purge that takes its images off its nodes."""
     message: str = ""

@@ -16,11 +16,12 @@ from ips_client.command.messages import said
 from ips_client.command.output import facts, show, table
 from ips_client.command.pages import all_pages
 from ips_client.command.program import report
+from ips_client.command.purge import finished
 from ips_client.command.text import count, stamp
 from ips_client.command.why import COLD
 from ips_client.documents import Node
 from ips_client.errors import IpsError, NotFound
-from ips_client.set_documents import SetCondition, SetGate, WarmSet
+from ips_client.set_documents import SetCondition, SetDeleted, SetGate, WarmSet
 
 if TYPE_CHECKING:
     from ips_client.command.set_files import SetFile
@@ -269,18 +270,28 @@ def _compares(operator: str, value: str | None, values: list[str]) -> bool:
 
 
 def delete(arguments: Namespace) -> int:
-    """Delete sets; their images stay."""
+    """Delete sets; their images stay, or are purged, one set after the other."""
     with connect(arguments) as client:
-        outcomes = [_delete(client, name) for name in arguments.names]
-    done = [name for name, outcome in zip(arguments.names, outcomes, strict=True) if not outcome]
-    lines = [f"set/{name} deleted; its images stay" for name in done]
-    show(arguments.output, {"deleted": done}, names=[f"set/{name}" for name in done], lines=lines)
-    return codes.worst(outcomes)
+        outcomes = [_delete(client, name, purge=arguments.purge) for name in arguments.names]
+        done = [found for found in outcomes if isinstance(found, SetDeleted)]
+        show(
+            arguments.output,
+            {"deleted": [each.name for each in done]},
+            names=[f"set/{each.name}" for each in done],
+            lines=[_deleted(each) for each in done],
+        )
+        worst = [outcome for outcome in outcomes if isinstance(outcome, int)]
+        worst += [finished(client, arguments, each.purge) for each in done if each.purge]
+    return codes.worst(worst)
 
 
-def _delete(client: Client, name: str) -> int:
+def _deleted(found: SetDeleted) -> str:
+    after = f"its images are being removed: {found.purge}" if found.purge else "its images stay"
+    return f"set/{found.name} deleted; {after}"
+
+
+def _delete(client: Client, name: str, *, purge: bool) -> SetDeleted | int:
     try:
-        client.delete_set(name)
+        return client.delete_set(name, purge=purge)
     except IpsError as error:
         return report(error, f"set/{name}")
-    return codes.COMPLETED

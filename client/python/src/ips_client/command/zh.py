@@ -128,6 +128,20 @@ MESSAGES: Final = {
     "policy.node": "规则 {rule} 不允许在节点 {node} 上使用镜像 {image}，或没有该节点。",
     "policy.nodes": "规则 {rule} 对镜像 {image} 最多允许 {most} 个节点，当前为 {count} 个。",
     "policy.priority": "规则 {rule} 对镜像 {image} 允许的最高优先级为 {most}。",
+    "purge.interrupted": (
+        "执行它的协调器中途终止。此处未列出的节点要么没有问到，要么答复已丢失：请再清除一次。"
+    ),
+    "purge.kept.inUse": "有容器在使用它。",
+    "purge.kept.notRemoved": "容器运行时没有删除它：{why}",
+    "purge.kept.pinned": "它已被固定，且不是由预热集合固定的。",
+    "purge.kept.pulling": "正在拉取 {image}。",
+    "purge.kept.tooLate": "还没轮到它时间就到了：请再清除一次。",
+    "purge.kept.wanted": "有预热集合需要 {image}。",
+    "purge.node.oldAgent": "节点 {node} 的代理版本为 {version}，不能删除镜像。",
+    "purge.node.silent": "节点 {node} 的代理没有答复：是否已删除镜像不得而知。",
+    "purge.node.untold": "节点 {node} 尚未得知预热集合现在需要哪些镜像，因此没有删除任何镜像。",
+    "purge.tooMany": "此协调器上已有 {most} 次清除在进行：请等其中一次结束后再试。",
+    "purge.unknown": "没有这次清除：每次清除的记录保留一天。",
     "request.contentType": "请求体须以 Content-Type: {type} 发送，编码为 UTF-8。",
     "request.faults": "请求有 {count} 处错误。",
     "request.methods": "此处只接受 {methods}。",
@@ -146,9 +160,9 @@ MESSAGES: Final = {
     "set.atRest": "目前无事可做。",
     "set.changed": "该集合在读取之后已有变化（If-Match）：请重新读取。",
     "set.deleted": "集合已删除，镜像保留。",
+    "set.deletedWithPurge": "集合已删除，其镜像正在清除：见 {purge}。",
     "set.name": "{text} 不是合法的集合名称：只能用小写字母、数字和短横线，最多 50 个字符",
     "set.noNodes": "没有匹配的节点。",
-    "set.noPurge": "此版本不清除镜像；去掉该参数则删除集合并保留镜像",
     "set.node.disk": (
         "节点 {node} 的镜像磁盘已使用 {percent}%，集合最多用到 {limit}%："
         "共 {total_gib} GiB，剩余 {free_gib} GiB。"

@@ -7,7 +7,7 @@ PYTHON ?= python3
 PYTEST := $(BIN)/python -m pytest
 # What `make test` leaves to `make test-all`: what needs a program to be built first, or takes long.
 BUILT := crictl or kubernetes or e2e or fuzz
-LONG := deep
+LONG := deep or between
 # What `make check` leaves to both: everything that starts a program.
 REAL := browser or nats or containerd or system or $(BUILT)
 
@@ -33,15 +33,19 @@ run: .venv/.ready ## Try it: three local nodes, a registry, a first task, then s
 
 .PHONY: test
 test: setup ## Run all tests that need nothing built: on nats-server, containerd, Chromium, whole programs
-	@$(PYTEST) -q -n 3 --dist worksteal -m "not ($(BUILT) or $(LONG))" $(ARGS)
+	@$(PYTEST) -q -n 5 --dist worksteal -m "not ($(BUILT) or $(LONG))" $(ARGS)
 
 # A ring that takes long, or needs what `make setup` does not bring, is a target of its own here.
 .PHONY: test-all
-test-all: test test-long test-sim test-fuzz test-chaos test-crictl test-kubernetes ## Run what `make test` runs, and the rings below (but for e2e)
+test-all: test test-long test-containerd test-sim test-fuzz test-chaos test-crictl test-kubernetes ## Run what `make test` runs, and the rings below (but for e2e)
 
 .PHONY: test-long
 test-long: setup ## Run long searches of what decides, and every property with many examples (4 minutes)
 	@IPS_TEST_SEARCH=long $(PYTEST) -q -n 2 -m "($(LONG) or hypothesis) and not ($(REAL) or sim or chaos)" $(ARGS)
+
+.PHONY: test-containerd
+test-containerd: setup ## Run the tests of the runtime on the release lines of containerd that `make test` leaves out (2 minutes)
+	@$(PYTEST) -q -n 4 -m "between and not crictl" $(ARGS)
 
 # 200 of its seeds are others each day (in UTC), so that some are lived through that nobody has seen.
 TODAY = $(shell expr $$(date -u +%s) / 86400 \* 200)

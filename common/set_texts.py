@@ -15,11 +15,28 @@ SETS_TOO_MANY = Template("set.tooMany", "There are {most} sets already, and no m
 SET_NO_PURGE = Template(
     "set.noPurge", "removes no images in this version: without it the set is deleted, and they stay"
 )
+SET_CRON = Template(
+    "set.cron",
+    "{text} is no cron: five fields (minute, hour, day of month, month, day of week) that hold of "
+    "some moment",
+)
+SET_ZONE = Template("set.zone", "{text} is no time zone that is known here, such as Asia/Shanghai")
+VALUE_NOT_DURATION = Template(
+    "value.notDuration", "must be a duration from {least} to {most}, such as 90m or 2h, not {got}"
+)
 SET_DELETED = Template("set.deleted", "Set deleted. Its images stay.")
 
 # ── why a node is not warm ───────────────────────────────────────────────────────────────────
 
 SET_PAUSED = Template("set.paused", "The set is paused.")
+SET_OUTSIDE_WINDOW = Template(
+    "set.outsideWindow",
+    "The set pulls in its windows only; the next one begins at {next} ({zone}).",
+)
+SET_NO_WINDOW = Template(
+    "set.noWindow",
+    "The set pulls in its windows only, which cannot be told: is the time zone {zone} known here?",
+)
 SET_NODE_OLD_AGENT = Template(
     "set.node.oldAgent",
     "The agent of node {node} is of version {version}, which does not tell what images are there.",

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from common.text import Text
+from coordinator.core.sets.head import Schedule
 from coordinator.core.task import Creator, TaskHead, TaskSpec, TaskStatus
 from coordinator.snapshots import (
     ImageOnNode,
@@ -226,6 +227,7 @@ class SetOrder:
     name: str
     spec: TaskSpec
     paused: bool = False
+    schedule: Schedule | None = None
 
 
 @dataclass(frozen=True, slots=True)

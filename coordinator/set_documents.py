@@ -27,8 +27,8 @@ SetNodeReason = Annotated[
     str,
     Meta(
         description="Why a node is failed or blocked: a reason for which a pull fails, or one of "
-        "Cordoned, NotReady, NoAgent, NoRuntime, AgentConflict, DiskFull, Thrashing, Paused; more "
-        "may be added.",
+        "Cordoned, NotReady, NoAgent, NoRuntime, AgentConflict, DiskFull, Thrashing, Paused, "
+        "OutsideWindow; more may be added.",
         examples=["Cordoned"],
     ),
 ]
@@ -58,6 +58,27 @@ class WarmSetCondition(Document, frozen=True, kw_only=True):
     """When it turned, as far as this coordinator has seen that."""
 
 
+class WarmSetSchedule(Document, frozen=True, kw_only=True):
+    """When a set may pull."""
+
+    cron: str
+    time_zone: str
+    window: str
+    """How long it may, from each moment that ``cron`` names."""
+    joins: str
+    """``window`` or ``always``: when nodes that join are warmed."""
+
+
+class WarmSetWindow(Document, frozen=True, kw_only=True):
+    """Whether a set that has a schedule may pull at this moment."""
+
+    open: bool
+    until: Milliseconds | UnsetType = UNSET
+    """When the open window ends, unless another one begins before."""
+    next: Milliseconds | UnsetType = UNSET
+    """When the next one begins."""
+
+
 class WarmSet(Document, frozen=True, kw_only=True):
     """A standing promise: these images are on these nodes."""
 
@@ -77,6 +98,9 @@ class WarmSet(Document, frozen=True, kw_only=True):
     webhook_url: str | UnsetType = UNSET
     """Scheme and host."""
     paused: bool
+    schedule: WarmSetSchedule | UnsetType = UNSET
+    window: WarmSetWindow | UnsetType = UNSET
+    """Of a set with a schedule."""
     generation: Count
     """Counts what was put under the name."""
     observed_generation: Count

@@ -19,6 +19,7 @@ from coordinator.core.node_run import NodeRun
 from coordinator.core.run import TaskRun
 from coordinator.core.sets.head import SetHead
 from coordinator.core.sets.standing import ConditionState, SetCondition, SetNode, Tally
+from coordinator.core.sets.windows import Window
 from coordinator.core.task import TaskHead
 
 Pulls = Mapping[str, ImageProgress]
@@ -183,6 +184,8 @@ class SetSnapshot:
     """When each condition began to be as it is (ms since 1970), of those that were looked at."""
     repair: str | None = None
     """The task that repairs it."""
+    window: Window | None = None
+    """Its windows; None of a set that may always pull."""
 
     @property
     def conditions(self) -> Mapping[SetCondition, ConditionState]:

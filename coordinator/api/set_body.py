@@ -5,22 +5,107 @@ The shape is made of ``CreateTask``, so that each field of a set has the rules o
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Annotated, Any, Final, get_type_hints
 
 import msgspec
-from msgspec import NODEFAULT, inspect
+from msgspec import NODEFAULT, UNSET, UnsetType, inspect
 
+from common import set_texts as texts
+from common.durations import DURATION_LENGTH, seconds_of
+from common.text import Text
 from coordinator.api.create_body import CreateTask, order_of
-from coordinator.api.faults import faults, rule
+from coordinator.api.faults import clipped, faults, quoted, rule
 from coordinator.api.problems import bad_request
+from coordinator.core.sets.head import (
+    CRON_LENGTH,
+    LONGEST_WINDOW,
+    SHORTEST_WINDOW,
+    ZONE_LENGTH,
+    Joins,
+    Schedule,
+)
 from coordinator.core.task import TaskSpec
+from coordinator.cron import is_cron, is_zone
 
 _NOT_OF_SETS: Final = frozenset({"node_names", "image_pull_policy"})
 """A set is for nodes by their labels, and is content with what is there."""
 _HINTS: Final = get_type_hints(CreateTask, include_extras=True)
-_PAUSED: Final = Annotated[
-    bool, rule(description="Nothing is pulled while it is true; what is there is still shown.")
-]
+
+
+def _check_cron(text: str) -> Iterator[tuple[str, Text]]:
+    if not is_cron(text):
+        yield "", texts.SET_CRON(text=clipped(text))
+
+
+def _check_zone(text: str) -> Iterator[tuple[str, Text]]:
+    if not is_zone(text):
+        yield "", texts.SET_ZONE(text=clipped(text))
+
+
+def _check_window(text: str) -> Iterator[tuple[str, Text]]:
+    seconds = seconds_of(text)
+    if seconds is None or not SHORTEST_WINDOW <= seconds <= LONGEST_WINDOW:
+        yield "", texts.VALUE_NOT_DURATION(least="1m", most="7d", got=quoted(text))
+
+
+class PutSchedule(
+    msgspec.Struct, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True
+):
+    """When a set may pull."""
+
+    cron: Annotated[
+        str,
+        rule(
+            _check_cron,
+            max_length=CRON_LENGTH,
+            description="Five fields: minute, hour, day of month, month, day of week. Each moment "
+            "begins a window.",
+            examples=["0 2 * * 1-5"],
+        ),
+    ]
+    window: Annotated[
+        str,
+        rule(
+            _check_window,
+            max_length=DURATION_LENGTH,
+            description="How long a window is open, 1m to 7d; what is not pulled by then goes on "
+            "in the next one.",
+            examples=["2h"],
+        ),
+    ]
+    time_zone: Annotated[
+        str,
+        rule(
+            _check_zone,
+            max_length=ZONE_LENGTH,
+            description="A time zone of the IANA data base.",
+            examples=["Asia/Shanghai"],
+        ),
+    ] = "UTC"
+    joins: Annotated[
+        Joins,
+        rule(description="When nodes that join are warmed: in a window, or always at once."),
+    ] = Joins.WINDOW
+
+
+_ADDED: Final = (
+    (
+        "schedule",
+        Annotated[PutSchedule, rule(description="Without it a set may always pull.")] | UnsetType,
+        UNSET,
+    ),
+    (
+        "paused",
+        Annotated[
+            bool,
+            rule(description="Nothing is pulled while it is true; what is there is still shown."),
+        ],
+        False,
+    ),
+)
+"""What sets add: name, type and default."""
 
 
 def _field(entry: msgspec.structs.FieldInfo) -> tuple[str, Any] | tuple[str, Any, Any]:
@@ -36,7 +121,7 @@ PutWarmSet: Final = msgspec.defstruct(
     "PutWarmSet",
     [
         *(_field(e) for e in msgspec.structs.fields(CreateTask) if e.name not in _NOT_OF_SETS),
-        ("paused", _PAUSED, False),
+        *_ADDED,
     ],
     kw_only=True,
     rename="camel",
@@ -48,13 +133,31 @@ PutWarmSet: Final = msgspec.defstruct(
 _SHAPE: Final = inspect.type_info(PutWarmSet)
 
 
-def read_set(body: Any) -> tuple[TaskSpec, bool]:
-    """Check a decoded body: how repairs are to be, and whether the set is paused.
+@dataclass(frozen=True, slots=True)
+class SetBody:
+    """A checked body of a put."""
 
-    A Refusal names everything that is wrong with it.
-    """
+    spec: TaskSpec
+    """How each repair is to be."""
+    paused: bool
+    schedule: Schedule | None
+
+
+def read_set(body: Any) -> SetBody:
+    """Check a decoded body. A Refusal names everything that is wrong with it."""
     if found := list(faults(_SHAPE, body)):
         raise bad_request(found)
-    paused = bool(body.get("paused", False))
-    rest = {name: value for name, value in body.items() if name != "paused"}
-    return order_of(msgspec.convert(rest, CreateTask)).spec, paused
+    asked: Any = msgspec.convert(body, PutWarmSet)
+    added = {name for name, _, _ in _ADDED}
+    rest = {name: value for name, value in body.items() if name not in added}
+    return SetBody(
+        order_of(msgspec.convert(rest, CreateTask)).spec,
+        asked.paused,
+        None if asked.schedule is UNSET else _schedule(asked.schedule),
+    )
+
+
+def _schedule(asked: PutSchedule) -> Schedule:
+    return Schedule(
+        cron=asked.cron, time_zone=asked.time_zone, window=asked.window, joins=asked.joins
+    )

@@ -36,6 +36,7 @@ from coordinator.core.sets.events import (
 )
 from coordinator.core.sets.head import SetHead
 from coordinator.core.task import Creator
+from coordinator.cron import window_at
 from coordinator.engine.loop import CoreLoop, Performers
 from coordinator.engine.set_records import SetRecords, SetTombstone, head_of, is_so
 from coordinator.engine.wanted_lists import SetBus, WantedLists
@@ -86,7 +87,7 @@ class SetTable:
     ) -> None:
         """``failed`` is told when the store refuses or does not answer."""
         self._records = records
-        self._core = SetCore(limits, core.fleet, core.runs)
+        self._core = SetCore(limits, core.fleet, core.runs, window_at)
         self._runs = core.runs
         self._clock = clock
         self._on_poison = on_poison
@@ -199,13 +200,15 @@ class SetTable:
         stored = self._stored.get(name)
         if stored is None:
             return None
-        tally = self._core.tally(name, self._clock())
+        now = self._clock()
+        tally = self._core.tally(name, now)
         since = {
             each: int(turn.since * 1000)
             for each, state in tally.conditions().items()
             if (turn := self._core.turn(name, each)) is not None and turn.holds == state.holds
         }
-        return SetSnapshot(stored, tally, since, self._core.repair(name))
+        window = self._core.window(name, now)
+        return SetSnapshot(stored, tally, since, self._core.repair(name), window)
 
     def node_names(self, name: str, phases: Collection[str] = ()) -> Sequence[str]:
         """The nodes of a set (in one of these phases), ordered by name."""

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from decimal import ROUND_HALF_UP, Decimal
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
+from coordinator.core.sets.head import Schedule
 from coordinator.core.sets.standing import ConditionState, SetCondition, SetNodePhase, Tally
+from coordinator.core.sets.windows import Window
 from coordinator.set_documents import (
     WarmSet,
     WarmSetCondition,
     WarmSetImage,
     WarmSetNode,
     WarmSetNodes,
+    WarmSetSchedule,
     WarmSetWebhook,
+    WarmSetWindow,
 )
 from coordinator.snapshots import SetNodeSnapshot, SetSnapshot
 from coordinator.views.tasks import requirement, scheme_and_host
@@ -39,6 +43,8 @@ def warm_set(shot: SetSnapshot) -> WarmSet:
         pull_timeout_seconds=spec.pull_timeout_seconds,
         webhook_url=UNSET if spec.webhook_url is None else scheme_and_host(spec.webhook_url),
         paused=head.paused,
+        schedule=UNSET if head.schedule is None else _schedule(head.schedule),
+        window=UNSET if shot.window is None else _window(shot.window),
         generation=head.generation,
         observed_generation=head.generation,
         nodes=_nodes(tally),
@@ -52,6 +58,26 @@ def warm_set(shot: SetSnapshot) -> WarmSet:
         updated_at=milliseconds(head.updated_at),
         created_by=UNSET if head.created_by is None else head.created_by.user,
     )
+
+
+def _schedule(schedule: Schedule) -> WarmSetSchedule:
+    return WarmSetSchedule(
+        cron=schedule.cron,
+        time_zone=schedule.time_zone,
+        window=schedule.window,
+        joins=schedule.joins,
+    )
+
+
+def _window(window: Window) -> WarmSetWindow:
+    return WarmSetWindow(
+        open=window.is_open, until=_moment(window.until), next=_moment(window.next)
+    )
+
+
+def _moment(seconds_since_1970: float | None) -> str | UnsetType:
+    known = None if seconds_since_1970 is None else int(seconds_since_1970 * 1000)
+    return milliseconds_if_known(known)
 
 
 def _nodes(tally: Tally) -> WarmSetNodes:
@@ -105,7 +131,6 @@ def set_webhook(
 def set_node(shot: SetNodeSnapshot) -> WarmSetNode:
     """One node of a set."""
     state, said = shot.state, shown(shot.state.text)
-    again = None if state.next_try is None else int(state.next_try * 1000)
     return WarmSetNode(
         node_name=state.node,
         state=state.phase,
@@ -114,7 +139,7 @@ def set_node(shot: SetNodeSnapshot) -> WarmSetNode:
         message_code=said.code,
         message_params=said.params,
         image=state.image or UNSET,
-        next_try_at=milliseconds_if_known(again),
+        next_try_at=_moment(state.next_try),
         task=state.task or UNSET,
         images=[_image(image, cell) for image, cell in shot.digests.items()],
     )

@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 
 from coordinator.core.sets.head import SetHead
 from coordinator.core.sets.standing import SetCondition, SetNode, Tally
+from coordinator.core.sets.windows import Window
 from coordinator.core.task import Creator
 from coordinator.port import NoSuchSet, PutSet, SetChanged, SetOrder, TooManySets
 from coordinator.snapshots import SetNodeSnapshot, SetSnapshot, StoredSet
@@ -25,6 +26,7 @@ class FakeSets:
         self.states: dict[str, dict[str, SetNode]] = {}
         """By set and node: what a test says of it."""
         self.repairs: dict[str, str] = {}
+        self.windows: dict[str, Window] = {}
         self._revision = 0
 
     def names(self) -> Sequence[str]:
@@ -38,7 +40,8 @@ class FakeSets:
         for node in self.states.get(name, {}).values():
             tally.count(node)
         since = dict.fromkeys(SetCondition, PUT_AT + 1)
-        return SetSnapshot(stored, tally, since, self.repairs.get(name))
+        repair, window = self.repairs.get(name), self.windows.get(name)
+        return SetSnapshot(stored, tally, since, repair, window)
 
     def node_names(self, name: str, phases: Collection[str] = ()) -> Sequence[str]:
         states = self.states.get(name, {})
@@ -60,13 +63,14 @@ class FakeSets:
             raise SetChanged
         if old is None and len(self.stored) >= MOST:
             raise TooManySets(MOST)
-        if old is not None and (old.head.spec, old.head.paused) == (order.spec, order.paused):
+        if old is not None and _is_so(old.head, order):
             return PutSet(old, is_new=False)
         self._revision += 1
         head = SetHead(
             name=order.name,
             spec=order.spec,
             paused=order.paused,
+            schedule=order.schedule,
             generation=1 if old is None else old.head.generation + 1,
             created_at=PUT_AT,
             updated_at=PUT_AT,
@@ -82,3 +86,7 @@ class FakeSets:
         if match is not None and match != old.revision:
             raise SetChanged
         del self.stored[name]
+
+
+def _is_so(head: SetHead, order: SetOrder) -> bool:
+    return (head.spec, head.paused, head.schedule) == (order.spec, order.paused, order.schedule)

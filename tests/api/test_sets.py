@@ -9,13 +9,18 @@ from common.text import Text
 from common.texts import NODE_CORDONED
 from coordinator.access.policy import read_policy
 from coordinator.api.guard import Entrance
+from coordinator.core.sets.head import Joins, Schedule
 from coordinator.core.sets.standing import Blocked, SetNode, SetNodePhase
+from coordinator.core.sets.windows import Window
 from coordinator.core.task import TaskImage
 from tests.api.conftest import Client, Guarded
 from tests.api.fake_engine import FakeEngine
 from tests.api.test_openapi import check
 
 WEB = "/api/v1/sets/web"
+
+
+NIGHTLY = {"cron": "0 2 * * 1-5", "window": "2h", "timeZone": "Asia/Shanghai"}
 
 
 async def put(client: Client, name: str = "web", **fields: Any) -> Any:
@@ -191,7 +196,8 @@ async def test_what_is_answered_is_what_the_document_says(
 ) -> None:
     """Each shape, with all that it may have."""
     document = await (await client.get("/openapi.json")).json()
-    check(document, "WarmSet", await (await put(client)).json())
+    check(document, "WarmSet", await (await put(client, schedule=NIGHTLY)).json())
+    engine.sets.windows["web"] = Window(1e9, 2e9)
     some_nodes(engine)
     check(document, "WarmSet", await (await client.get(WEB)).json())
     check(document, "WarmSetList", await (await client.get("/api/v1/sets")).json())
@@ -199,7 +205,7 @@ async def test_what_is_answered_is_what_the_document_says(
     check(document, "WarmSetDeleted", await (await client.delete(WEB)).json())
     fields = document["components"]["schemas"]["PutWarmSet"]["properties"]
     create = document["components"]["schemas"]["CreateTask"]["properties"]
-    assert fields.keys() - create.keys() == {"paused"}
+    assert fields.keys() - create.keys() == {"paused", "schedule"}
     assert create.keys() - fields.keys() == {"nodeNames", "imagePullPolicy"}
     assert fields["priority"] == create["priority"]
 
@@ -229,3 +235,54 @@ async def test_a_delete_does_nothing_that_it_does_not_understand(
     told = {"webhookUrl": "https://hooks.example/token?a=secret"}
     shown = await (await put(client, **told)).json()
     assert shown["webhookUrl"] == "https://hooks.example"
+
+
+async def test_a_schedule_is_kept_and_shown_as_it_was_written(
+    client: Client, engine: FakeEngine
+) -> None:
+    """With what was left out; beside it, whether a window is open, and when the next one begins."""
+    shown = await (await put(client, schedule=NIGHTLY)).json()
+    assert shown["schedule"] == {**NIGHTLY, "joins": "window"}
+    assert "window" not in shown
+    assert engine.sets.stored["web"].head.schedule == Schedule(
+        cron="0 2 * * 1-5", time_zone="Asia/Shanghai", window="2h", joins=Joins.WINDOW
+    )
+    engine.sets.windows["web"] = Window(None, 1_768_586_400.0)
+    shown = await (await client.get(WEB)).json()
+    assert shown["window"] == {"open": False, "next": "2026-01-16T18:00:00.000Z"}
+    engine.sets.windows["web"] = Window(1_768_586_400.0, None)
+    shown = await (await client.get(WEB)).json()
+    assert shown["window"] == {"open": True, "until": "2026-01-16T18:00:00.000Z"}
+    assert (await (await put(client)).json())["generation"] == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "code"),
+    [
+        ({"cron": "0 0 30 2 *"}, "/schedule/cron", "set.cron"),
+        ({"cron": "0 2 * * * *"}, "/schedule/cron", "set.cron"),
+        ({"timeZone": "Mars/Olympus"}, "/schedule/timeZone", "set.zone"),
+        ({"timeZone": "../../etc/passwd"}, "/schedule/timeZone", "set.zone"),
+        ({"window": "59s"}, "/schedule/window", "value.notDuration"),
+        ({"window": "8d"}, "/schedule/window", "value.notDuration"),
+        ({"window": "two hours"}, "/schedule/window", "value.notDuration"),
+        ({"window": 7200}, "/schedule/window", "value.notShortText"),
+        ({"joins": "never"}, "/schedule/joins", "value.notChoice"),
+        ({"until": "x"}, "/schedule/until", "field.unknown"),
+    ],
+)
+async def test_what_is_no_schedule(
+    client: Client, change: dict[str, Any], field: str, code: str
+) -> None:
+    """It is refused, and the one thing that is wrong with it is named."""
+    answer = await put(client, schedule={**NIGHTLY, **change})
+    assert answer.status == 400
+    (fault,) = (await answer.json())["errors"]
+    assert (fault["field"], fault["messageCode"]) == (field, code)
+
+
+async def test_a_schedule_that_is_none_is_refused(client: Client) -> None:
+    """It needs its cron and its window."""
+    wrongs: list[Any] = ["0 2 * * *", None, {}]
+    for wrong in wrongs:
+        assert (await put(client, schedule=wrong)).status == 400

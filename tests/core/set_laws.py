@@ -11,13 +11,19 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from common.reasons import Reason
 from coordinator.core.node_run import OVER
 from coordinator.core.sets.decisions import AskInventory, CreateRepair
+from coordinator.core.sets.head import Joins, Schedule, SetHead
 from coordinator.core.sets.standing import SetNodePhase
+from coordinator.cron import window_at
 from tests.core.set_world import SetWorld, set_of
 
 NODES = ("n1", "n2", "n3")
 IMAGES = ("a", "b", "c")
 SETS = ("s1", "s2", "s3")
 LABELS = st.fixed_dictionaries({}, optional={"pool": st.sampled_from(["x", "y"])})
+SCHEDULES = st.sampled_from(
+    [None, None, None]
+    + [Schedule(cron="*/10 * * * *", window="3m", joins=joins) for joins in Joins]
+)
 MOST = st.sampled_from([1, 1, 3])
 """How many repairs may run; with 1 it is tight, with 3 a set may have one beside another."""
 
@@ -118,9 +124,16 @@ class SetMachine(RuleBasedStateMachine):
         images=st.sets(st.sampled_from(IMAGES), min_size=1),
         selector=LABELS,
         paused=st.booleans(),
+        schedule=SCHEDULES,
     )
     def set_is_put(
-        self, name: str, images: set[str], selector: dict[str, str], *, paused: bool
+        self,
+        name: str,
+        images: set[str],
+        selector: dict[str, str],
+        schedule: Schedule | None,
+        *,
+        paused: bool,
     ) -> None:
         """Created, or changed."""
         self.generation += 1
@@ -130,6 +143,7 @@ class SetMachine(RuleBasedStateMachine):
                 *sorted(images),
                 generation=self.generation,
                 paused=paused,
+                schedule=schedule,
                 node_selector=selector,
             )
         )
@@ -178,11 +192,29 @@ class SetMachine(RuleBasedStateMachine):
         world = self.world
         assert world.sets.get(repair.head.name) == repair.head
         assert not repair.head.paused
+        assert all(self.may_pull(repair.head, node) for node in repair.nodes)
         assert list(repair.nodes) == sorted(set(repair.nodes))
         for node in repair.nodes:
             cells = [world.core.cell(node, each) for each in repair.head.references]
             assert all(cell is not None for cell in cells)
             assert not all(cell is not None and cell[0] for cell in cells)
+
+    def may_pull(self, head: SetHead, node: str) -> bool:
+        """Whether a set's schedule lets a node be warmed at this moment."""
+        if head.schedule is None or window_at(head.schedule, self.world.now).is_open:
+            return True
+        is_new = node in self.world.core._known.newcomers[head.name]
+        return head.schedule.joins is Joins.ALWAYS and is_new
+
+    @invariant()
+    def no_repair_outlives_its_window(self) -> None:
+        """What it has not done by then is for the next one."""
+        world = self.world
+        for task, run in world.runs.items():
+            head = world.sets.get(str(run.head.set))
+            left = [node.name for node in run.nodes if node.phase not in OVER]
+            if head is not None and not all(self.may_pull(head, node) for node in left):
+                assert task in world.cancelled
 
     @invariant()
     def a_node_is_in_one_repair_of_a_set_and_not_more_than_the_limit_run(self) -> None:
@@ -250,6 +282,8 @@ class SetMachine(RuleBasedStateMachine):
         world.bus.clear()
         world.settle(10)
         world.pass_time(4000.0)  # whatever failed, or thrashed, is tried again
+        world.settle(14)
+        world.pass_time(600.0 - world.now % 600.0)  # those that have a schedule may pull
         world.settle(14)
         for name, head in world.sets.items():
             for node in world.core.nodes(name):

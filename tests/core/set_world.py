@@ -35,20 +35,32 @@ from coordinator.core.sets.events import (
     SetGone,
     SetStored,
 )
-from coordinator.core.sets.head import SetHead
+from coordinator.core.sets.head import Schedule, SetHead
 from coordinator.core.task import TaskCounts, TaskHead, TaskImage, TaskSpec, TaskStatus
+from coordinator.cron import window_at
 
 START: Final = 1_000_000.0
 
 
 def set_of(
-    name: str, *images: str, generation: int = 1, paused: bool = False, **fields: Any
+    name: str,
+    *images: str,
+    generation: int = 1,
+    paused: bool = False,
+    schedule: Schedule | None = None,
+    **fields: Any,
 ) -> SetHead:
     """A set of images for nodes with these labels."""
     work = tuple(TaskImage(name=image, reference=image) for image in images)
     spec = TaskSpec(images=images, work=work, **fields)
     return SetHead(
-        name=name, spec=spec, generation=generation, paused=paused, created_at=0, updated_at=0
+        name=name,
+        spec=spec,
+        generation=generation,
+        paused=paused,
+        schedule=schedule,
+        created_at=0,
+        updated_at=0,
     )
 
 
@@ -79,7 +91,7 @@ class SetWorld:
         self.now = START
         self.fleet = Fleet()
         self.runs: dict[str, TaskRun] = {}
-        self.core = SetCore(SetLimits(**limits), self.fleet, self.runs)
+        self.core = SetCore(SetLimits(**limits), self.fleet, self.runs, window_at)
         self.nodes: dict[str, WorldNode] = {}
         self.sets: dict[str, SetHead] = {}
         self.bus: list[InventoryReported | SendWanted | AskInventory] = []

@@ -16,6 +16,7 @@ from coordinator.core.sets.decisions import AskInventory
 from coordinator.core.sets.membership import Membership, Wanted
 from coordinator.core.sets.repairs import Repairs
 from coordinator.core.sets.warmth import Heard, Warmth
+from coordinator.core.sets.windows import Window
 from tests.core.set_laws import SetMachine, profile
 
 pytestmark = [pytest.mark.pure, pytest.mark.deep, pytest.mark.timeout(300)]
@@ -109,6 +110,24 @@ def a_paused_set_repairs(patch: pytest.MonkeyPatch) -> None:
         return None if found is not None and found.reason == "Paused" else found
 
     patch.setattr(diagnosis, "_unavailable", eager)
+
+
+@planted
+def a_window_has_no_end(patch: pytest.MonkeyPatch) -> None:
+    """What runs at its end goes on."""
+    patch.setattr(SetCore, "_see_window", nothing)
+
+
+@planted
+def a_schedule_is_not_looked_at(patch: pytest.MonkeyPatch) -> None:
+    """Nodes are warmed whenever they are cold."""
+    patch.setattr(diagnosis.AllKnown, "closed", nothing)
+
+
+@planted
+def a_window_is_looked_up_once(patch: pytest.MonkeyPatch) -> None:
+    """It is open, or closed, for ever."""
+    patch.setattr(Window, "turns", property(nothing))
 
 
 @planted

@@ -14,6 +14,7 @@ from coordinator.core.changes import AttemptDecided, TaskBegan, TaskOver, TaskQu
 from coordinator.core.commands import WakeAt
 from coordinator.core.events import NodeSeen, NodeVanished, Settled, Woken
 from coordinator.core.fleet import FleetView, Node
+from coordinator.core.node_run import OVER
 from coordinator.core.run import TaskRun
 from coordinator.core.sets.agenda import Agenda
 from coordinator.core.sets.decisions import (
@@ -29,7 +30,7 @@ from coordinator.core.sets.decisions import (
     SetDropped,
     SetPut,
 )
-from coordinator.core.sets.diagnosis import AllKnown, diagnose, look_over
+from coordinator.core.sets.diagnosis import AllKnown, look_over
 from coordinator.core.sets.events import (
     AgentSaid,
     InventoryReported,
@@ -40,11 +41,14 @@ from coordinator.core.sets.events import (
     SetNoted,
     SetStored,
 )
+from coordinator.core.sets.head import SetHead
 from coordinator.core.sets.repairs import Repairs
-from coordinator.core.sets.standing import SetCondition, SetNode, Tally, Turn
+from coordinator.core.sets.standing import SetCondition
 from coordinator.core.sets.telling import Telling
 from coordinator.core.sets.turns import Turns
+from coordinator.core.sets.view import SetView
 from coordinator.core.sets.warmth import Heard
+from coordinator.core.sets.windows import Calendar, Windows
 from coordinator.core.task import TaskStatus
 
 GATHER_SECONDS: Final = 2.0
@@ -61,15 +65,22 @@ class SetLimits:
     disk_percent: float = 85.0
 
 
-class SetCore:
+class SetCore(SetView):
     """All sets, what is on their nodes, and what follows from each event."""
 
-    def __init__(self, limits: SetLimits, fleet: FleetView, runs: Mapping[str, TaskRun]) -> None:
-        self._known = AllKnown(fleet, runs, limits.disk_percent, Repairs(limits.max_repairs))
+    def __init__(
+        self,
+        limits: SetLimits,
+        fleet: FleetView,
+        runs: Mapping[str, TaskRun],
+        calendar: Calendar,
+    ) -> None:
+        """``calendar`` tells the windows of schedules."""
+        repairs, windows = Repairs(limits.max_repairs), Windows(calendar)
+        super().__init__(AllKnown(fleet, runs, limits.disk_percent, repairs, windows), Turns())
         self._leads = False
         self._agenda = Agenda()
         self._telling = Telling(self._known)
-        self._turns = Turns()
         self._nodes: dict[str, Node] = {}
         self._commands: list[SetCommand] = []
         self._changes: list[SetChange] = []
@@ -90,40 +101,6 @@ class SetCore:
             Settled: self._settled,
             Woken: self._woken,
         }
-
-    # ── what is so ──
-
-    def tally(self, name: str, now: float) -> Tally:
-        """How many nodes of a set are how. Raises KeyError for an unknown set."""
-        return look_over(self._known, name, now).tally
-
-    def nodes(self, name: str) -> list[str]:
-        """The nodes of a set, sorted."""
-        return sorted(self._known.membership.of_set.get(name, ()))
-
-    def node(self, name: str, node: str, now: float) -> SetNode:
-        """How one of them is. Raises KeyError."""
-        return diagnose(self._known, name, node, now)
-
-    def sets_of(self, node: str) -> tuple[str, ...]:
-        """The sets that a node is in."""
-        return self._known.membership.of_node.get(node, ())
-
-    def cell(self, node: str, reference: str) -> tuple[bool, str | None] | None:
-        """Whether a wanted reference is on a node, and its digest; None where nobody said."""
-        return self._known.warmth.cell(node, reference)
-
-    def wanted(self, node: str) -> tuple[str, ...]:
-        """The references that a node is to have, for all of its sets."""
-        return self._known.membership.wanted(node).references
-
-    def turn(self, name: str, condition: SetCondition) -> Turn | None:
-        """Since when a condition is as it is; None where no leader has judged the set yet."""
-        return self._turns.get(name, condition)
-
-    def repair(self, name: str) -> str | None:
-        """The task that repairs a set at this moment."""
-        return self._known.repairs.task(name)
 
     # ── events ──
 
@@ -159,7 +136,8 @@ class SetCore:
         for name in self._known.membership.names:
             self._agenda.touch(name, now)
         for name in self._known.repairs.names - self._known.membership.names:
-            self._drop_repairs(name)
+            self._known.repairs.drop(name)
+        self._commands += [CancelRepair(task) for task in self._known.repairs.dropped]
 
     # ── sets come and go ──
 
@@ -196,6 +174,8 @@ class SetCore:
         self._drop_repairs(event.name)
         self._turns.forget(event.name)
         known.cold.pop(event.name, None)
+        known.newcomers.pop(event.name, None)
+        known.windows.forget(event.name)
         self._agenda.forget(event.name)
         self._changes.append(SetDropped(head))
 
@@ -225,6 +205,7 @@ class SetCore:
         if self._known.membership.see(event.name, event.labels):
             left = set(before).difference(self.sets_of(event.name))
             self._leave(left, event.name, now)
+            self._join(set(self.sets_of(event.name)).difference(before), event.name, now)
             self._telling.mark([event.name])
         self._known.records.node_changed(self.sets_of(event.name), event.name)
         self._judge(event.name, now)
@@ -237,10 +218,16 @@ class SetCore:
         self._nodes.pop(node, None)
         self._telling.forget(node)
 
+    def _join(self, names: Iterable[str], node: str, now: float) -> None:
+        for name in names:
+            if now >= self._turns.judged_from(name):  # else it may have been there before
+                self._known.newcomers[name].add(node)
+
     def _leave(self, names: Iterable[str], node: str, now: float) -> None:
         self._known.records.node_gone(names, node)
         for name in names:
             self._known.cold[name].pop(node, None)
+            self._known.newcomers[name].discard(node)
             self._agenda.touch(name, now + GATHER_SECONDS)
 
     def _agent_said(self, event: AgentSaid, now: float) -> None:
@@ -284,6 +271,7 @@ class SetCore:
                 if cold.pop(node, None):
                     self._changes.append(NodeWarmed(name, node, known.seen_in(name, node)))
                 known.records.warm(name, node)
+                known.newcomers[name].discard(node)
             else:
                 cold[node] = has_all is False
                 if is_news and was_warm and has_all is False:
@@ -340,8 +328,10 @@ class SetCore:
     def _look(self, name: str, now: float) -> None:
         """See how a set is as a whole, and repair what can be."""
         repairs = self._known.repairs
-        if self._known.membership.head(name) is None:
+        head = self._known.membership.head(name)
+        if head is None:
             return
+        self._see_window(head, now)
         survey = look_over(self._known, name, now)
         rests = repairs.rests_until(name)
         if survey.due and repairs.may_begin(name, self._known.runs) and rests <= now:
@@ -354,6 +344,23 @@ class SetCore:
             self._agenda.touch(name, survey.next_try)
         if rests > now:
             self._agenda.touch(name, rests)
+
+    def _see_window(self, head: SetHead, now: float) -> None:
+        """End what a set may not go on with, and look again when a window begins or ends."""
+        window = self._known.windows.of(head, now)
+        if window is None:
+            return
+        if window.turns is not None:
+            self._agenda.touch(head.name, window.turns)
+        for task in self._known.repairs.tasks(head.name):
+            if self._is_outside(head.name, task, now) and self._known.repairs.drop_one(task):
+                self._commands.append(CancelRepair(task))
+
+    def _is_outside(self, name: str, task: str, now: float) -> bool:
+        """Whether a repair has nodes to warm that may not be warmed now."""
+        run = self._known.runs.get(task)
+        left = () if run is None else [node for node in run.nodes if node.phase not in OVER]
+        return any(self._known.closed(name, node.name, now) is not None for node in left)
 
     def _repair(self, name: str, nodes: list[str]) -> None:
         head = self._known.membership.head(name)

@@ -30,6 +30,24 @@ class SetCondition(Document, frozen=True, kw_only=True):
     since: Moment | None = None
 
 
+class SetSchedule(Document, frozen=True, kw_only=True):
+    """When a set may pull."""
+
+    cron: str
+    time_zone: str
+    window: str
+    joins: str
+    """``window`` or ``always``: when nodes that join are warmed."""
+
+
+class SetWindow(Document, frozen=True, kw_only=True):
+    """Whether a set that has a schedule may pull at this moment."""
+
+    open: bool
+    until: Moment | None = None
+    next: Moment | None = None
+
+
 class WarmSet(Document, frozen=True, kw_only=True):
     """A standing promise: these images are on these nodes."""
 
@@ -55,6 +73,9 @@ class WarmSet(Document, frozen=True, kw_only=True):
     pull_timeout_seconds: int | None = None
     webhook_url: str | None = None
     """Scheme and host only."""
+    schedule: SetSchedule | None = None
+    window: SetWindow | None = None
+    """Of a set with a schedule."""
     repair: str | None = None
     """The task by which it is being repaired."""
     created_at: Moment

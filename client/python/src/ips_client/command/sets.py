@@ -39,6 +39,12 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
     "paused": False,
 }
 """What the service takes where a put says nothing."""
+_OPTIONAL: Final = ("webhookUrl", "schedule")
+"""What a set need not have at all."""
+_DEFAULTS_WITHIN: Final[Mapping[str, Mapping[str, Any]]] = {
+    "schedule": {"timeZone": "UTC", "joins": "window"},
+}
+"""The same, within a field."""
 
 
 # ── ips sets ─────────────────────────────────────────────────────────────────────────────────
@@ -52,8 +58,9 @@ def sets(arguments: Namespace) -> int:
         document, known = all_pages(
             client, WarmSet, _page, key="sets", largest=set_requests.LARGEST_SET_PAGE
         )
-    head = ("NAME", "STATE", "WARM", "NODES", "WRONG", "IMAGES")
-    rows = [_row(each) for each in known]
+    has_windows = any(each.window is not None for each in known)
+    head = ("NAME", "STATE", "WARM", "NODES", "WRONG", *(["PULLS"] * has_windows), "IMAGES")
+    rows = [_row(each, has_windows=has_windows) for each in known]
     is_wide = arguments.output in {"wide", "csv"}
     lines = table(head, rows, status=1, whole=is_wide, none="no sets")
     show(arguments.output, document, names=[each.name for each in known], lines=lines)
@@ -64,26 +71,48 @@ def _page(limit: int, offset: int) -> requests.Request:
     return set_requests.list_sets(limit=limit, offset=offset)
 
 
-def _row(found: WarmSet) -> tuple[str, ...]:
+def _row(found: WarmSet, *, has_windows: bool) -> tuple[str, ...]:
     return (
         found.name,
         state_of(found),
         f"{found.warm_percent:g}%",
         f"{found.nodes.warm:,}/{found.nodes.total:,}",
         wrong(found),
+        *([window_of(found)] * has_windows),
         ", ".join(found.images),
     )
 
 
 def state_of(found: WarmSet) -> str:
-    """``ready``, ``paused``, ``degraded``, ``progressing`` or ``empty``: the first that holds."""
+    """``ready``, ``paused``, ``degraded``, ``progressing``, ``scheduled`` or ``empty``.
+
+    It is the first that holds.
+    """
     if found.paused:
         return "paused"
     for kind in ("Ready", "Degraded", "Progressing"):
         condition = found.condition(kind)
         if condition is not None and condition.status:
             return kind.lower()
-    return "empty"
+    return "scheduled" if found.nodes.total else "empty"
+
+
+def window_of(found: WarmSet) -> str:
+    """When a set pulls: ``until`` the end of its window, ``from`` the next one on, or always."""
+    window = found.window
+    if window is None:
+        return ""
+    if window.open and window.until is not None:
+        return f"until {stamp(window.until)}"
+    return "never" if window.next is None else f"from {stamp(window.next)}"
+
+
+def _schedule(found: WarmSet) -> str:
+    schedule = found.schedule
+    if schedule is None:
+        return ""
+    joins = ", joins at once" if schedule.joins == "always" else ""
+    return f"{schedule.cron} {schedule.time_zone}, for {schedule.window}{joins}"
 
 
 def wrong(found: WarmSet) -> str:
@@ -113,6 +142,8 @@ def _facts(found: WarmSet) -> list[str]:
             "wrong": wrong(found),
             "conditions": [_condition(each) for each in found.conditions],
             "images": found.images,
+            "schedule": _schedule(found),
+            "pulls": window_of(found),
             "repair": found.repair or "",
             "webhook": found.webhook_url or "",
             "created": stamp(found.created_at),
@@ -191,8 +222,8 @@ def _dry_run(client: Client, arguments: Namespace, wanted: Iterable[SetFile]) ->
 
 def difference(before: Mapping[str, Any] | None, body: Mapping[str, Any]) -> list[str]:
     """What a put changes, field by field; of a webhook only scheme and host can be compared."""
-    after = {**_DEFAULTS, **body}
-    known = {} if before is None else {key: before.get(key) for key in (*after, "webhookUrl")}
+    after = {**_DEFAULTS, **{key: _filled(key, value) for key, value in body.items()}}
+    known = {} if before is None else {key: before.get(key) for key in (*after, *_OPTIONAL)}
     lines: list[str] = []
     for key in sorted({*after, *known} if before is not None else body):
         old, new = known.get(key), after.get(key)
@@ -204,6 +235,10 @@ def difference(before: Mapping[str, Any] | None, body: Mapping[str, Any]) -> lis
             f"{key}: {_json(new)}" if old is None else f"{key}: {_json(old)} → {_json(new)}"
         )
     return lines
+
+
+def _filled(key: str, value: Any) -> Any:
+    return {**_DEFAULTS_WITHIN.get(key, {}), **value} if isinstance(value, dict) else value
 
 
 def _scheme_and_host(url: str) -> str:

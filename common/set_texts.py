@@ -73,6 +73,18 @@ SET_ALL_WARM = Template("set.allWarm", "Every node is warm ({nodes}).")
 SET_NO_NODES = Template("set.noNodes", "No node matches.")
 SET_NOT_WARM = Template("set.notWarm", "{warm} of {nodes} nodes are warm.")
 SET_REPAIRING = Template("set.repairing", "{nodes} nodes are being warmed, or are about to be.")
+SET_UNREFRESHED = Template(
+    "set.unrefreshed",
+    "Whether tags have moved is not known: the last {times} looks failed ({reason}): {image} {why}",
+)
+SET_UNREFRESHED_UNKNOWN = Template(
+    "set.unrefreshedUnknown",
+    "Whether tags have moved is not known: the last {times} looks were not brought to their end.",
+)
+SET_REFRESHING = Template(
+    "set.refreshing", "Its tags are looked at again as soon as the set may pull on a warm node."
+)
+SET_NO_TAGS = Template("set.noTags", "The set has no tags, which alone can move.")
 SET_AT_REST = Template("set.atRest", "Nothing is to be done at this moment.")
 SET_TROUBLED = Template("set.troubled", "{nodes} nodes cannot be warmed: {reasons}.")
 SET_UNTROUBLED = Template("set.untroubled", "No node is kept from being warm.")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from common.text import Text
-from coordinator.core.sets.head import Schedule
+from coordinator.core.sets.head import Refresh, Schedule
 from coordinator.core.task import Creator, TaskHead, TaskSpec, TaskStatus
 from coordinator.snapshots import (
     ImageOnNode,
@@ -228,6 +228,7 @@ class SetOrder:
     spec: TaskSpec
     paused: bool = False
     schedule: Schedule | None = None
+    refresh: Refresh | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +263,15 @@ class Sets(Protocol):
         ``match``: only over this revision (0: only where there is none). Raises SetChanged,
         TooManySets and StoreAway.
         """
+
+    async def refresh(self, name: str) -> None:
+        """Have a set's tags looked at again; when this returns that is stored.
+
+        Raises NoSuchSet and StoreAway.
+        """
+
+    def drift(self, name: str) -> Mapping[str, Mapping[str, int]]:
+        """By image of a set that has a tag: the digests that its nodes show, each with how many."""
 
     async def delete(self, name: str, match: int | None) -> None:
         """Delete a set; its images stay. Raises NoSuchSet, SetChanged and StoreAway."""

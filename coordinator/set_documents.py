@@ -79,6 +79,45 @@ class WarmSetWindow(Document, frozen=True, kw_only=True):
     """When the next one begins."""
 
 
+class WarmSetRefresh(Document, frozen=True, kw_only=True):
+    """How often registries are asked whether tags have moved."""
+
+    tags: str
+
+
+class WarmSetLooks(Document, frozen=True, kw_only=True):
+    """Looks at the tags of a set."""
+
+    at: Milliseconds | UnsetType = UNSET
+    """When the last one that succeeded was over."""
+    next: Milliseconds | UnsetType = UNSET
+    """When the next one is due; it waits for a window, a warm node and a free place."""
+    task: TaskId | UnsetType = UNSET
+    """The one that runs."""
+    failures: Count
+    """How many have failed in a row."""
+    reason: str | UnsetType = UNSET
+    message: Message | UnsetType = UNSET
+    message_code: MessageCode | UnsetType = UNSET
+    message_params: MessageParams | UnsetType = UNSET
+
+
+class WarmSetDigest(Document, frozen=True, kw_only=True):
+    """A digest of an image, and how many nodes of the set show it."""
+
+    digest: str
+    nodes: Count
+    newest: bool
+    """Whether the last look at the tag brought it."""
+
+
+class WarmSetDrift(Document, frozen=True, kw_only=True):
+    """Which digests nodes have of an image with a tag, the most frequent first."""
+
+    image: Image
+    digests: list[WarmSetDigest]
+
+
 class WarmSet(Document, frozen=True, kw_only=True):
     """A standing promise: these images are on these nodes."""
 
@@ -101,6 +140,11 @@ class WarmSet(Document, frozen=True, kw_only=True):
     schedule: WarmSetSchedule | UnsetType = UNSET
     window: WarmSetWindow | UnsetType = UNSET
     """Of a set with a schedule."""
+    refresh: WarmSetRefresh | UnsetType = UNSET
+    looks: WarmSetLooks | UnsetType = UNSET
+    """Where a look at the tags was ever wanted."""
+    drift: list[WarmSetDrift] | UnsetType = UNSET
+    """In the answer to a GET of this set alone."""
     generation: Count
     """Counts what was put under the name."""
     observed_generation: Count
@@ -166,6 +210,15 @@ class WarmSetNodeList(Document, frozen=True, kw_only=True):
 
 class WarmSetDeleted(Document, frozen=True, kw_only=True):
     """A set is gone; its images stay."""
+
+    name: str
+    message: Message | UnsetType = UNSET
+    message_code: MessageCode | UnsetType = UNSET
+    message_params: MessageParams | UnsetType = UNSET
+
+
+class WarmSetRefreshing(Document, frozen=True, kw_only=True):
+    """A set's tags are to be looked at."""
 
     name: str
     message: Message | UnsetType = UNSET

@@ -20,10 +20,13 @@ from coordinator.api.faults import clipped, faults, quoted, rule
 from coordinator.api.problems import bad_request
 from coordinator.core.sets.head import (
     CRON_LENGTH,
+    LONGEST_REFRESH,
     LONGEST_WINDOW,
+    SHORTEST_REFRESH,
     SHORTEST_WINDOW,
     ZONE_LENGTH,
     Joins,
+    Refresh,
     Schedule,
 )
 from coordinator.core.task import TaskSpec
@@ -48,6 +51,28 @@ def _check_window(text: str) -> Iterator[tuple[str, Text]]:
     seconds = seconds_of(text)
     if seconds is None or not SHORTEST_WINDOW <= seconds <= LONGEST_WINDOW:
         yield "", texts.VALUE_NOT_DURATION(least="1m", most="7d", got=quoted(text))
+
+
+def _check_interval(text: str) -> Iterator[tuple[str, Text]]:
+    seconds = seconds_of(text)
+    if seconds is None or not SHORTEST_REFRESH <= seconds <= LONGEST_REFRESH:
+        yield "", texts.VALUE_NOT_DURATION(least="1m", most="7d", got=quoted(text))
+
+
+class PutRefresh(
+    msgspec.Struct, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True
+):
+    """How often registries are asked whether tags have moved."""
+
+    tags: Annotated[
+        str,
+        rule(
+            _check_interval,
+            max_length=DURATION_LENGTH,
+            description="Between two looks at the tags, 1m to 7d.",
+            examples=["10m"],
+        ),
+    ]
 
 
 class PutSchedule(
@@ -97,6 +122,12 @@ _ADDED: Final = (
         UNSET,
     ),
     (
+        "refresh",
+        Annotated[PutRefresh, rule(description="Without it a set is content with what is there.")]
+        | UnsetType,
+        UNSET,
+    ),
+    (
         "paused",
         Annotated[
             bool,
@@ -141,6 +172,7 @@ class SetBody:
     """How each repair is to be."""
     paused: bool
     schedule: Schedule | None
+    refresh: Refresh | None
 
 
 def read_set(body: Any) -> SetBody:
@@ -154,6 +186,7 @@ def read_set(body: Any) -> SetBody:
         order_of(msgspec.convert(rest, CreateTask)).spec,
         asked.paused,
         None if asked.schedule is UNSET else _schedule(asked.schedule),
+        None if asked.refresh is UNSET else Refresh(tags=asked.refresh.tags),
     )
 
 

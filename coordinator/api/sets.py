@@ -20,6 +20,7 @@ from coordinator.api.guard import CALLER
 from coordinator.api.problems import Refusal, bad_request, busy
 from coordinator.api.queries import NODES, SETS, Reader
 from coordinator.api.set_body import read_set
+from coordinator.core.sets.freshness import is_tag
 from coordinator.core.sets.head import is_set_name
 from coordinator.core.task import Creator
 from coordinator.faults import Faults
@@ -27,7 +28,7 @@ from coordinator.port import Engine, NoSuchSet, SetChanged, SetOrder, TooManySet
 from coordinator.set_documents import SET_NODE_STATES
 from coordinator.snapshots import SetSnapshot
 from coordinator.views.set_events import deleted_set
-from coordinator.views.sets import set_node, warm_set
+from coordinator.views.sets import refreshing_set, set_node, warm_set
 
 NODES_AT_A_TIME: Final = 50
 _TAG: Final = re.compile(r'"([0-9]{1,19})"')
@@ -50,7 +51,7 @@ class SetRoutes:
         request[IMAGES] = asked.spec.images
         caller = request[CALLER]
         spec = self._admission.admit(caller, asked.spec, None)
-        order = SetOrder(name, spec, asked.paused, asked.schedule)
+        order = SetOrder(name, spec, asked.paused, asked.schedule, asked.refresh)
         creator = Creator(user=caller.user, way=caller.way) if caller.is_known else None
         match = await self._match(request)
         try:
@@ -66,7 +67,21 @@ class SetRoutes:
 
     async def get(self, request: web.Request) -> web.Response:
         """``GET /api/v1/sets/{name}``."""
-        return self._answer(await self._find(request))
+        shot = await self._find(request)
+        drift = self._engine.sets.drift(shot.stored.head.name)
+        return self._tagged(shot, warm_set(shot, drift))
+
+    async def refresh(self, request: web.Request) -> web.Response:
+        """``POST /api/v1/sets/{name}/refresh``."""
+        shot = await self._find(request)
+        name, work = shot.stored.head.name, shot.stored.head.spec.work
+        if not any(is_tag(image.reference) for image in work):
+            raise Refusal(HTTPStatus.CONFLICT, texts.SET_NO_TAGS())
+        try:
+            await self._engine.sets.refresh(name)
+        except NoSuchSet:
+            raise _unknown() from None
+        return json_answer(refreshing_set(name), HTTPStatus.ACCEPTED)
 
     async def list(self, request: web.Request) -> web.Response:
         """``GET /api/v1/sets``."""
@@ -134,7 +149,12 @@ class SetRoutes:
         return shot
 
     def _answer(self, shot: SetSnapshot, status: HTTPStatus = HTTPStatus.OK) -> web.Response:
-        response = json_answer(warm_set(shot), status)
+        return self._tagged(shot, warm_set(shot), status)
+
+    def _tagged(
+        self, shot: SetSnapshot, shown: documents.WarmSet, status: HTTPStatus = HTTPStatus.OK
+    ) -> web.Response:
+        response = json_answer(shown, status)
         response.headers[hdrs.ETAG] = f'"{shot.stored.revision}"'
         return response
 

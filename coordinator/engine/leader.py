@@ -33,6 +33,7 @@ from coordinator.core.sets.decisions import (
     CreateRepair,
     SendWanted,
     SetDropped,
+    SetRefreshed,
     SetTurned,
 )
 from coordinator.core.task import FINAL, PendingNotification, TaskStatus
@@ -245,7 +246,7 @@ class Leader:
             faults=self._faults,
         )
         replica.sets.loop.observe(events.observe, of=OBSERVED)
-        replica.sets.loop.observe(turns.observe, of=(SetTurned, SetDropped))
+        replica.sets.loop.observe(turns.observe, of=(SetTurned, SetRefreshed, SetDropped))
         notes = list(replica.set_notes.all.values())
         replica.spawn(events.catch_up(notes, list(replica.set_changes.take())))
         replica.spawn(events.report_progress())

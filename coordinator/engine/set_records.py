@@ -99,7 +99,8 @@ class SetRecords:
 
 def is_so(head: SetHead, order: SetOrder) -> bool:
     """Whether a set is already what is wanted."""
-    return (head.spec, head.paused, head.schedule) == (order.spec, order.paused, order.schedule)
+    wanted = (order.spec, order.paused, order.schedule, order.refresh)
+    return (head.spec, head.paused, head.schedule, head.refresh) == wanted
 
 
 def head_of(old: StoredSet | None, order: SetOrder, creator: Creator | None, now: float) -> SetHead:
@@ -111,6 +112,7 @@ def head_of(old: StoredSet | None, order: SetOrder, creator: Creator | None, now
             spec=order.spec,
             paused=order.paused,
             schedule=order.schedule,
+            refresh=order.refresh,
             created_at=moment,
             updated_at=moment,
             created_by=creator,
@@ -120,6 +122,7 @@ def head_of(old: StoredSet | None, order: SetOrder, creator: Creator | None, now
         spec=order.spec,
         paused=order.paused,
         schedule=order.schedule,
+        refresh=order.refresh,
         generation=old.head.generation + 1,
         updated_at=moment,
         created_by=creator,

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, NoReturn
 
 import msgspec
+from msgspec.structs import replace
 
 from common import subjects
 from common.bus import BusError, Conflict, Received
@@ -49,7 +50,7 @@ from coordinator.port import (
     StoreAway,
     TooManySets,
 )
-from coordinator.snapshots import SetNodeSnapshot, SetSnapshot, StoredSet
+from coordinator.snapshots import SetLooks, SetNodeSnapshot, SetSnapshot, StoredSet
 
 poison = RateLimitedLog(Log(__name__))
 
@@ -208,7 +209,23 @@ class SetTable:
             if (turn := self._core.turn(name, each)) is not None and turn.holds == state.holds
         }
         window = self._core.window(name, now)
-        return SetSnapshot(stored, tally, since, self._core.repair(name), window)
+        looks = self._looks(stored)
+        return SetSnapshot(stored, tally, since, self._core.repair(name), window, looks)
+
+    def _looks(self, stored: StoredSet) -> SetLooks | None:
+        head = stored.head
+        known = self._core.refreshed(head.name)
+        if head.refresh is None and not head.refresh_asked_at and not known.tags:
+            return None
+        task, due, failure = self._core.look(head.name)
+        newest = {reference: tag.current[0] for reference, tag in known.tags.items()}
+        return SetLooks(known.looked_at or None, due or None, task, failure, newest)
+
+    def drift(self, name: str) -> Mapping[str, Mapping[str, int]]:
+        """By image of a set that has a tag: the digests that its nodes show; see the port."""
+        stored, shown = self._stored.get(name), self._core.drift(name)
+        work = () if stored is None else stored.head.spec.work
+        return {each.name: shown[each.reference] for each in work if each.reference in shown}
 
     def node_names(self, name: str, phases: Collection[str] = ()) -> Sequence[str]:
         """The nodes of a set (in one of these phases), ordered by name."""
@@ -334,6 +351,21 @@ class SetTable:
                 self._take(SetTombstone(name, revision))
                 return
         raise NoSuchSet
+
+    async def refresh(self, name: str) -> None:
+        """Have a set's tags looked at again; see the port."""
+        stored = await self.find(name)
+        for _ in range(PUT_TRIES):
+            if stored is None:
+                raise NoSuchSet
+            asked_at = max(int(self._clock() * 1000), stored.head.refresh_asked_at + 1)
+            try:
+                await self._write(stored, replace(stored.head, refresh_asked_at=asked_at))
+            except Conflict:
+                stored = await self._read(name)
+            else:
+                return
+        raise StoreAway(STORE_UNUSABLE(why="the set is changed again and again"))
 
     def _away(self, why: BusError) -> StoreAway:
         self._failed(why)

@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import ROUND_HALF_UP, Decimal
+from typing import Final
 
 from msgspec import UNSET, UnsetType
 
+from common import set_texts as texts
 from coordinator.core.sets.head import Schedule
 from coordinator.core.sets.standing import ConditionState, SetCondition, SetNodePhase, Tally
 from coordinator.core.sets.windows import Window
 from coordinator.set_documents import (
     WarmSet,
     WarmSetCondition,
+    WarmSetDigest,
+    WarmSetDrift,
     WarmSetImage,
+    WarmSetLooks,
     WarmSetNode,
     WarmSetNodes,
+    WarmSetRefresh,
+    WarmSetRefreshing,
     WarmSetSchedule,
     WarmSetWebhook,
     WarmSetWindow,
 )
-from coordinator.snapshots import SetNodeSnapshot, SetSnapshot
+from coordinator.snapshots import SetLooks, SetNodeSnapshot, SetSnapshot
 from coordinator.views.tasks import requirement, scheme_and_host
 from coordinator.views.texts import shown
 from coordinator.views.times import milliseconds, milliseconds_if_known, seconds
 
+MOST_DRIFT: Final = 50
+"""Digests of one image that are listed."""
 
-def warm_set(shot: SetSnapshot) -> WarmSet:
-    """A set as GET returns it."""
+
+def warm_set(shot: SetSnapshot, drift: Mapping[str, Mapping[str, int]] | None = None) -> WarmSet:
+    """A set as GET returns it; ``drift`` only where it is asked for alone."""
     head, spec, tally = shot.stored.head, shot.stored.head.spec, shot.tally
     return WarmSet(
         name=head.name,
@@ -45,6 +56,9 @@ def warm_set(shot: SetSnapshot) -> WarmSet:
         paused=head.paused,
         schedule=UNSET if head.schedule is None else _schedule(head.schedule),
         window=UNSET if shot.window is None else _window(shot.window),
+        refresh=UNSET if head.refresh is None else WarmSetRefresh(tags=head.refresh.tags),
+        looks=UNSET if shot.looks is None else _looks(shot.looks),
+        drift=UNSET if drift is None else _drift(shot, drift),
         generation=head.generation,
         observed_generation=head.generation,
         nodes=_nodes(tally),
@@ -72,6 +86,46 @@ def _schedule(schedule: Schedule) -> WarmSetSchedule:
 def _window(window: Window) -> WarmSetWindow:
     return WarmSetWindow(
         open=window.is_open, until=_moment(window.until), next=_moment(window.next)
+    )
+
+
+def _looks(looks: SetLooks) -> WarmSetLooks:
+    failure = looks.failure
+    why = None if failure is None else failure.why
+    said = None if why is None else shown(why[1])
+    return WarmSetLooks(
+        at=_moment(looks.at),
+        next=_moment(looks.next),
+        task=looks.task or UNSET,
+        failures=0 if failure is None else failure.times,
+        reason=UNSET if why is None else why[0],
+        message=UNSET if said is None else said.message,
+        message_code=UNSET if said is None else said.code,
+        message_params=UNSET if said is None else said.params,
+    )
+
+
+def _drift(shot: SetSnapshot, drift: Mapping[str, Mapping[str, int]]) -> list[WarmSetDrift]:
+    references = {each.name: each.reference for each in shot.stored.head.spec.work}
+    known = {} if shot.looks is None else shot.looks.newest
+    newest = {image: known.get(reference) for image, reference in references.items()}
+    return [
+        WarmSetDrift(
+            image=image,
+            digests=[
+                WarmSetDigest(digest=digest, nodes=nodes, newest=digest == newest[image])
+                for digest, nodes in sorted(digests.items(), key=lambda each: (-each[1], each[0]))
+            ][:MOST_DRIFT],
+        )
+        for image, digests in drift.items()
+    ]
+
+
+def refreshing_set(name: str) -> WarmSetRefreshing:
+    """The answer to a request to look at a set's tags."""
+    said = shown(texts.SET_REFRESHING())
+    return WarmSetRefreshing(
+        name=name, message=said.message, message_code=said.code, message_params=said.params
     )
 
 

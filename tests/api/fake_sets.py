@@ -4,14 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from coordinator.core.sets.head import SetHead
 from coordinator.core.sets.standing import SetCondition, SetNode, Tally
 from coordinator.core.sets.windows import Window
 from coordinator.core.task import Creator
 from coordinator.port import NoSuchSet, PutSet, SetChanged, SetOrder, TooManySets
-from coordinator.snapshots import SetNodeSnapshot, SetSnapshot, StoredSet
+from coordinator.snapshots import SetLooks, SetNodeSnapshot, SetSnapshot, StoredSet
 
 PUT_AT = 1_768_576_354_000
 """2026-01-16T15:12:34Z."""
@@ -27,6 +27,10 @@ class FakeSets:
         """By set and node: what a test says of it."""
         self.repairs: dict[str, str] = {}
         self.windows: dict[str, Window] = {}
+        self.looks: dict[str, SetLooks] = {}
+        self.digests: dict[str, dict[str, int]] = {}
+        """By image: what nodes show of it."""
+        self.refreshed: list[str] = []
         self._revision = 0
 
     def names(self) -> Sequence[str]:
@@ -41,7 +45,7 @@ class FakeSets:
             tally.count(node)
         since = dict.fromkeys(SetCondition, PUT_AT + 1)
         repair, window = self.repairs.get(name), self.windows.get(name)
-        return SetSnapshot(stored, tally, since, repair, window)
+        return SetSnapshot(stored, tally, since, repair, window, self.looks.get(name))
 
     def node_names(self, name: str, phases: Collection[str] = ()) -> Sequence[str]:
         states = self.states.get(name, {})
@@ -71,6 +75,7 @@ class FakeSets:
             spec=order.spec,
             paused=order.paused,
             schedule=order.schedule,
+            refresh=order.refresh,
             generation=1 if old is None else old.head.generation + 1,
             created_at=PUT_AT,
             updated_at=PUT_AT,
@@ -78,6 +83,15 @@ class FakeSets:
         )
         self.stored[order.name] = StoredSet(head, self._revision)
         return PutSet(self.stored[order.name], is_new=old is None)
+
+    async def refresh(self, name: str) -> None:
+        if name not in self.stored:
+            raise NoSuchSet
+        self.refreshed.append(name)
+
+    def drift(self, name: str) -> Mapping[str, Mapping[str, int]]:
+        images = self.stored[name].head.spec.images
+        return {image: self.digests.get(image, {}) for image in images if "@" not in image}
 
     async def delete(self, name: str, match: int | None) -> None:
         old = self.stored.get(name)
@@ -89,4 +103,5 @@ class FakeSets:
 
 
 def _is_so(head: SetHead, order: SetOrder) -> bool:
-    return (head.spec, head.paused, head.schedule) == (order.spec, order.paused, order.schedule)
+    wanted = (order.spec, order.paused, order.schedule, order.refresh)
+    return (head.spec, head.paused, head.schedule, head.refresh) == wanted

@@ -9,10 +9,12 @@ from common.text import Text
 from common.texts import NODE_CORDONED
 from coordinator.access.policy import read_policy
 from coordinator.api.guard import Entrance
-from coordinator.core.sets.head import Joins, Schedule
+from coordinator.core.sets.freshness import LookFailure
+from coordinator.core.sets.head import Joins, Refresh, Schedule
 from coordinator.core.sets.standing import Blocked, SetNode, SetNodePhase
 from coordinator.core.sets.windows import Window
 from coordinator.core.task import TaskImage
+from coordinator.snapshots import SetLooks
 from tests.api.conftest import Client, Guarded
 from tests.api.fake_engine import FakeEngine
 from tests.api.test_openapi import check
@@ -198,6 +200,9 @@ async def test_what_is_answered_is_what_the_document_says(
     document = await (await client.get("/openapi.json")).json()
     check(document, "WarmSet", await (await put(client, schedule=NIGHTLY)).json())
     engine.sets.windows["web"] = Window(1e9, 2e9)
+    why = (Reason.REGISTRY_UNREACHABLE, Text("connection refused"), "nginx")
+    engine.sets.looks["web"] = SetLooks(1e9, 2e9, None, LookFailure(2, 2e9, why), {})
+    check(document, "WarmSetRefreshing", await (await client.post(f"{WEB}/refresh")).json())
     some_nodes(engine)
     check(document, "WarmSet", await (await client.get(WEB)).json())
     check(document, "WarmSetList", await (await client.get("/api/v1/sets")).json())
@@ -205,7 +210,7 @@ async def test_what_is_answered_is_what_the_document_says(
     check(document, "WarmSetDeleted", await (await client.delete(WEB)).json())
     fields = document["components"]["schemas"]["PutWarmSet"]["properties"]
     create = document["components"]["schemas"]["CreateTask"]["properties"]
-    assert fields.keys() - create.keys() == {"paused", "schedule"}
+    assert fields.keys() - create.keys() == {"paused", "schedule", "refresh"}
     assert create.keys() - fields.keys() == {"nodeNames", "imagePullPolicy"}
     assert fields["priority"] == create["priority"]
 
@@ -286,3 +291,50 @@ async def test_a_schedule_that_is_none_is_refused(client: Client) -> None:
     wrongs: list[Any] = ["0 2 * * *", None, {}]
     for wrong in wrongs:
         assert (await put(client, schedule=wrong)).status == 400
+
+
+async def test_looks_at_tags_and_what_nodes_have_of_them_are_shown(
+    client: Client, engine: FakeEngine
+) -> None:
+    """The interval as it was written; the digests where the set alone is asked for."""
+    shown = await (await put(client, refresh={"tags": "10m"})).json()
+    assert (shown["refresh"], "looks" in shown, "drift" in shown) == ({"tags": "10m"}, False, False)
+    assert engine.sets.stored["web"].head.refresh == Refresh(tags="10m")
+    why = (Reason.REGISTRY_UNREACHABLE, Text("connection refused"), "nginx")
+    newest = {"docker.io/library/nginx:latest": "sha256:2"}
+    engine.sets.looks["web"] = SetLooks(
+        1_768_576_354.0, None, None, LookFailure(1, 2e9, why), newest
+    )
+    engine.sets.digests["nginx"] = {"sha256:1": 2, "sha256:2": 5}
+    shown = await (await client.get(WEB)).json()
+    assert shown["looks"] == {
+        "at": "2026-01-16T15:12:34.000Z",
+        "failures": 1,
+        "reason": "RegistryUnreachable",
+        "message": "connection refused",
+    }
+    assert shown["drift"] == [
+        {
+            "image": "nginx",
+            "digests": [
+                {"digest": "sha256:2", "nodes": 5, "newest": True},
+                {"digest": "sha256:1", "nodes": 2, "newest": False},
+            ],
+        }
+    ]
+    for wrong in ("1s", "8d", "often"):
+        answer = await put(client, refresh={"tags": wrong})
+        (fault,) = (await answer.json())["errors"]
+        assert (fault["field"], fault["messageCode"]) == ("/refresh/tags", "value.notDuration")
+
+
+async def test_tags_are_looked_at_when_a_user_asks(client: Client, engine: FakeEngine) -> None:
+    """202; of a set that is not there 404, of one without tags 409."""
+    assert (await client.post(f"{WEB}/refresh")).status == 404
+    await put(client)
+    answer = await client.post(f"{WEB}/refresh")
+    assert (answer.status, (await answer.json())["messageCode"]) == (202, "set.refreshing")
+    assert engine.sets.refreshed == ["web"]
+    await client.put(WEB, json={"images": [f"nginx@sha256:{1:064x}"]})
+    answer = await client.post(f"{WEB}/refresh")
+    assert (answer.status, (await answer.json())["messageCode"]) == (409, "set.noTags")

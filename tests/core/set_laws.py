@@ -7,12 +7,14 @@ from collections import Counter
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from msgspec.structs import replace
 
 from common.reasons import Reason
 from coordinator.core.node_run import OVER
 from coordinator.core.sets.decisions import AskInventory, CreateRepair
-from coordinator.core.sets.head import Joins, Schedule, SetHead
+from coordinator.core.sets.head import Joins, Refresh, Schedule, SetHead
 from coordinator.core.sets.standing import SetNodePhase
+from coordinator.core.task import PullPolicy
 from coordinator.cron import window_at
 from tests.core.set_world import SetWorld, set_of
 
@@ -24,6 +26,8 @@ SCHEDULES = st.sampled_from(
     [None, None, None]
     + [Schedule(cron="*/10 * * * *", window="3m", joins=joins) for joins in Joins]
 )
+REFRESHES = st.sampled_from([None, None, Refresh(tags="1m"), Refresh(tags="20m")])
+ABSENT_ALONE = PullPolicy.IF_NOT_PRESENT
 MOST = st.sampled_from([1, 1, 3])
 """How many repairs may run; with 1 it is tight, with 3 a set may have one beside another."""
 
@@ -125,6 +129,7 @@ class SetMachine(RuleBasedStateMachine):
         selector=LABELS,
         paused=st.booleans(),
         schedule=SCHEDULES,
+        refresh=REFRESHES,
     )
     def set_is_put(
         self,
@@ -132,6 +137,7 @@ class SetMachine(RuleBasedStateMachine):
         images: set[str],
         selector: dict[str, str],
         schedule: Schedule | None,
+        refresh: Refresh | None,
         *,
         paused: bool,
     ) -> None:
@@ -144,9 +150,22 @@ class SetMachine(RuleBasedStateMachine):
                 generation=self.generation,
                 paused=paused,
                 schedule=schedule,
+                refresh=refresh,
                 node_selector=selector,
             )
         )
+
+    @rule(image=st.sampled_from(IMAGES), digest=st.sampled_from(["sha256:1", "sha256:3"]))
+    def a_tag_moves(self, image: str, digest: str) -> None:
+        """Forth, or back again."""
+        self.world.registry[image] = digest
+
+    @precondition(lambda self: self.world.sets)
+    @rule(data=st.data())
+    def user_asks_for_a_look(self, data: st.DataObject) -> None:
+        """Also at a set that never looks by itself."""
+        head = self.world.sets[data.draw(st.sampled_from(sorted(self.world.sets)))]
+        self.world.put(replace(head, refresh_asked_at=int(self.world.now * 1000) + 1))
 
     @precondition(lambda self: self.world.sets)
     @rule(data=st.data())
@@ -194,10 +213,30 @@ class SetMachine(RuleBasedStateMachine):
         assert not repair.head.paused
         assert all(self.may_pull(repair.head, node) for node in repair.nodes)
         assert list(repair.nodes) == sorted(set(repair.nodes))
+        if repair.looks:
+            self.only_a_warm_node_looks(repair)
+            return
         for node in repair.nodes:
             cells = [world.core.cell(node, each) for each in repair.head.references]
             assert all(cell is not None for cell in cells)
-            assert not all(cell is not None and cell[0] for cell in cells)
+            lacks = not all(cell is not None and cell[0] for cell in cells)
+            assert lacks or (repair.always and self.has_outdated(repair.head, node))
+
+    def only_a_warm_node_looks(self, look: CreateRepair) -> None:
+        """One, once in an interval, or as often as a user asks."""
+        (node,) = look.nodes
+        assert look.always
+        assert self.world.core.node(look.head.name, node, self.world.now).phase == "warm"
+        assert look.head.refresh is not None or look.head.refresh_asked_at
+
+    def has_outdated(self, head: SetHead, node: str) -> bool:
+        """Whether a node has a digest that a look has left behind."""
+        tags = self.world.core.refreshed(head.name).tags
+        cells = {each: self.world.core.cell(node, each) for each in head.references}
+        return any(
+            cell is not None and each in tags and cell[1] in tags[each].outdated
+            for each, cell in cells.items()
+        )
 
     def may_pull(self, head: SetHead, node: str) -> bool:
         """Whether a set's schedule lets a node be warmed at this moment."""
@@ -236,7 +275,7 @@ class SetMachine(RuleBasedStateMachine):
         world = self.world
         for task, run in world.runs.items():
             head = world.sets.get(str(run.head.set))
-            if head is None or head.spec != run.spec:
+            if head is None or head.spec != replace(run.spec, image_pull_policy=ABSENT_ALONE):
                 assert task in world.cancelled
 
     @invariant()
@@ -248,6 +287,7 @@ class SetMachine(RuleBasedStateMachine):
                 found = world.core.node(name, node, world.now)
                 cells = [world.core.cell(node, each) for each in head.references]
                 has_all = all(cell is not None and cell[0] for cell in cells)
+                has_all = has_all and not self.has_outdated(head, node)
                 assert (found.phase is SetNodePhase.WARM) == has_all
                 assert (found.text is None) == has_all
                 troubled = found.phase in {SetNodePhase.FAILED, SetNodePhase.BLOCKED}
@@ -293,6 +333,10 @@ class SetMachine(RuleBasedStateMachine):
                     assert known == (reference in there, there.get(reference))
                 phase = world.core.node(name, node, world.now).phase
                 warm = set(head.references) <= there.keys()
-                assert (phase is SetNodePhase.WARM) == warm
-                assert warm or head.paused
+                assert (phase is SetNodePhase.WARM) == (warm and not self.has_outdated(head, node))
+                assert phase is SetNodePhase.WARM or head.paused
+                if head.refresh is not None and not head.paused:
+                    assert {each: there[each] for each in head.references} == {
+                        each: world.registry[each] for each in head.references
+                    }
         self.every_node_is_how_its_images_are()

@@ -10,25 +10,25 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from coordinator.core.changes import AttemptDecided, TaskBegan, TaskOver, TaskQueued
 from coordinator.core.commands import WakeAt
 from coordinator.core.events import NodeSeen, NodeVanished, Settled, Woken
 from coordinator.core.fleet import FleetView, Node
-from coordinator.core.node_run import OVER
 from coordinator.core.run import TaskRun
 from coordinator.core.sets.agenda import Agenda
 from coordinator.core.sets.decisions import (
     AskInventory,
     CancelRepair,
     CreateRepair,
-    NodeCooled,
-    NodeWarmed,
     ReportRejected,
     SetChange,
     SetCommand,
     SetDecision,
     SetDropped,
     SetPut,
+    SetRefreshed,
 )
 from coordinator.core.sets.diagnosis import AllKnown, look_over
 from coordinator.core.sets.events import (
@@ -42,6 +42,8 @@ from coordinator.core.sets.events import (
     SetStored,
 )
 from coordinator.core.sets.head import SetHead
+from coordinator.core.sets.judging import Judging
+from coordinator.core.sets.looking import LATER_SECONDS, Looking
 from coordinator.core.sets.repairs import Repairs
 from coordinator.core.sets.standing import SetCondition
 from coordinator.core.sets.telling import Telling
@@ -81,6 +83,8 @@ class SetCore(SetView):
         self._leads = False
         self._agenda = Agenda()
         self._telling = Telling(self._known)
+        self._looking = Looking(self._known)
+        self._judging = Judging(self._known)
         self._nodes: dict[str, Node] = {}
         self._commands: list[SetCommand] = []
         self._changes: list[SetChange] = []
@@ -149,7 +153,12 @@ class SetCore(SetView):
         if before is not None and before.created_at != head.created_at:
             self._set_gone(SetGone(head.name), now)  # nobody said so: this is another set
             before = None
+        if before is not None and replace(before, refresh_asked_at=head.refresh_asked_at) == head:
+            known.membership.note(head)
+            self._agenda.touch(head.name, now)
+            return
         known.records.set_changed(head.name)
+        known.freshness.set_changed(before, head)
         known.repairs.of_use(head.name)
         self._drop_repairs(head.name)
         known.cold.setdefault(head.name, {})
@@ -176,14 +185,18 @@ class SetCore(SetView):
         known.cold.pop(event.name, None)
         known.newcomers.pop(event.name, None)
         known.windows.forget(event.name)
+        known.freshness.forget(event.name)
         self._agenda.forget(event.name)
         self._changes.append(SetDropped(head))
 
-    def _set_noted(self, event: SetNoted, _now: float) -> None:
+    def _set_noted(self, event: SetNoted, now: float) -> None:
         head = self._known.membership.head(event.name)
-        is_own = self._leads and self._turns.get(event.name, SetCondition.READY) is not None
-        if head is not None and head.created_at == event.created_at and not is_own:
+        if head is None or head.created_at != event.created_at:
+            return
+        if not self._leads or self._turns.get(event.name, SetCondition.READY) is None:
             self._turns.adopt(event.name, event.turns)
+        if self._known.freshness.adopt(event.name, event.refreshed):
+            self._judge_all(event.name, now)
 
     def _drop_repairs(self, name: str) -> None:
         """Nobody is to go on pulling what a set was before."""
@@ -262,22 +275,14 @@ class SetCore(SetView):
 
     def _judge(self, node: str, now: float, *, is_news: bool = False) -> None:
         """See of which sets a node has all images; ``is_news``: its agent has just said what is."""
-        known = self._known
+        self._changes += self._judging.of_node(node, now, is_news=is_news)
         for name in self.sets_of(node):
-            cold = known.cold[name]
-            was_warm = node not in cold
-            has_all = known.warmth.has_all(node, known.membership.references(name))
-            if has_all:
-                if cold.pop(node, None):
-                    self._changes.append(NodeWarmed(name, node, known.seen_in(name, node)))
-                known.records.warm(name, node)
-                known.newcomers[name].discard(node)
-            else:
-                cold[node] = has_all is False
-                if is_news and was_warm and has_all is False:
-                    known.records.vanished(name, node, now)
-                    self._changes.append(NodeCooled(name, node, known.seen_in(name, node)))
             self._agenda.touch(name, now + GATHER_SECONDS)
+
+    def _judge_all(self, name: str, now: float, but: str | None = None) -> None:
+        """See which nodes of a set have all images: other digests are outdated than before."""
+        self._changes += self._judging.of_set(name, but)
+        self._agenda.touch(name, now + GATHER_SECONDS)
 
     # ── repairs ──
 
@@ -286,12 +291,17 @@ class SetCore(SetView):
 
     def _repair_refused(self, event: RepairRefused, now: float) -> None:
         self._known.repairs.refused(event.set)
+        self._known.freshness.refused(event.set)
+        self._agenda.touch(event.set, now + AGAIN_SECONDS)
         self._touch_all_waiting(now + AGAIN_SECONDS)
 
     def _repair_known(self, event: TaskQueued | TaskBegan, now: float) -> None:
         if event.head.set is None:
             return
         self._known.repairs.known(event.head.set, event.head.id)
+        if event.head.looks:
+            head = self._known.membership.head(event.head.set)
+            self._known.freshness.begun(head, event.head.set, event.head.id)
         self._agenda.touch(
             event.head.set, now + GATHER_SECONDS
         )  # who is not in it may have its own
@@ -302,8 +312,9 @@ class SetCore(SetView):
         name = self._known.repairs.over(event.head.id)
         if name is None:
             return
-        counts = event.head.counts
-        if self._known.repairs.was_dropped(event.head.id):
+        counts, was_dropped = event.head.counts, self._known.repairs.was_dropped(event.head.id)
+        self._known.freshness.over(name, event.head.id, now, was_dropped=was_dropped)
+        if was_dropped:
             pass
         elif event.head.status is TaskStatus.CANCELLED or counts is None or not counts.total:
             self._known.repairs.in_vain(name, now)  # the same again would end the same
@@ -318,12 +329,18 @@ class SetCore(SetView):
             if cold:
                 self._agenda.touch(name, when)
 
-    def _attempt_decided(self, event: AttemptDecided, _now: float) -> None:
+    def _attempt_decided(self, event: AttemptDecided, now: float) -> None:
         run = self._known.runs.get(event.task)
-        name = None if run is None else run.head.set
-        if name is None or event.node not in self._known.cold.get(name, ()):
+        if run is None or run.head.set is None or self._known.membership.head(run.head.set) is None:
             return
-        self._known.records.decided(name, event)
+        name = run.head.set
+        seen = self._looking.decided if run.head.looks else self._looking.pulled
+        if seen(name, run, event):
+            self._judge_all(name, now, but=event.node)
+            if self._leads:
+                self._changes.append(SetRefreshed(name, self.refreshed(name)))
+        if event.node in self._known.cold[name]:
+            self._known.records.decided(name, event)
 
     def _look(self, name: str, now: float) -> None:
         """See how a set is as a whole, and repair what can be."""
@@ -336,6 +353,8 @@ class SetCore(SetView):
         rests = repairs.rests_until(name)
         if survey.due and repairs.may_begin(name, self._known.runs) and rests <= now:
             self._repair(name, survey.due)
+        if rests <= now:
+            self._see_tags(head, now)
         if self._leads:
             self._changes += self._turns.look(name, survey.tally, now)
             if (when := self._turns.judged_from(name)) > now:
@@ -345,6 +364,17 @@ class SetCore(SetView):
         if rests > now:
             self._agenda.touch(name, rests)
 
+    def _see_tags(self, head: SetHead, now: float) -> None:
+        """Have the tags looked at where that is due, or see to it that it is seen then."""
+        due = self._known.freshness.due(head)
+        if due is None or not self._leads or not self._looking.may_pull(head, now):
+            return
+        look = self._looking.begin(head, now) if due <= now else None
+        if look is None:
+            self._agenda.touch(head.name, max(due, now + LATER_SECONDS))
+        else:
+            self._commands.append(look)
+
     def _see_window(self, head: SetHead, now: float) -> None:
         """End what a set may not go on with, and look again when a window begins or ends."""
         window = self._known.windows.of(head, now)
@@ -353,17 +383,12 @@ class SetCore(SetView):
         if window.turns is not None:
             self._agenda.touch(head.name, window.turns)
         for task in self._known.repairs.tasks(head.name):
-            if self._is_outside(head.name, task, now) and self._known.repairs.drop_one(task):
+            if self._known.is_outside(head.name, task, now) and self._known.repairs.drop_one(task):
                 self._commands.append(CancelRepair(task))
-
-    def _is_outside(self, name: str, task: str, now: float) -> bool:
-        """Whether a repair has nodes to warm that may not be warmed now."""
-        run = self._known.runs.get(task)
-        left = () if run is None else [node for node in run.nodes if node.phase not in OVER]
-        return any(self._known.closed(name, node.name, now) is not None for node in left)
 
     def _repair(self, name: str, nodes: list[str]) -> None:
         head = self._known.membership.head(name)
         if self._leads and head is not None:
             self._known.repairs.asked(name)
-            self._commands.append(CreateRepair(head, tuple(nodes)))
+            always = any(self._known.is_outdated(name, node) for node in nodes)
+            self._commands.append(CreateRepair(head, tuple(nodes), always=always))

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from common import set_texts as texts
 from common.messages import ImageDisk
+from common.text import Text
 from coordinator.core.fleet import FleetView
 from coordinator.core.node_run import IN_FLIGHT, OVER, NodePhase, NodeRun
 from coordinator.core.run import TaskRun
 from coordinator.core.sets.events import AgentSaid
+from coordinator.core.sets.freshness import TROUBLED_FROM, Freshness, LookFailure, is_tag
 from coordinator.core.sets.head import Joins
 from coordinator.core.sets.membership import Membership
 from coordinator.core.sets.records import THRASHING_TIMES, Records, RepairFailure
@@ -37,6 +39,7 @@ class AllKnown:
     membership: Membership = field(default_factory=Membership)
     warmth: Warmth = field(default_factory=Warmth)
     records: Records = field(default_factory=Records)
+    freshness: Freshness = field(default_factory=Freshness)
     said: dict[str, AgentSaid] = field(default_factory=dict)
     """The newest heartbeat of each node."""
     cold: dict[str, dict[str, bool]] = field(default_factory=dict)
@@ -48,7 +51,39 @@ class AllKnown:
         """In which report, and of which set, a node is seen as it is: neither comes twice."""
         head = self.membership.head(name)
         which = "" if head is None else f"{head.created_at}.{head.generation}."
-        return which + self.warmth.seen_in(node)
+        known = self.freshness.known(name)
+        looked = f".{int(known.looked_at * 1000)}" if known.tags else ""
+        return which + self.warmth.seen_in(node) + looked
+
+    def is_outside(self, name: str, task: str, now: float) -> bool:
+        """Whether a repair has nodes to warm that may not be warmed at this moment."""
+        run = self.runs.get(task)
+        left = () if run is None else [node for node in run.nodes if node.phase not in OVER]
+        return any(self.closed(name, node.name, now) is not None for node in left)
+
+    def has_all(self, name: str, node: str) -> bool | None:
+        """Whether a node has every image of a set, none of them outdated; None: nobody said."""
+        has_all = self.warmth.has_all(node, self.membership.references(name))
+        return has_all and not self.is_outdated(name, node)
+
+    def is_outdated(self, name: str, node: str) -> bool:
+        """Whether a node has an image of a set with a digest that is outdated."""
+        for reference, digests in self.freshness.outdated(name):
+            cell = self.warmth.cell(node, reference)
+            if cell is not None and cell[1] in digests:
+                return True
+        return False
+
+    def shown(self, name: str) -> dict[str, Counter[str]]:
+        """The digests of each tag of a set, with how many of its nodes show them."""
+        tags = [each for each in self.membership.references(name) if is_tag(each)]
+        shown = {reference: Counter[str]() for reference in tags}
+        for node in self.membership.of_set[name]:
+            for reference in tags:
+                cell = self.warmth.cell(node, reference)
+                if cell is not None and cell[1] is not None:
+                    shown[reference][cell[1]] += 1
+        return shown
 
     def closed(self, name: str, node: str, now: float) -> Window | None:
         """The set's windows, where these keep a node from being warmed at this moment."""
@@ -97,7 +132,19 @@ def look_over(known: AllKnown, name: str, now: float) -> Survey:
         if found.next_try is not None:
             survey.next_try = min(found.next_try, survey.next_try or found.next_try)
     survey.due.sort()
+    failure = known.freshness.failure(name)
+    if failure is not None and failure.times >= TROUBLED_FROM:
+        survey.tally.unrefreshed = _why_unrefreshed(failure)
     return survey
+
+
+def _why_unrefreshed(failure: LookFailure) -> Text:
+    if failure.why is None:
+        return texts.SET_UNREFRESHED_UNKNOWN(times=failure.times)
+    reason, text, image = failure.why
+    return texts.SET_UNREFRESHED(
+        times=failure.times, reason=reason, image=image or "", why=text.message
+    )
 
 
 def _run_of(known: AllKnown, name: str, node: str) -> tuple[str, NodeRun] | None:

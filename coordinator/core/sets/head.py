@@ -22,6 +22,10 @@ LONGEST_WINDOW: Final = 7 * 86_400
 """Seconds."""
 
 
+SHORTEST_REFRESH: Final = 60
+LONGEST_REFRESH: Final = 7 * 86_400
+
+
 class Joins(StrEnum):
     """When nodes that are new to a set are warmed. The values are public."""
 
@@ -51,6 +55,13 @@ class Schedule(StoredRecord, frozen=True, kw_only=True):
         return max(SHORTEST_WINDOW, min(seconds_of(self.window) or 0, LONGEST_WINDOW))
 
 
+class Refresh(StoredRecord, frozen=True, kw_only=True):
+    """How often registries are asked whether tags have moved."""
+
+    tags: Duration
+    """As the user wrote it."""
+
+
 class SetHead(StoredRecord, frozen=True, kw_only=True):
     """One set, swapped as a whole whenever it is changed. Times are milliseconds since 1970."""
 
@@ -59,6 +70,9 @@ class SetHead(StoredRecord, frozen=True, kw_only=True):
     """Its images, nodes, and how each repair is to be."""
     paused: bool = False
     schedule: Schedule | None = None
+    refresh: Refresh | None = None
+    refresh_asked_at: Time = 0
+    """When a user last asked for a look at the tags (ms since 1970); 0 for never."""
     generation: Generation = 1
     """Counts what was put under the name since it was created."""
     created_at: Time

@@ -108,6 +108,8 @@ class Tally:
 
     phases: dict[SetNodePhase, int] = field(default_factory=lambda: dict.fromkeys(SetNodePhase, 0))
     reasons: dict[str, int] = field(default_factory=dict)
+    unrefreshed: Text | None = None
+    """Why nobody knows whether its tags have moved."""
 
     @property
     def nodes(self) -> int:
@@ -152,6 +154,8 @@ class Tally:
     def _degraded(self) -> ConditionState:
         reasons = {each: n for each, n in self.reasons.items() if each != Blocked.OUTSIDE_WINDOW}
         troubled = sum(reasons.values())
+        if not troubled and self.unrefreshed is not None:
+            return ConditionState(holds=True, reason="RefreshFailed", text=self.unrefreshed)
         if not troubled:
             return ConditionState(holds=False, reason="Untroubled", text=texts.SET_UNTROUBLED())
         ranked = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))

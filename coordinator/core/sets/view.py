@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from coordinator.core.sets.diagnosis import AllKnown, diagnose, look_over
+from coordinator.core.sets.freshness import LookFailure, Refreshed
 from coordinator.core.sets.standing import SetCondition, SetNode, Tally, Turn
 from coordinator.core.sets.turns import Turns
 from coordinator.core.sets.windows import Window
@@ -38,6 +41,20 @@ class SetView:
     def wanted(self, node: str) -> tuple[str, ...]:
         """The references that a node is to have, for all of its sets."""
         return self._known.membership.wanted(node).references
+
+    def look(self, name: str) -> tuple[str | None, float | None, LookFailure | None]:
+        """The look at a set's tags that runs, when the next is due, and how the last failed."""
+        freshness, head = self._known.freshness, self._known.membership.head(name)
+        due = None if head is None else freshness.due(head)
+        return freshness.task(name), due, freshness.failure(name)
+
+    def refreshed(self, name: str) -> Refreshed:
+        """What is known of a set's tags."""
+        return self._known.freshness.known(name)
+
+    def drift(self, name: str) -> dict[str, Counter[str]]:
+        """By tag of a set: the digests that its nodes have, and how many have each."""
+        return self._known.shown(name)
 
     def turn(self, name: str, condition: SetCondition) -> Turn | None:
         """Since when a condition is as it is; None where no leader has judged the set yet."""

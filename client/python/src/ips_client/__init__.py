@@ -52,9 +52,16 @@ if TYPE_CHECKING:
     from ips_client.set_documents import (
         SetCondition,
         SetDeleted,
+        SetDigest,
+        SetDrift,
         SetImage,
+        SetLooks,
         SetNode,
         SetNodes,
+        SetRefresh,
+        SetRefreshing,
+        SetSchedule,
+        SetWindow,
         WarmSet,
     )
     from ips_client.watching import Waited
@@ -89,10 +96,17 @@ __all__ = [
     "ServerUnreachable",
     "SetCondition",
     "SetDeleted",
+    "SetDigest",
+    "SetDrift",
     "SetImage",
+    "SetLooks",
     "SetNode",
     "SetNodes",
+    "SetRefresh",
+    "SetRefreshing",
+    "SetSchedule",
     "SetTimeLimit",
+    "SetWindow",
     "Task",
     "TaskNode",
     "TaskProgress",
@@ -134,7 +148,21 @@ _HOMES = (
         "errors",
     )
     | dict.fromkeys(
-        ("SetCondition", "SetDeleted", "SetImage", "SetNode", "SetNodes", "WarmSet"),
+        (
+            "SetCondition",
+            "SetDeleted",
+            "SetDigest",
+            "SetDrift",
+            "SetImage",
+            "SetLooks",
+            "SetNode",
+            "SetNodes",
+            "SetRefresh",
+            "SetRefreshing",
+            "SetSchedule",
+            "SetWindow",
+            "WarmSet",
+        ),
         "set_documents",
     )
 )

@@ -24,7 +24,7 @@ from ips_client.http_urllib3 import Urllib3Transport
 from ips_client.paging import fetch
 from ips_client.picture import Progress
 from ips_client.server import DEFAULT_SERVER, Server, Session, Token
-from ips_client.set_documents import SetDeleted, SetNode, WarmSet
+from ips_client.set_documents import SetDeleted, SetNode, SetRefreshing, WarmSet
 from ips_client.talk import Course, Emit, LinkFailure, Talk
 from ips_client.watching import Waited
 
@@ -158,6 +158,10 @@ class Client:
     def delete_set(self, name: str) -> SetDeleted:
         """Delete a set; its images stay."""
         return self._finish(set_service.delete(self._session, name))
+
+    def refresh_set(self, name: str) -> SetRefreshing:
+        """Have a set's tags looked at again; what has moved is followed."""
+        return self.send(set_requests.refresh_set(name), SetRefreshing)
 
     def set_nodes(self, name: str, states: Sequence[str] = ()) -> Iterator[SetNode]:
         """A set's nodes (in some states), ordered by name: warm, or why not."""

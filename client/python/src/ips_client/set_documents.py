@@ -48,6 +48,38 @@ class SetWindow(Document, frozen=True, kw_only=True):
     next: Moment | None = None
 
 
+class SetRefresh(Document, frozen=True, kw_only=True):
+    """How often registries are asked whether tags have moved."""
+
+    tags: str
+
+
+class SetLooks(Document, frozen=True, kw_only=True):
+    """Looks at the tags of a set."""
+
+    failures: int
+    at: Moment | None = None
+    next: Moment | None = None
+    task: str | None = None
+    reason: str | None = None
+    message: str | None = None
+
+
+class SetDigest(Document, frozen=True, kw_only=True):
+    """A digest of an image, and how many nodes show it."""
+
+    digest: str
+    nodes: int
+    newest: bool
+
+
+class SetDrift(Document, frozen=True, kw_only=True):
+    """Which digests nodes have of an image with a tag."""
+
+    image: str
+    digests: tuple[SetDigest, ...]
+
+
 class WarmSet(Document, frozen=True, kw_only=True):
     """A standing promise: these images are on these nodes."""
 
@@ -76,6 +108,10 @@ class WarmSet(Document, frozen=True, kw_only=True):
     schedule: SetSchedule | None = None
     window: SetWindow | None = None
     """Of a set with a schedule."""
+    refresh: SetRefresh | None = None
+    looks: SetLooks | None = None
+    drift: tuple[SetDrift, ...] | None = None
+    """Where the set alone was asked for."""
     repair: str | None = None
     """The task by which it is being repaired."""
     created_at: Moment
@@ -109,6 +145,13 @@ class SetNode(Document, frozen=True, kw_only=True):
     """Which image failed."""
     next_try_at: Moment | None = None
     task: str | None = None
+
+
+class SetRefreshing(Document, frozen=True, kw_only=True):
+    """The answer to a request to look at a set's tags."""
+
+    name: str
+    message: str = ""
 
 
 class SetDeleted(Document, frozen=True, kw_only=True):

@@ -33,6 +33,7 @@ class SetOptions(TypedDict, total=False):
     pull_timeout_seconds: int
     paused: bool
     schedule: Mapping[str, str]
+    refresh: Mapping[str, str]
 
 
 def put_set(name: str, body: Mapping[str, Any]) -> Request:
@@ -48,6 +49,11 @@ def get_set(name: str) -> Request:
 def delete_set(name: str) -> Request:
     """``DELETE /api/v1/sets/{name}``."""
     return Request("DELETE", _set(name))
+
+
+def refresh_set(name: str) -> Request:
+    """``POST /api/v1/sets/{name}/refresh``: sent twice it is one look, or two."""
+    return Request("POST", f"{_set(name)}/refresh")
 
 
 def list_sets(*, limit: int, offset: int = 0) -> Request:

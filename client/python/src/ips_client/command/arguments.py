@@ -50,6 +50,7 @@ commands:
   images      list the images of tasks and warm sets
   sets        list the warm sets, or show one
   apply       create and replace warm sets from files
+  refresh     look whether tags of warm sets have moved
   delete      delete warm sets
   why         say what keeps a set, a node or an image from being warm
   events      stream events, one line each
@@ -113,6 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     for add_of_sets in (
         set_arguments.sets,
         set_arguments.apply,
+        set_arguments.refresh,
         set_arguments.delete,
         set_arguments.why,
     ):

@@ -1,4 +1,4 @@
-"""``ips sets``, ``ips apply`` and ``ips delete``."""
+"""``ips sets``, ``ips apply``, ``ips refresh`` and ``ips delete``."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
     "paused": False,
 }
 """What the service takes where a put says nothing."""
-_OPTIONAL: Final = ("webhookUrl", "schedule")
+_OPTIONAL: Final = ("webhookUrl", "schedule", "refresh")
 """What a set need not have at all."""
 _DEFAULTS_WITHIN: Final[Mapping[str, Mapping[str, Any]]] = {
     "schedule": {"timeZone": "UTC", "joins": "window"},
@@ -144,6 +144,8 @@ def _facts(found: WarmSet) -> list[str]:
             "images": found.images,
             "schedule": _schedule(found),
             "pulls": window_of(found),
+            "refresh": _looks(found),
+            "drift": _drift(found),
             "repair": found.repair or "",
             "webhook": found.webhook_url or "",
             "created": stamp(found.created_at),
@@ -151,6 +153,29 @@ def _facts(found: WarmSet) -> list[str]:
             "by": found.created_by or "",
         }
     )
+
+
+def _looks(found: WarmSet) -> str:
+    looks = found.looks
+    every = "" if found.refresh is None else f"every {found.refresh.tags}"
+    if looks is None:
+        return every
+    last = "" if looks.at is None else f"last {stamp(looks.at)}"
+    failed = f"{count(looks.failures, 'look')} failed" if looks.failures else ""
+    return ", ".join(part for part in (every, last, failed) if part)
+
+
+def _drift(found: WarmSet) -> list[str]:
+    """Tags of which nodes have several digests."""
+    return [
+        f"{each.image}: "
+        + ", ".join(
+            f"{one.digest[:19]} on {count(one.nodes, 'node')}{' (newest)' * one.newest}"
+            for one in each.digests
+        )
+        for each in found.drift or ()
+        if len(each.digests) > 1
+    ]
 
 
 def _condition(condition: SetCondition) -> str:
@@ -285,6 +310,28 @@ def _compares(operator: str, value: str | None, values: list[str]) -> bool:
     except (ValueError, IndexError, TypeError):
         return False
     return found > bound if operator == "Gt" else found < bound
+
+
+# ── ips refresh ──
+
+
+def refresh(arguments: Namespace) -> int:
+    """Have the tags of sets looked at again."""
+    with connect(arguments) as client:
+        outcomes = [_refresh(client, name) for name in arguments.names]
+    done = [name for name, outcome in zip(arguments.names, outcomes, strict=True) if not outcome]
+    lines = [f"set/{name}: its tags are looked at again" for name in done]
+    names = [f"set/{name}" for name in done]
+    show(arguments.output, {"refreshed": done}, names=names, lines=lines)
+    return codes.worst(outcomes)
+
+
+def _refresh(client: Client, name: str) -> int:
+    try:
+        client.refresh_set(name)
+    except IpsError as error:
+        return report(error, f"set/{name}")
+    return codes.COMPLETED
 
 
 # ── ips delete ───────────────────────────────────────────────────────────────────────────────

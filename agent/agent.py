@@ -15,6 +15,7 @@ from random import Random, SystemRandom
 from agent.bus import AgentBus
 from agent.events import Event, OutcomeFound, PullEnded, ShutdownRequested, TimePassed
 from agent.heartbeat import Heartbeats
+from agent.image_turns import ImageTurns
 from agent.inbox import Inbox
 from agent.instructions import (
     Announce,
@@ -82,7 +83,8 @@ class Agent:
             parallel=settings.parallel_pulls,
             stall_seconds=settings.stall_seconds,
         )
-        self._puller = Puller(runtime=runtime, keyring=keyring, emit=self.post)
+        turns = ImageTurns()
+        self._puller = Puller(runtime=runtime, keyring=keyring, emit=self.post, turns=turns)
         self._requests = OutcomeRequests(bus, self.address)
         self._outbox = Outbox(
             store=self._requests,
@@ -94,7 +96,12 @@ class Agent:
         self._inbox = Inbox(bus=bus, address=self.address, emit=self.post, notify=self._notify)
         self._progress = ProgressReporter(publisher=bus, ledger=self._ledger, address=self.address)
         self._inventory = InventoryReporter(
-            bus=bus, runtime=runtime, address=self.address, notify=self._notify
+            bus=bus,
+            runtime=runtime,
+            address=self.address,
+            notify=self._notify,
+            turns=turns,
+            is_pulled=self._ledger.is_pulled,
         )
         self._heartbeats = Heartbeats(
             publisher=bus,

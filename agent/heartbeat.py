@@ -31,6 +31,7 @@ from common.messages import (
     InventoryState,
     within_bytes,
 )
+from common.removals import CAN_REMOVE
 from common.subjects import MAX_MESSAGE_BYTES, AgentAddress
 from common.version import VERSION
 
@@ -164,6 +165,7 @@ class Heartbeats:
             interval=self._interval,
             leaving=leaving,
             inventory=self._inventory(),
+            abilities=[CAN_REMOVE],
         )
 
 

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Protocol
 
 from agent.events import BytesArrived, DownloadBegan, Event, Forgotten, PullEnded
+from agent.image_turns import ImageTurns
 from agent.instructions import Forget, StartPull, StopPull
 from agent.runtime.protocol import Bytes, Credentials, PresentImage, PullFailed, Runtime
 from common.messages import ImageOutcome, ImageState, within_bytes
@@ -52,11 +53,17 @@ class Puller:
     """Runs one agent's pulls. Each instruction is answered by an event; keep ``run`` running."""
 
     def __init__(
-        self, *, runtime: Runtime, keyring: CredentialLookup, emit: Callable[[Event], None]
+        self,
+        *,
+        runtime: Runtime,
+        keyring: CredentialLookup,
+        emit: Callable[[Event], None],
+        turns: ImageTurns | None = None,
     ) -> None:
         self._runtime = runtime
         self._keyring = keyring
         self._emit = emit
+        self._turns = turns or ImageTurns()
         self._instructions: asyncio.Queue[PullInstruction] = asyncio.Queue()
         self._pulls: dict[str, asyncio.Task[ImageOutcome]] = {}
 
@@ -99,6 +106,7 @@ class Puller:
     async def _pull(self, order: StartPull) -> ImageOutcome:
         """Have the image on the node; how that ended."""
         clock = asyncio.get_running_loop().time
+        await self._turns.free(order.reference)
         began = clock()
         try:
             found = await self._find(order.reference)

@@ -99,6 +99,10 @@ class Pulls:
         pull = self._running.get(reference)
         return None if pull is None else pull.meter
 
+    def is_pulled(self, reference: str) -> bool:
+        """Whether a pull runs, has yet to end, or waits for its place."""
+        return any(reference in place for place in (self._waiting, self._running, self._stopping))
+
     def claims(self, reference: str) -> bool:
         """Whether what an interrupted pull of this image left is, or may be, needed."""
         places = (self._waiting, self._running, self._stopping, self._resumable)

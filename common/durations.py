@@ -1,21 +1,21 @@
-"""Durations as users write them: ``90s``, ``10m``, ``1h30m``, ``2d``."""
+"""Durations as people write them into documents: ``90s``, ``10m``, ``1h30m``."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
-DURATION_LENGTH: Final = 20
-DURATION: Final = r"(?=[0-9])(?:[0-9]{1,3}d)?(?:[0-9]{1,4}h)?(?:[0-9]{1,6}m)?(?:[0-9]{1,8}s)?"
-"""A pattern: days, hours, minutes and seconds, each a whole number, in this order."""
-
-_SECONDS: Final = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
-_DURATION: Final = re.compile(DURATION)
-_PART: Final = re.compile(r"([0-9]+)([dhms])")
+DURATION: Final = r"(?=[0-9])(?:[0-9]{1,5}h)?(?:[0-9]{1,6}m)?(?:[0-9]{1,7}s)?"
+"""Whole hours, minutes and seconds, in this order, each at most once."""
+_PARTS: Final = re.compile(
+    r"(?=[0-9])(?:(?P<h>[0-9]{1,5})h)?(?:(?P<m>[0-9]{1,6})m)?(?:(?P<s>[0-9]{1,7})s)?"
+)
 
 
-def seconds_of(text: str) -> int | None:
-    """The seconds of a duration; None for a text that is none."""
-    if len(text) > DURATION_LENGTH or _DURATION.fullmatch(text) is None:
-        return None
-    return sum(int(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
+def seconds_of(text: str) -> int:
+    """How long that is. Raises ValueError for what is no duration."""
+    found = _PARTS.fullmatch(text)
+    if found is None:
+        raise ValueError("it is no duration such as 90s, 10m or 1h30m")
+    hours, minutes, seconds = (int(found[part] or 0) for part in "hms")
+    return hours * 3600 + minutes * 60 + seconds

@@ -12,18 +12,16 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from common.text import Text
-from coordinator.core.sets.head import Refresh, Schedule
 from coordinator.core.task import Creator, TaskHead, TaskSpec, TaskStatus
+from coordinator.purge_port import Purges
+from coordinator.set_port import Sets
 from coordinator.snapshots import (
     ImageOnNode,
     ImageUse,
     KnownNode,
     NodePast,
     NodeState,
-    SetNodeSnapshot,
-    SetSnapshot,
     Snapshot,
-    StoredSet,
     Whereabouts,
 )
 
@@ -220,63 +218,6 @@ class Tasks(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class SetOrder:
-    """What a user wants of a set."""
-
-    name: str
-    spec: TaskSpec
-    paused: bool = False
-    schedule: Schedule | None = None
-    refresh: Refresh | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PutSet:
-    """What a put came to."""
-
-    stored: StoredSet
-    is_new: bool
-
-
-class Sets(Protocol):
-    """Every warm set. What is not ``async`` answers from memory at once."""
-
-    def names(self) -> Sequence[str]:
-        """All sets, ordered by name."""
-
-    def snapshot(self, name: str) -> SetSnapshot | None:
-        """What is known of a set; None for an unknown one."""
-
-    def node_names(self, name: str, phases: Collection[str] = ()) -> Sequence[str]:
-        """The nodes of a set (in one of these phases), ordered by name."""
-
-    def node(self, name: str, node: str) -> SetNodeSnapshot | None:
-        """One of them; None where it is none."""
-
-    async def find(self, name: str) -> StoredSet | None:
-        """A set, read from the store where it is not known here. Raises StoreAway."""
-
-    async def put(self, order: SetOrder, creator: Creator | None, match: int | None) -> PutSet:
-        """Store a set, or do nothing where it is so already; when this returns it is stored.
-
-        ``match``: only over this revision (0: only where there is none). Raises SetChanged,
-        TooManySets and StoreAway.
-        """
-
-    async def refresh(self, name: str) -> None:
-        """Have a set's tags looked at again; when this returns that is stored.
-
-        Raises NoSuchSet and StoreAway.
-        """
-
-    def drift(self, name: str) -> Mapping[str, Mapping[str, int]]:
-        """By image of a set that has a tag: the digests that its nodes show, each with how many."""
-
-    async def delete(self, name: str, match: int | None) -> None:
-        """Delete a set; its images stay. Raises NoSuchSet, SetChanged and StoreAway."""
-
-
 class Nodes(Protocol):
     """Every node that is known."""
 
@@ -340,6 +281,10 @@ class Engine(Protocol):
     @property
     def sets(self) -> Sets:
         """The warm sets. Raises as ``tasks``."""
+
+    @property
+    def purges(self) -> Purges:
+        """The purges. Raises as ``tasks``."""
 
     @property
     def images(self) -> Images:

@@ -25,6 +25,7 @@ from coordinator.api.observation import HttpMetrics, endpoint
 from coordinator.api.openapi import openapi_document
 from coordinator.api.permissions import API, METRICS, SESSION
 from coordinator.api.problems import LIMIT_BYTES, RouteHandler, answer_problems, unavailable
+from coordinator.api.purges import PurgeRoutes
 from coordinator.api.sessions import CALLBACK, LOGIN, Sessions
 from coordinator.api.sets import SetRoutes
 from coordinator.api.streams import DEFAULT_PACE, MOST_STREAMS, Pace, Streams
@@ -73,6 +74,7 @@ def make_app(
     streams = Streams(engine, finds, feed, pace, faults, most=most_streams)
     app.add_routes(_task_routes(TaskRoutes(engine, finds, faults, admission), streams))
     app.add_routes(_set_routes(SetRoutes(engine, faults, admission)))
+    app.add_routes(_purge_routes(PurgeRoutes(engine, admission)))
     app.add_routes(_node_routes(NodeRoutes(engine, faults), ImageRoutes(engine, faults)))
     app.add_routes(_session_routes(Sessions(guard, entrance)))
     files = WebFiles(web_folder)
@@ -128,6 +130,13 @@ def _set_routes(sets: SetRoutes) -> list[web.RouteDef]:
         web.delete(one, sets.delete),
         web.get(f"{one}/nodes", sets.nodes),
         web.post(f"{one}/refresh", sets.refresh),
+    ]
+
+
+def _purge_routes(purges: PurgeRoutes) -> list[web.RouteDef]:
+    return [
+        web.post(f"{API}/purges", purges.create),
+        web.get(f"{API}/purges/{{id}}", purges.get),
     ]
 
 

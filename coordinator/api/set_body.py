@@ -7,19 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, get_type_hints
+from typing import Annotated, Any, Final
 
 import msgspec
-from msgspec import NODEFAULT, UNSET, UnsetType, inspect
+from msgspec import UNSET, UnsetType, inspect
 
 from common import set_texts as texts
-from common.durations import DURATION_LENGTH, seconds_of
+from common.durations import seconds_of
+from common.gate_texts import GATE_EMPTY, GATE_OPEN_AFTER, GATE_TAINT
 from common.text import Text
 from coordinator.api.create_body import CreateTask, order_of
-from coordinator.api.faults import clipped, faults, quoted, rule
+from coordinator.api.faults import clipped, fault, faults, quoted, rule
 from coordinator.api.problems import bad_request
+from coordinator.api.taken_fields import taken
+from coordinator.core.sets.gate import OPEN_AFTER, SetGate, is_open_after, is_taint_key
 from coordinator.core.sets.head import (
     CRON_LENGTH,
+    DURATION_LENGTH,
     LONGEST_REFRESH,
     LONGEST_WINDOW,
     SHORTEST_REFRESH,
@@ -34,7 +38,9 @@ from coordinator.cron import is_cron, is_zone
 
 _NOT_OF_SETS: Final = frozenset({"node_names", "image_pull_policy"})
 """A set is for nodes by their labels, and is content with what is there."""
-_HINTS: Final = get_type_hints(CreateTask, include_extras=True)
+_PAUSED: Final = Annotated[
+    bool, rule(description="Nothing is pulled while it is true; what is there is still shown.")
+]
 
 
 def _check_cron(text: str) -> Iterator[tuple[str, Text]]:
@@ -48,15 +54,21 @@ def _check_zone(text: str) -> Iterator[tuple[str, Text]]:
 
 
 def _check_window(text: str) -> Iterator[tuple[str, Text]]:
-    seconds = seconds_of(text)
-    if seconds is None or not SHORTEST_WINDOW <= seconds <= LONGEST_WINDOW:
-        yield "", texts.VALUE_NOT_DURATION(least="1m", most="7d", got=quoted(text))
+    yield from _within(text, SHORTEST_WINDOW, LONGEST_WINDOW)
 
 
 def _check_interval(text: str) -> Iterator[tuple[str, Text]]:
-    seconds = seconds_of(text)
-    if seconds is None or not SHORTEST_REFRESH <= seconds <= LONGEST_REFRESH:
-        yield "", texts.VALUE_NOT_DURATION(least="1m", most="7d", got=quoted(text))
+    yield from _within(text, SHORTEST_REFRESH, LONGEST_REFRESH)
+
+
+def _within(text: str, least: int, most: int) -> Iterator[tuple[str, Text]]:
+    try:
+        is_within = least <= seconds_of(text) <= most
+    except ValueError:
+        is_within = False
+    if not is_within:
+        shortest, longest = f"{least // 60}m", f"{most // 3600}h"
+        yield "", texts.VALUE_NOT_DURATION(least=shortest, most=longest, got=quoted(text))
 
 
 class PutRefresh(
@@ -69,7 +81,7 @@ class PutRefresh(
         rule(
             _check_interval,
             max_length=DURATION_LENGTH,
-            description="Between two looks at the tags, 1m to 7d.",
+            description="Between two looks at the tags, 1m to 168h.",
             examples=["10m"],
         ),
     ]
@@ -95,8 +107,8 @@ class PutSchedule(
         rule(
             _check_window,
             max_length=DURATION_LENGTH,
-            description="How long a window is open, 1m to 7d; what is not pulled by then goes on "
-            "in the next one.",
+            description="How long a window is open, 1m to 168h; what is not pulled by then goes "
+            "on in the next one.",
             examples=["2h"],
         ),
     ]
@@ -115,44 +127,78 @@ class PutSchedule(
     ] = Joins.WINDOW
 
 
-_ADDED: Final = (
-    (
-        "schedule",
-        Annotated[PutSchedule, rule(description="Without it a set may always pull.")] | UnsetType,
-        UNSET,
-    ),
-    (
-        "refresh",
-        Annotated[PutRefresh, rule(description="Without it a set is content with what is there.")]
-        | UnsetType,
-        UNSET,
-    ),
-    (
-        "paused",
+def _check_taint(text: str) -> Iterator[tuple[str, Text]]:
+    if not is_taint_key(text):
+        yield "", GATE_TAINT(text=clipped(text))
+
+
+def _check_open_after(text: str) -> Iterator[tuple[str, Text]]:
+    if not is_open_after(text):
+        yield "", GATE_OPEN_AFTER(text=clipped(text))
+
+
+class PutGate(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    rename="camel",
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+):
+    """What Kubernetes is told of the Nodes of a set, so that no pod meets a cold one."""
+
+    condition: Annotated[
+        bool,
+        rule(
+            description="Keep the condition ips.dev/warm-<set> (True, False, Unknown) and the "
+            "label ips.dev/warm.<set>=true of each Node."
+        ),
+    ] = False
+    taint: (
         Annotated[
-            bool,
-            rule(description="Nothing is pulled while it is true; what is there is still shown."),
-        ],
-        False,
-    ),
+            str,
+            rule(
+                _check_taint,
+                max_length=128,
+                description="Key of a startup taint, which is taken away from each Node as soon "
+                "as it is warm. Whoever makes the Nodes puts it there.",
+                examples=["ips.dev/warming"],
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    open_after: Annotated[
+        str,
+        rule(
+            _check_open_after,
+            max_length=32,
+            description="After so long the taint is taken away from a cold Node too, with a "
+            "warning Event.",
+            examples=["10m"],
+        ),
+    ] = OPEN_AFTER
+
+
+_GATE: Final = PutGate | UnsetType
+_SCHEDULE: Final = (
+    Annotated[PutSchedule, rule(description="Without it a set may always pull.")] | UnsetType
 )
-"""What sets add: name, type and default."""
-
-
-def _field(entry: msgspec.structs.FieldInfo) -> tuple[str, Any] | tuple[str, Any, Any]:
-    if entry.default is not NODEFAULT:
-        return entry.name, _HINTS[entry.name], entry.default
-    if entry.default_factory is not NODEFAULT:
-        made = msgspec.field(default_factory=entry.default_factory)
-        return entry.name, _HINTS[entry.name], made
-    return entry.name, _HINTS[entry.name]
+_REFRESH: Final = (
+    Annotated[PutRefresh, rule(description="Without it a set is content with what is there.")]
+    | UnsetType
+)
+_OWN: Final = ("paused", "schedule", "refresh", "gate")
+"""Fields that a task does not have."""
 
 
 PutWarmSet: Final = msgspec.defstruct(
     "PutWarmSet",
     [
-        *(_field(e) for e in msgspec.structs.fields(CreateTask) if e.name not in _NOT_OF_SETS),
-        *_ADDED,
+        *taken(set(CreateTask.__struct_fields__) - _NOT_OF_SETS),
+        ("paused", _PAUSED, False),
+        ("schedule", _SCHEDULE, UNSET),
+        ("refresh", _REFRESH, UNSET),
+        ("gate", _GATE, UNSET),
     ],
     kw_only=True,
     rename="camel",
@@ -173,20 +219,25 @@ class SetBody:
     paused: bool
     schedule: Schedule | None
     refresh: Refresh | None
+    gate: SetGate | None
 
 
 def read_set(body: Any) -> SetBody:
     """Check a decoded body. A Refusal names everything that is wrong with it."""
-    if found := list(faults(_SHAPE, body)):
+    found = list(faults(_SHAPE, body))
+    gate = None if found or "gate" not in body else msgspec.convert(body["gate"], PutGate)
+    if gate is not None and not gate.condition and gate.taint is UNSET:
+        found.append(fault("/gate", GATE_EMPTY()))
+    if found:
         raise bad_request(found)
     asked: Any = msgspec.convert(body, PutWarmSet)
-    added = {name for name, _, _ in _ADDED}
-    rest = {name: value for name, value in body.items() if name not in added}
+    rest = {name: value for name, value in body.items() if name not in _OWN}
     return SetBody(
         order_of(msgspec.convert(rest, CreateTask)).spec,
         asked.paused,
         None if asked.schedule is UNSET else _schedule(asked.schedule),
         None if asked.refresh is UNSET else Refresh(tags=asked.refresh.tags),
+        _gate(gate),
     )
 
 
@@ -194,3 +245,10 @@ def _schedule(asked: PutSchedule) -> Schedule:
     return Schedule(
         cron=asked.cron, time_zone=asked.time_zone, window=asked.window, joins=asked.joins
     )
+
+
+def _gate(asked: PutGate | None) -> SetGate | None:
+    if asked is None:
+        return None
+    taint = None if asked.taint is UNSET else asked.taint
+    return SetGate(condition=asked.condition, taint=taint, open_after=asked.open_after)

@@ -21,12 +21,13 @@ from coordinator.port import (
     IdempotencyKey,
     Images,
     Nodes,
-    Sets,
     Standing,
     State,
     StoreAway,
     Tasks,
 )
+from coordinator.purge_port import Purges
+from coordinator.set_port import Sets
 
 log = Log(__name__)
 
@@ -229,6 +230,11 @@ class Service:
     def sets(self) -> Sets:
         """The warm sets. Raises StoreAway."""
         return self._readable().sets
+
+    @property
+    def purges(self) -> Purges:
+        """The purges. Raises StoreAway."""
+        return self._readable().purges
 
     @property
     def images(self) -> Images:

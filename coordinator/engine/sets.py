@@ -14,10 +14,12 @@ from msgspec.structs import replace
 
 from common import subjects
 from common.bus import BusError, Conflict, Received
+from common.gate_texts import GATES_OFF
 from common.inventory import Inventory
 from common.logs import Log, RateLimitedLog
 from common.messages import Heartbeat
 from common.subjects import AgentAddress
+from common.text import Text
 from common.texts import COORDINATOR_LOADING, STORE_UNUSABLE
 from coordinator.core.changes import AttemptDecided, TaskBegan, TaskOver, TaskQueued
 from coordinator.core.events import Event, NodeSeen, NodeVanished, Settled
@@ -35,22 +37,19 @@ from coordinator.core.sets.events import (
     SetGone,
     SetStored,
 )
+from coordinator.core.sets.gating import GatedSet
 from coordinator.core.sets.head import SetHead
 from coordinator.core.task import Creator
 from coordinator.cron import window_at
 from coordinator.engine.loop import CoreLoop, Performers
+from coordinator.engine.set_looks import looks_of
 from coordinator.engine.set_records import SetRecords, SetTombstone, head_of, is_so
 from coordinator.engine.wanted_lists import SetBus, WantedLists
 from coordinator.faults import Faults
-from coordinator.port import (
-    NoSuchSet,
-    PutSet,
-    SetChanged,
-    SetOrder,
-    StoreAway,
-    TooManySets,
-)
-from coordinator.snapshots import SetLooks, SetNodeSnapshot, SetSnapshot, StoredSet
+from coordinator.gate_support import GateSupport
+from coordinator.port import NoSuchSet, SetChanged, StoreAway, TooManySets
+from coordinator.set_port import PutSet, SetOrder
+from coordinator.snapshots import SetNodeSnapshot, SetSnapshot, StoredSet
 
 poison = RateLimitedLog(Log(__name__))
 
@@ -85,8 +84,10 @@ class SetTable:
         faults: Faults,
         on_poison: Callable[[str], None],
         failed: Callable[[BusError], None],
+        gates: GateSupport | None = None,
     ) -> None:
         """``failed`` is told when the store refuses or does not answer."""
+        self._gates = gates or GateSupport(GATES_OFF())
         self._records = records
         self._core = SetCore(limits, core.fleet, core.runs, window_at)
         self._runs = core.runs
@@ -183,6 +184,30 @@ class SetTable:
 
     # ── what is answered ──
 
+    @property
+    def no_gates(self) -> Text | None:
+        """Why no set can have a gate here; None where it can."""
+        return self._gates.off
+
+    def gated(self, node: str) -> Iterator[GatedSet]:
+        """How a node stands in those of its sets that have a gate."""
+        now = self._clock()
+        for name in self._core.sets_of(node):
+            stored = self._stored.get(name)
+            if stored is not None and (gate := stored.head.gate) is not None:
+                yield GatedSet(
+                    name,
+                    gate,
+                    stored.head.gate_since / 1000,
+                    self._core.node(name, node, now),
+                    self._core.is_heard(name, node),
+                    self._core.judged_from(name),
+                )
+
+    def cold(self, name: str) -> Sequence[str]:
+        """The nodes of a set that are not warm."""
+        return self._core.cold(name)
+
     def names(self) -> Sequence[str]:
         """All sets, ordered by name."""
         return sorted(self._stored)
@@ -208,18 +233,10 @@ class SetTable:
             for each, state in tally.conditions().items()
             if (turn := self._core.turn(name, each)) is not None and turn.holds == state.holds
         }
-        window = self._core.window(name, now)
-        looks = self._looks(stored)
-        return SetSnapshot(stored, tally, since, self._core.repair(name), window, looks)
-
-    def _looks(self, stored: StoredSet) -> SetLooks | None:
-        head = stored.head
-        known = self._core.refreshed(head.name)
-        if head.refresh is None and not head.refresh_asked_at and not known.tags:
-            return None
-        task, due, failure = self._core.look(head.name)
-        newest = {reference: tag.current[0] for reference, tag in known.tags.items()}
-        return SetLooks(known.looked_at or None, due or None, task, failure, newest)
+        trouble = None if stored.head.gate is None else self._gates.trouble
+        window, looks = self._core.window(name, now), looks_of(self._core, stored.head)
+        repair = self._core.repair(name)
+        return SetSnapshot(stored, tally, since, repair, trouble, window, looks)
 
     def drift(self, name: str) -> Mapping[str, Mapping[str, int]]:
         """By image of a set that has a tag: the digests that its nodes show; see the port."""
@@ -260,6 +277,10 @@ class SetTable:
     def sets_of(self, node: str) -> Sequence[str]:
         """The sets that a node is in."""
         return self._core.sets_of(node)
+
+    def generation(self, node: str) -> str:
+        """The name of the list of references that a node is to have."""
+        return self._core.generation(node)
 
     def wanting(self, node: str) -> Mapping[str, list[str]]:
         """The references that a node is to have, each with the sets that say so."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Final
 
 from msgspec import UNSET, UnsetType
 
 from common import set_texts as texts
+from common.gate_texts import GATE_KEPT
+from coordinator.core.sets.gate import SetGate
 from coordinator.core.sets.head import Schedule
 from coordinator.core.sets.standing import ConditionState, SetCondition, SetNodePhase, Tally
 from coordinator.core.sets.windows import Window
@@ -17,6 +19,7 @@ from coordinator.set_documents import (
     WarmSetCondition,
     WarmSetDigest,
     WarmSetDrift,
+    WarmSetGate,
     WarmSetImage,
     WarmSetLooks,
     WarmSetNode,
@@ -59,13 +62,18 @@ def warm_set(shot: SetSnapshot, drift: Mapping[str, Mapping[str, int]] | None = 
         refresh=UNSET if head.refresh is None else WarmSetRefresh(tags=head.refresh.tags),
         looks=UNSET if shot.looks is None else _looks(shot.looks),
         drift=UNSET if drift is None else _drift(shot, drift),
+        gate=UNSET if head.gate is None else _gate(head.gate),
         generation=head.generation,
         observed_generation=head.generation,
         nodes=_nodes(tally),
         warm_percent=_percent(tally),
         reasons=dict(sorted(tally.reasons.items())),
         conditions=[
-            _condition(each, state, shot.since.get(each)) for each, state in shot.conditions.items()
+            *(
+                _condition(each, state, shot.since.get(each))
+                for each, state in shot.conditions.items()
+            ),
+            *_gated(shot),
         ],
         repair=shot.repair or UNSET,
         created_at=milliseconds(head.created_at),
@@ -150,6 +158,27 @@ def _percent(tally: Tally) -> float:
         return 0.0
     share = Decimal(100 * tally.warm) / tally.nodes
     return float(share.quantize(Decimal("0.1"), rounding=ROUND_HALF_UP))
+
+
+def _gate(gate: SetGate) -> WarmSetGate:
+    return WarmSetGate(
+        condition=gate.condition, taint=gate.taint or UNSET, open_after=gate.open_after
+    )
+
+
+def _gated(shot: SetSnapshot) -> Iterator[WarmSetCondition]:
+    """Whether the gate of a set works; nothing of one that has none."""
+    if shot.stored.head.gate is None:
+        return
+    said = shown(shot.gate_trouble or GATE_KEPT())
+    yield WarmSetCondition(
+        type="Gated",
+        status=shot.gate_trouble is None,
+        reason="Kept" if shot.gate_trouble is None else "Unable",
+        message=said.message,
+        message_code=said.code,
+        message_params=said.params,
+    )
 
 
 def _condition(

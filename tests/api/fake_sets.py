@@ -6,11 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+from common.text import Text
 from coordinator.core.sets.head import SetHead
 from coordinator.core.sets.standing import SetCondition, SetNode, Tally
 from coordinator.core.sets.windows import Window
 from coordinator.core.task import Creator
-from coordinator.port import NoSuchSet, PutSet, SetChanged, SetOrder, TooManySets
+from coordinator.port import NoSuchSet, SetChanged, TooManySets
+from coordinator.set_port import PutSet, SetOrder
 from coordinator.snapshots import SetLooks, SetNodeSnapshot, SetSnapshot, StoredSet
 
 PUT_AT = 1_768_576_354_000
@@ -32,6 +34,8 @@ class FakeSets:
         """By image: what nodes show of it."""
         self.refreshed: list[str] = []
         self._revision = 0
+        self.no_gates: Text | None = None
+        self.gate_trouble: Text | None = None
 
     def names(self) -> Sequence[str]:
         return sorted(self.stored)
@@ -44,8 +48,9 @@ class FakeSets:
         for node in self.states.get(name, {}).values():
             tally.count(node)
         since = dict.fromkeys(SetCondition, PUT_AT + 1)
+        trouble = None if stored.head.gate is None else self.gate_trouble
         repair, window = self.repairs.get(name), self.windows.get(name)
-        return SetSnapshot(stored, tally, since, repair, window, self.looks.get(name))
+        return SetSnapshot(stored, tally, since, repair, trouble, window, self.looks.get(name))
 
     def node_names(self, name: str, phases: Collection[str] = ()) -> Sequence[str]:
         states = self.states.get(name, {})
@@ -76,6 +81,8 @@ class FakeSets:
             paused=order.paused,
             schedule=order.schedule,
             refresh=order.refresh,
+            gate=order.gate,
+            gate_since=PUT_AT,
             generation=1 if old is None else old.head.generation + 1,
             created_at=PUT_AT,
             updated_at=PUT_AT,
@@ -103,5 +110,5 @@ class FakeSets:
 
 
 def _is_so(head: SetHead, order: SetOrder) -> bool:
-    wanted = (order.spec, order.paused, order.schedule, order.refresh)
-    return (head.spec, head.paused, head.schedule, head.refresh) == wanted
+    wanted = (order.spec, order.paused, order.schedule, order.refresh, order.gate)
+    return (head.spec, head.paused, head.schedule, head.refresh, head.gate) == wanted

@@ -4,12 +4,14 @@ from typing import Any
 
 import pytest
 
+from common.gate_texts import GATE_REFUSED, GATES_OFF
 from common.reasons import Reason
 from common.text import Text
 from common.texts import NODE_CORDONED
 from coordinator.access.policy import read_policy
 from coordinator.api.guard import Entrance
 from coordinator.core.sets.freshness import LookFailure
+from coordinator.core.sets.gate import SetGate
 from coordinator.core.sets.head import Joins, Refresh, Schedule
 from coordinator.core.sets.standing import Blocked, SetNode, SetNodePhase
 from coordinator.core.sets.windows import Window
@@ -210,7 +212,7 @@ async def test_what_is_answered_is_what_the_document_says(
     check(document, "WarmSetDeleted", await (await client.delete(WEB)).json())
     fields = document["components"]["schemas"]["PutWarmSet"]["properties"]
     create = document["components"]["schemas"]["CreateTask"]["properties"]
-    assert fields.keys() - create.keys() == {"paused", "schedule", "refresh"}
+    assert fields.keys() - create.keys() == {"gate", "paused", "schedule", "refresh"}
     assert create.keys() - fields.keys() == {"nodeNames", "imagePullPolicy"}
     assert fields["priority"] == create["priority"]
 
@@ -234,7 +236,7 @@ async def test_a_delete_does_nothing_that_it_does_not_understand(
 ) -> None:
     """Whoever wants more than a delete is not left to believe that it was done."""
     await put(client)
-    answer = await client.delete(WEB, params={"purge": "true"})
+    answer = await client.delete(WEB, params={"purge": "perhaps"})
     assert answer.status == 400
     assert list(engine.sets.stored) == ["web"]
     told = {"webhookUrl": "https://hooks.example/token?a=secret"}
@@ -269,7 +271,7 @@ async def test_a_schedule_is_kept_and_shown_as_it_was_written(
         ({"timeZone": "Mars/Olympus"}, "/schedule/timeZone", "set.zone"),
         ({"timeZone": "../../etc/passwd"}, "/schedule/timeZone", "set.zone"),
         ({"window": "59s"}, "/schedule/window", "value.notDuration"),
-        ({"window": "8d"}, "/schedule/window", "value.notDuration"),
+        ({"window": "169h"}, "/schedule/window", "value.notDuration"),
         ({"window": "two hours"}, "/schedule/window", "value.notDuration"),
         ({"window": 7200}, "/schedule/window", "value.notShortText"),
         ({"joins": "never"}, "/schedule/joins", "value.notChoice"),
@@ -322,7 +324,7 @@ async def test_looks_at_tags_and_what_nodes_have_of_them_are_shown(
             ],
         }
     ]
-    for wrong in ("1s", "8d", "often"):
+    for wrong in ("1s", "169h", "often"):
         answer = await put(client, refresh={"tags": wrong})
         (fault,) = (await answer.json())["errors"]
         assert (fault["field"], fault["messageCode"]) == ("/refresh/tags", "value.notDuration")
@@ -338,3 +340,64 @@ async def test_tags_are_looked_at_when_a_user_asks(client: Client, engine: FakeE
     await client.put(WEB, json={"images": [f"nginx@sha256:{1:064x}"]})
     answer = await client.post(f"{WEB}/refresh")
     assert (answer.status, (await answer.json())["messageCode"]) == (409, "set.noTags")
+
+
+# ── gates ────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_gate_is_kept_with_the_set(client: Client, engine: FakeEngine) -> None:
+    """As it was put; a set without one says nothing of gates."""
+    gate = {"condition": True, "taint": "ips.dev/warming", "openAfter": "600s"}
+    made = await put(client, gate=gate)
+    shown = await made.json()
+    assert (made.status, shown["gate"]) == (201, gate)
+    assert shown["conditions"][-1]["type"] == "Gated"
+    assert shown["conditions"][-1]["status"] is True
+    assert (await put(client, gate=gate)).headers["ETag"] == made.headers["ETag"]
+    await put(client, gate={"condition": True})
+    assert engine.sets.stored["web"].head.gate == SetGate(condition=True)
+    without = await (await put(client)).json()
+    assert "gate" not in without
+    assert [each["type"] for each in without["conditions"]] == ["Ready", "Progressing", "Degraded"]
+
+
+@pytest.mark.parametrize(
+    ("gate", "field", "code"),
+    [
+        ({}, "/gate", "gate.empty"),
+        ({"condition": False, "openAfter": "5m"}, "/gate", "gate.empty"),
+        ({"taint": "node.kubernetes.io/not-ready"}, "/gate/taint", "gate.taint"),
+        ({"taint": "ips.dev/"}, "/gate/taint", "gate.taint"),
+        ({"taint": "ips.dev/a", "openAfter": "soon"}, "/gate/openAfter", "gate.openAfter"),
+        ({"taint": "ips.dev/a", "openAfter": "0s"}, "/gate/openAfter", "gate.openAfter"),
+        ({"taint": "ips.dev/a", "openAfter": "169h"}, "/gate/openAfter", "gate.openAfter"),
+        ({"taint": "ips.dev/a", "openAfter": 10}, "/gate/openAfter", "value.notShortText"),
+        ({"condition": True, "effect": "NoSchedule"}, "/gate/effect", "field.unknown"),
+        (None, "/gate", "value.notObject"),
+        ("on", "/gate", "value.notObject"),
+    ],
+)
+async def test_what_is_no_gate(client: Client, gate: Any, field: str, code: str) -> None:
+    """The answer says what is wrong, where."""
+    refused = await put(client, gate=gate)
+    [error] = (await refused.json())["errors"]
+    assert (refused.status, error["field"], error["messageCode"]) == (400, field, code)
+
+
+async def test_where_gates_are_not_kept_none_is_taken(client: Client, engine: FakeEngine) -> None:
+    """And why not is said; other sets are put as before."""
+    engine.sets.no_gates = GATES_OFF()
+    refused = await put(client, gate={"condition": True})
+    [error] = (await refused.json())["errors"]
+    assert (refused.status, error["field"], error["messageCode"]) == (400, "/gate", "gate.off")
+    assert (await put(client)).status == 201
+
+
+async def test_a_gate_that_does_not_work_says_so(client: Client, engine: FakeEngine) -> None:
+    """In a condition of the set."""
+    engine.sets.gate_trouble = GATE_REFUSED(right="nodes/status", why="forbidden")
+    shown = await (await put(client, gate={"condition": True})).json()
+    check(await (await client.get("/openapi.json")).json(), "WarmSet", shown)
+    gated = shown["conditions"][-1]
+    assert (gated["type"], gated["status"], gated["reason"]) == ("Gated", False, "Unable")
+    assert "nodes/status" in gated["message"]

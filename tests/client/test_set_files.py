@@ -242,3 +242,13 @@ def test_when_a_set_pulls_is_said_in_one_column() -> None:
     ]
     assert [window_of(each).partition(" ")[0] for each in found] == ["until", "from", "never"]
     assert state_of(found[1]) == "scheduled"
+
+
+def test_a_gate_is_compared_with_what_the_service_makes_of_it() -> None:
+    """What was left out is no difference, and one that is taken out is."""
+    before = {**_DEFAULTS, "gate": {"condition": True, "openAfter": "10m"}}
+    assert difference(before, {"gate": {"condition": True}}) == []
+    [changed] = difference(before, {"gate": {"condition": True, "taint": "ips.dev/a"}})
+    assert changed.startswith("gate: ")
+    assert difference(before, {}) == ['gate: {"condition": true, "openAfter": "10m"} → (nothing)']
+    assert difference({**_DEFAULTS}, {}) == []

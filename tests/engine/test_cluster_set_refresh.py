@@ -12,7 +12,8 @@ from agent.runtime.protocol import PresentImage, PullFailed
 from common.reasons import Reason
 from coordinator.core.sets.head import Refresh
 from coordinator.core.sets.standing import SetCondition
-from coordinator.port import NoSuchSet, SetOrder
+from coordinator.port import NoSuchSet
+from coordinator.set_port import SetOrder
 from sandbox.simulator.cluster import Cluster, Coordinator, Node, task_of
 from sandbox.virtual.time import virtual
 from tests.engine.test_cluster_sets import is_warm, put, repairs, runtime_of

@@ -8,7 +8,7 @@ from typing import Any, Final
 from coordinator.core.sets.head import Joins, Schedule
 from coordinator.core.sets.standing import Blocked, SetNodePhase
 from coordinator.core.task import TaskStatus
-from coordinator.port import SetOrder
+from coordinator.set_port import SetOrder
 from sandbox.simulator.cluster import Cluster, Coordinator, task_of
 from sandbox.virtual.time import virtual
 

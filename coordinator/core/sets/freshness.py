@@ -119,7 +119,7 @@ class Freshness:
         if head.refresh_asked_at != looks.known.honoured:
             when = 0.0
         elif head.refresh is not None:
-            seconds = seconds_of(head.refresh.tags) or LONGEST_REFRESH
+            seconds = seconds_of(head.refresh.tags)
             when = looks.known.looked_at + max(SHORTEST_REFRESH, min(seconds, LONGEST_REFRESH))
         else:
             return None

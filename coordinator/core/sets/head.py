@@ -8,12 +8,14 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from common.durations import DURATION, DURATION_LENGTH, seconds_of
+from common.durations import DURATION, seconds_of
 from common.subjects import SET_NAME
+from coordinator.core.sets.gate import SetGate
 from coordinator.core.task import Creator, SetName, StoredRecord, TaskSpec, Time
 
 _NAME: Final = re.compile(SET_NAME)
 Generation = Annotated[int, Meta(ge=1, le=2**53)]
+DURATION_LENGTH: Final = 20
 Duration = Annotated[str, Meta(pattern=rf"^{DURATION}\Z", max_length=DURATION_LENGTH)]
 CRON_LENGTH: Final = 100
 ZONE_LENGTH: Final = 64
@@ -52,7 +54,7 @@ class Schedule(StoredRecord, frozen=True, kw_only=True):
     @property
     def window_seconds(self) -> int:
         """How long a window is open."""
-        return max(SHORTEST_WINDOW, min(seconds_of(self.window) or 0, LONGEST_WINDOW))
+        return max(SHORTEST_WINDOW, min(seconds_of(self.window), LONGEST_WINDOW))
 
 
 class Refresh(StoredRecord, frozen=True, kw_only=True):
@@ -73,6 +75,9 @@ class SetHead(StoredRecord, frozen=True, kw_only=True):
     refresh: Refresh | None = None
     refresh_asked_at: Time = 0
     """When a user last asked for a look at the tags (ms since 1970); 0 for never."""
+    gate: SetGate | None = None
+    gate_since: Time = 0
+    """When the gate was put as it is."""
     generation: Generation = 1
     """Counts what was put under the name since it was created."""
     created_at: Time

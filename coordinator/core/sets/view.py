@@ -30,6 +30,18 @@ class SetView:
         """How one of them is. Raises KeyError."""
         return diagnose(self._known, name, node, now)
 
+    def is_heard(self, name: str, node: str) -> bool:
+        """Whether it is known which images of a set are on one of its nodes."""
+        return self._known.cold[name].get(node, True)
+
+    def judged_from(self, name: str) -> float:
+        """When a set may be judged (seconds since 1970): who is to be heard has been by then."""
+        return self._turns.judged_from(name)
+
+    def cold(self, name: str) -> list[str]:
+        """The nodes of a set that are not warm; none of an unknown one."""
+        return list(self._known.cold.get(name, ()))
+
     def sets_of(self, node: str) -> tuple[str, ...]:
         """The sets that a node is in."""
         return self._known.membership.of_node.get(node, ())
@@ -41,6 +53,10 @@ class SetView:
     def wanted(self, node: str) -> tuple[str, ...]:
         """The references that a node is to have, for all of its sets."""
         return self._known.membership.wanted(node).references
+
+    def generation(self, node: str) -> str:
+        """The name of that list."""
+        return self._known.membership.wanted(node).generation
 
     def look(self, name: str) -> tuple[str | None, float | None, LookFailure | None]:
         """The look at a set's tags that runs, when the next is due, and how the last failed."""

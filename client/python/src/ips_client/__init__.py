@@ -49,6 +49,13 @@ if TYPE_CHECKING:
         UnexpectedAnswer,
     )
     from ips_client.picture import Progress
+    from ips_client.purge_documents import (
+        Purge,
+        PurgeImage,
+        PurgeImages,
+        PurgeNode,
+        PurgeNodes,
+    )
     from ips_client.set_documents import (
         SetCondition,
         SetDeleted,
@@ -89,6 +96,11 @@ __all__ = [
     "NotFound",
     "Problem",
     "Progress",
+    "Purge",
+    "PurgeImage",
+    "PurgeImages",
+    "PurgeNode",
+    "PurgeNodes",
     "Refused",
     "Requirement",
     "Reset",
@@ -146,6 +158,9 @@ _HOMES = (
             "UnexpectedAnswer",
         ),
         "errors",
+    )
+    | dict.fromkeys(
+        ("Purge", "PurgeImage", "PurgeImages", "PurgeNode", "PurgeNodes"), "purge_documents"
     )
     | dict.fromkeys(
         (

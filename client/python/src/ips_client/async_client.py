@@ -6,7 +6,16 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing, closing
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ips_client import events, requests, service, set_requests, set_service, watching
+from ips_client import (
+    events,
+    purge_requests,
+    purge_service,
+    requests,
+    service,
+    set_requests,
+    set_service,
+    watching,
+)
 from ips_client.documents import (
     AuditEntries,
     AuditEntry,
@@ -23,6 +32,7 @@ from ips_client.errors import UnexpectedAnswer
 from ips_client.http_aiohttp import AiohttpTransport
 from ips_client.paging import fetch
 from ips_client.picture import Progress
+from ips_client.purge_documents import Purge, PurgeNode
 from ips_client.server import DEFAULT_SERVER, Server, Session, Token
 from ips_client.set_documents import SetDeleted, SetNode, SetRefreshing, WarmSet
 from ips_client.talk import Course, Emit, LinkFailure, Talk
@@ -150,9 +160,9 @@ class AsyncClient:
             set_requests.put_set(name, requests.task_body(images, options)), WarmSet
         )
 
-    async def delete_set(self, name: str) -> SetDeleted:
-        """Delete a set; its images stay."""
-        return await self._finish(set_service.delete(self._session, name))
+    async def delete_set(self, name: str, *, purge: bool = False) -> SetDeleted:
+        """Delete a set; its images stay, or are taken off its nodes by a ``purge``."""
+        return await self._finish(set_service.delete(self._session, name, purge=purge))
 
     async def refresh_set(self, name: str) -> SetRefreshing:
         """Have a set's tags looked at again; what has moved is followed."""
@@ -173,6 +183,25 @@ class AsyncClient:
         """Wait until this percentage of a set's nodes is warm. Raises SetTimeLimit."""
         talk = set_service.wait(self._session, name, at_least, time_limit)
         return await self._finish(talk, on_progress)
+
+    # ── purges ──
+
+    async def purge(
+        self, images: Sequence[str], **options: Unpack[purge_requests.PurgeOptions]
+    ) -> Purge:
+        """Begin to take images off nodes; without options of nodes, off all of them."""
+        body = requests.task_body(images, options)
+        return await self.send(purge_requests.create_purge(body), Purge)
+
+    async def wait_purge(
+        self, purge_id: str, *, on_progress: Callable[[Purge], object] | None = None
+    ) -> Purge:
+        """Wait until a purge is over."""
+        return await self._finish(purge_service.wait(self._session, purge_id), on_progress)
+
+    def purge_nodes(self, purge_id: str) -> AsyncGenerator[PurgeNode, None]:
+        """What became of a purge on each node that is known by now, ordered by name."""
+        return self._iterate(purge_service.nodes(self._session, purge_id))
 
     # ── as it happens ──
 

@@ -6,7 +6,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ips_client import events, requests, service, set_requests, set_service, watching
+from ips_client import (
+    events,
+    purge_requests,
+    purge_service,
+    requests,
+    service,
+    set_requests,
+    set_service,
+    watching,
+)
 from ips_client.documents import (
     AuditEntries,
     AuditEntry,
@@ -23,6 +32,7 @@ from ips_client.errors import UnexpectedAnswer
 from ips_client.http_urllib3 import Urllib3Transport
 from ips_client.paging import fetch
 from ips_client.picture import Progress
+from ips_client.purge_documents import Purge, PurgeNode
 from ips_client.server import DEFAULT_SERVER, Server, Session, Token
 from ips_client.set_documents import SetDeleted, SetNode, SetRefreshing, WarmSet
 from ips_client.talk import Course, Emit, LinkFailure, Talk
@@ -155,9 +165,9 @@ class Client:
         """Create a set or replace it whole; the same again changes nothing."""
         return self.send(set_requests.put_set(name, requests.task_body(images, options)), WarmSet)
 
-    def delete_set(self, name: str) -> SetDeleted:
-        """Delete a set; its images stay."""
-        return self._finish(set_service.delete(self._session, name))
+    def delete_set(self, name: str, *, purge: bool = False) -> SetDeleted:
+        """Delete a set; its images stay, or are taken off its nodes by a ``purge``."""
+        return self._finish(set_service.delete(self._session, name, purge=purge))
 
     def refresh_set(self, name: str) -> SetRefreshing:
         """Have a set's tags looked at again; what has moved is followed."""
@@ -178,6 +188,23 @@ class Client:
         """Wait until this percentage of a set's nodes is warm. Raises SetTimeLimit."""
         talk = set_service.wait(self._session, name, at_least, time_limit)
         return self._finish(talk, on_progress)
+
+    # ── purges ──
+
+    def purge(self, images: Sequence[str], **options: Unpack[purge_requests.PurgeOptions]) -> Purge:
+        """Begin to take images off nodes; without options of nodes, off all of them."""
+        body = requests.task_body(images, options)
+        return self.send(purge_requests.create_purge(body), Purge)
+
+    def wait_purge(
+        self, purge_id: str, *, on_progress: Callable[[Purge], object] | None = None
+    ) -> Purge:
+        """Wait until a purge is over."""
+        return self._finish(purge_service.wait(self._session, purge_id), on_progress)
+
+    def purge_nodes(self, purge_id: str) -> Iterator[PurgeNode]:
+        """What became of a purge on each node that is known by now, ordered by name."""
+        return self._iterate(purge_service.nodes(self._session, purge_id))
 
     # ── as it happens ──
 

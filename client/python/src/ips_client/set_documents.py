@@ -23,7 +23,7 @@ class SetCondition(Document, frozen=True, kw_only=True):
     """What holds of a set as a whole, or not."""
 
     type: str
-    """``Ready``, ``Progressing`` or ``Degraded``."""
+    """``Ready``, ``Progressing``, ``Degraded``, or ``Gated`` of a set with a gate."""
     status: bool
     reason: str
     message: str | None = None
@@ -80,6 +80,17 @@ class SetDrift(Document, frozen=True, kw_only=True):
     digests: tuple[SetDigest, ...]
 
 
+class SetGate(Document, frozen=True, kw_only=True):
+    """What Kubernetes is told of the Nodes of a set."""
+
+    condition: bool
+    """Whether the condition ``ips.dev/warm-<set>`` and a label like it are kept."""
+    taint: str | None = None
+    """The startup taint that is taken away when a node is warm."""
+    open_after: str = "10m"
+    """And after so long anyway."""
+
+
 class WarmSet(Document, frozen=True, kw_only=True):
     """A standing promise: these images are on these nodes."""
 
@@ -90,6 +101,7 @@ class WarmSet(Document, frozen=True, kw_only=True):
     generation: int
     observed_generation: int
     paused: bool
+    gate: SetGate | None = None
     reasons: Mapping[str, int]
     """How many nodes are failed or blocked for each reason."""
     conditions: tuple[SetCondition, ...]
@@ -158,4 +170,6 @@ class SetDeleted(Document, frozen=True, kw_only=True):
     """The answer to a delete."""
 
     name: str
+    purge: str | None = None
+    """The purge that takes its images off its nodes."""
     message: str = ""

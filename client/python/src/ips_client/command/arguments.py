@@ -13,6 +13,7 @@ from ips_client.command import (
     config_arguments,
     pause_arguments,
     place_arguments,
+    purge_arguments,
     set_arguments,
 )
 from ips_client.command.durations import duration
@@ -52,6 +53,7 @@ commands:
   apply       create and replace warm sets from files
   refresh     look whether tags of warm sets have moved
   delete      delete warm sets
+  purge       take images off nodes that nobody uses or wants there
   why         say what keeps a set, a node or an image from being warm
   events      stream events, one line each
   audit       list who changed what, and who was refused
@@ -111,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     pause_arguments.add(commands, _command)
     config_arguments.add(commands, _command)
     place_arguments.add(commands, _command)
+    purge_arguments.add(commands, _command)
     for add_of_sets in (
         set_arguments.sets,
         set_arguments.apply,
@@ -241,6 +244,7 @@ def _ls(commands: Any) -> None:
     )
     parser.add_argument("--node", default="", metavar="NAME", help="tasks that were on this node")
     parser.add_argument("--created-by", default="", metavar="USER", help="tasks of this user")
+    parser.add_argument("--set", default="", metavar="SET", help="repairs of this warm set")
     parser.add_argument(
         "--since", type=duration, metavar="TIME", help="created in the last 24h, 10m …"
     )

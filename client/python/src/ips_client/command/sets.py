@@ -16,11 +16,12 @@ from ips_client.command.messages import said
 from ips_client.command.output import facts, show, table
 from ips_client.command.pages import all_pages
 from ips_client.command.program import report
+from ips_client.command.purge import finished
 from ips_client.command.text import count, stamp
 from ips_client.command.why import COLD
 from ips_client.documents import Node
 from ips_client.errors import IpsError, NotFound
-from ips_client.set_documents import SetCondition, WarmSet
+from ips_client.set_documents import SetCondition, SetDeleted, SetGate, WarmSet
 
 if TYPE_CHECKING:
     from ips_client.command.set_files import SetFile
@@ -39,10 +40,11 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
     "paused": False,
 }
 """What the service takes where a put says nothing."""
-_OPTIONAL: Final = ("webhookUrl", "schedule", "refresh")
+_OPTIONAL: Final = ("webhookUrl", "schedule", "refresh", "gate")
 """What a set need not have at all."""
 _DEFAULTS_WITHIN: Final[Mapping[str, Mapping[str, Any]]] = {
     "schedule": {"timeZone": "UTC", "joins": "window"},
+    "gate": {"condition": False, "openAfter": "10m"},
 }
 """The same, within a field."""
 
@@ -148,6 +150,7 @@ def _facts(found: WarmSet) -> list[str]:
             "drift": _drift(found),
             "repair": found.repair or "",
             "webhook": found.webhook_url or "",
+            "gate": "" if found.gate is None else _gate(found.gate),
             "created": stamp(found.created_at),
             "changed": stamp(found.updated_at) if found.generation > 1 else "",
             "by": found.created_by or "",
@@ -181,6 +184,13 @@ def _drift(found: WarmSet) -> list[str]:
 def _condition(condition: SetCondition) -> str:
     since = "" if condition.since is None else f" (since {stamp(condition.since)})"
     return f"{condition.type} {'yes' if condition.status else 'no'}: {said(condition)}{since}"
+
+
+def _gate(gate: SetGate) -> str:
+    kept = ["condition and label"] if gate.condition else []
+    if gate.taint is not None:
+        kept.append(f"taint {gate.taint}, opens after {gate.open_after}")
+    return "; ".join(kept)
 
 
 # ── ips apply ────────────────────────────────────────────────────────────────────────────────
@@ -338,18 +348,28 @@ def _refresh(client: Client, name: str) -> int:
 
 
 def delete(arguments: Namespace) -> int:
-    """Delete sets; their images stay."""
+    """Delete sets; their images stay, or are purged, one set after the other."""
     with connect(arguments) as client:
-        outcomes = [_delete(client, name) for name in arguments.names]
-    done = [name for name, outcome in zip(arguments.names, outcomes, strict=True) if not outcome]
-    lines = [f"set/{name} deleted; its images stay" for name in done]
-    show(arguments.output, {"deleted": done}, names=[f"set/{name}" for name in done], lines=lines)
-    return codes.worst(outcomes)
+        outcomes = [_delete(client, name, purge=arguments.purge) for name in arguments.names]
+        done = [found for found in outcomes if isinstance(found, SetDeleted)]
+        show(
+            arguments.output,
+            {"deleted": [each.name for each in done]},
+            names=[f"set/{each.name}" for each in done],
+            lines=[_deleted(each) for each in done],
+        )
+        worst = [outcome for outcome in outcomes if isinstance(outcome, int)]
+        worst += [finished(client, arguments, each.purge) for each in done if each.purge]
+    return codes.worst(worst)
 
 
-def _delete(client: Client, name: str) -> int:
+def _deleted(found: SetDeleted) -> str:
+    after = f"its images are being removed: {found.purge}" if found.purge else "its images stay"
+    return f"set/{found.name} deleted; {after}"
+
+
+def _delete(client: Client, name: str, *, purge: bool) -> SetDeleted | int:
     try:
-        client.delete_set(name)
+        return client.delete_set(name, purge=purge)
     except IpsError as error:
         return report(error, f"set/{name}")
-    return codes.COMPLETED

@@ -20,11 +20,13 @@ class Watcher(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ask for all events from now on."""
         assert isinstance(transport, asyncio.WriteTransport)
-        transport.write(b"GET /api/v1/events HTTP/1.1\r\nHost: bench\r\n\r\n")
+        request = f"GET /api/v1/events HTTP/1.1\r\nHost: {LOOPBACK}\r\n\r\n"
+        transport.write(request.encode())
 
-    def data_received(self, _data: bytes) -> None:
-        """Something has come; no more is of interest."""
+    def data_received(self, data: bytes) -> None:
+        """Something has come; how it begins says whether this is a client at all."""
         if not self.answered.done():
+            assert data.startswith(b"HTTP/1.1 200 "), data
             self.answered.set_result(None)
 
     def connection_lost(self, why: Exception | None) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from common.text import Text
+from coordinator.core.sets.head import SetPin
 from coordinator.core.task import Creator, TaskHead, TaskSpec, TaskStatus
 from coordinator.purge_port import Purges
 from coordinator.snapshots import (
@@ -227,6 +228,7 @@ class SetOrder:
     name: str
     spec: TaskSpec
     paused: bool = False
+    pin: SetPin | None = None
 
 
 @dataclass(frozen=True, slots=True)

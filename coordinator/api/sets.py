@@ -51,14 +51,16 @@ class SetRoutes:
         name = request.match_info["name"]
         if not is_set_name(name):
             raise bad_request([fault("name", texts.SET_NAME(text=clipped(name)))])
-        spec, paused = await read_json(request, read_set)
-        request[IMAGES] = spec.images
+        asked = await read_json(request, read_set)
+        request[IMAGES] = asked.spec.images
         caller = request[CALLER]
-        spec = self._admission.admit(caller, spec, None)
+        spec = self._admission.admit(caller, asked.spec, None)
         creator = Creator(user=caller.user, way=caller.way) if caller.is_known else None
         match = await self._match(request)
         try:
-            done = await self._engine.sets.put(SetOrder(name, spec, paused), creator, match)
+            done = await self._engine.sets.put(
+                SetOrder(name, spec, asked.paused, asked.pin), creator, match
+            )
         except SetChanged:
             raise _changed() from None
         except TooManySets as full:

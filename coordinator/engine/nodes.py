@@ -229,5 +229,5 @@ class NodeTable:
 
 def _differ(was: Heartbeat, now: Heartbeat) -> bool:
     """Whether anything changed that is shown."""
-    fields = ("labels", "runtime", "agent_version", "driver", "pulling", "image_disk")
+    fields = ("labels", "runtime", "agent_version", "driver", "pulling", "image_disk", "abilities")
     return any(getattr(was, name) != getattr(now, name) for name in fields)

@@ -99,7 +99,7 @@ class SetRecords:
 
 def is_so(head: SetHead, order: SetOrder) -> bool:
     """Whether a set is already what is wanted."""
-    return (head.spec, head.paused) == (order.spec, order.paused)
+    return (head.spec, head.paused, head.pin) == (order.spec, order.paused, order.pin)
 
 
 def head_of(old: StoredSet | None, order: SetOrder, creator: Creator | None, now: float) -> SetHead:
@@ -110,6 +110,7 @@ def head_of(old: StoredSet | None, order: SetOrder, creator: Creator | None, now
             name=order.name,
             spec=order.spec,
             paused=order.paused,
+            pin=order.pin,
             created_at=moment,
             updated_at=moment,
             created_by=creator,
@@ -118,6 +119,7 @@ def head_of(old: StoredSet | None, order: SetOrder, creator: Creator | None, now
         old.head,
         spec=order.spec,
         paused=order.paused,
+        pin=order.pin,
         generation=old.head.generation + 1,
         updated_at=moment,
         created_by=creator,

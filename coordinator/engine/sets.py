@@ -13,7 +13,7 @@ import msgspec
 
 from common import subjects
 from common.bus import BusError, Conflict, Received
-from common.inventory import Inventory
+from common.inventory import CAN_PIN, Inventory
 from common.logs import Log, RateLimitedLog
 from common.messages import Heartbeat
 from common.subjects import AgentAddress
@@ -153,7 +153,10 @@ class SetTable:
 
     def on_heartbeat(self, address: AgentAddress, said: Heartbeat) -> None:
         """An agent speaks, which the fleet has heard already."""
-        self.loop.feed(AgentSaid(*address, said.agent_version, said.inventory, said.image_disk))
+        can_pin = CAN_PIN in said.abilities
+        self.loop.feed(
+            AgentSaid(*address, said.agent_version, said.inventory, said.image_disk, can_pin)
+        )
 
     def on_inventory(self, received: Received) -> None:
         """Take a report in. Raises NOT_DECODABLE or ValueError for what is none."""
@@ -223,7 +226,12 @@ class SetTable:
         digests = {
             image.name: self._core.cell(node, image.reference) for image in stored.head.spec.work
         }
-        return SetNodeSnapshot(self._core.node(name, node, self._clock()), digests)
+        pins = {
+            image.name: pin
+            for image in stored.head.spec.work
+            if stored.head.pin and (pin := self._core.pin(node, image.reference)) is not None
+        }
+        return SetNodeSnapshot(self._core.node(name, node, self._clock()), digests, pins)
 
     def images(self, name: str) -> Collection[str]:
         """The references of a set."""

@@ -6,6 +6,7 @@ from decimal import ROUND_HALF_UP, Decimal
 
 from msgspec import UNSET
 
+from common.inventory import PinState
 from coordinator.core.sets.standing import ConditionState, SetCondition, SetNodePhase, Tally
 from coordinator.set_documents import (
     WarmSet,
@@ -13,6 +14,7 @@ from coordinator.set_documents import (
     WarmSetImage,
     WarmSetNode,
     WarmSetNodes,
+    WarmSetPin,
     WarmSetWebhook,
 )
 from coordinator.snapshots import SetNodeSnapshot, SetSnapshot
@@ -39,6 +41,7 @@ def warm_set(shot: SetSnapshot) -> WarmSet:
         pull_timeout_seconds=spec.pull_timeout_seconds,
         webhook_url=UNSET if spec.webhook_url is None else scheme_and_host(spec.webhook_url),
         paused=head.paused,
+        pin=UNSET if head.pin is None else WarmSetPin(until=milliseconds_if_known(head.pin.until)),
         generation=head.generation,
         observed_generation=head.generation,
         nodes=_nodes(tally),
@@ -116,12 +119,12 @@ def set_node(shot: SetNodeSnapshot) -> WarmSetNode:
         image=state.image or UNSET,
         next_try_at=milliseconds_if_known(again),
         task=state.task or UNSET,
-        images=[_image(image, cell) for image, cell in shot.digests.items()],
+        images=[_image(image, cell, shot.pins.get(image)) for image, cell in shot.digests.items()],
     )
 
 
-def _image(image: str, cell: tuple[bool, str | None] | None) -> WarmSetImage:
+def _image(image: str, cell: tuple[bool, str | None] | None, pin: PinState | None) -> WarmSetImage:
     if cell is None:
         return WarmSetImage(image=image)
     present, digest = cell
-    return WarmSetImage(image=image, present=present, digest=digest or UNSET)
+    return WarmSetImage(image=image, present=present, digest=digest or UNSET, pin=pin or UNSET)

@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 from coordinator.core.sets.head import SetHead
 from coordinator.core.sets.standing import SetCondition, SetNode, Tally
 from coordinator.core.task import Creator
+from coordinator.engine.set_records import is_so
 from coordinator.port import NoSuchSet, PutSet, SetChanged, SetOrder, TooManySets
 from coordinator.snapshots import SetNodeSnapshot, SetSnapshot, StoredSet
 
@@ -60,13 +61,14 @@ class FakeSets:
             raise SetChanged
         if old is None and len(self.stored) >= MOST:
             raise TooManySets(MOST)
-        if old is not None and (old.head.spec, old.head.paused) == (order.spec, order.paused):
+        if old is not None and is_so(old.head, order):
             return PutSet(old, is_new=False)
         self._revision += 1
         head = SetHead(
             name=order.name,
             spec=order.spec,
             paused=order.paused,
+            pin=order.pin,
             generation=1 if old is None else old.head.generation + 1,
             created_at=PUT_AT,
             updated_at=PUT_AT,

@@ -9,6 +9,7 @@ from common.text import Text
 from common.texts import NODE_CORDONED
 from coordinator.access.policy import read_policy
 from coordinator.api.guard import Entrance
+from coordinator.core.sets.head import SetPin
 from coordinator.core.sets.standing import Blocked, SetNode, SetNodePhase
 from coordinator.core.task import TaskImage
 from tests.api.conftest import Client, Guarded
@@ -229,3 +230,25 @@ async def test_a_delete_does_nothing_that_it_does_not_understand(
     told = {"webhookUrl": "https://hooks.example/token?a=secret"}
     shown = await (await put(client, **told)).json()
     assert shown["webhookUrl"] == "https://hooks.example"
+
+
+async def test_a_pin_of_a_set(client: Client, engine: FakeEngine) -> None:
+    """Shown as it was put; without a time it has no end, and what is no time is named."""
+    answer = await put(client, pin={"until": "2026-12-24T06:00:00+01:00"})
+    shown = await answer.json()
+    assert shown["pin"] == {"until": "2026-12-24T05:00:00.000Z"}
+    document = await (await client.get("/openapi.json")).json()
+    check(document, "WarmSet", shown)
+    assert engine.sets.stored["web"].head.pin == SetPin(until=1_798_088_400_000)
+    assert (await (await put(client, pin={})).json())["pin"] == {}
+    assert (await put(client, pin={})).headers["ETag"] == '"2"'
+    assert "pin" not in await (await put(client)).json()
+    for wrong, field in (
+        ({"until": "tomorrow"}, "/pin/until"),
+        ({"until": "2026-12-24T06:00:00"}, "/pin/until"),
+        ({"untill": "x"}, "/pin/untill"),
+        (True, "/pin"),
+    ):
+        answer = await put(client, pin=wrong)
+        assert answer.status == 400
+        assert [fault["field"] for fault in (await answer.json())["errors"]] == [field]

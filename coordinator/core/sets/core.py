@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from common.inventory import PinState
 from coordinator.core.changes import AttemptDecided, TaskBegan, TaskOver, TaskQueued
 from coordinator.core.commands import WakeAt
 from coordinator.core.events import NodeSeen, NodeVanished, Settled, Woken
@@ -40,6 +41,7 @@ from coordinator.core.sets.events import (
     SetNoted,
     SetStored,
 )
+from coordinator.core.sets.head import SetHead
 from coordinator.core.sets.repairs import Repairs
 from coordinator.core.sets.standing import SetCondition, SetNode, Tally, Turn
 from coordinator.core.sets.telling import Telling
@@ -117,6 +119,10 @@ class SetCore:
         """The references that a node is to have, for all of its sets."""
         return self._known.membership.wanted(node).references
 
+    def pin(self, node: str, reference: str) -> PinState | None:
+        """Whether a reference that is there is pinned, where it is to be."""
+        return self._known.warmth.pin(node, reference)
+
     def generation(self, node: str) -> str:
         """The name of that list."""
         return self._known.membership.wanted(node).generation
@@ -182,6 +188,7 @@ class SetCore:
         if event.found:
             self._turns.find(head.name, now)
         nodes = known.membership.put(head)
+        self._look_at_pin(head, now)
         left = [node for node in nodes if node not in known.membership.of_set[head.name]]
         for node in left:
             self._leave([head.name], node, now)
@@ -343,9 +350,10 @@ class SetCore:
 
     def _look(self, name: str, now: float) -> None:
         """See how a set is as a whole, and repair what can be."""
-        repairs = self._known.repairs
-        if self._known.membership.head(name) is None:
+        repairs, head = self._known.repairs, self._known.membership.head(name)
+        if head is None:
             return
+        self._look_at_pin(head, now)
         survey = look_over(self._known, name, now)
         rests = repairs.rests_until(name)
         if survey.due and repairs.may_begin(name, self._known.runs) and rests <= now:
@@ -358,6 +366,15 @@ class SetCore:
             self._agenda.touch(name, survey.next_try)
         if rests > now:
             self._agenda.touch(name, rests)
+
+    def _look_at_pin(self, head: SetHead, now: float) -> None:
+        """Have agents told when the pin of a set ends."""
+        if head.pin is None or head.pin.until is None:
+            return
+        if head.pin.holds(now):
+            self._agenda.touch(head.name, head.pin.until / 1000)
+        elif self._known.membership.end_pin(head.name):
+            self._telling.mark(self.nodes(head.name))
 
     def _repair(self, name: str, nodes: list[str]) -> None:
         head = self._known.membership.head(name)

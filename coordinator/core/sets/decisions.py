@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from coordinator.core.commands import WakeAt
 from coordinator.core.sets.head import SetHead
-from coordinator.core.sets.membership import Wanted
+from coordinator.core.sets.membership import Pinned, Wanted
 from coordinator.core.sets.standing import SetCondition, Turn
 
 
@@ -18,6 +18,15 @@ class SendWanted:
     node: str
     instance: str
     wanted: Wanted
+
+
+@dataclass(frozen=True, slots=True)
+class SendPinned:
+    """Tell an agent which references are to be pinned on its node."""
+
+    node: str
+    instance: str
+    pinned: Pinned
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +52,7 @@ class CancelRepair:
     task: str
 
 
-SetCommand = SendWanted | AskInventory | CreateRepair | CancelRepair | WakeAt
+SetCommand = SendWanted | SendPinned | AskInventory | CreateRepair | CancelRepair | WakeAt
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,17 @@ def is_set_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
 
 
+class SetPin(StoredRecord, frozen=True, kw_only=True):
+    """A set's images are kept from the kubelet's clean-up."""
+
+    until: Time | None = None
+    """None: as long as the set asks for it."""
+
+    def holds(self, now: float) -> bool:
+        """Whether it is to be so at a moment (seconds since 1970)."""
+        return self.until is None or now * 1000 < self.until
+
+
 class SetHead(StoredRecord, frozen=True, kw_only=True):
     """One set, swapped as a whole whenever it is changed. Times are milliseconds since 1970."""
 
@@ -26,6 +37,7 @@ class SetHead(StoredRecord, frozen=True, kw_only=True):
     spec: TaskSpec
     """Its images, nodes, and how each repair is to be."""
     paused: bool = False
+    pin: SetPin | None = None
     generation: Generation = 1
     """Counts what was put under the name since it was created."""
     created_at: Time

@@ -62,6 +62,7 @@ if TYPE_CHECKING:
         SetImage,
         SetNode,
         SetNodes,
+        SetPin,
         WarmSet,
     )
     from ips_client.watching import Waited
@@ -104,6 +105,7 @@ __all__ = [
     "SetImage",
     "SetNode",
     "SetNodes",
+    "SetPin",
     "SetTimeLimit",
     "Task",
     "TaskNode",
@@ -149,7 +151,7 @@ _HOMES = (
         ("Purge", "PurgeImage", "PurgeImages", "PurgeNode", "PurgeNodes"), "purge_documents"
     )
     | dict.fromkeys(
-        ("SetCondition", "SetDeleted", "SetImage", "SetNode", "SetNodes", "WarmSet"),
+        ("SetCondition", "SetDeleted", "SetImage", "SetNode", "SetNodes", "SetPin", "WarmSet"),
         "set_documents",
     )
 )

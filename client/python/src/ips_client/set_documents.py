@@ -30,6 +30,12 @@ class SetCondition(Document, frozen=True, kw_only=True):
     since: Moment | None = None
 
 
+class SetPin(Document, frozen=True, kw_only=True):
+    """The images are kept from the kubelet's clean-up."""
+
+    until: Moment | None = None
+
+
 class WarmSet(Document, frozen=True, kw_only=True):
     """A standing promise: these images are on these nodes."""
 
@@ -40,6 +46,7 @@ class WarmSet(Document, frozen=True, kw_only=True):
     generation: int
     observed_generation: int
     paused: bool
+    pin: SetPin | None = None
     reasons: Mapping[str, int]
     """How many nodes are failed or blocked for each reason."""
     conditions: tuple[SetCondition, ...]
@@ -73,6 +80,8 @@ class SetImage(Document, frozen=True, kw_only=True):
     present: bool | None = None
     """None while nobody said it."""
     digest: str | None = None
+    pin: str | None = None
+    """``pinned``, or why not; None where it is not to be."""
 
 
 class SetNode(Document, frozen=True, kw_only=True):

@@ -32,6 +32,7 @@ class SetOptions(TypedDict, total=False):
     rollout: str
     pull_timeout_seconds: int
     paused: bool
+    pin: Mapping[str, str]
 
 
 def put_set(name: str, body: Mapping[str, Any]) -> Request:

@@ -115,12 +115,19 @@ def _facts(found: WarmSet) -> list[str]:
             "conditions": [_condition(each) for each in found.conditions],
             "images": found.images,
             "repair": found.repair or "",
+            "pinned": _pin(found),
             "webhook": found.webhook_url or "",
             "created": stamp(found.created_at),
             "changed": stamp(found.updated_at) if found.generation > 1 else "",
             "by": found.created_by or "",
         }
     )
+
+
+def _pin(found: WarmSet) -> str:
+    if found.pin is None:
+        return ""
+    return "always" if found.pin.until is None else f"until {stamp(found.pin.until)}"
 
 
 def _condition(condition: SetCondition) -> str:

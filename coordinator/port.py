@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from common.text import Text
+from coordinator.core.sets.gate import SetGate
 from coordinator.core.sets.head import SetPin
 from coordinator.core.task import Creator, TaskHead, TaskSpec, TaskStatus
 from coordinator.purge_port import Purges
@@ -228,6 +229,7 @@ class SetOrder:
     name: str
     spec: TaskSpec
     paused: bool = False
+    gate: SetGate | None = None
     pin: SetPin | None = None
 
 
@@ -241,6 +243,10 @@ class PutSet:
 
 class Sets(Protocol):
     """Every warm set. What is not ``async`` answers from memory at once."""
+
+    @property
+    def no_gates(self) -> Text | None:
+        """Why no set can have a gate here; None where it can."""
 
     def names(self) -> Sequence[str]:
         """All sets, ordered by name."""

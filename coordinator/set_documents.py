@@ -32,6 +32,8 @@ PinStateName = Annotated[
     ),
 ]
 SET_NODE_STATES: Final = ("warm", "pulling", "waiting", "failed", "blocked")
+SET_CONDITIONS: Final = ("Ready", "Progressing", "Degraded", "Gated")
+"""The last of sets with a gate alone: whether it works."""
 SetNodeState = Annotated[str, Meta(extra_json_schema={"enum": list(SET_NODE_STATES)})]
 SetNodeReason = Annotated[
     str,
@@ -55,10 +57,18 @@ class WarmSetNodes(Document, frozen=True, kw_only=True):
     blocked: Count
 
 
+class WarmSetGate(Document, frozen=True, kw_only=True):
+    """What Kubernetes is told of the Nodes of a set."""
+
+    condition: bool
+    taint: str | UnsetType = UNSET
+    open_after: str
+
+
 class WarmSetCondition(Document, frozen=True, kw_only=True):
     """What holds of a set as a whole, or not."""
 
-    type: Annotated[str, Meta(extra_json_schema={"enum": ["Ready", "Progressing", "Degraded"]})]
+    type: Annotated[str, Meta(extra_json_schema={"enum": list(SET_CONDITIONS)})]
     status: bool
     reason: str
     message: Message | UnsetType = UNSET
@@ -96,6 +106,7 @@ class WarmSet(Document, frozen=True, kw_only=True):
     paused: bool
     pin: WarmSetPin | UnsetType = UNSET
     """Left out where its images are not to be pinned."""
+    gate: WarmSetGate | UnsetType = UNSET
     generation: Count
     """Counts what was put under the name."""
     observed_generation: Count

@@ -306,6 +306,13 @@ class CoordinatorSettings(ProgramSettings):
         "Whether failed pulls are told as Events on their Nodes (node source `kubernetes`)",
         default="off",
     )
+    gates: bool = setting(
+        "IPS_GATES",
+        choice({"on": True, "off": False}),
+        "Whether warm sets may have gates: a condition and a label of each Node, and a startup "
+        "taint that is taken away (node source `kubernetes`)",
+        default="off",
+    )
     webhook_secret_file: Path | None = optional(
         "IPS_WEBHOOK_SECRET_FILE",
         PATH,

@@ -196,6 +196,8 @@ class SetSnapshot:
     """When each condition began to be as it is (ms since 1970), of those that were looked at."""
     repair: str | None = None
     """The task that repairs it."""
+    gate_trouble: Text | None = None
+    """What keeps its gate from working."""
 
     @property
     def conditions(self) -> Mapping[SetCondition, ConditionState]:

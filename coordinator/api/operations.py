@@ -49,6 +49,7 @@ _SEARCH: Final = (
     query("node", "Only tasks that tried this node, or that run and have it.", _TEXT_SOUGHT)
     | {"example": "node-5"},
     query("createdBy", "Only tasks that this user created.", _TEXT_SOUGHT),
+    query("set", "Only tasks that repair this warm set.", _TEXT_SOUGHT) | {"example": "web"},
     query("since", "Only tasks created at this time or later.", _MOMENT),
     query("until", "Only tasks created before this time.", _MOMENT),
     query("endedSince", "Only tasks that are over since this time or later.", _MOMENT),

@@ -13,12 +13,14 @@ import msgspec
 from msgspec import UNSET, UnsetType, inspect
 
 from common import texts
+from common.gate_texts import GATE_EMPTY, GATE_OPEN_AFTER, GATE_TAINT
 from common.text import Text
 from coordinator.api.create_body import CreateTask, order_of
-from coordinator.api.faults import faults, quoted, rule
+from coordinator.api.faults import clipped, fault, faults, quoted, rule
 from coordinator.api.problems import bad_request
 from coordinator.api.queries import moment
 from coordinator.api.taken_fields import taken
+from coordinator.core.sets.gate import OPEN_AFTER, SetGate, is_open_after, is_taint_key
 from coordinator.core.sets.head import SetPin
 from coordinator.core.task import TaskSpec
 
@@ -27,6 +29,58 @@ _NOT_OF_SETS: Final = frozenset({"node_names", "image_pull_policy"})
 _PAUSED: Final = Annotated[
     bool, rule(description="Nothing is pulled while it is true; what is there is still shown.")
 ]
+
+
+def _check_taint(text: str) -> Iterator[tuple[str, Text]]:
+    if not is_taint_key(text):
+        yield "", GATE_TAINT(text=clipped(text))
+
+
+def _check_open_after(text: str) -> Iterator[tuple[str, Text]]:
+    if not is_open_after(text):
+        yield "", GATE_OPEN_AFTER(text=clipped(text))
+
+
+class PutGate(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    rename="camel",
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+):
+    """What Kubernetes is told of the Nodes of a set, so that no pod meets a cold one."""
+
+    condition: Annotated[
+        bool,
+        rule(
+            description="Keep the condition ips.dev/warm-<set> (True, False, Unknown) and the "
+            "label ips.dev/warm.<set>=true of each Node."
+        ),
+    ] = False
+    taint: (
+        Annotated[
+            str,
+            rule(
+                _check_taint,
+                max_length=128,
+                description="Key of a startup taint, which is taken away from each Node as soon "
+                "as it is warm. Whoever makes the Nodes puts it there.",
+                examples=["ips.dev/warming"],
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    open_after: Annotated[
+        str,
+        rule(
+            _check_open_after,
+            max_length=32,
+            description="After so long the taint is taken away from a cold Node too, with a "
+            "warning Event.",
+            examples=["10m"],
+        ),
+    ] = OPEN_AFTER
 
 
 def _check_moment(text: str) -> Iterator[tuple[str, Text]]:
@@ -57,6 +111,9 @@ _PIN: Final = Annotated[
     PinOfSet,
     rule(description="Keep its images from the kubelet's clean-up, where the runtime can do that."),
 ]
+_GATE: Final = PutGate | UnsetType
+_OWN: Final = ("paused", "gate", "pin")
+"""Fields that a task does not have."""
 
 
 PutWarmSet: Final = msgspec.defstruct(
@@ -64,6 +121,7 @@ PutWarmSet: Final = msgspec.defstruct(
     [
         *taken(set(CreateTask.__struct_fields__) - _NOT_OF_SETS),
         ("paused", _PAUSED, False),
+        ("gate", _GATE, UNSET),
         ("pin", _PIN | UnsetType, UNSET),
     ],
     kw_only=True,
@@ -82,17 +140,32 @@ class ReadSet:
 
     spec: TaskSpec
     paused: bool
+    gate: SetGate | None
     pin: SetPin | None
 
 
 def read_set(body: Any) -> ReadSet:
     """Check a decoded body. A Refusal names everything that is wrong with it."""
-    if found := list(faults(_SHAPE, body)):
+    found = list(faults(_SHAPE, body))
+    gate = None if found or "gate" not in body else msgspec.convert(body["gate"], PutGate)
+    if gate is not None and not gate.condition and gate.taint is UNSET:
+        found.append(fault("/gate", GATE_EMPTY()))
+    if found:
         raise bad_request(found)
-    rest = {name: value for name, value in body.items() if name not in {"paused", "pin"}}
+    paused = bool(body.get("paused", False))
+    rest = {name: value for name, value in body.items() if name not in _OWN}
     spec = order_of(msgspec.convert(rest, CreateTask)).spec
-    pin = body.get("pin")
-    until = None if pin is None else moment(pin.get("until", ""))
-    return ReadSet(
-        spec, bool(body.get("paused", False)), None if pin is None else SetPin(until=until)
-    )
+    return ReadSet(spec, paused, _gate(gate), _pin(body.get("pin")))
+
+
+def _pin(asked: dict[str, str] | None) -> SetPin | None:
+    if asked is None:
+        return None
+    return SetPin(until=moment(asked["until"]) if "until" in asked else None)
+
+
+def _gate(asked: PutGate | None) -> SetGate | None:
+    if asked is None:
+        return None
+    taint = None if asked.taint is UNSET else asked.taint
+    return SetGate(condition=asked.condition, taint=taint, open_after=asked.open_after)

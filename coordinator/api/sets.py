@@ -52,15 +52,16 @@ class SetRoutes:
         if not is_set_name(name):
             raise bad_request([fault("name", texts.SET_NAME(text=clipped(name)))])
         asked = await read_json(request, read_set)
+        if asked.gate is not None and (why := self._engine.sets.no_gates) is not None:
+            raise bad_request([fault("/gate", why)])
         request[IMAGES] = asked.spec.images
         caller = request[CALLER]
         spec = self._admission.admit(caller, asked.spec, None)
         creator = Creator(user=caller.user, way=caller.way) if caller.is_known else None
         match = await self._match(request)
         try:
-            done = await self._engine.sets.put(
-                SetOrder(name, spec, asked.paused, asked.pin), creator, match
-            )
+            order = SetOrder(name, spec, asked.paused, asked.gate, asked.pin)
+            done = await self._engine.sets.put(order, creator, match)
         except SetChanged:
             raise _changed() from None
         except TooManySets as full:

@@ -43,6 +43,8 @@ GATHER_SECONDS: Final = 0.05
 LOOK_SECONDS: Final = 0.4
 """Between two looks at why tasks wait. By time: places, agents that fall silent, the nodes' source
 and the clock all have a part in it, and no event tells of each."""
+IDLE_SECONDS: Final = 0.6
+"""The same, where nothing waits or runs; a task that comes is told of within a second even so."""
 SILENT_SECONDS: Final = 1.0
 """After so long without a word the leader says that there is nothing: a gap is to be noticed."""
 ASK_AGAIN_SECONDS: Final = 1.0
@@ -141,7 +143,8 @@ class Briefer:
         clock = loop.time
         while True:
             # At the latest when it is time to look at what waits.
-            alarm = loop.call_later(LOOK_SECONDS, self._news.set)
+            busy = self._core.waiting or self._core.runs
+            alarm = loop.call_later(LOOK_SECONDS if busy else IDLE_SECONDS, self._news.set)
             await self._news.wait()
             if (left := alarm.when() - clock()) > 0:
                 await asyncio.sleep(min(left, GATHER_SECONDS))

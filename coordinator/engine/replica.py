@@ -48,6 +48,7 @@ from coordinator.engine.submissions import Submissions
 from coordinator.engine.tasks import TaskTable
 from coordinator.engine.waiting import WhyWaiting
 from coordinator.faults import Faults
+from coordinator.gate_support import GateSupport
 from coordinator.nodes.source import NewSource
 from coordinator.store import Store
 from coordinator.store_bus import StoreBus
@@ -85,6 +86,8 @@ class Context:
     set_limits: SetLimits = field(default_factory=SetLimits)
     faults: Faults = field(default_factory=Faults)
     """Told of each fault that ends nothing."""
+    gates: GateSupport | None = None
+    """Whether gates of sets work; None where there are none."""
     on_accepted: Callable[[float], None] = lambda _seconds: None
     """Told after how many seconds an agent has accepted an assignment."""
 
@@ -171,6 +174,7 @@ class Replica:
             faults=self._context.faults,
             on_poison=self._context.on_poison,
             failed=self.health.failed,
+            gates=self._context.gates,
         )
 
     def _new_images(self) -> ImageTable:
@@ -261,6 +265,7 @@ class Replica:
                 await reception.hear_inventories(self.sets.on_inventory, subscriptions)
                 await reception.hear_leader(self.briefed.on_briefing, subscriptions)
                 self.briefed.ask()
+                subscriptions.callback(self.outcome_requests.close)
                 await reception.serve(self.outcome_requests.on_request, subscriptions)
                 self.loaded.set()
                 await asyncio.Future()

@@ -119,6 +119,8 @@ class SetEvents:
         self._told: dict[str, str] = {}
         """By subject, the id of the newest event that is stored or queued."""
         self._changed: set[str] = set()
+        self._is_progress = asyncio.Event()
+        """Set once there may be some to tell."""
         self._reported: dict[str, WarmSet] = {}
         """By set, the progress that was told last."""
         self._reports = 0
@@ -128,7 +130,7 @@ class SetEvents:
     def observe(self, event: SetEvent, decision: SetDecision) -> None:
         """Queue what the world is to be told of this."""
         if (repaired := self._repaired_by(event)) is not None:
-            self._changed.add(repaired)
+            self._mark(repaired)
         for change in decision.changes:
             match change:
                 case SetPut():
@@ -151,13 +153,17 @@ class SetEvents:
 
     def _tell_of(self, name: str, make: Callable[[], Item | None]) -> None:
         """What fails of one set is missing there, and nowhere else."""
-        self._changed.add(name)
+        self._mark(name)
         with self._faults.kept("event", task=subjects.about_set(name)):
             self._tell(make())
 
+    def _mark(self, name: str) -> None:
+        self._changed.add(name)
+        self._is_progress.set()
+
     def turned(self, note: SetNote) -> None:
         """Tell what a stored note says, as far as it was not told."""
-        self._changed.add(note.name)
+        self._mark(note.name)
         for item in self._turns(note):
             self._tell(item)
 
@@ -319,6 +325,8 @@ class SetEvents:
         """
         loop, spent = asyncio.get_running_loop(), 0.0
         while True:
+            await self._is_progress.wait()
+            self._is_progress.clear()
             await asyncio.sleep(max(PROGRESS_SECONDS, spent / PROGRESS_SHARE))
             changed, self._changed = self._changed, set()
             spent = 0.0
@@ -327,7 +335,7 @@ class SetEvents:
                 began = loop.time()
                 about = subjects.about_set(name)
                 if self._behind is not None or self._publisher.progress_waits(about):
-                    self._changed.add(name)
+                    self._mark(name)
                 else:
                     with self._faults.kept("event", task=about):
                         self._report(name)

@@ -99,7 +99,8 @@ class SetRecords:
 
 def is_so(head: SetHead, order: SetOrder) -> bool:
     """Whether a set is already what is wanted."""
-    return (head.spec, head.paused, head.pin) == (order.spec, order.paused, order.pin)
+    wanted = (order.spec, order.paused, order.gate, order.pin)
+    return (head.spec, head.paused, head.gate, head.pin) == wanted
 
 
 def head_of(old: StoredSet | None, order: SetOrder, creator: Creator | None, now: float) -> SetHead:
@@ -111,6 +112,8 @@ def head_of(old: StoredSet | None, order: SetOrder, creator: Creator | None, now
             spec=order.spec,
             paused=order.paused,
             pin=order.pin,
+            gate=order.gate,
+            gate_since=0 if order.gate is None else moment,
             created_at=moment,
             updated_at=moment,
             created_by=creator,
@@ -120,6 +123,8 @@ def head_of(old: StoredSet | None, order: SetOrder, creator: Creator | None, now
         spec=order.spec,
         paused=order.paused,
         pin=order.pin,
+        gate=order.gate,
+        gate_since=old.head.gate_since if old.head.gate == order.gate else moment,
         generation=old.head.generation + 1,
         updated_at=moment,
         created_by=creator,

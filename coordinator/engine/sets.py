@@ -13,10 +13,12 @@ import msgspec
 
 from common import subjects
 from common.bus import BusError, Conflict, Received
+from common.gate_texts import GATES_OFF
 from common.inventory import CAN_PIN, Inventory
 from common.logs import Log, RateLimitedLog
 from common.messages import Heartbeat
 from common.subjects import AgentAddress
+from common.text import Text
 from common.texts import COORDINATOR_LOADING, STORE_UNUSABLE
 from coordinator.core.changes import AttemptDecided, TaskBegan, TaskOver, TaskQueued
 from coordinator.core.events import Event, NodeSeen, NodeVanished, Settled
@@ -34,12 +36,14 @@ from coordinator.core.sets.events import (
     SetGone,
     SetStored,
 )
+from coordinator.core.sets.gating import GatedSet
 from coordinator.core.sets.head import SetHead
 from coordinator.core.task import Creator
 from coordinator.engine.loop import CoreLoop, Performers
 from coordinator.engine.set_records import SetRecords, SetTombstone, head_of, is_so
 from coordinator.engine.wanted_lists import SetBus, WantedLists
 from coordinator.faults import Faults
+from coordinator.gate_support import GateSupport
 from coordinator.port import (
     NoSuchSet,
     PutSet,
@@ -83,8 +87,10 @@ class SetTable:
         faults: Faults,
         on_poison: Callable[[str], None],
         failed: Callable[[BusError], None],
+        gates: GateSupport | None = None,
     ) -> None:
         """``failed`` is told when the store refuses or does not answer."""
+        self._gates = gates or GateSupport(GATES_OFF())
         self._records = records
         self._core = SetCore(limits, core.fleet, core.runs)
         self._runs = core.runs
@@ -184,6 +190,30 @@ class SetTable:
 
     # ── what is answered ──
 
+    @property
+    def no_gates(self) -> Text | None:
+        """Why no set can have a gate here; None where it can."""
+        return self._gates.off
+
+    def gated(self, node: str) -> Iterator[GatedSet]:
+        """How a node stands in those of its sets that have a gate."""
+        now = self._clock()
+        for name in self._core.sets_of(node):
+            stored = self._stored.get(name)
+            if stored is not None and (gate := stored.head.gate) is not None:
+                yield GatedSet(
+                    name,
+                    gate,
+                    stored.head.gate_since / 1000,
+                    self._core.node(name, node, now),
+                    self._core.is_heard(name, node),
+                    self._core.judged_from(name),
+                )
+
+    def cold(self, name: str) -> Sequence[str]:
+        """The nodes of a set that are not warm."""
+        return self._core.cold(name)
+
     def names(self) -> Sequence[str]:
         """All sets, ordered by name."""
         return sorted(self._stored)
@@ -208,7 +238,8 @@ class SetTable:
             for each, state in tally.conditions().items()
             if (turn := self._core.turn(name, each)) is not None and turn.holds == state.holds
         }
-        return SetSnapshot(stored, tally, since, self._core.repair(name))
+        trouble = None if stored.head.gate is None else self._gates.trouble
+        return SetSnapshot(stored, tally, since, self._core.repair(name), trouble)
 
     def node_names(self, name: str, phases: Collection[str] = ()) -> Sequence[str]:
         """The nodes of a set (in one of these phases), ordered by name."""

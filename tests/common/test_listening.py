@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import random
 import socket
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -65,10 +67,18 @@ def test_this_machine_alone(port: int | None) -> None:
             each.close()
 
 
+def _port_of_nobody() -> int:
+    """One that is free, and that the system gives to no connection by itself."""
+    for port in random.sample(range(20_000, 30_000), 100):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError
+
+
 def test_a_port_of_which_one_half_is_taken_is_refused() -> None:
     """With the address that is; what was opened is closed again."""
-    with socket.create_server(("::1", 0), family=socket.AF_INET6) as taken:
-        port = taken.getsockname()[1]
+    port = _port_of_nobody()
+    with socket.create_server(("::1", port), family=socket.AF_INET6):
         with pytest.raises(OSError, match="in use") as refused:
             listen_on(LOCALHOST, port)
         assert refused.value.filename == f"[::1]:{port}"

@@ -16,7 +16,13 @@ from coordinator.core.changes import TaskBegan
 from coordinator.core.events import AttemptTold, Settled
 from coordinator.core.scheduler import Decision
 from coordinator.core.task import TaskStatus
-from coordinator.engine.briefing import ASK_AGAIN_SECONDS, Briefed, Briefer
+from coordinator.engine.briefing import (
+    ASK_AGAIN_SECONDS,
+    GATHER_SECONDS,
+    IDLE_SECONDS,
+    Briefed,
+    Briefer,
+)
 from sandbox.virtual.time import virtual
 from tests.engine.following import OTHER, TASK, Following, outcome, stored
 
@@ -220,5 +226,21 @@ async def test_everything_is_told_at_the_start_and_to_whoever_wants_it() -> None
     assert bus.briefings[-1].last == 40
     await asyncio.sleep(5.0)
     assert bus.briefings[-1].last == 40
+    job.cancel()
+    await asyncio.wait([job])
+
+
+@virtual
+async def test_a_leader_without_tasks_looks_less_often_and_tells_of_the_first_one() -> None:
+    """It says as often as before that there is nothing; what comes is told within a second."""
+    following, bus = Following(), Said()
+    briefer = Briefer(bus, following.core, lambda _: Text("waits"), 7)
+    job = asyncio.create_task(briefer.run())
+    await asyncio.sleep(8 * IDLE_SECONDS)
+    assert len(bus.briefings) == 4
+    bus.briefings.clear()
+    following.tasks.learn(stored())
+    await asyncio.sleep(IDLE_SECONDS + GATHER_SECONDS)
+    assert [w.task for b in bus.briefings for w in b.waiting] == [TASK]
     job.cancel()
     await asyncio.wait([job])

@@ -63,7 +63,7 @@ def silence_is_not_noticed(patch: pytest.MonkeyPatch) -> None:
 def who_fell_silent_is_never_told(patch: pytest.MonkeyPatch) -> None:
     """Whoever is shown as connected stays so."""
 
-    def once(self: NodeTable, name: str) -> bool:
+    def once(self: NodeTable, name: str, _now: float) -> bool:
         new = name not in self._shown_connected
         self._shown_connected.add(name)
         return new

@@ -107,6 +107,18 @@ class SetCore:
         """How one of them is. Raises KeyError."""
         return diagnose(self._known, name, node, now)
 
+    def is_heard(self, name: str, node: str) -> bool:
+        """Whether it is known which images of a set are on one of its nodes."""
+        return self._known.cold[name].get(node, True)
+
+    def judged_from(self, name: str) -> float:
+        """When a set may be judged (seconds since 1970): who is to be heard has been by then."""
+        return self._turns.judged_from(name)
+
+    def cold(self, name: str) -> list[str]:
+        """The nodes of a set that are not warm; none of an unknown one."""
+        return list(self._known.cold.get(name, ()))
+
     def sets_of(self, node: str) -> tuple[str, ...]:
         """The sets that a node is in."""
         return self._known.membership.of_node.get(node, ())

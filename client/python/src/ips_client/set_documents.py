@@ -23,7 +23,7 @@ class SetCondition(Document, frozen=True, kw_only=True):
     """What holds of a set as a whole, or not."""
 
     type: str
-    """``Ready``, ``Progressing`` or ``Degraded``."""
+    """``Ready``, ``Progressing``, ``Degraded``, or ``Gated`` of a set with a gate."""
     status: bool
     reason: str
     message: str | None = None
@@ -34,6 +34,17 @@ class SetPin(Document, frozen=True, kw_only=True):
     """The images are kept from the kubelet's clean-up."""
 
     until: Moment | None = None
+
+
+class SetGate(Document, frozen=True, kw_only=True):
+    """What Kubernetes is told of the Nodes of a set."""
+
+    condition: bool
+    """Whether the condition ``ips.dev/warm-<set>`` and a label like it are kept."""
+    taint: str | None = None
+    """The startup taint that is taken away when a node is warm."""
+    open_after: str = "10m"
+    """And after so long anyway."""
 
 
 class WarmSet(Document, frozen=True, kw_only=True):
@@ -47,6 +58,7 @@ class WarmSet(Document, frozen=True, kw_only=True):
     observed_generation: int
     paused: bool
     pin: SetPin | None = None
+    gate: SetGate | None = None
     reasons: Mapping[str, int]
     """How many nodes are failed or blocked for each reason."""
     conditions: tuple[SetCondition, ...]

@@ -33,6 +33,7 @@ class SetOptions(TypedDict, total=False):
     pull_timeout_seconds: int
     paused: bool
     pin: Mapping[str, str]
+    gate: Mapping[str, Any]
 
 
 def put_set(name: str, body: Mapping[str, Any]) -> Request:

@@ -242,6 +242,7 @@ def _ls(commands: Any) -> None:
     )
     parser.add_argument("--node", default="", metavar="NAME", help="tasks that were on this node")
     parser.add_argument("--created-by", default="", metavar="USER", help="tasks of this user")
+    parser.add_argument("--set", default="", metavar="SET", help="repairs of this warm set")
     parser.add_argument(
         "--since", type=duration, metavar="TIME", help="created in the last 24h, 10m …"
     )

@@ -21,7 +21,7 @@ from ips_client.command.text import count, stamp
 from ips_client.command.why import COLD
 from ips_client.documents import Node
 from ips_client.errors import IpsError, NotFound
-from ips_client.set_documents import SetCondition, SetDeleted, WarmSet
+from ips_client.set_documents import SetCondition, SetDeleted, SetGate, WarmSet
 
 if TYPE_CHECKING:
     from ips_client.command.set_files import SetFile
@@ -40,6 +40,8 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
     "paused": False,
 }
 """What the service takes where a put says nothing."""
+_GATE_DEFAULTS: Final[Mapping[str, Any]] = {"condition": False, "openAfter": "10m"}
+"""The same of a gate."""
 
 
 # ── ips sets ─────────────────────────────────────────────────────────────────────────────────
@@ -117,6 +119,7 @@ def _facts(found: WarmSet) -> list[str]:
             "repair": found.repair or "",
             "pinned": _pin(found),
             "webhook": found.webhook_url or "",
+            "gate": "" if found.gate is None else _gate(found.gate),
             "created": stamp(found.created_at),
             "changed": stamp(found.updated_at) if found.generation > 1 else "",
             "by": found.created_by or "",
@@ -133,6 +136,13 @@ def _pin(found: WarmSet) -> str:
 def _condition(condition: SetCondition) -> str:
     since = "" if condition.since is None else f" (since {stamp(condition.since)})"
     return f"{condition.type} {'yes' if condition.status else 'no'}: {said(condition)}{since}"
+
+
+def _gate(gate: SetGate) -> str:
+    kept = ["condition and label"] if gate.condition else []
+    if gate.taint is not None:
+        kept.append(f"taint {gate.taint}, opens after {gate.open_after}")
+    return "; ".join(kept)
 
 
 # ── ips apply ────────────────────────────────────────────────────────────────────────────────
@@ -200,7 +210,10 @@ def _dry_run(client: Client, arguments: Namespace, wanted: Iterable[SetFile]) ->
 def difference(before: Mapping[str, Any] | None, body: Mapping[str, Any]) -> list[str]:
     """What a put changes, field by field; of a webhook only scheme and host can be compared."""
     after = {**_DEFAULTS, **body}
-    known = {} if before is None else {key: before.get(key) for key in (*after, "webhookUrl")}
+    if isinstance(after.get("gate"), Mapping):
+        after["gate"] = {**_GATE_DEFAULTS, **after["gate"]}
+    named = (*after, "webhookUrl", "gate")
+    known = {} if before is None else {key: before.get(key) for key in named}
     lines: list[str] = []
     for key in sorted({*after, *known} if before is not None else body):
         old, new = known.get(key), after.get(key)

@@ -102,6 +102,8 @@ class Agent:
             notify=self._notify,
             turns=turns,
             is_pulled=self._ledger.is_pulled,
+            disk=lambda: self._heartbeats.image_disk,
+            pin_percent=settings.pin_disk_percent,
         )
         self._heartbeats = Heartbeats(
             publisher=bus,

@@ -21,6 +21,7 @@ from agent.notices import DiskMeasured, Notice, RuntimeConnected, RuntimeDisconn
 from agent.runtime.protocol import Runtime, RuntimeAway, RuntimeFacts
 from common import subjects
 from common.bus import NotConnected
+from common.inventory import CAN_PIN
 from common.messages import (
     MOST_HOLDS,
     MOST_PULLS,
@@ -88,6 +89,11 @@ class Heartbeats:
     def why_no_runtime(self) -> str:
         """Why the runtime is away; empty while it answers."""
         return "" if self._facts is not None else self._why_away
+
+    @property
+    def image_disk(self) -> ImageDisk | None:
+        """The image disk as the runtime last showed it; None where it did not."""
+        return None if self._facts is None else bounded(self._facts.image_disk)
 
     async def run(self) -> None:
         """Send heartbeats until cancelled."""
@@ -165,7 +171,7 @@ class Heartbeats:
             interval=self._interval,
             leaving=leaving,
             inventory=self._inventory(),
-            abilities=[CAN_REMOVE],
+            abilities=[CAN_REMOVE, *([CAN_PIN] if self._runtime.pins else [])],
         )
 
 

@@ -18,13 +18,14 @@ from agent.bus import Publisher, Subscriber
 from agent.image_lists import ImageLists
 from agent.image_turns import ImageTurns
 from agent.notices import MessageRejected, Notice
+from agent.pinner import Pinner
 from agent.remover import Remover
 from agent.runtime.protocol import PresentImage, PullFailed, Runtime, RuntimeAway
 from agent.stock import Stock, marks
 from common import subjects
 from common.bus import NotConnected, Received, Subscription
-from common.inventory import Ask, InventoryQuestion, Show, Want
-from common.messages import NOT_DECODABLE, InventoryState
+from common.inventory import Ask, InventoryQuestion, PinThese, Show, Want
+from common.messages import NOT_DECODABLE, ImageDisk, InventoryState
 from common.reasons import clip
 from common.removals import Remove
 from common.subjects import AgentAddress
@@ -55,6 +56,8 @@ class InventoryReporter:
         notify: Callable[[Notice], None],
         turns: ImageTurns | None = None,
         is_pulled: Callable[[str], bool] = lambda _reference: False,
+        disk: Callable[[], ImageDisk | None] = lambda: None,
+        pin_percent: float = 50.0,
     ) -> None:
         self._bus = bus
         self._runtime = runtime
@@ -63,12 +66,14 @@ class InventoryReporter:
         self._notify = notify
         self._stock = Stock()
         self._lists = ImageLists(bus, runtime)
+        self._pinner = Pinner(runtime, disk, pin_percent)
         self._remover = Remover(
             bus=bus,
             runtime=runtime,
             turns=turns or ImageTurns(),
             is_pulled=is_pulled,
             wanted=lambda: self._stock.wanted,
+            is_ours=lambda image: image in self._pinner.ours,
             on_removed=self.look_soon,
         )
         self._due = asyncio.Event()
@@ -115,6 +120,9 @@ class InventoryReporter:
                 self._due.set()
             case Show():
                 self._lists.ask(question, received.reply)
+            case PinThese():
+                if self._stock.claimed(question):
+                    self._due.set()
             case Remove():
                 self._remover.ask(question, received.reply)
             case Want() if self._stock.told(question):
@@ -136,10 +144,12 @@ class InventoryReporter:
         is_asked, self._is_asked = self._is_asked, False
         if not self._stock.wants_any:
             self._report(is_asked, {}, {})
-            return True
+            return await self._let_go()
         state = self._stock.state
         try:
-            listed = marks(await self._runtime.list_images())
+            images = await self._runtime.list_images()
+            self._stock.pinned(await self._pinner.keep(self._stock.claims, images))
+            listed = marks(images)
             unknown = self._stock.unknown(listed)
             found = await self._look_up(unknown)
         except RuntimeAway:
@@ -151,6 +161,14 @@ class InventoryReporter:
             return True
         self._report(is_asked, listed, found)
         return len(found) == len(unknown)
+
+    async def _let_go(self) -> bool:
+        """Nothing is wanted here, and so nothing is to be pinned; False to try again soon."""
+        try:
+            await self._pinner.keep(self._stock.claims and (), ())
+        except RuntimeAway:
+            return False
+        return True
 
     async def _look_up(self, references: list[str]) -> dict[str, PresentImage | None]:
         """What is there of references; one that cannot be looked up is left out."""

@@ -28,6 +28,8 @@ class Surroundings:
     """References that sets want on the node."""
     is_pulled: Callable[[str], bool]
     """Whether a reference is being pulled, or about to be."""
+    is_ours: bool = False
+    """Whether the image is pinned by us, if it is."""
 
 
 def names_of(image: StoredImage) -> tuple[str, ...]:
@@ -51,7 +53,7 @@ def kept(reference: str, image: StoredImage, around: Surroundings) -> Removal | 
     for name in names:
         if around.is_pulled(name):
             return stays(reference, KeptFor.PULLING, name)
-    return stays(reference, KeptFor.PINNED) if image.pinned else None
+    return stays(reference, KeptFor.PINNED) if image.pinned and not around.is_ours else None
 
 
 def stays(reference: str, reason: KeptFor, about: str = "") -> Removal:

@@ -38,14 +38,19 @@ class Remover:
         is_pulled: Callable[[str], bool],
         wanted: Callable[[], tuple[str, Collection[str]]],
         on_removed: Callable[[], None],
+        is_ours: Callable[[str], bool] = lambda _image: False,
     ) -> None:
-        """``wanted``: the generation of what the node is to have, and the references."""
+        """``is_ours``: whether an image is pinned by us, which keeps it from no purge.
+
+        ``wanted``: the generation of what the node is to have, and the references.
+        """
         self._bus = bus
         self._runtime = runtime
         self._turns = turns
         self._is_pulled = is_pulled
         self._wanted = wanted
         self._on_removed = on_removed
+        self._is_ours = is_ours
         self._asked: asyncio.Queue[tuple[Remove, str, float]] = asyncio.Queue(MOST_ASKING)
 
     def ask(self, question: Remove, reply: str) -> None:
@@ -94,7 +99,9 @@ class Remover:
         """Remove an image; why it stays, where it does."""
         try:
             used = await self._runtime.used_images()
-            around = Surroundings(used, frozenset(self._wanted()[1]), self._is_pulled)
+            around = Surroundings(
+                used, frozenset(self._wanted()[1]), self._is_pulled, self._is_ours(image.id)
+            )
             why = kept(reference, image, around)
             if why is None and is_real:
                 with self._turns.removing((reference, *names_of(image))):

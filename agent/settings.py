@@ -87,6 +87,12 @@ class AgentSettings(ProgramSettings):
         "Images that are pulled at once on this node",
         default="2",
     )
+    pin_disk_percent: float = setting(
+        "IPS_PIN_DISK_PERCENT",
+        number(0, 100),
+        "Share of the image disk that images pinned by warm sets may take",
+        default="50",
+    )
     metrics_port: int = setting(
         "IPS_AGENT_METRICS_PORT",
         PORT,

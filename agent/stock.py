@@ -18,10 +18,13 @@ from common.inventory import (
     Assembly,
     Found,
     Inventory,
+    PinState,
+    PinThese,
     Want,
     generation_of,
     in_parts,
     inventory_hash,
+    pins_hash,
 )
 from common.messages import InventoryState
 
@@ -39,6 +42,13 @@ class Stock:
         """Of each reference, what its image was marked with when it was looked up."""
         self._there: dict[str, str | None] = {}
         """The digest of each that is there."""
+        self._claimed: Assembly[PinThese] = Assembly()
+        self._claims: tuple[str, ...] | None = None
+        self._claims_hash: str | None = None
+        self._pins: dict[str, PinState] = {}
+        """Of each that is there and claimed, whether it is pinned."""
+        self._told_pins: dict[str, PinState] = {}
+        """The same, as it was reported."""
         self._hash: str | None = None
         """Of what is there, once that was looked at."""
         self._number = 0
@@ -46,7 +56,17 @@ class Stock:
     @property
     def state(self) -> InventoryState:
         """What a heartbeat says of it."""
-        return InventoryState(generation=self._generation, number=self._number, hash=self._hash)
+        return InventoryState(
+            generation=self._generation,
+            number=self._number,
+            hash=self._hash,
+            pins=self._claims_hash,
+        )
+
+    @property
+    def claims(self) -> tuple[str, ...] | None:
+        """The references that are to be pinned, the longest claimed first; None: nobody said."""
+        return self._claims
 
     @property
     def wanted(self) -> tuple[str, tuple[str, ...]]:
@@ -75,6 +95,21 @@ class Stock:
         self._hash = None
         return True
 
+    def claimed(self, pins: PinThese) -> bool:
+        """Take a part of what is to be pinned in; whether that is another list now."""
+        parts = self._claimed.add(pins.hash, pins)
+        if parts is None or pins.hash == self._claims_hash:
+            return False
+        references = [reference for part in parts for reference in part.references]
+        if len(references) > MOST_REFERENCES or pins_hash(references) != pins.hash:
+            return False
+        self._claims_hash, self._claims = pins.hash, tuple(references)
+        return True
+
+    def pinned(self, states: Mapping[str, PinState]) -> None:
+        """Note whether what is claimed is pinned, of references that are there; then ``settle``."""
+        self._pins = dict(states)
+
     def unknown(self, listed: Mapping[str, str]) -> list[str]:
         """References that have to be looked up, since their images are not those they were."""
         return [
@@ -99,8 +134,11 @@ class Stock:
                 self._marks.pop(reference, None)
                 image = None
             else:
+                if self._pins.get(reference) != self._told_pins.get(reference):
+                    changed.append(self._found(reference))
                 continue
-            if self._note(reference, image):
+            is_new = self._pins.get(reference) != self._told_pins.get(reference)
+            if self._note(reference, image) or is_new:
                 changed.append(self._found(reference))
         return self._reports(changed)
 
@@ -117,7 +155,8 @@ class Stock:
         is_first = self._hash is None
         if self._generation is None or not (changed or is_first):
             return []
-        self._hash = inventory_hash(self._generation, self._there.items())
+        self._told_pins = {name: pin for name, pin in self._pins.items() if name in self._there}
+        self._hash = inventory_hash(self._generation, self._there.items(), self._told_pins)
         self._number += 1
         if is_first or sum(map(_size, changed)) > PART_BYTES:
             return self.whole()
@@ -147,7 +186,12 @@ class Stock:
 
     def _found(self, reference: str) -> Found:
         present = reference in self._there
-        return Found(reference=reference, present=present, digest=self._there.get(reference))
+        return Found(
+            reference=reference,
+            present=present,
+            digest=self._there.get(reference),
+            pin=self._pins.get(reference) if present else None,
+        )
 
 
 def marks(images: Iterable[StoredImage]) -> dict[str, str]:

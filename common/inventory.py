@@ -8,7 +8,9 @@ whoever brought it, is asked of its agent at the moment that somebody wants to k
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from enum import StrEnum
+from types import MappingProxyType
 from typing import Annotated, Final, Generic, Protocol, TypeVar
 
 import msgspec
@@ -23,6 +25,8 @@ MOST_PARTS: Final = 100
 MOST_REFERENCES: Final = 10_000
 """References that one node is to have: all images of all sets that it can be in."""
 
+CAN_PIN: Final = "pin"
+"""Among a heartbeat's ``abilities``: the node's runtime can pin images, and the agent does."""
 MOST_NAMES: Final = 50
 """Tags, or digests, that are told of one image of a node."""
 
@@ -46,6 +50,32 @@ class Want(Message, frozen=True, kw_only=True, tag_field="kind", tag="want"):
     references: Annotated[list[Reference], Meta(max_length=MOST_REFERENCES)]
 
 
+class PinThese(Message, frozen=True, kw_only=True, tag_field="kind", tag="pin"):
+    """The references that are to be kept from the kubelet's clean-up, or a part of them.
+
+    The longest claimed first: the first ones are kept where not all may be. On the same subject,
+    for agents alone whose heartbeats have ``CAN_PIN``. Repeating it is harmless.
+    """
+
+    hash: Hash
+    """``pins_hash`` of all of them."""
+    part: PartNumber = 0
+    parts: Parts = 1
+    references: Annotated[list[Reference], Meta(max_length=MOST_REFERENCES)]
+
+
+class PinState(StrEnum):
+    """Whether an image is kept from the kubelet's clean-up, where it is to be. Public values."""
+
+    PINNED = "pinned"
+    SHARE = "share"
+    """Not: pins may take no more of the image disk (``IPS_PIN_DISK_PERCENT``)."""
+    DISK_UNKNOWN = "diskUnknown"
+    """Not: how large the image disk is cannot be seen."""
+    REFUSED = "refused"
+    """Not: the runtime did not do it."""
+
+
 class Ask(Message, frozen=True, kw_only=True, tag_field="kind", tag="ask"):
     """Say all that is there; a whole ``Inventory`` follows. On the same subject."""
 
@@ -60,7 +90,7 @@ class Show(Message, frozen=True, kw_only=True, tag_field="kind", tag="show"):
     """Only those whose id comes after this one."""
 
 
-InventoryQuestion = Want | Ask | Show | Remove
+InventoryQuestion = Want | PinThese | Ask | Show | Remove
 
 
 class ShownImage(Message, frozen=True, kw_only=True):
@@ -93,6 +123,8 @@ class Found(Message, frozen=True, kw_only=True):
     present: bool = True
     digest: Digest | None = None
     """Of the manifest or index that the reference names on the node; None where unknown."""
+    pin: PinState | None = None
+    """Of one that is there and is to be pinned."""
 
 
 class Inventory(Message, frozen=True, kw_only=True):
@@ -118,10 +150,28 @@ def generation_of(references: Iterable[str]) -> str:
     return _hash(sorted(references))
 
 
-def inventory_hash(generation: str, found: Iterable[tuple[str, str | None]]) -> str:
-    """The hash of what is there: pairs of reference and digest, of present images alone."""
-    lines = sorted(f"{reference} {digest or '-'}" for reference, digest in found)
-    return _hash([generation, *lines])
+def pins_hash(references: Iterable[str]) -> str:
+    """The name of a list of references that are to be pinned; their order counts."""
+    return _hash(references)
+
+
+NO_PINS: Final[Mapping[str, PinState]] = MappingProxyType({})
+
+
+def inventory_hash(
+    generation: str,
+    found: Iterable[tuple[str, str | None]],
+    pins: Mapping[str, PinState] = NO_PINS,
+) -> str:
+    """The hash of what is there: pairs of reference and digest, of present images alone.
+
+    A third word follows for those of ``pins``.
+    """
+    lines = []
+    for reference, digest in found:
+        pin = pins.get(reference)
+        lines.append(f"{reference} {digest or '-'}" + (f" {pin}" if pin is not None else ""))
+    return _hash([generation, *sorted(lines)])
 
 
 def _hash(lines: Iterable[str]) -> str:
@@ -149,6 +199,14 @@ def wants(references: Sequence[str]) -> Iterator[Want]:
     parts = in_parts(ordered, lambda reference: len(msgspec.json.encode(reference)))
     for number, part in enumerate(parts):
         yield Want(generation=generation, part=number, parts=len(parts), references=part)
+
+
+def pin_these(references: Sequence[str]) -> Iterator[PinThese]:
+    """The messages that say which references are to be pinned."""
+    name = pins_hash(references)
+    parts = in_parts(references, lambda reference: len(msgspec.json.encode(reference)))
+    for number, part in enumerate(parts):
+        yield PinThese(hash=name, part=number, parts=len(parts), references=part)
 
 
 class Part(Protocol):

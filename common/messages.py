@@ -125,6 +125,8 @@ class InventoryState(Message, frozen=True, kw_only=True):
     number: Annotated[int, Meta(ge=0, le=2**53)] = 0
     hash: Hash | None = None
     """None where it has not looked yet."""
+    pins: Hash | None = None
+    """Of the references that it was told to pin; None where it was told of none."""
 
 
 class Heartbeat(Message, frozen=True, kw_only=True):

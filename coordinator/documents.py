@@ -285,6 +285,8 @@ class Node(Document, frozen=True, kw_only=True):
     driver: Annotated[str, Meta(examples=["cri"])] | UnsetType = UNSET
     platform: Annotated[str, Meta(examples=["linux/amd64"])] | UnsetType = UNSET
     image_disk: ImageDisk | UnsetType = UNSET
+    can_pin: bool | UnsetType = UNSET
+    """Whether images can be kept from the kubelet's clean-up there; left out without an agent."""
     pulling: list[str]
     message: Message | UnsetType = UNSET
     """Why the node takes no work although an agent speaks for it."""

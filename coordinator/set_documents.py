@@ -6,6 +6,7 @@ from typing import Annotated, Final
 
 from msgspec import UNSET, Meta, UnsetType
 
+from common.inventory import PinState
 from coordinator.documents import (
     CloudEvent,
     Count,
@@ -22,6 +23,14 @@ from coordinator.documents import (
 )
 
 PurgeName = Annotated[str, Meta(examples=["purge-20260116-151234-a1b2c3d4"])]
+PinStateName = Annotated[
+    str,
+    Meta(
+        description="share: pins may take no more of the node's image disk; diskUnknown: how large "
+        "that is cannot be seen; refused: the runtime did not pin it. More may be added.",
+        examples=[PinState.PINNED],
+    ),
+]
 SET_NODE_STATES: Final = ("warm", "pulling", "waiting", "failed", "blocked")
 SET_CONDITIONS: Final = ("Ready", "Progressing", "Degraded", "Gated")
 """The last of sets with a gate alone: whether it works."""
@@ -129,6 +138,13 @@ class WarmSetDrift(Document, frozen=True, kw_only=True):
     digests: list[WarmSetDigest]
 
 
+class WarmSetPin(Document, frozen=True, kw_only=True):
+    """The images are kept from the kubelet's clean-up."""
+
+    until: Milliseconds | UnsetType = UNSET
+    """Left out: as long as the set asks for it."""
+
+
 class WarmSet(Document, frozen=True, kw_only=True):
     """A standing promise: these images are on these nodes."""
 
@@ -156,6 +172,8 @@ class WarmSet(Document, frozen=True, kw_only=True):
     """Where a look at the tags was ever wanted."""
     drift: list[WarmSetDrift] | UnsetType = UNSET
     """In the answer to a GET of this set alone."""
+    pin: WarmSetPin | UnsetType = UNSET
+    """Left out where its images are not to be pinned."""
     gate: WarmSetGate | UnsetType = UNSET
     generation: Count
     """Counts what was put under the name."""
@@ -191,6 +209,8 @@ class WarmSetImage(Document, frozen=True, kw_only=True):
     present: bool | UnsetType = UNSET
     """Left out while the node's agent has not said it."""
     digest: str | UnsetType = UNSET
+    pin: PinStateName | UnsetType = UNSET
+    """Of one that is there and is to be pinned, where the node's runtime can do that."""
 
 
 class WarmSetNode(Document, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from common.text import Text
 from coordinator.core.sets.gate import SetGate
-from coordinator.core.sets.head import Refresh, Schedule
+from coordinator.core.sets.head import Refresh, Schedule, SetPin
 from coordinator.core.task import Creator, TaskSpec
 from coordinator.snapshots import SetNodeSnapshot, SetSnapshot, StoredSet
 
@@ -23,6 +23,7 @@ class SetOrder:
     schedule: Schedule | None = None
     refresh: Refresh | None = None
     gate: SetGate | None = None
+    pin: SetPin | None = None
 
 
 @dataclass(frozen=True, slots=True)

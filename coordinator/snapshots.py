@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from common.inventory import ShownImage
+from common.inventory import PinState, ShownImage
 from common.messages import ImageDisk, ImageProgress
 from common.text import Text
 from coordinator.core.node_run import NodeRun
@@ -234,3 +234,5 @@ class SetNodeSnapshot:
     state: SetNode
     digests: Mapping[str, tuple[bool, str | None] | None]
     """By each image's name in the set: whether it is there, and which; None where nobody said."""
+    pins: Mapping[str, PinState] = field(default_factory=dict)
+    """Of images that are there and are to be pinned, whether they are."""

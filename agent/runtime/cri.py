@@ -21,6 +21,7 @@ from agent.runtime.image_parts import bounded_digest, bounded_size
 from agent.runtime.image_status import ImageStatus, VerboseInfo, canonical, pulled, runtime_config
 from agent.runtime.leases import Leases
 from agent.runtime.node import runtime_facts
+from agent.runtime.pins import ImagePins
 from agent.runtime.proto import cri_pb2 as api
 from agent.runtime.protocol import (
     PresentImage,
@@ -68,6 +69,7 @@ _RESUMABLE = frozenset(
 
 # Releases whose limit of downloads is an image's own.
 _ORDERS_BY_IMAGE = re.compile(r"v?(?:1\.|2\.0(?!\d))")
+_TELLS_NO_PINS = re.compile(r"v?1\.[0-6](?!\d)")
 
 
 class CriRuntime:
@@ -92,6 +94,8 @@ class CriRuntime:
         self._endpoint = Endpoint(endpoint, answer_seconds)
         self._containerd = Containerd(self._endpoint)
         self._leases = Leases(self._containerd, installation)
+        self._pins = ImagePins(self._containerd, installation)
+        self._can_pin = False
         self._downloads = Downloads(self._containerd, self._leases, progress_seconds)
 
     @property
@@ -104,6 +108,11 @@ class CriRuntime:
         """Whether the runtime is a containerd, as far as it has answered yet."""
         return self._leases.available
 
+    @property
+    def pins(self) -> bool:
+        """Whether the runtime is a containerd that tells the kubelet of pins (1.7 or later)."""
+        return self._can_pin and self._leases.available
+
     async def facts(self) -> RuntimeFacts:
         """Ask what the runtime is. Raises RuntimeAway, also for one that has no CRI."""
         try:
@@ -112,6 +121,7 @@ class CriRuntime:
         except CallFailed as error:
             raise RuntimeAway(_why_no_cri(self._endpoint.url, error)) from error
         await self._leases.probe()
+        self._can_pin = not _TELLS_NO_PINS.match(version.runtime_version)
         self._downloads.slots.of_node = not _ORDERS_BY_IMAGE.match(version.runtime_version)
         mountpoints = [disk.fs_id.mountpoint for disk in disks.image_filesystems]
         return runtime_facts(
@@ -157,6 +167,18 @@ class CriRuntime:
             await self._endpoint.call(_REMOVE_IMAGE, request)
         except CallFailed as error:
             raise RemovalFailed(presentable(error.text)) from error
+
+    async def our_pins(self) -> frozenset[str]:
+        """See the protocol."""
+        return await self._pins.ours()
+
+    async def pin(self, image_id: str) -> None:
+        """See the protocol."""
+        await self._pins.pin(image_id)
+
+    async def unpin(self, image_id: str) -> None:
+        """See the protocol."""
+        await self._pins.unpin(image_id)
 
     async def watch_images(self, on_change: Callable[[], None]) -> None:
         """Hear of images where the runtime is a containerd; see the protocol."""

@@ -30,6 +30,7 @@ from agent.runtime.failures import UNAVAILABLE, classify, presentable
 from agent.runtime.image_status import ImageStatus, pulled
 from agent.runtime.node import runtime_facts
 from agent.runtime.protocol import (
+    PinFailed,
     PresentImage,
     PullFailed,
     RemovalFailed,
@@ -69,6 +70,7 @@ class CrictlRuntime:
     driver = "crictl"
     sees_bytes = False
     resumes = False
+    pins = False
 
     def __init__(
         self, endpoint: str, *, program: str = "crictl", answer_seconds: float = ANSWER_SECONDS
@@ -118,6 +120,17 @@ class CrictlRuntime:
         except ProgramFailed as error:
             if not _NOT_THERE.search(error.text):
                 raise RemovalFailed(presentable(error.text)) from error
+
+    async def our_pins(self) -> frozenset[str]:
+        """None: CRI has no call for that."""
+        return frozenset()
+
+    async def pin(self, image_id: str) -> None:  # noqa: ARG002  # see above
+        """Fail; see above."""
+        raise PinFailed("crictl cannot pin images")
+
+    async def unpin(self, image_id: str) -> None:
+        """Do nothing: nothing is pinned."""
 
     async def watch_images(self, on_change: Callable[[], None]) -> None:
         """Do nothing: the program tells of none."""

@@ -27,6 +27,10 @@ class RemovalFailed(Exception):  # noqa: N818  # see above
     """The runtime did not remove an image; the text says why, and is free of credentials."""
 
 
+class PinFailed(Exception):  # noqa: N818  # see above
+    """The runtime did not pin an image, or not let it go; the text says why."""
+
+
 class RuntimeAway(Exception):  # noqa: N818  # named for what is the case
     """The runtime does not answer on its endpoint; the text says which and why."""
 
@@ -143,6 +147,22 @@ class Runtime(Protocol):
 
         What is not there is removed.
         """
+
+    @property
+    def pins(self) -> bool:
+        """Whether images can be kept from the kubelet's clean-up, as far as is known yet."""
+
+    async def our_pins(self) -> frozenset[str]:
+        """Ids of the images that this installation has pinned. Raises RuntimeAway."""
+
+    async def pin(self, image_id: str) -> None:
+        """Keep an image from the kubelet's clean-up, unless somebody does. Raises PinFailed.
+
+        Also RuntimeAway. Whoever had pinned it before goes on being the one who has.
+        """
+
+    async def unpin(self, image_id: str) -> None:
+        """Let an image go that ``our_pins`` names. Raises PinFailed, RuntimeAway."""
 
     async def watch_images(self, on_change: Callable[[], None]) -> None:
         """Call back whenever an image may have come, changed or gone.

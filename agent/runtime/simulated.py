@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from agent.runtime.node import node_platform
 from agent.runtime.protocol import Bytes, PresentImage, PullFailed, RuntimeFacts, StoredImage
+from common.messages import ImageDisk
 from common.reasons import Reason
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class SimulatedRuntime:
     driver = "simulated"
     sees_bytes = True
     resumes = True
+    pins = True
 
     def __init__(
         self,
@@ -64,6 +66,7 @@ class SimulatedRuntime:
         progress_seconds: float = 1.0,
         hold: Path | None = None,
         present: Iterable[str] = (),
+        disk: ImageDisk | None = None,
     ) -> None:
         self._seconds = seconds
         self._size = size
@@ -71,9 +74,12 @@ class SimulatedRuntime:
         self._seed = seed
         self._progress_seconds = progress_seconds
         self._hold = hold
+        self._disk = disk
         self._present: set[str] = set(present)
         self.used: set[str] = set()
         """References that containers have."""
+        self.pinned: set[str] = set()
+        """Ids of images that are pinned by us."""
         self._watchers: list[Callable[[], None]] = []
         self._pulls: Counter[str] = Counter()
         self._done: dict[str, float] = {}
@@ -81,7 +87,7 @@ class SimulatedRuntime:
 
     async def facts(self) -> RuntimeFacts:
         """Say what it is."""
-        return RuntimeFacts(self.driver, node_platform())
+        return RuntimeFacts(self.driver, node_platform(), self._disk)
 
     async def find(self, reference: str) -> PresentImage | None:
         """Look an image up among those that were pulled."""
@@ -94,11 +100,13 @@ class SimulatedRuntime:
     def _stored(self, reference: str) -> StoredImage:
         image, (name, at, _) = self._image(reference), reference.partition("@")
         repository = name if at else _TAG.sub("", reference)
+        digest = hashlib.sha256(reference.encode()).hexdigest()
         return StoredImage(
-            id=f"sha256:{hashlib.sha256(reference.encode()).hexdigest()}",
+            id=f"sha256:{digest}",
             tags=() if at else (reference,),
             digests=(f"{repository}@{image.digest}",),
             size=image.size,
+            pinned=f"sha256:{digest}" in self.pinned,
         )
 
     async def used_images(self) -> frozenset[str]:
@@ -109,6 +117,19 @@ class SimulatedRuntime:
         """Let an image be gone; see the protocol."""
         for reference in [r for r in self._present if self._stored(r).id == image_id]:
             self._present.discard(reference)
+            self.pinned.discard(image_id)
+
+    async def our_pins(self) -> frozenset[str]:
+        """Say what was pinned."""
+        return frozenset(self.pinned)
+
+    async def pin(self, image_id: str) -> None:
+        """Pin it."""
+        self.pinned.add(image_id)
+
+    async def unpin(self, image_id: str) -> None:
+        """Let it go."""
+        self.pinned.discard(image_id)
 
     async def watch_images(self, on_change: Callable[[], None]) -> None:
         """Tell of what is pulled and removed; without end."""

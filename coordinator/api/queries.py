@@ -14,7 +14,7 @@ from common.text import Text
 from coordinator.api.faults import fault, quoted
 from coordinator.api.problems import bad_request
 from coordinator.api.task_search import TaskSearch, TaskSort
-from coordinator.core.task import Requirement, TaskStatus
+from coordinator.core.task import LATEST, Requirement, TaskStatus
 from coordinator.documents import NODE_STATES, TASK_STATUSES, Fault
 from coordinator.label_selector import InvalidSelector, parse_selector
 
@@ -135,14 +135,10 @@ class Reader:
         text = self._query.get(name, "")
         if not text:
             return 0
-        try:
-            found = datetime.fromisoformat(text)
-            moment = int(found.timestamp() * 1000) if found.tzinfo is not None else -1
-        except (ValueError, OverflowError):
-            moment = -1
-        if moment < 0:
+        found = moment(text)
+        if found is None:
             self._fault(name, texts.VALUE_NOT_TIME(got=quoted(text)))
-        return max(moment, 0)
+        return found or 0
 
     def _number(self, name: str, most: int) -> int:
         text = self._query.get(name, "") or "0"
@@ -155,3 +151,13 @@ class Reader:
     def _fault(self, name: str, text: Text) -> None:
         if len(self._faults) < FAULTS_NAMED:
             self._faults.append(fault(f"?{name}", text))
+
+
+def moment(text: str) -> int | None:
+    """A time as RFC 3339 writes it, in milliseconds since 1970; None for what is none since."""
+    try:
+        found = datetime.fromisoformat(text)
+        milliseconds = int(found.timestamp() * 1000)
+    except (ValueError, OverflowError):
+        return None
+    return milliseconds if found.tzinfo is not None and 0 <= milliseconds <= LATEST else None

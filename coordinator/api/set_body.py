@@ -16,9 +16,11 @@ from common import set_texts as texts
 from common.durations import seconds_of
 from common.gate_texts import GATE_EMPTY, GATE_OPEN_AFTER, GATE_TAINT
 from common.text import Text
+from common.texts import VALUE_NOT_TIME
 from coordinator.api.create_body import CreateTask, order_of
 from coordinator.api.faults import clipped, fault, faults, quoted, rule
 from coordinator.api.problems import bad_request
+from coordinator.api.queries import moment
 from coordinator.api.taken_fields import taken
 from coordinator.core.sets.gate import OPEN_AFTER, SetGate, is_open_after, is_taint_key
 from coordinator.core.sets.head import (
@@ -32,6 +34,7 @@ from coordinator.core.sets.head import (
     Joins,
     Refresh,
     Schedule,
+    SetPin,
 )
 from coordinator.core.task import TaskSpec
 from coordinator.cron import is_cron, is_zone
@@ -179,6 +182,34 @@ class PutGate(
     ] = OPEN_AFTER
 
 
+def _check_moment(text: str) -> Iterator[tuple[str, Text]]:
+    if moment(text) is None:
+        yield "", VALUE_NOT_TIME(got=quoted(text))
+
+
+class PinOfSet(
+    msgspec.Struct, kw_only=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True
+):
+    """The set's images are kept from the kubelet's clean-up."""
+
+    until: (
+        Annotated[
+            str,
+            rule(
+                _check_moment,
+                max_length=64,
+                description="RFC 3339. Without it, as long as the set asks for it.",
+                examples=["2026-12-24T06:00:00Z"],
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+
+
+_PIN: Final = Annotated[
+    PinOfSet,
+    rule(description="Keep its images from the kubelet's clean-up, where the runtime can do that."),
+]
 _GATE: Final = PutGate | UnsetType
 _SCHEDULE: Final = (
     Annotated[PutSchedule, rule(description="Without it a set may always pull.")] | UnsetType
@@ -187,7 +218,7 @@ _REFRESH: Final = (
     Annotated[PutRefresh, rule(description="Without it a set is content with what is there.")]
     | UnsetType
 )
-_OWN: Final = ("paused", "schedule", "refresh", "gate")
+_OWN: Final = ("paused", "schedule", "refresh", "gate", "pin")
 """Fields that a task does not have."""
 
 
@@ -199,6 +230,7 @@ PutWarmSet: Final = msgspec.defstruct(
         ("schedule", _SCHEDULE, UNSET),
         ("refresh", _REFRESH, UNSET),
         ("gate", _GATE, UNSET),
+        ("pin", _PIN | UnsetType, UNSET),
     ],
     kw_only=True,
     rename="camel",
@@ -220,6 +252,7 @@ class SetBody:
     schedule: Schedule | None
     refresh: Refresh | None
     gate: SetGate | None
+    pin: SetPin | None
 
 
 def read_set(body: Any) -> SetBody:
@@ -238,6 +271,7 @@ def read_set(body: Any) -> SetBody:
         None if asked.schedule is UNSET else _schedule(asked.schedule),
         None if asked.refresh is UNSET else Refresh(tags=asked.refresh.tags),
         _gate(gate),
+        _pin(body.get("pin")),
     )
 
 
@@ -245,6 +279,12 @@ def _schedule(asked: PutSchedule) -> Schedule:
     return Schedule(
         cron=asked.cron, time_zone=asked.time_zone, window=asked.window, joins=asked.joins
     )
+
+
+def _pin(asked: dict[str, str] | None) -> SetPin | None:
+    if asked is None:
+        return None
+    return SetPin(until=moment(asked["until"]) if "until" in asked else None)
 
 
 def _gate(asked: PutGate | None) -> SetGate | None:

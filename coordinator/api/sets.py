@@ -59,10 +59,12 @@ class SetRoutes:
         request[IMAGES] = asked.spec.images
         caller = request[CALLER]
         spec = self._admission.admit(caller, asked.spec, None)
-        order = SetOrder(name, spec, asked.paused, asked.schedule, asked.refresh, asked.gate)
         creator = Creator(user=caller.user, way=caller.way) if caller.is_known else None
         match = await self._match(request)
         try:
+            order = SetOrder(
+                name, spec, asked.paused, asked.schedule, asked.refresh, asked.gate, asked.pin
+            )
             done = await self._engine.sets.put(order, creator, match)
         except SetChanged:
             raise _changed() from None

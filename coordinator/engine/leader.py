@@ -31,6 +31,7 @@ from coordinator.core.events import NodeSeen, NodeVanished, Settled, StoreClosed
 from coordinator.core.sets.decisions import (
     CancelRepair,
     CreateRepair,
+    SendPinned,
     SendWanted,
     SetDropped,
     SetRefreshed,
@@ -353,6 +354,7 @@ class Leader:
         repairs = SetRepairs(replica.submissions, replica.sets.loop.feed)
         return {
             SendWanted: replica.sets.lists.tell,
+            SendPinned: replica.sets.lists.tell_pins,
             CreateRepair: lambda command: replica.spawn(repairs.create(command)),
             CancelRepair: lambda command: replica.spawn(repairs.cancel(command)),
         }

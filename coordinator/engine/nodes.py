@@ -37,7 +37,9 @@ LOOK_SECONDS = 2.0
 """Between two looks for agents that fell silent."""
 
 _decode = msgspec.json.Decoder(Heartbeat).decode
-_shown = attrgetter("labels", "runtime", "agent_version", "driver", "pulling", "image_disk")
+_shown = attrgetter(
+    *("labels", "runtime", "agent_version", "driver", "pulling", "image_disk", "abilities")
+)
 """What of a heartbeat is shown."""
 
 

@@ -99,8 +99,8 @@ class SetRecords:
 
 def is_so(head: SetHead, order: SetOrder) -> bool:
     """Whether a set is already what is wanted."""
-    wanted = (order.spec, order.paused, order.schedule, order.refresh, order.gate)
-    return (head.spec, head.paused, head.schedule, head.refresh, head.gate) == wanted
+    wanted = (order.spec, order.paused, order.schedule, order.refresh, order.gate, order.pin)
+    return (head.spec, head.paused, head.schedule, head.refresh, head.gate, head.pin) == wanted
 
 
 def head_of(old: StoredSet | None, order: SetOrder, creator: Creator | None, now: float) -> SetHead:
@@ -113,6 +113,7 @@ def head_of(old: StoredSet | None, order: SetOrder, creator: Creator | None, now
             paused=order.paused,
             schedule=order.schedule,
             refresh=order.refresh,
+            pin=order.pin,
             gate=order.gate,
             gate_since=0 if order.gate is None else moment,
             created_at=moment,
@@ -125,6 +126,7 @@ def head_of(old: StoredSet | None, order: SetOrder, creator: Creator | None, now
         paused=order.paused,
         schedule=order.schedule,
         refresh=order.refresh,
+        pin=order.pin,
         gate=order.gate,
         gate_since=old.head.gate_since if old.head.gate == order.gate else moment,
         generation=old.head.generation + 1,

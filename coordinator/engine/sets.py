@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from common import subjects
 from common.bus import BusError, Conflict, Received
 from common.gate_texts import GATES_OFF
-from common.inventory import Inventory
+from common.inventory import CAN_PIN, Inventory
 from common.logs import Log, RateLimitedLog
 from common.messages import Heartbeat
 from common.subjects import AgentAddress
@@ -156,7 +156,10 @@ class SetTable:
 
     def on_heartbeat(self, address: AgentAddress, said: Heartbeat) -> None:
         """An agent speaks, which the fleet has heard already."""
-        self.loop.feed(AgentSaid(*address, said.agent_version, said.inventory, said.image_disk))
+        can_pin = CAN_PIN in said.abilities
+        self.loop.feed(
+            AgentSaid(*address, said.agent_version, said.inventory, said.image_disk, can_pin)
+        )
 
     def on_inventory(self, received: Received) -> None:
         """Take a report in. Raises NOT_DECODABLE or ValueError for what is none."""
@@ -260,7 +263,10 @@ class SetTable:
         digests = {
             image.name: self._core.cell(node, image.reference) for image in stored.head.spec.work
         }
-        return SetNodeSnapshot(self._core.node(name, node, self._clock()), digests)
+        work = stored.head.spec.work if stored.head.pin else ()
+        found = {image.name: self._core.pin(node, image.reference) for image in work}
+        pins = {image: pin for image, pin in found.items() if pin is not None}
+        return SetNodeSnapshot(self._core.node(name, node, self._clock()), digests, pins)
 
     def images(self, name: str) -> Collection[str]:
         """The references of a set."""

@@ -9,8 +9,8 @@ import msgspec
 
 from common import subjects
 from common.bus import NotConnected
-from common.inventory import Ask, InventoryQuestion, wants
-from coordinator.core.sets.decisions import AskInventory, SendWanted
+from common.inventory import Ask, InventoryQuestion, pin_these, wants
+from coordinator.core.sets.decisions import AskInventory, SendPinned, SendWanted
 
 KEPT_LISTS: Final = 64
 """Encoded lists of references that are kept for the next node."""
@@ -41,6 +41,11 @@ class WantedLists:
             self._lists[command.wanted.generation] = payloads
         for payload in payloads:
             self._send(command.node, command.instance, payload)
+
+    def tell_pins(self, command: SendPinned) -> None:
+        """Send an agent the references that are to be pinned on its node."""
+        for pins in pin_these(command.pinned.references):
+            self._send(command.node, command.instance, msgspec.json.encode(pins))
 
     def ask(self, command: AskInventory) -> None:
         """Have an agent say all that is there."""

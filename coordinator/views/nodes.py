@@ -8,6 +8,7 @@ from typing import Final
 from msgspec import UNSET, UnsetType
 
 from common.image_reference import familiar
+from common.inventory import CAN_PIN
 from common.messages import ImageOutcome, ImageProgress, ImageState
 from common.reasons import Reason
 from common.text import Text
@@ -197,6 +198,7 @@ def fleet_node(node: KnownNode) -> Node:
         image_disk=UNSET
         if disk is None
         else documents.ImageDisk(free_bytes=disk.free_bytes, total_bytes=disk.total_bytes),
+        can_pin=UNSET if node.last_seen is None else CAN_PIN in node.abilities,
         pulling=[familiar(reference) for reference in node.pulling],
         message=said.message,
         message_code=said.code,

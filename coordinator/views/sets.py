@@ -10,6 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from common import set_texts as texts
 from common.gate_texts import GATE_KEPT
+from common.inventory import PinState
 from coordinator.core.sets.gate import SetGate
 from coordinator.core.sets.head import Schedule
 from coordinator.core.sets.standing import ConditionState, SetCondition, SetNodePhase, Tally
@@ -24,6 +25,7 @@ from coordinator.set_documents import (
     WarmSetLooks,
     WarmSetNode,
     WarmSetNodes,
+    WarmSetPin,
     WarmSetRefresh,
     WarmSetRefreshing,
     WarmSetSchedule,
@@ -62,6 +64,7 @@ def warm_set(shot: SetSnapshot, drift: Mapping[str, Mapping[str, int]] | None = 
         refresh=UNSET if head.refresh is None else WarmSetRefresh(tags=head.refresh.tags),
         looks=UNSET if shot.looks is None else _looks(shot.looks),
         drift=UNSET if drift is None else _drift(shot, drift),
+        pin=UNSET if head.pin is None else WarmSetPin(until=milliseconds_if_known(head.pin.until)),
         gate=UNSET if head.gate is None else _gate(head.gate),
         generation=head.generation,
         observed_generation=head.generation,
@@ -224,12 +227,12 @@ def set_node(shot: SetNodeSnapshot) -> WarmSetNode:
         image=state.image or UNSET,
         next_try_at=_moment(state.next_try),
         task=state.task or UNSET,
-        images=[_image(image, cell) for image, cell in shot.digests.items()],
+        images=[_image(image, cell, shot.pins.get(image)) for image, cell in shot.digests.items()],
     )
 
 
-def _image(image: str, cell: tuple[bool, str | None] | None) -> WarmSetImage:
+def _image(image: str, cell: tuple[bool, str | None] | None, pin: PinState | None) -> WarmSetImage:
     if cell is None:
         return WarmSetImage(image=image)
     present, digest = cell
-    return WarmSetImage(image=image, present=present, digest=digest or UNSET)
+    return WarmSetImage(image=image, present=present, digest=digest or UNSET, pin=pin or UNSET)

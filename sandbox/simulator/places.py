@@ -50,6 +50,7 @@ class TroubledRuntime:
     driver = "simulated"
     sees_bytes = True
     resumes = True
+    pins = True
 
     def __init__(self, seconds: float, seed: str) -> None:
         self._sound = SimulatedRuntime(seconds=seconds, size=1000, seed=seed)
@@ -74,6 +75,18 @@ class TroubledRuntime:
     def lose(self, reference: str) -> None:
         """Let an image be gone, as the kubelet's clean-up does."""
         self._sound.remove(reference)
+
+    async def our_pins(self) -> frozenset[str]:
+        """Say what was pinned."""
+        return await self._sound.our_pins()
+
+    async def pin(self, image_id: str) -> None:
+        """Pin it."""
+        await self._sound.pin(image_id)
+
+    async def unpin(self, image_id: str) -> None:
+        """Let it go."""
+        await self._sound.unpin(image_id)
 
     async def used_images(self) -> frozenset[str]:
         """Say what containers have."""

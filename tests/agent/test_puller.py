@@ -46,6 +46,7 @@ class ScriptedRuntime:
     driver = "scripted"
     sees_bytes = True
     resumes = True
+    pins = False
 
     def __init__(
         self,
@@ -88,6 +89,16 @@ class ScriptedRuntime:
     async def list_images(self) -> Sequence[StoredImage]:
         """Nobody asks."""
         raise NotImplementedError
+
+    async def our_pins(self) -> frozenset[str]:
+        """Say none."""
+        return frozenset()
+
+    async def pin(self, image_id: str) -> None:
+        """Pin nothing."""
+
+    async def unpin(self, image_id: str) -> None:
+        """Let nothing go."""
 
     async def used_images(self) -> frozenset[str]:
         """Say nothing of any."""

@@ -11,6 +11,7 @@ from coordinator.core.sets.head import SetHead
 from coordinator.core.sets.standing import SetCondition, SetNode, Tally
 from coordinator.core.sets.windows import Window
 from coordinator.core.task import Creator
+from coordinator.engine.set_records import is_so
 from coordinator.port import NoSuchSet, SetChanged, TooManySets
 from coordinator.set_port import PutSet, SetOrder
 from coordinator.snapshots import SetLooks, SetNodeSnapshot, SetSnapshot, StoredSet
@@ -72,7 +73,7 @@ class FakeSets:
             raise SetChanged
         if old is None and len(self.stored) >= MOST:
             raise TooManySets(MOST)
-        if old is not None and _is_so(old.head, order):
+        if old is not None and is_so(old.head, order):
             return PutSet(old, is_new=False)
         self._revision += 1
         head = SetHead(
@@ -81,6 +82,7 @@ class FakeSets:
             paused=order.paused,
             schedule=order.schedule,
             refresh=order.refresh,
+            pin=order.pin,
             gate=order.gate,
             gate_since=PUT_AT,
             generation=1 if old is None else old.head.generation + 1,

@@ -12,7 +12,7 @@ from coordinator.access.policy import read_policy
 from coordinator.api.guard import Entrance
 from coordinator.core.sets.freshness import LookFailure
 from coordinator.core.sets.gate import SetGate
-from coordinator.core.sets.head import Joins, Refresh, Schedule
+from coordinator.core.sets.head import Joins, Refresh, Schedule, SetPin
 from coordinator.core.sets.standing import Blocked, SetNode, SetNodePhase
 from coordinator.core.sets.windows import Window
 from coordinator.core.task import TaskImage
@@ -212,7 +212,7 @@ async def test_what_is_answered_is_what_the_document_says(
     check(document, "WarmSetDeleted", await (await client.delete(WEB)).json())
     fields = document["components"]["schemas"]["PutWarmSet"]["properties"]
     create = document["components"]["schemas"]["CreateTask"]["properties"]
-    assert fields.keys() - create.keys() == {"gate", "paused", "schedule", "refresh"}
+    assert fields.keys() - create.keys() == {"gate", "paused", "pin", "schedule", "refresh"}
     assert create.keys() - fields.keys() == {"nodeNames", "imagePullPolicy"}
     assert fields["priority"] == create["priority"]
 
@@ -340,6 +340,28 @@ async def test_tags_are_looked_at_when_a_user_asks(client: Client, engine: FakeE
     await client.put(WEB, json={"images": [f"nginx@sha256:{1:064x}"]})
     answer = await client.post(f"{WEB}/refresh")
     assert (answer.status, (await answer.json())["messageCode"]) == (409, "set.noTags")
+
+
+async def test_a_pin_of_a_set(client: Client, engine: FakeEngine) -> None:
+    """Shown as it was put; without a time it has no end, and what is no time is named."""
+    answer = await put(client, pin={"until": "2026-12-24T06:00:00+01:00"})
+    shown = await answer.json()
+    assert shown["pin"] == {"until": "2026-12-24T05:00:00.000Z"}
+    document = await (await client.get("/openapi.json")).json()
+    check(document, "WarmSet", shown)
+    assert engine.sets.stored["web"].head.pin == SetPin(until=1_798_088_400_000)
+    assert (await (await put(client, pin={})).json())["pin"] == {}
+    assert (await put(client, pin={})).headers["ETag"] == '"2"'
+    assert "pin" not in await (await put(client)).json()
+    for wrong, field in (
+        ({"until": "tomorrow"}, "/pin/until"),
+        ({"until": "2026-12-24T06:00:00"}, "/pin/until"),
+        ({"untill": "x"}, "/pin/untill"),
+        (True, "/pin"),
+    ):
+        answer = await put(client, pin=wrong)
+        assert answer.status == 400
+        assert [fault["field"] for fault in (await answer.json())["errors"]] == [field]
 
 
 # ── gates ────────────────────────────────────────────────────────────────────────────────────

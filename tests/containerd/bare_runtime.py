@@ -27,6 +27,7 @@ _ABSENT = {
     "/containerd.services.images.v1.Images/Get": containerd.GetImageRequest,
     "/runtime.v1.RuntimeService/Version": cri.VersionRequest,
     "/runtime.v1.ImageService/ImageStatus": cri.ImageStatusRequest,
+    "/runtime.v1.RuntimeService/Status": cri.StatusRequest,
 }
 
 
@@ -55,6 +56,11 @@ class BareRuntime(EmptyRuntime):
     pulling: asyncio.Event = field(default_factory=asyncio.Event)
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
     images: set[str] = field(default_factory=set)
+    containers: list[cri.Container] = field(default_factory=list)
+    config: str = ""
+    """What a status tells of the configuration."""
+    keeps: str = ""
+    """Why it removes no image."""
     pulls: list[Call] = field(default_factory=list)
 
     def sever(self) -> None:
@@ -68,6 +74,9 @@ class BareRuntime(EmptyRuntime):
             **_handler("RuntimeService/Version", self._version),
             **_handler("ImageService/ImageFsInfo", self._image_fs_info),
             **_handler("ImageService/ImageStatus", self._image_status),
+            **_handler("RuntimeService/Status", self._status),
+            **_handler("RuntimeService/ListContainers", self._list_containers),
+            **_handler("ImageService/RemoveImage", self._remove_image),
             **_handler("ImageService/PullImage", self._pull_image),
         }
 
@@ -91,6 +100,20 @@ class BareRuntime(EmptyRuntime):
             reply.image.size = 5
             reply.image.repo_digests.append(f"registry.example/app@{DIGEST}")
         await call.send_message(reply)
+
+    async def _status(self, call: Call) -> None:
+        await call.recv_message()
+        await call.send_message(cri.StatusResponse(info={"config": self.config}))
+
+    async def _list_containers(self, call: Call) -> None:
+        await call.recv_message()
+        await call.send_message(cri.ListContainersResponse(containers=self.containers))
+
+    async def _remove_image(self, call: Call) -> None:
+        await call.recv_message()
+        if self.keeps:
+            raise GRPCError(Status.UNKNOWN, self.keeps)
+        await call.send_message(cri.RemoveImageResponse())
 
     async def _pull_image(self, call: Call) -> None:
         request: cri.PullImageRequest = await call.recv_message() or cri.PullImageRequest()

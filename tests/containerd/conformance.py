@@ -61,6 +61,18 @@ class Conformance:
         assert image.size
         assert not image.pinned
 
+    async def test_an_image_is_removed(self, node: Node) -> None:
+        """No container has it; what is not there is removed."""
+        reference = node.image()
+        await Pull(node.runtime, reference).run()
+        listed = await node.runtime.list_images()
+        (image,) = (image for image in listed if reference in (*image.tags, *image.digests))
+        assert (await node.runtime.used_images()).isdisjoint((image.id, *image.tags))
+        for _ in range(2):
+            await node.runtime.remove_image(image.id)
+            assert await node.runtime.find(reference) is None
+            assert reference not in marks(await node.runtime.list_images())
+
     async def test_a_present_image_can_be_pulled_again(self, node: Node) -> None:
         """That is how imagePullPolicy Always asks the registry."""
         pull = Pull(node.runtime, node.image())
@@ -149,6 +161,17 @@ class RealConformance(Conformance):
                 got[case.name] = await pull.failure(case.credentials)
         assert {name: failure.reason for name, failure in got.items()} == expected, got
         assert wrongs.PASSWORD not in str(got)
+
+    async def test_an_image_goes_with_all_its_tags(self, node: RealNode) -> None:
+        """Two repositories that have the same image are one image on a node."""
+        twice = make_image(MIB, seed=77)
+        one, other = node.put(twice), node.put(twice)
+        for reference in (one, other):
+            await Pull(node.runtime, reference).run()
+        (image,) = (image for image in await node.runtime.list_images() if one in image.tags)
+        assert set(image.tags) == {one, other}
+        await node.runtime.remove_image(image.id)
+        assert [await node.runtime.find(each) for each in (one, other)] == [None, None]
 
     async def test_good_credentials(self, node: RealNode) -> None:
         """They open what is protected, whatever characters they are of."""

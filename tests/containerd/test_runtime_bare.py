@@ -13,7 +13,14 @@ from grpclib.server import Server
 
 from agent.runtime.cri import CriRuntime
 from agent.runtime.node import node_platform
-from agent.runtime.protocol import PresentImage, PullFailed, RuntimeAway, RuntimeFacts
+from agent.runtime.proto import cri_pb2 as cri
+from agent.runtime.protocol import (
+    PresentImage,
+    PullFailed,
+    RemovalFailed,
+    RuntimeAway,
+    RuntimeFacts,
+)
 from common.reasons import Reason
 from tests.containerd.bare_runtime import DIGEST, IMAGE, BareRuntime, EmptyRuntime
 from tests.containerd.nodes import Pull
@@ -167,3 +174,36 @@ def test_an_endpoint_must_be_one(endpoint: str) -> None:
     """Refused at the start, by name."""
     with pytest.raises(ValueError, match="unix:///path"):
         CriRuntime(endpoint)
+
+
+async def test_what_containers_have_is_in_use(driver: CriRuntime, bare: BareRuntime) -> None:
+    """By each name that a runtime tells; and the image of sandboxes, which 1.6 pins nowhere."""
+    assert await driver.used_images() == frozenset()
+    bare.containers = [
+        cri.Container(image=cri.ImageSpec(image="sha256:1"), image_ref="r/a@sha256:2"),
+        cri.Container(image_ref="sha256:3", image_id="sha256:4"),
+    ]
+    bare.config = '{"sandboxImage": "pause:3.6", "other": [1]}'
+    assert await driver.used_images() == {
+        *("sha256:1", "r/a@sha256:2", "sha256:3", "sha256:4"),
+        *("pause:3.6", "docker.io/library/pause:3.6"),
+    }
+    bare.config = "{"
+    assert "pause:3.6" not in await driver.used_images()
+
+
+async def test_a_runtime_that_keeps_an_image_says_why(
+    driver: CriRuntime, bare: BareRuntime
+) -> None:
+    """In its own words, without credentials."""
+    bare.keeps = "in use by http://me:s3cret@r/"
+    with pytest.raises(RemovalFailed, match="in use by") as failed:
+        await driver.remove_image("sha256:1")
+    assert "s3cret" not in str(failed.value)
+
+
+async def test_a_runtime_that_cannot_tell_its_containers(driver: CriRuntime, path: Path) -> None:
+    """Is asked for nothing."""
+    async with serving(EmptyRuntime(), path):
+        with pytest.raises(RuntimeAway):
+            await driver.used_images()

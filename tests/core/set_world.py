@@ -26,6 +26,7 @@ from coordinator.core.sets.decisions import (
     AskInventory,
     CancelRepair,
     CreateRepair,
+    SendPinned,
     SendWanted,
     SetChange,
 )
@@ -135,6 +136,8 @@ class SetWorld:
                     self._create(command)
                 case CancelRepair(task):
                     self.cancelled.append(task)
+                case SendPinned():
+                    raise AssertionError(command)  # these agents cannot pin
                 case _:
                     self.bus.append(command)
 

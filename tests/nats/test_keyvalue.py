@@ -63,6 +63,18 @@ async def test_update_is_a_compare_and_swap(bucket: KeyValue) -> None:
     assert await bucket.update("a", b"3", second) > second
 
 
+async def test_a_put_replaces_whatever_is_there(bucket: KeyValue) -> None:
+    """Nothing, a value or a tombstone; for those who alone write a key."""
+    first = await bucket.put("a", b"1")
+    second = await bucket.put("a", b"2", ttl=60)
+    await bucket.delete("a")
+    third = await bucket.put("a", b"3")
+    assert first < second < third
+    found = await bucket.get("a")
+    assert found is not None
+    assert found.value == b"3"
+
+
 async def test_a_deleted_key_has_no_value_and_can_be_created_again(bucket: KeyValue) -> None:
     """The tombstone has a revision and is the newest entry; a wrong revision deletes nothing."""
     revision = await bucket.create("a", b"1")

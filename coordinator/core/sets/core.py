@@ -165,6 +165,7 @@ class SetCore(SetView):
         if event.found:
             self._turns.find(head.name, now)
         nodes = known.membership.put(head)
+        self._see_pin(head, now)
         left = [node for node in nodes if node not in known.membership.of_set[head.name]]
         for node in left:
             self._leave([head.name], node, now)
@@ -348,6 +349,7 @@ class SetCore(SetView):
         head = self._known.membership.head(name)
         if head is None:
             return
+        self._see_pin(head, now)
         self._see_window(head, now)
         survey = look_over(self._known, name, now)
         rests = repairs.rests_until(name)
@@ -385,6 +387,10 @@ class SetCore(SetView):
         for task in self._known.repairs.tasks(head.name):
             if self._known.is_outside(head.name, task, now) and self._known.repairs.drop_one(task):
                 self._commands.append(CancelRepair(task))
+
+    def _see_pin(self, head: SetHead, now: float) -> None:
+        if (end := self._telling.see_pin(head, now)) is not None:
+            self._agenda.touch(head.name, end)
 
     def _repair(self, name: str, nodes: list[str]) -> None:
         head = self._known.membership.head(name)

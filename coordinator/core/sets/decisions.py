@@ -8,7 +8,7 @@ from typing import NamedTuple
 from coordinator.core.commands import WakeAt
 from coordinator.core.sets.freshness import Refreshed
 from coordinator.core.sets.head import SetHead
-from coordinator.core.sets.membership import Wanted
+from coordinator.core.sets.membership import Pinned, Wanted
 from coordinator.core.sets.standing import SetCondition, Turn
 
 
@@ -19,6 +19,15 @@ class SendWanted:
     node: str
     instance: str
     wanted: Wanted
+
+
+@dataclass(frozen=True, slots=True)
+class SendPinned:
+    """Tell an agent which references are to be pinned on its node."""
+
+    node: str
+    instance: str
+    pinned: Pinned
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +57,7 @@ class CancelRepair:
     task: str
 
 
-SetCommand = SendWanted | AskInventory | CreateRepair | CancelRepair | WakeAt
+SetCommand = SendWanted | SendPinned | AskInventory | CreateRepair | CancelRepair | WakeAt
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,7 @@ class AgentSaid:
     version: str
     inventory: InventoryState | None
     disk: ImageDisk | None = None
+    can_pin: bool = False
 
 
 @dataclass(frozen=True, slots=True)

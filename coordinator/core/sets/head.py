@@ -64,6 +64,17 @@ class Refresh(StoredRecord, frozen=True, kw_only=True):
     """As the user wrote it."""
 
 
+class SetPin(StoredRecord, frozen=True, kw_only=True):
+    """A set's images are kept from the kubelet's clean-up."""
+
+    until: Time | None = None
+    """None: as long as the set asks for it."""
+
+    def holds(self, now: float) -> bool:
+        """Whether it is to be so at a moment (seconds since 1970)."""
+        return self.until is None or now * 1000 < self.until
+
+
 class SetHead(StoredRecord, frozen=True, kw_only=True):
     """One set, swapped as a whole whenever it is changed. Times are milliseconds since 1970."""
 
@@ -75,6 +86,7 @@ class SetHead(StoredRecord, frozen=True, kw_only=True):
     refresh: Refresh | None = None
     refresh_asked_at: Time = 0
     """When a user last asked for a look at the tags (ms since 1970); 0 for never."""
+    pin: SetPin | None = None
     gate: SetGate | None = None
     gate_since: Time = 0
     """When the gate was put as it is."""

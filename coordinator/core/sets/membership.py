@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Final
 
-from common.inventory import generation_of
+from common.inventory import generation_of, pins_hash
 from coordinator.core.selection import LabelQuery
 from coordinator.core.sets.head import SetHead
 
@@ -48,6 +48,19 @@ class Wanted:
 NOTHING: Final = Wanted(())
 
 
+class Pinned:
+    """The references that some nodes are to have pinned: the longest claimed first, each once."""
+
+    __slots__ = ("hash", "references")
+
+    def __init__(self, references: Iterable[str]) -> None:
+        self.references: tuple[str, ...] = tuple(dict.fromkeys(references))
+        self.hash: str = pins_hash(self.references)
+
+
+NO_PINS: Final = Pinned(())
+
+
 class _SetQuery:
     """A set and what it asks of labels."""
 
@@ -72,6 +85,9 @@ class Membership:
         self._kinds: dict[tuple[str | None, ...], Names] = {}
         """The sets of nodes, by the values of these labels."""
         self._wanted: dict[Names, Wanted] = {}
+        self._ended_pins: set[str] = set()
+        """Sets whose pins have come to their end."""
+        self._pinned: dict[Names, Pinned] = {}
         self.of_node: dict[str, Names] = {}
         self.of_set: defaultdict[str, set[str]] = defaultdict(set)
 
@@ -99,12 +115,34 @@ class Membership:
             self._wanted[names] = Wanted(every)
         return self._wanted[names]
 
+    def pinned(self, node: str) -> Pinned:
+        """What of that is to be pinned."""
+        names = self.of_node.get(node, ())
+        if names not in self._pinned:
+            pinning = [self._sets[name] for name in names if self._pins(name)]
+            pinning.sort(key=lambda each: (each.head.created_at, each.head.name))
+            every = [reference for each in pinning for reference in each.references]
+            self._pinned[names] = Pinned(every) if every else NO_PINS
+        return self._pinned[names]
+
+    def _pins(self, name: str) -> bool:
+        return self._sets[name].head.pin is not None and name not in self._ended_pins
+
     # ── what changes ──
+
+    def end_pin(self, name: str) -> bool:
+        """The pin of a set has come to its end; whether that is news."""
+        if name not in self._sets or not self._pins(name):
+            return False
+        self._ended_pins.add(name)
+        self._pinned.clear()
+        return True
 
     def put(self, head: SetHead) -> list[str]:
         """A set is there, or is another one; the nodes whose wanted references may be others."""
         before = set(self.of_set.get(head.name, ()))
         self._sets[head.name] = _SetQuery(head)
+        self._ended_pins.discard(head.name)
         return self._anew(before, head.name)
 
     def note(self, head: SetHead) -> None:
@@ -115,12 +153,14 @@ class Membership:
         """A set is there no more; the nodes that were in it."""
         before = self.of_set.pop(name, set())
         self._sets.pop(name, None)
+        self._ended_pins.discard(name)
         return self._anew(before, name)
 
     def _anew(self, before: set[str], name: str) -> list[str]:
         self._keys = tuple(sorted({key for asked in self._sets.values() for key in asked.labels}))
         self._kinds.clear()
         self._wanted.clear()
+        self._pinned.clear()
         for node, labels in self._labels.items():
             self._place(node, labels)
         return sorted(before | self.of_set.get(name, set()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from common.inventory import PinState
 from coordinator.core.sets.diagnosis import AllKnown, diagnose, look_over
 from coordinator.core.sets.freshness import LookFailure, Refreshed
 from coordinator.core.sets.standing import SetCondition, SetNode, Tally, Turn
@@ -53,6 +54,10 @@ class SetView:
     def wanted(self, node: str) -> tuple[str, ...]:
         """The references that a node is to have, for all of its sets."""
         return self._known.membership.wanted(node).references
+
+    def pin(self, node: str, reference: str) -> PinState | None:
+        """Whether a reference that is there is pinned, where it is to be."""
+        return self._known.warmth.pin(node, reference)
 
     def generation(self, node: str) -> str:
         """The name of that list."""

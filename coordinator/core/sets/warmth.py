@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
-from common.inventory import Assembly, Inventory, inventory_hash
+from common.inventory import Assembly, Inventory, PinState, inventory_hash
 from common.messages import InventoryState
 from coordinator.core.sets.membership import Wanted
 
@@ -87,6 +87,8 @@ class _Row:
     number: int
     hash: str
     cells: array[int]
+    pins: dict[int, PinState]
+    """Of places that are to be pinned and are there: most nodes have none."""
 
 
 class Warmth:
@@ -116,6 +118,12 @@ class Warmth:
             return None
         number = row.cells[place]
         return number != ABSENT, self.digests[number]
+
+    def pin(self, node: str, reference: str) -> PinState | None:
+        """Whether a reference that is to be pinned is; None where it is not to be, or not there."""
+        row = self._rows.get(node)
+        place = None if row is None else row.wanted.position(reference)
+        return None if row is None or place is None else row.pins.get(place)
 
     def seen_in(self, node: str) -> str:
         """The report that shows what is known of a node: the agent's run, and its number there."""
@@ -168,13 +176,15 @@ class Warmth:
         if tuple(each.reference for each in found) != wanted.references:
             raise ValueError("the inventory is not of the references that it names")
         there = ((each.reference, each.digest) for each in found if each.present)
-        if inventory_hash(wanted.generation, there) != part.hash:
+        pins = {each.reference: each.pin for each in found if each.present and each.pin}
+        if inventory_hash(wanted.generation, there, pins) != part.hash:
             raise ValueError("the inventory is not what its hash says")
         self.lose(node)
         cells = array(
             "I", [self.digests.take(each.digest) if each.present else ABSENT for each in found]
         )
-        self._rows[node] = _Row(wanted, instance, part.number, part.hash, cells)
+        placed = {place: each.pin for place, each in enumerate(found) if each.present and each.pin}
+        self._rows[node] = _Row(wanted, instance, part.number, part.hash, cells, placed)
         return Heard.TAKEN
 
     def _assembled(self, node: str, instance: str, part: Inventory) -> Sequence[Inventory] | None:
@@ -197,6 +207,9 @@ class Warmth:
                 before = row.cells[place]
                 row.cells[place] = self.digests.take(found.digest) if found.present else ABSENT
                 self.digests.release(before)
+                row.pins.pop(place, None)
+                if found.present and found.pin is not None:
+                    row.pins[place] = found.pin
         row.number, row.hash = report.number, report.hash
 
     def lose(self, node: str) -> None:

@@ -80,6 +80,12 @@ class SetDrift(Document, frozen=True, kw_only=True):
     digests: tuple[SetDigest, ...]
 
 
+class SetPin(Document, frozen=True, kw_only=True):
+    """The images are kept from the kubelet's clean-up."""
+
+    until: Moment | None = None
+
+
 class SetGate(Document, frozen=True, kw_only=True):
     """What Kubernetes is told of the Nodes of a set."""
 
@@ -101,6 +107,7 @@ class WarmSet(Document, frozen=True, kw_only=True):
     generation: int
     observed_generation: int
     paused: bool
+    pin: SetPin | None = None
     gate: SetGate | None = None
     reasons: Mapping[str, int]
     """How many nodes are failed or blocked for each reason."""
@@ -142,6 +149,8 @@ class SetImage(Document, frozen=True, kw_only=True):
     present: bool | None = None
     """None while nobody said it."""
     digest: str | None = None
+    pin: str | None = None
+    """``pinned``, or why not; None where it is not to be."""
 
 
 class SetNode(Document, frozen=True, kw_only=True):

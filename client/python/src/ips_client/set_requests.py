@@ -34,6 +34,7 @@ class SetOptions(TypedDict, total=False):
     paused: bool
     schedule: Mapping[str, str]
     refresh: Mapping[str, str]
+    pin: Mapping[str, str]
     gate: Mapping[str, Any]
 
 

@@ -149,6 +149,7 @@ def _facts(found: WarmSet) -> list[str]:
             "refresh": _looks(found),
             "drift": _drift(found),
             "repair": found.repair or "",
+            "pinned": _pin(found),
             "webhook": found.webhook_url or "",
             "gate": "" if found.gate is None else _gate(found.gate),
             "created": stamp(found.created_at),
@@ -156,6 +157,12 @@ def _facts(found: WarmSet) -> list[str]:
             "by": found.created_by or "",
         }
     )
+
+
+def _pin(found: WarmSet) -> str:
+    if found.pin is None:
+        return ""
+    return "always" if found.pin.until is None else f"until {stamp(found.pin.until)}"
 
 
 def _looks(found: WarmSet) -> str:

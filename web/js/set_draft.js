@@ -10,10 +10,14 @@ const NAME = /^[a-z0-9]([-a-z0-9]{0,48}[a-z0-9])?$/;
 export const newSetDraft = () => ({ ...newDraft(), name: "", paused: "false" });
 
 /** @param {Api.WarmSet} set @returns {Draft} */
-export const draftOfSet = (set) => ({ ...newSetDraft(), ...draftOf(set), name: set.name, paused: String(set.paused) });
+export const draftOfSet = (set) => ({ ...newSetDraft(), ...draftOf(set), name: set.name, paused: String(set.paused), gate: set.gate });
 
-/** The body of the put. @param {Draft} draft */
-export const setBody = (draft) => (draft.paused === "true" ? { ...body(draft), paused: true } : body(draft));
+/** The body of the put. The form asks for no gate: one that was read is kept. @param {Draft} draft */
+export const setBody = (draft) => ({
+  ...body(draft),
+  ...(draft.paused === "true" && { paused: true }),
+  ...(draft.gate && { gate: draft.gate }),
+});
 
 /** @param {Draft} draft @returns {import("./create_draft.js").DraftFault[]} */
 export const setFaults = ({ name }) => (NAME.test(name.trim()) ? [] : [{ field: "name", key: "form.name.wrong" }]);

@@ -22,7 +22,7 @@ import { SetNodes } from "../state/set_nodes.js";
 import { conditionOf, standingOf } from "../state/set_standing.js";
 
 const REPAIRS = ["task", "state", "created", "nodes", "pulled", "failed"];
-const CONDITIONS = /** @type {const} */ (["Ready", "Progressing", "Degraded"]);
+const CONDITIONS = /** @type {const} */ (["Ready", "Progressing", "Degraded", "Gated"]);
 
 export class SetView {
   #chip = chip("set");
@@ -160,7 +160,7 @@ export class SetView {
 function conditionLine(set, type) {
   const condition = conditionOf(set, type);
   if (!condition) return null;
-  const said = condition.status ? worded(condition) : "";
+  const said = condition.status === (type !== "Gated") ? worded(condition) : "";
   const word = h("span", { class: "word" }, t(`sets.${type}.${condition.status}`));
   const line = h("li", {}, h("span", { class: "mark", "aria-hidden": "true" }), word, said && h("span", { class: "raw" }, said));
   if (condition.since) line.append(h("span", { class: "hint" }, t("sets.since"), timeElement(condition.since)));
@@ -170,6 +170,7 @@ function conditionLine(set, type) {
 
 /** The colour of a condition. @param {typeof CONDITIONS[number]} type @param {boolean} holds */
 function stateOf(type, holds) {
+  if (type === "Gated") return holds ? "" : "failed";
   if (!holds) return "";
   return { Ready: "succeeded", Progressing: "pulling", Degraded: "failed" }[type];
 }

@@ -24,6 +24,8 @@ export const SETS = {
   "sets.Progressing.false": "Nothing is being warmed",
   "sets.Degraded.true": "Some nodes cannot be warmed",
   "sets.Degraded.false": "No node is in the way",
+  "sets.Gated.true": "Its Nodes in Kubernetes are told what is warm",
+  "sets.Gated.false": "Its gate does not work",
   "sets.why": "Why not",
   "sets.reason": "Reason",
   "sets.count": "Nodes",

@@ -24,6 +24,8 @@ export const SETS = {
   "sets.Progressing.false": "当前没有节点在预热",
   "sets.Degraded.true": "部分节点无法预热",
   "sets.Degraded.false": "没有节点受阻",
+  "sets.Gated.true": "预热状态已写入 Kubernetes 的 Node",
+  "sets.Gated.false": "门控无法正常工作",
   "sets.why": "未预热的原因",
   "sets.reason": "原因",
   "sets.count": "节点数",

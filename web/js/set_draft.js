@@ -10,13 +10,23 @@ const NAME = /^[a-z0-9]([-a-z0-9]{0,48}[a-z0-9])?$/;
 export const newSetDraft = () => ({ ...newDraft(), name: "", paused: "false" });
 
 /** @param {Api.WarmSet} set @returns {Draft} */
-export const draftOfSet = (set) => ({ ...newSetDraft(), ...draftOf(set), name: set.name, paused: String(set.paused), gate: set.gate });
+export const draftOfSet = (set) => ({
+  ...newSetDraft(),
+  ...draftOf(set),
+  name: set.name,
+  paused: String(set.paused),
+  gate: set.gate,
+  schedule: set.schedule,
+  refresh: set.refresh,
+});
 
-/** The body of the put. The form asks for no gate: one that was read is kept. @param {Draft} draft */
+/** The body of the put. What the form does not ask for is kept as it was read. @param {Draft} draft */
 export const setBody = (draft) => ({
   ...body(draft),
   ...(draft.paused === "true" && { paused: true }),
   ...(draft.gate && { gate: draft.gate }),
+  ...(draft.schedule && { schedule: draft.schedule }),
+  ...(draft.refresh && { refresh: draft.refresh }),
 });
 
 /** @param {Draft} draft @returns {import("./create_draft.js").DraftFault[]} */

@@ -76,6 +76,7 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
         "IPS_NODE_SELECTOR",
         "IPS_KUBE_CONTEXT",
         "IPS_KUBERNETES_EVENTS",
+        "IPS_CREDENTIALS_KEY_FILE",
         "IPS_WEBHOOK_SECRET_FILE",
         "IPS_WEBHOOK_NETWORKS",
         "IPS_WEBHOOK_PRIVATE",

@@ -233,6 +233,8 @@ SETS_BUCKET = "IPS_SETS"
 """Warm sets: key ``<set>``."""
 SET_NOTES_BUCKET = "IPS_SET_NOTES"
 """What the leader remembers of warm sets: key ``<set>``."""
+CREDENTIALS_BUCKET = "IPS_CREDENTIALS"
+"""Credentials of registries, their secrets sealed: key ``<credential>``."""
 NODES_BUCKET = "IPS_NODES"
 """Nodes that are known by their agents' word alone: key ``<node>``."""
 

@@ -63,6 +63,7 @@ async def main(stop: Stop) -> None:
                 faults=faults,
                 most_streams=streams,
                 entrance=access.entrance,
+                credentials=access.credentials,
             )
             async with _serving(app, settings, most), Jobs(stop) as jobs:
                 jobs.start("leader", program.lead())

@@ -96,6 +96,7 @@ class Program:
                         group.create_task(identities.follow(bus))
                     group.create_task(self._feed.run(bus))
                     group.create_task(self._access.entrance.audit.run(bus))
+                    group.create_task(self._access.credentials.run(bus))
                     if self._access.stored_keys is not None:
                         bucket = KeyValue(bus, subjects.KEYS_BUCKET)
                         group.create_task(self._access.stored_keys.run(bucket))

@@ -16,6 +16,7 @@ from coordinator.api.answers import JSON, SERVER_NAME, json_answer
 from coordinator.api.asyncapi import asyncapi_document
 from coordinator.api.audit import Audit
 from coordinator.api.bodies import ROOM, BodyRoom
+from coordinator.api.credentials import CredentialRoutes
 from coordinator.api.docs_page import docs_page
 from coordinator.api.finds import Finds
 from coordinator.api.guard import Entrance, Guard
@@ -30,6 +31,7 @@ from coordinator.api.sets import SetRoutes
 from coordinator.api.streams import DEFAULT_PACE, MOST_STREAMS, Pace, Streams
 from coordinator.api.tasks import TaskRoutes
 from coordinator.api.web_files import FOLDER, HEADERS, WebFiles
+from coordinator.credentials.table import CredentialTable
 from coordinator.event_feed import EventFeed
 from coordinator.faults import Faults
 from coordinator.health_documents import Health, Leadership, Readiness
@@ -53,10 +55,11 @@ def make_app(
     most_streams: int = MOST_STREAMS,
     web_folder: Path = FOLDER,
     entrance: Entrance | None = None,
+    credentials: CredentialTable | None = None,
 ) -> web.Application:
     """Wire the application. Streams end when it shuts down; ``feed.run`` is the caller's to run.
 
-    Without an ``entrance`` nobody is asked who they are.
+    Without an ``entrance`` nobody is asked who they are. ``credentials.run`` is the caller's, too.
     """
     metrics, gate = HttpMetrics(registry), Gate(engine)
     entrance = entrance or Entrance.wide_open()
@@ -75,6 +78,7 @@ def make_app(
     app.add_routes(_set_routes(SetRoutes(engine, faults, admission)))
     app.add_routes(_node_routes(NodeRoutes(engine, faults), ImageRoutes(engine, faults)))
     app.add_routes(_session_routes(Sessions(guard, entrance)))
+    app.add_routes(_credential_routes(credentials))
     files = WebFiles(web_folder)
     app.add_routes(
         [
@@ -84,10 +88,7 @@ def make_app(
             web.get("/healthz", _health),
             web.get("/readyz", gate.readyz),
             web.get(METRICS, Exposition(registry).get),
-            web.get("/openapi.json", _openapi),
-            web.get("/asyncapi.json", _asyncapi),
-            web.get("/docs", _docs),
-            web.get("/docs/", _moved("/docs")),
+            *_document_routes(),
             web.get("/web", _moved("/web/")),
             web.get("/", files.get),
             web.get("/web/{path:.*}", files.get),
@@ -101,6 +102,15 @@ def make_app(
 
     app.on_shutdown.append(end_streams)
     return app
+
+
+def _document_routes() -> list[web.RouteDef]:
+    return [
+        web.get("/openapi.json", _openapi),
+        web.get("/asyncapi.json", _asyncapi),
+        web.get("/docs", _docs),
+        web.get("/docs/", _moved("/docs")),
+    ]
 
 
 def _task_routes(tasks: TaskRoutes, streams: Streams) -> list[web.RouteDef]:
@@ -140,6 +150,16 @@ def _node_routes(nodes: NodeRoutes, images: ImageRoutes) -> list[web.RouteDef]:
         web.get(f"{API}/images", images.list),
         web.get(f"{API}/images/nodes", images.places),
         web.get(f"{API}/images/history", images.history),
+    ]
+
+
+def _credential_routes(table: CredentialTable | None) -> list[web.RouteDef]:
+    one, routes = f"{API}/credentials/{{name}}", CredentialRoutes(table or CredentialTable())
+    return [
+        web.get(f"{API}/credentials", routes.list),
+        web.get(one, routes.get),
+        web.put(one, routes.put),
+        web.delete(one, routes.delete),
     ]
 
 

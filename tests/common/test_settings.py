@@ -97,6 +97,7 @@ DEFAULTS: Final = CoordinatorSettings(
     node_selector=(Requirement(key="kubernetes.io/os", operator=Operator.IN, values=("linux",)),),
     kube_context=None,
     kubernetes_events=False,
+    credentials_key_file=None,
     webhook_secret_file=None,
     webhook_networks=None,
     webhook_private=True,

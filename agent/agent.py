@@ -36,6 +36,7 @@ from agent.progress import ProgressReporter
 from agent.puller import CredentialLookup, Puller
 from agent.runtime.protocol import Runtime, RuntimeAway
 from agent.settings import AgentSettings
+from agent.unsealing import KEY_BYTES, Unsealer
 from common.backoff import Backoff
 from common.reasons import Reason
 from common.subjects import AgentAddress
@@ -53,7 +54,7 @@ class Agent:
     """One run of an agent on one node. Keep ``run`` running; before its end, ``shut_down``.
 
     ``clock``: seconds that never go back, at the pace of the event loop; the loop's own if None.
-    ``rng`` draws the instance and all jitter; the system's if None.
+    ``rng`` draws the instance, its key for credentials and all jitter; the system's if None.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Agent:
     ) -> None:
         rng = rng or SystemRandom()
         self.address = AgentAddress(settings.node_name, f"{rng.getrandbits(64):016x}")
+        unsealer = Unsealer(rng.randbytes(KEY_BYTES))
         self._clock = clock or _loop_time
         self._runtime = runtime
         self._observers = tuple(observers)
@@ -82,7 +84,7 @@ class Agent:
             parallel=settings.parallel_pulls,
             stall_seconds=settings.stall_seconds,
         )
-        self._puller = Puller(runtime=runtime, keyring=keyring, emit=self.post)
+        self._puller = Puller(runtime=runtime, keyring=keyring, opener=unsealer, emit=self.post)
         self._requests = OutcomeRequests(bus, self.address)
         self._outbox = Outbox(
             store=self._requests,
@@ -107,6 +109,7 @@ class Agent:
             notify=self._notify,
             clock=self._clock,
             rng=rng,
+            public_key=unsealer.public_key,
         )
 
     @property

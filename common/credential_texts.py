@@ -20,6 +20,26 @@ CREDENTIAL_NO_KEY = Template(
     "credential.noKey",
     "No credential can be stored: IPS_CREDENTIALS_KEY_FILE names no file with a key to seal it by.",
 )
+CREDENTIAL_GONE = Template(
+    "credential.gone", "The credential {name} that the task names is not there any more."
+)
+CREDENTIAL_NOT_OPENED = Template(
+    "credential.notOpened",
+    "The credential {name} that the task names was sealed by a key that is not there any more.",
+)
+CREDENTIAL_NO_RIGHT = Template(
+    "credential.noRight", "{user}, who created the task, may not use credentials any more."
+)
+CREDENTIAL_OLD_AGENT = Template(
+    "credential.oldAgent",
+    "The agent of node {node} is of version {version}, which cannot be given credentials.",
+)
+CREDENTIAL_BAD_KEY = Template(
+    "credential.badKey", "The agent of node {node} shows a key that nothing can be sealed for."
+)
+CREDENTIAL_TOO_MANY_GROUPS = Template(
+    "credential.tooManyGroups", "{user} is in too many groups to be asked about again later"
+)
 CREDENTIALS_TOO_MANY = Template(
     "credential.tooMany", "There are {most} credentials already, and no more may be."
 )

@@ -16,6 +16,7 @@ from coordinator.api.answers import JSON, SERVER_NAME, json_answer
 from coordinator.api.asyncapi import asyncapi_document
 from coordinator.api.audit import Audit
 from coordinator.api.bodies import ROOM, BodyRoom
+from coordinator.api.credential_use import CredentialUse
 from coordinator.api.credentials import CredentialRoutes
 from coordinator.api.docs_page import docs_page
 from coordinator.api.finds import Finds
@@ -72,7 +73,9 @@ def make_app(
     faults = faults or Faults()
     app[ROOM] = BodyRoom() if body_room is None else body_room
     finds = Finds(engine)
-    admission = Admission(engine, entrance.policy, entrance.receivers)
+    credentials = credentials or CredentialTable()
+    use = CredentialUse(entrance.keeper, credentials)
+    admission = Admission(engine, entrance.policy, entrance.receivers, use)
     streams = Streams(engine, finds, feed, pace, faults, most=most_streams)
     app.add_routes(_task_routes(TaskRoutes(engine, finds, faults, admission), streams))
     app.add_routes(_set_routes(SetRoutes(engine, faults, admission)))
@@ -153,8 +156,8 @@ def _node_routes(nodes: NodeRoutes, images: ImageRoutes) -> list[web.RouteDef]:
     ]
 
 
-def _credential_routes(table: CredentialTable | None) -> list[web.RouteDef]:
-    one, routes = f"{API}/credentials/{{name}}", CredentialRoutes(table or CredentialTable())
+def _credential_routes(table: CredentialTable) -> list[web.RouteDef]:
+    one, routes = f"{API}/credentials/{{name}}", CredentialRoutes(table)
     return [
         web.get(f"{API}/credentials", routes.list),
         web.get(one, routes.get),

@@ -18,7 +18,7 @@ from nacl.secret import SecretBox
 from common.image_reference import ImageReference, InvalidReference
 from common.messages import NOT_DECODABLE
 from common.subjects import SET_NAME
-from coordinator.core.task import Creator, StoredRecord, Time
+from coordinator.core.task import Creator, CredentialName, StoredRecord, Time
 
 USERNAME_CHARACTERS: Final = 256
 SECRET_CHARACTERS: Final = 8192
@@ -31,7 +31,6 @@ NAME: Final = SET_NAME
 """An RFC 1123 label of at most 50 characters, as a set has."""
 
 _name = re.compile(NAME)
-CredentialName = Annotated[str, Meta(pattern=rf"^{NAME}\Z")]
 _Secret = Annotated[str, Meta(max_length=SECRET_CHARACTERS)]
 _Registry = Annotated[str, Meta(min_length=1, max_length=REGISTRY_CHARACTERS)]
 _Username = Annotated[str, Meta(max_length=USERNAME_CHARACTERS)]

@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 from coordinator.api.app import make_app
 from coordinator.api.guard import Entrance
 from coordinator.audit import AuditTrail
+from coordinator.core.task import Asker
 from coordinator.credentials.table import CredentialTable
 from coordinator.event_feed import EventFeed
 from tests.api.conftest import PACE, Client
@@ -155,3 +156,46 @@ async def test_no_metric_shows_it(client: Client) -> None:
     """Routes are counted by their patterns."""
     await client.put(SHOP, json=BODY)
     assert CANARY not in await (await client.get("/metrics")).text()
+
+
+async def test_a_task_names_credentials(make: Make, tmp_path: Path, engine: FakeEngine) -> None:
+    """Who may not use them is refused; unknown ones are named; who asked is kept for later."""
+    people = People(tmp_path, bob="ops", cem="admins")
+    client = await make([bytes(32)], for_people(people))
+    await client.put(SHOP, json=BODY, headers=bearer("cem"))
+    task = {"images": ["reg.example/a"], "credentials": ["shop", "shop"]}
+    for path, method in (("/api/v1/tasks", "POST"), ("/api/v1/sets/web", "PUT")):
+        refused = await client.request(method, path, json=task, headers=bearer("bob"))
+        problem = await refused.json()
+        assert (refused.status, problem["messageParams"]) == (
+            403,
+            {"user": "bob", "verb": "use", "resource": "credentials"},
+        )
+        unknown = await client.request(
+            method, path, json=task | {"credentials": ["shop", "none"]}, headers=bearer("cem")
+        )
+        [fault] = (await unknown.json())["errors"]
+        assert (unknown.status, fault["field"]) == (400, "/credentials/1")
+        assert fault["messageParams"] == {"name": "none"}
+        made = await client.request(method, path, json=task, headers=bearer("cem"))
+        assert (made.status, (await made.json())["credentials"]) == (201, ["shop"])
+    [head] = engine.all_heads.values()
+    spec = engine.sets.stored["web"].head.spec
+    for asked_by in (head.spec.asked_by, spec.asked_by):
+        assert asked_by == Asker(user="cem", way="tokens", groups=("admins",))
+
+
+@pytest.mark.parametrize("names", [["Shop"], "shop", [1], ["a"] * 11, [""]])
+async def test_names_that_will_not_do(client: Client, names: Any) -> None:
+    """Found in the body."""
+    answer = await client.post("/api/v1/tasks", json={"images": ["a"], "credentials": names})
+    assert answer.status == 400
+
+
+async def test_where_nobody_is_asked(client: Client, engine: FakeEngine) -> None:
+    """Anybody may use what there is, and nobody is kept to be asked about."""
+    await client.put(SHOP, json=BODY)
+    answer = await client.post("/api/v1/tasks", json={"images": ["a"], "credentials": ["shop"]})
+    assert answer.status == 201
+    [head] = engine.all_heads.values()
+    assert (head.spec.credentials, head.spec.asked_by) == (("shop",), None)

@@ -53,6 +53,7 @@ class WarmSet(Document, frozen=True, kw_only=True):
     max_failed_nodes: int | str | None = None
     rollout: str | None = None
     pull_timeout_seconds: int | None = None
+    credentials: tuple[str, ...] = ()
     webhook_url: str | None = None
     """Scheme and host only."""
     repair: str | None = None

@@ -15,6 +15,7 @@ from random import Random, SystemRandom
 from agent.bus import AgentBus
 from agent.events import Event, OutcomeFound, PullEnded, ShutdownRequested, TimePassed
 from agent.heartbeat import Heartbeats
+from agent.image_turns import ImageTurns
 from agent.inbox import Inbox
 from agent.instructions import (
     Announce,
@@ -71,11 +72,9 @@ class Agent:
     ) -> None:
         rng = rng or SystemRandom()
         self.address = AgentAddress(settings.node_name, f"{rng.getrandbits(64):016x}")
-        unsealer = Unsealer(rng.randbytes(KEY_BYTES))
-        self._clock = clock or _loop_time
+        unsealer, self._clock = Unsealer(rng.randbytes(KEY_BYTES)), clock or _loop_time
         self._runtime = runtime
-        self._observers = tuple(observers)
-        self._events: asyncio.Queue[Event] = asyncio.Queue()
+        self._observers, self._events = tuple(observers), asyncio.Queue[Event]()
         self._alarm: asyncio.TimerHandle | None = None
         self._stopped = asyncio.Event()
         self._ledger = Ledger(
@@ -84,7 +83,10 @@ class Agent:
             parallel=settings.parallel_pulls,
             stall_seconds=settings.stall_seconds,
         )
-        self._puller = Puller(runtime=runtime, keyring=keyring, opener=unsealer, emit=self.post)
+        turns = ImageTurns()
+        self._puller = Puller(
+            runtime=runtime, keyring=keyring, opener=unsealer, emit=self.post, turns=turns
+        )
         self._requests = OutcomeRequests(bus, self.address)
         self._outbox = Outbox(
             store=self._requests,
@@ -96,7 +98,12 @@ class Agent:
         self._inbox = Inbox(bus=bus, address=self.address, emit=self.post, notify=self._notify)
         self._progress = ProgressReporter(publisher=bus, ledger=self._ledger, address=self.address)
         self._inventory = InventoryReporter(
-            bus=bus, runtime=runtime, address=self.address, notify=self._notify
+            bus=bus,
+            runtime=runtime,
+            address=self.address,
+            notify=self._notify,
+            turns=turns,
+            is_pulled=self._ledger.is_pulled,
         )
         self._heartbeats = Heartbeats(
             publisher=bus,

@@ -31,6 +31,7 @@ from common.messages import (
     InventoryState,
     within_bytes,
 )
+from common.removals import CAN_REMOVE
 from common.subjects import MAX_MESSAGE_BYTES, AgentAddress
 from common.version import VERSION
 
@@ -167,6 +168,7 @@ class Heartbeats:
             leaving=leaving,
             public_key=self._public_key,
             inventory=self._inventory(),
+            abilities=[CAN_REMOVE],
         )
 
 

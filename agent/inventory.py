@@ -16,7 +16,9 @@ import msgspec
 
 from agent.bus import Publisher, Subscriber
 from agent.image_lists import ImageLists
+from agent.image_turns import ImageTurns
 from agent.notices import MessageRejected, Notice
+from agent.remover import Remover
 from agent.runtime.protocol import PresentImage, PullFailed, Runtime, RuntimeAway
 from agent.stock import Stock, marks
 from common import subjects
@@ -24,6 +26,7 @@ from common.bus import NotConnected, Received, Subscription
 from common.inventory import Ask, InventoryQuestion, Show, Want
 from common.messages import NOT_DECODABLE, InventoryState
 from common.reasons import clip
+from common.removals import Remove
 from common.subjects import AgentAddress
 
 LOOK_SECONDS: Final = 60.0
@@ -50,6 +53,8 @@ class InventoryReporter:
         runtime: Runtime,
         address: AgentAddress,
         notify: Callable[[Notice], None],
+        turns: ImageTurns | None = None,
+        is_pulled: Callable[[str], bool] = lambda _reference: False,
     ) -> None:
         self._bus = bus
         self._runtime = runtime
@@ -58,6 +63,14 @@ class InventoryReporter:
         self._notify = notify
         self._stock = Stock()
         self._lists = ImageLists(bus, runtime)
+        self._remover = Remover(
+            bus=bus,
+            runtime=runtime,
+            turns=turns or ImageTurns(),
+            is_pulled=is_pulled,
+            wanted=lambda: self._stock.wanted,
+            on_removed=self.look_soon,
+        )
         self._due = asyncio.Event()
         self._wanted = asyncio.Event()
         self._is_asked = False
@@ -88,6 +101,7 @@ class InventoryReporter:
             jobs.create_task(self._look_on())
             jobs.create_task(self._hear_runtime())
             jobs.create_task(self._lists.run())
+            jobs.create_task(self._remover.run())
 
     def _on_question(self, received: Received) -> None:
         try:
@@ -101,6 +115,8 @@ class InventoryReporter:
                 self._due.set()
             case Show():
                 self._lists.ask(question, received.reply)
+            case Remove():
+                self._remover.ask(question, received.reply)
             case Want() if self._stock.told(question):
                 (self._wanted.set if self._stock.wants_any else self._wanted.clear)()
                 self._due.set()

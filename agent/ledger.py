@@ -106,6 +106,10 @@ class Ledger:
         reports = (attempt.progress(self._pulls.meter) for attempt in self._held.values())
         return [report for report in reports if report is not None]
 
+    def is_pulled(self, reference: str) -> bool:
+        """Whether an image is being pulled, or about to be."""
+        return self._pulls.is_pulled(reference)
+
     def claims(self, reference: str) -> bool:
         """Whether what an interrupted pull of this image left is, or may be, needed."""
         return self._pulls.claims(reference)

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Protocol
 
 from agent.events import BytesArrived, DownloadBegan, Event, Forgotten, PullEnded
+from agent.image_turns import ImageTurns
 from agent.instructions import Forget, Grant, StartPull, StopPull
 from agent.runtime.protocol import Bytes, Credentials, PresentImage, PullFailed, Runtime
 from common.messages import ImageOutcome, ImageState, within_bytes
@@ -65,11 +66,13 @@ class Puller:
         keyring: CredentialLookup,
         opener: GrantOpener,
         emit: Callable[[Event], None],
+        turns: ImageTurns | None = None,
     ) -> None:
         self._runtime = runtime
         self._opener = opener
         self._keyring = keyring
         self._emit = emit
+        self._turns = turns or ImageTurns()
         self._instructions: asyncio.Queue[PullInstruction] = asyncio.Queue()
         self._pulls: dict[str, asyncio.Task[ImageOutcome]] = {}
 
@@ -112,6 +115,7 @@ class Puller:
     async def _pull(self, order: StartPull) -> ImageOutcome:
         """Have the image on the node; how that ended."""
         clock = asyncio.get_running_loop().time
+        await self._turns.free(order.reference)
         began = clock()
         try:
             found = await self._find(order.reference)

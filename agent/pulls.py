@@ -105,6 +105,11 @@ class Pulls:
         pull = self._running.get(reference)
         return None if pull is None else pull.meter
 
+    def is_pulled(self, reference: str) -> bool:
+        """Whether a pull runs, has yet to end, or waits for its place."""
+        is_begun = reference in self._running or reference in self._stopping
+        return is_begun or self._is_awaited(reference)
+
     def claims(self, reference: str) -> bool:
         """Whether what an interrupted pull of this image left is, or may be, needed."""
         places = (self._running, self._stopping, self._resumable)

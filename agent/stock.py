@@ -49,6 +49,11 @@ class Stock:
         return InventoryState(generation=self._generation, number=self._number, hash=self._hash)
 
     @property
+    def wanted(self) -> tuple[str, tuple[str, ...]]:
+        """The generation of what the node is to have, and the references."""
+        return self._generation or generation_of(()), self._wanted
+
+    @property
     def wants_any(self) -> bool:
         """Whether there is anything to look for."""
         return bool(self._wanted)

@@ -38,7 +38,7 @@ AGENTS: Final = 300
 """Real agents, in a run of their own."""
 MOST_IN_FLIGHT: Final = 10_000
 IDLE_SECONDS: Final = 10.0
-LONGEST_SECONDS: Final = 600.0
+LONGEST_SECONDS: Final = 900.0
 ABOUT = f"""From `POST` to `completed`: tasks of {len(IMAGES)} images, no-op pulls, all nodes in one
 batch (at most {MOST_IN_FLIGHT:,} at once). Two coordinators, on NATS that syncs every write; each
 node has a connection of its own up to 10,000, 65,000 nodes share 130. Nodes say what agents say,

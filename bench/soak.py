@@ -20,7 +20,7 @@ from typing import Final
 import aiohttp
 
 from bench.figures import resident_mib
-from bench.fleet import fleet, join
+from bench.fleet import LONGEST_SECONDS, fleet, join
 from bench.options import Options
 from bench.report import Report
 from bench.stack import Stack
@@ -77,7 +77,7 @@ async def run(options: Options) -> None:
             working.cancel()
             await asyncio.wait([working])
             fault = None if working.cancelled() else working.exception()
-            assert fault is None, fault
+            assert fault is None, repr(fault)
     heads = ["process", "resident", "then", "threads", "then", "files", "then", "flat"]
     report.table(heads, [_row(each, found) for each, found in looks.items()])
     if options.write:
@@ -85,7 +85,7 @@ async def run(options: Options) -> None:
 
 
 async def _work(stack: Stack) -> None:
-    timeout = aiohttp.ClientTimeout(total=300)
+    timeout = aiohttp.ClientTimeout(total=LONGEST_SECONDS)
     number = 0
     async with aiohttp.ClientSession(timeout=timeout) as http:
         while True:

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from common.messages import WHY_LENGTH, Count, Digest, Hash, Message, Reference
+from common.removals import Remove
 
 PART_BYTES: Final = 192 * 1024
 """Of what one part of a list holds; with the rest of its message it stays below the limit."""
@@ -59,7 +60,7 @@ class Show(Message, frozen=True, kw_only=True, tag_field="kind", tag="show"):
     """Only those whose id comes after this one."""
 
 
-InventoryQuestion = Want | Ask | Show
+InventoryQuestion = Want | Ask | Show | Remove
 
 
 class ShownImage(Message, frozen=True, kw_only=True):

@@ -38,6 +38,7 @@ MOST_ENTRIES: Final = 100
 """Entries of each kind in one message to those who follow: the longest ones fit into it."""
 MOST_LABELS = 100
 """Labels that an agent can give its node."""
+MOST_ABILITIES = 32
 
 Count = Annotated[int, Meta(ge=0, le=MOST_BYTES)]
 Seconds = Annotated[float, Meta(ge=0.0, le=1e9)]
@@ -155,6 +156,8 @@ class Heartbeat(Message, frozen=True, kw_only=True):
     """To which credentials are sealed (X25519, base64); empty where none can be given."""
     inventory: InventoryState | None = None
     """None from agents that do not look for images by themselves."""
+    abilities: Annotated[list[Name], Meta(max_length=MOST_ABILITIES)] = []
+    """What the agent can be asked beside that; words that are not known mean nothing."""
 
 
 class ImageProgress(Message, frozen=True, kw_only=True):

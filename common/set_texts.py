@@ -12,9 +12,6 @@ SET_CHANGED = Template(
     "set.changed", "The set is not as it was when it was read (If-Match): read it again."
 )
 SETS_TOO_MANY = Template("set.tooMany", "There are {most} sets already, and no more may be.")
-SET_NO_PURGE = Template(
-    "set.noPurge", "removes no images in this version: without it the set is deleted, and they stay"
-)
 SET_DELETED = Template("set.deleted", "Set deleted. Its images stay.")
 
 # ── why a node is not warm ───────────────────────────────────────────────────────────────────

@@ -75,6 +75,7 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
         "IPS_NODE_SOURCE",
         "IPS_NODE_SELECTOR",
         "IPS_KUBE_CONTEXT",
+        "IPS_GATES",
         "IPS_KUBERNETES_EVENTS",
         "IPS_CREDENTIALS_KEY_FILE",
         "IPS_WEBHOOK_SECRET_FILE",

@@ -23,6 +23,9 @@ NODES_REMEMBERED = 16_384
 """Names that are checked once: of an attempt each is read or written eight times."""
 TASK_ID = "task-[0-9]{8}-[0-9]{6}-[0-9a-f]{8}"
 """The form of a task's id, as a regular expression."""
+PURGE_ID = "purge-[0-9]{8}-[0-9]{6}-[0-9a-f]{8}"
+"""The form of a purge's id, as a regular expression."""
+_PURGE_ID = re.compile(PURGE_ID)
 ATTEMPTS = 999_999_999
 """The highest number that an attempt can have."""
 _TASK_ID = re.compile(TASK_ID)
@@ -51,6 +54,11 @@ def is_node_name(name: str) -> bool:
 def is_task_id(text: str) -> bool:
     """Whether a text has the form of a task id, ``task-YYYYMMDD-HHMMSS-`` and 8 hex digits."""
     return _TASK_ID.fullmatch(text) is not None
+
+
+def is_purge_id(text: str) -> bool:
+    """Whether a text has the form of a purge's id."""
+    return _PURGE_ID.fullmatch(text) is not None
 
 
 def _task_token(task: str) -> str:
@@ -235,6 +243,8 @@ SET_NOTES_BUCKET = "IPS_SET_NOTES"
 """What the leader remembers of warm sets: key ``<set>``."""
 CREDENTIALS_BUCKET = "IPS_CREDENTIALS"
 """Credentials of registries, their secrets sealed: key ``<credential>``."""
+PURGES_BUCKET = "IPS_PURGES"
+"""Purges of images: key ``<purge>``, and ``<purge>.<part>`` for what became of its nodes."""
 NODES_BUCKET = "IPS_NODES"
 """Nodes that are known by their agents' word alone: key ``<node>``."""
 

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from common.text import Text
+from coordinator.core.sets.gate import SetGate
 from coordinator.core.task import Creator, TaskHead, TaskSpec, TaskStatus
+from coordinator.purge_port import Purges
 from coordinator.snapshots import (
     ImageOnNode,
     ImageUse,
@@ -226,6 +228,7 @@ class SetOrder:
     name: str
     spec: TaskSpec
     paused: bool = False
+    gate: SetGate | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +241,10 @@ class PutSet:
 
 class Sets(Protocol):
     """Every warm set. What is not ``async`` answers from memory at once."""
+
+    @property
+    def no_gates(self) -> Text | None:
+        """Why no set can have a gate here; None where it can."""
 
     def names(self) -> Sequence[str]:
         """All sets, ordered by name."""
@@ -328,6 +335,10 @@ class Engine(Protocol):
     @property
     def sets(self) -> Sets:
         """The warm sets. Raises as ``tasks``."""
+
+    @property
+    def purges(self) -> Purges:
+        """The purges. Raises as ``tasks``."""
 
     @property
     def images(self) -> Images:

@@ -13,7 +13,7 @@ from functools import partial
 
 import aiohttp
 
-from common import subjects, texts
+from common import gate_texts, subjects, texts
 from common.bus import Bus, BusError, BusSettings, KeyValue, StoreRefused
 from common.clock import Clock, elapsed
 from common.lifecycle import StartupError
@@ -36,18 +36,22 @@ from coordinator.engine.webhook_signatures import Signer
 from coordinator.engine.webhooks import Webhooks, new_http_session
 from coordinator.event_feed import EventFeed
 from coordinator.faults import Faults
+from coordinator.gate_support import GateSupport
 from coordinator.lease import Lease
 from coordinator.metrics import COUNTED, Metrics
 from coordinator.nats_access import NatsAccess, nats_access
 from coordinator.nats_certificates import Certificates
 from coordinator.nats_identities import NatsIdentities
 from coordinator.nodes.announced import AnnouncedNodes
-from coordinator.nodes.source import FailureSink, NewSource, NodeSource
+from coordinator.nodes.marks import MarkedNodes
+from coordinator.nodes.source import FailureSink, GateSink, NewSource, NodeSink, NodeSource
 from coordinator.settings import CoordinatorSettings, NodeSourceName
 from coordinator.streams import definitions
 
 log = Log(__name__)
 
+PING_SECONDS = 2
+"""A server that is silent is left after 4 to 6 s: a leader's lease is over by then."""
 STORE_AGAIN_SECONDS = 1.0
 STORE_FULL = 10047
 """NATS: insufficient storage resources available."""
@@ -73,6 +77,7 @@ class Program:
         self._feed = feed
         self._metrics = metrics
         self._faults = faults
+        self._gates = GateSupport(_no_gates(settings))
 
     async def lead(self) -> None:
         """Connect, then lead whenever the lease is held; gives everything back when cancelled."""
@@ -95,6 +100,8 @@ class Program:
                     await self._prepare_store(bus)
                     if identities is not None:
                         group.create_task(identities.follow(bus))
+                    if self._gates.off is None:
+                        group.create_task(self._ask_for_rights())
                     group.create_task(self._feed.run(bus))
                     group.create_task(self._access.entrance.audit.run(bus))
                     group.create_task(self._access.credentials.run(bus))
@@ -105,6 +112,12 @@ class Program:
                 finally:
                     await self._access.entrance.audit.flush(bus)
                     await bus.close()
+
+    async def _ask_for_rights(self) -> None:
+        """Know whether gates work, whether this coordinator leads or not."""
+        from coordinator.nodes.gate_rights import GateRights  # noqa: PLC0415 - see _new_source
+
+        await GateRights(self._gates, self._settings.kube_context).run()
 
     async def _lead_on(self, bus: Bus, http: aiohttp.ClientSession) -> None:
         context = await self._context(bus)
@@ -155,10 +168,11 @@ class Program:
             store_clock=store_clock,
             rng=rng,
             live=self._service.live,
-            new_source=_new_source(settings, self._metrics.poison),
+            new_source=_new_source(settings, self._metrics.poison, keeps_gates=not self._gates.off),
             on_poison=self._metrics.poison,
             on_accepted=self._metrics.accepted,
             faults=self._faults,
+            gates=self._gates,
             limits=Limits(
                 max_concurrent_tasks=settings.max_concurrent_tasks,
                 max_nodes_in_flight=settings.max_nodes_in_flight,
@@ -181,6 +195,7 @@ class Program:
             retention_seconds=settings.task_retention_hours * 3600,
             confirms=lease.confirms,
             new_failure_sink=_new_failure_sink(settings),
+            new_gate_sink=_new_gate_sink(settings, self._gates),
         )
 
     @asynccontextmanager
@@ -197,6 +212,7 @@ class Program:
                 token_file=settings.nats_token_file,
                 creds=settings.nats_creds,
                 ca=access.ca,
+                ping_seconds=PING_SECONDS,
                 # A cluster that is being set up or upgraded gets these settings at this moment.
                 patient=settings.nats_callout_secret is not None,
             )
@@ -249,7 +265,9 @@ class Program:
                     await asyncio.sleep(STORE_AGAIN_SECONDS)
 
 
-def _new_source(settings: CoordinatorSettings, on_poison: Callable[[str], None]) -> NewSource:
+def _new_source(
+    settings: CoordinatorSettings, on_poison: Callable[[str], None], *, keeps_gates: bool
+) -> NewSource:
     """Where nodes come from. Raises StartupError where that needs what is not installed."""
     if settings.node_source is NodeSourceName.AGENTS:
         return AnnouncedNodes
@@ -258,12 +276,17 @@ def _new_source(settings: CoordinatorSettings, on_poison: Callable[[str], None])
         from coordinator.nodes.watched import WatchedNodes  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise StartupError(_package_missing("IPS_NODE_SOURCE=kubernetes", error)) from error
-    return partial(
-        WatchedNodes,
-        context=settings.kube_context,
-        selector=settings.node_selector,
-        on_poison=on_poison,
-    )
+
+    def new(sink: NodeSink) -> NodeSource:
+        return WatchedNodes(
+            sink,
+            context=settings.kube_context,
+            selector=settings.node_selector,
+            on_poison=on_poison,
+            marked=MarkedNodes() if keeps_gates else None,
+        )
+
+    return new
 
 
 def _new_failure_sink(
@@ -278,6 +301,26 @@ def _new_failure_sink(
         return FailureEvents(source.uid, settings.kube_context)
 
     return new
+
+
+def _new_gate_sink(
+    settings: CoordinatorSettings, support: GateSupport
+) -> Callable[[MarkedNodes], GateSink] | None:
+    """Who writes to Nodes; None where nobody does."""
+    if support.off is not None:
+        return None
+    from coordinator.nodes.gate_writes import GateWrites  # noqa: PLC0415 - as above
+
+    return partial(GateWrites, support=support, context=settings.kube_context)
+
+
+def _no_gates(settings: CoordinatorSettings) -> Text | None:
+    """Why no set can have a gate; None where it can."""
+    if not settings.gates:
+        return gate_texts.GATES_OFF()
+    if settings.node_source is not NodeSourceName.KUBERNETES:
+        return gate_texts.GATES_NO_KUBERNETES()
+    return None
 
 
 def _package_missing(setting: str, error: ModuleNotFoundError) -> str:

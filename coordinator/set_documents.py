@@ -21,7 +21,10 @@ from coordinator.documents import (
     Total,
 )
 
+PurgeName = Annotated[str, Meta(examples=["purge-20260116-151234-a1b2c3d4"])]
 SET_NODE_STATES: Final = ("warm", "pulling", "waiting", "failed", "blocked")
+SET_CONDITIONS: Final = ("Ready", "Progressing", "Degraded", "Gated")
+"""The last of sets with a gate alone: whether it works."""
 SetNodeState = Annotated[str, Meta(extra_json_schema={"enum": list(SET_NODE_STATES)})]
 SetNodeReason = Annotated[
     str,
@@ -45,10 +48,18 @@ class WarmSetNodes(Document, frozen=True, kw_only=True):
     blocked: Count
 
 
+class WarmSetGate(Document, frozen=True, kw_only=True):
+    """What Kubernetes is told of the Nodes of a set."""
+
+    condition: bool
+    taint: str | UnsetType = UNSET
+    open_after: str
+
+
 class WarmSetCondition(Document, frozen=True, kw_only=True):
     """What holds of a set as a whole, or not."""
 
-    type: Annotated[str, Meta(extra_json_schema={"enum": ["Ready", "Progressing", "Degraded"]})]
+    type: Annotated[str, Meta(extra_json_schema={"enum": list(SET_CONDITIONS)})]
     status: bool
     reason: str
     message: Message | UnsetType = UNSET
@@ -78,6 +89,7 @@ class WarmSet(Document, frozen=True, kw_only=True):
     webhook_url: str | UnsetType = UNSET
     """Scheme and host."""
     paused: bool
+    gate: WarmSetGate | UnsetType = UNSET
     generation: Count
     """Counts what was put under the name."""
     observed_generation: Count
@@ -142,9 +154,11 @@ class WarmSetNodeList(Document, frozen=True, kw_only=True):
 
 
 class WarmSetDeleted(Document, frozen=True, kw_only=True):
-    """A set is gone; its images stay."""
+    """A set is gone; its images stay, or are being removed."""
 
     name: str
+    purge: PurgeName | UnsetType = UNSET
+    """The purge that removes them."""
     message: Message | UnsetType = UNSET
     message_code: MessageCode | UnsetType = UNSET
     message_params: MessageParams | UnsetType = UNSET

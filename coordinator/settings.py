@@ -312,6 +312,13 @@ class CoordinatorSettings(ProgramSettings):
         "File with a key or two (32 random bytes in base64, one a line, the first one seals) that "
         "stored registry credentials are sealed with; without it none can be stored",
     )
+    gates: bool = setting(
+        "IPS_GATES",
+        choice({"on": True, "off": False}),
+        "Whether warm sets may have gates: a condition and a label of each Node, and a startup "
+        "taint that is taken away (node source `kubernetes`)",
+        default="off",
+    )
     webhook_secret_file: Path | None = optional(
         "IPS_WEBHOOK_SECRET_FILE",
         PATH,

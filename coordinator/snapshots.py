@@ -16,6 +16,7 @@ from common.inventory import ShownImage
 from common.messages import ImageDisk, ImageProgress
 from common.text import Text
 from coordinator.core.node_run import NodeRun
+from coordinator.core.purge import NodePurge, PurgeHead, PurgeState
 from coordinator.core.run import TaskRun
 from coordinator.core.sets.head import SetHead
 from coordinator.core.sets.standing import ConditionState, SetCondition, SetNode, Tally
@@ -161,8 +162,20 @@ class KnownNode:
     image_disk: ImageDisk | None = None
     pulling: Sequence[str] = ()
     """Images being pulled, as their agent names them."""
+    abilities: Sequence[str] = ()
+    """What its agent can be asked."""
     problem: Text | None = None
     """Why the node takes no work although an agent speaks for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PurgeSnapshot:
+    """A purge as far as it is."""
+
+    head: PurgeHead
+    state: PurgeState
+    nodes: Sequence[NodePurge]
+    """Those of which it is known what became of them, ordered by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +196,8 @@ class SetSnapshot:
     """When each condition began to be as it is (ms since 1970), of those that were looked at."""
     repair: str | None = None
     """The task that repairs it."""
+    gate_trouble: Text | None = None
+    """What keeps its gate from working."""
 
     @property
     def conditions(self) -> Mapping[SetCondition, ConditionState]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -19,7 +19,7 @@ import msgspec
 from msgspec import Meta
 
 from common import subjects
-from common.bus import Conflict, Entry, KeyValue, Record
+from common.bus import Conflict, Entry, KeyValue, OnStored, Record
 from common.logs import Log, RateLimitedLog
 from common.messages import NOT_DECODABLE, Outcome, TaskId
 from common.reasons import clip
@@ -201,9 +201,6 @@ class Store:
                     self._note("list", entry.key, "its name is no number of a chunk")
                 else:
                     chunks[int(number)] = self._names_of(entry)
-        # The copy of the store that was read may be behind its leader, who is asked for the next.
-        while more := await self._lists.get(f"{task}.{name}.{_first_gap(chunks)}"):
-            chunks[_first_gap(chunks)] = self._names_of(more)
         nodes = [node for number in sorted(chunks) for node in chunks[number]]
         if len(chunks) <= max(chunks, default=-1):
             raise self._damaged(f"{task}.{name}", "a part of it is missing")
@@ -245,6 +242,16 @@ class Store:
     async def store_outcome(self, key: AttemptKey, outcome: Outcome) -> None:
         """Decide an attempt. Raises Conflict where somebody has decided it already."""
         await self._bus.store(subjects.result(*key), _encode(outcome), expect_last=0)
+
+    def decide_soon(self, key: AttemptKey, outcome: Outcome, on_decided: OnStored) -> None:
+        """The same, for thousands at once: what comes of it, the error too, goes to a callback.
+
+        Electing, where nobody leads the stream at this moment. Raises StoreUnavailable when
+        nothing was sent, and the callback is then not called.
+        """
+        self._bus.store_soon(
+            subjects.result(*key), _encode(outcome), expect_last=0, on_stored=on_decided
+        )
 
     async def is_decided(self, key: AttemptKey) -> bool:
         """Whether an attempt has an outcome, as the leader of the stream knows it now."""
@@ -374,10 +381,6 @@ class Store:
                 self._note("outcome", record.subject, str(why))
                 outcome = UNDECODABLE
             yield OutcomeStored(key, outcome, record.seq, record.time, live=live)
-
-
-def _first_gap(chunks: Collection[int]) -> int:
-    return next(number for number in range(len(chunks) + 1) if number not in chunks)
 
 
 def _chunks(names: Sequence[str]) -> Iterable[list[str]]:

@@ -55,6 +55,7 @@ def definitions(
         _bucket(subjects.SETS_BUCKET, replicas),
         _bucket(subjects.SET_NOTES_BUCKET, replicas),
         _bucket(subjects.CREDENTIALS_BUCKET, replicas),
+        _bucket(subjects.PURGES_BUCKET, replicas, allow_msg_ttl=True),
         _bucket(subjects.KEYS_BUCKET, replicas, allow_msg_ttl=True),
         _bucket(subjects.NODES_BUCKET, replicas, allow_msg_ttl=True),
         _bucket(subjects.LEASE_BUCKET, replicas, allow_msg_ttl=True, first_seq=first_seq),

@@ -18,11 +18,17 @@ from agent.runtime.downloads import Download, Downloads
 from agent.runtime.endpoint import ANSWER_SECONDS, CallFailed, Endpoint, Method
 from agent.runtime.failures import classify, presentable
 from agent.runtime.image_parts import bounded_digest, bounded_size
-from agent.runtime.image_status import ImageStatus, VerboseInfo, pulled
+from agent.runtime.image_status import ImageStatus, VerboseInfo, canonical, pulled, runtime_config
 from agent.runtime.leases import Leases
 from agent.runtime.node import runtime_facts
 from agent.runtime.proto import cri_pb2 as api
-from agent.runtime.protocol import PresentImage, PullFailed, RuntimeAway, StoredImage
+from agent.runtime.protocol import (
+    PresentImage,
+    PullFailed,
+    RemovalFailed,
+    RuntimeAway,
+    StoredImage,
+)
 from common.image_reference import ImageReference, InvalidReference
 from common.messages import NOT_DECODABLE
 from common.reasons import Reason
@@ -37,6 +43,11 @@ _IMAGE = "/runtime.v1.ImageService"
 _VERSION = Method(f"{_RUNTIME}/Version", api.VersionRequest, api.VersionResponse)
 _IMAGE_STATUS = Method(f"{_IMAGE}/ImageStatus", api.ImageStatusRequest, api.ImageStatusResponse)
 _LIST_IMAGES = Method(f"{_IMAGE}/ListImages", api.ListImagesRequest, api.ListImagesResponse)
+_REMOVE_IMAGE = Method(f"{_IMAGE}/RemoveImage", api.RemoveImageRequest, api.RemoveImageResponse)
+_LIST_CONTAINERS = Method(
+    f"{_RUNTIME}/ListContainers", api.ListContainersRequest, api.ListContainersResponse
+)
+_STATUS = Method(f"{_RUNTIME}/Status", api.StatusRequest, api.StatusResponse)
 _PULL_IMAGE = Method(f"{_IMAGE}/PullImage", api.PullImageRequest, api.PullImageResponse)
 _IMAGE_FS_INFO = Method(f"{_IMAGE}/ImageFsInfo", api.ImageFsInfoRequest, api.ImageFsInfoResponse)
 
@@ -122,6 +133,30 @@ class CriRuntime:
         except CallFailed as error:
             raise RuntimeAway(_why_no_cri(self._endpoint.url, error)) from error
         return [_stored(image) for image in reply.images]
+
+    async def used_images(self) -> frozenset[str]:
+        """Ask for every container, and for the sandboxes' image; see the protocol.
+
+        containerd 1.6 tells of no image that it is pinned, the sandboxes' one included.
+        """
+        try:
+            status = await self._endpoint.call(_STATUS, api.StatusRequest(verbose=True))
+            reply = await self._endpoint.call(_LIST_CONTAINERS, api.ListContainersRequest())
+        except CallFailed as error:
+            raise RuntimeAway(_why_no_cri(self._endpoint.url, error)) from error
+        sandbox_image = runtime_config(status.info.get("config", "")).sandbox_image
+        names = {sandbox_image, canonical(sandbox_image)}
+        for container in reply.containers:
+            names |= {container.image.image, container.image_ref, container.image_id}
+        return frozenset(names - {""})
+
+    async def remove_image(self, image_id: str) -> None:
+        """Remove an image; see the protocol."""
+        request = api.RemoveImageRequest(image=api.ImageSpec(image=image_id))
+        try:
+            await self._endpoint.call(_REMOVE_IMAGE, request)
+        except CallFailed as error:
+            raise RemovalFailed(presentable(error.text)) from error
 
     async def watch_images(self, on_change: Callable[[], None]) -> None:
         """Hear of images where the runtime is a containerd; see the protocol."""

@@ -17,15 +17,25 @@ from contextlib import contextmanager, suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-import msgspec
-
+from agent.runtime.crictl_answers import (
+    ProgramFailed,
+    mountpoint,
+    read_containers,
+    read_failure,
+    read_images,
+    read_status,
+)
 from agent.runtime.endpoint import ANSWER_SECONDS, socket_path
 from agent.runtime.failures import UNAVAILABLE, classify, presentable
-from agent.runtime.image_parts import bounded_size
-from agent.runtime.image_status import ImageStatus, VerboseInfo, pulled
+from agent.runtime.image_status import ImageStatus, pulled
 from agent.runtime.node import runtime_facts
-from agent.runtime.protocol import PresentImage, PullFailed, RuntimeAway, StoredImage
-from common.messages import NOT_DECODABLE
+from agent.runtime.protocol import (
+    PresentImage,
+    PullFailed,
+    RemovalFailed,
+    RuntimeAway,
+    StoredImage,
+)
 from common.reasons import Reason
 
 if TYPE_CHECKING:
@@ -45,69 +55,9 @@ _NO_CONFIG = os.devnull
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
-# What it writes of an error: ``err="…"`` in a line of its log library's, which has the gRPC code,
-# then ``msg="…"`` in its own last line, which has it only sometimes. Both are quoted as Go does.
-_QUOTED = re.compile(r"\b(?:err|msg)=\"((?:[^\"\\]|\\.)*)\"")
-_ESCAPED = re.compile(r"\\(.)")
-_RPC_ERROR = re.compile(r"rpc error: code = (\w+) desc = (.*)", re.DOTALL)
-_WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _ABSENT = re.compile(r"no such image .* present$")
-_CODES = {"CANCELED": "CANCELLED"}  # Go's names, where they are not gRPC's own
-_SIZE = re.compile(r"[0-9]{1,20}")  # as many digits as 64 bits have
+_NOT_THERE = re.compile(r"no such image")
 _FACT = re.compile(r"^(\w+): +(.*)$", re.MULTILINE)
-
-
-class _Status(msgspec.Struct, rename="camel"):
-    repo_digests: list[str] = []
-    size: str = ""
-
-
-class _Inspected(msgspec.Struct):
-    """``crictl inspecti -o json``."""
-
-    status: _Status
-    info: VerboseInfo = msgspec.field(default_factory=VerboseInfo)
-
-
-class _Listed(msgspec.Struct, rename="camel"):
-    id: str = ""
-    repo_tags: list[str] | None = None
-    repo_digests: list[str] | None = None
-    size: str = ""
-    pinned: bool = False
-
-
-class _Images(msgspec.Struct):
-    """``crictl images -o json``."""
-
-    images: list[_Listed] = []
-
-
-class _FilesystemId(msgspec.Struct):
-    mountpoint: str = ""
-
-
-class _Filesystem(msgspec.Struct, rename="camel"):
-    fs_id: _FilesystemId
-
-
-class _Filesystems(msgspec.Struct, rename="camel"):
-    image_filesystems: list[_Filesystem] = []
-
-
-class _ImageFsInfo(msgspec.Struct):
-    """``crictl imagefsinfo -o json``."""
-
-    status: _Filesystems
-
-
-class _ProgramFailed(Exception):  # noqa: N818  # what happened, as in endpoint.CallFailed
-    """crictl ended with a failure: a gRPC status by name, empty where it told none, and a text."""
-
-    def __init__(self, code: str, text: str) -> None:
-        super().__init__(f"{code}: {text}")
-        self.code = code
-        self.text = text
 
 
 class CrictlRuntime:
@@ -133,10 +83,10 @@ class CrictlRuntime:
         try:
             version = dict(_FACT.findall((await self._run("version")).decode()))
             disks = await self._run("imagefsinfo", "-o", "json")
-        except _ProgramFailed as error:
+        except ProgramFailed as error:
             raise RuntimeAway(self._why_away(error.text)) from error
         return runtime_facts(
-            version.get("RuntimeName", ""), version.get("RuntimeVersion", ""), _mountpoint(disks)
+            version.get("RuntimeName", ""), version.get("RuntimeVersion", ""), mountpoint(disks)
         )
 
     async def find(self, reference: str) -> PresentImage | None:
@@ -150,9 +100,24 @@ class CrictlRuntime:
     async def list_images(self) -> Sequence[StoredImage]:
         """Ask for every image on the node; see the protocol."""
         try:
-            return _read_images(await self._run("images", "-o", "json"))
-        except _ProgramFailed as error:
+            return read_images(await self._run("images", "-o", "json"))
+        except ProgramFailed as error:
             raise RuntimeAway(self._why_away(error.text)) from error
+
+    async def used_images(self) -> frozenset[str]:
+        """Ask for every container; see the protocol."""
+        try:
+            return read_containers(await self._run("ps", "-a", "-o", "json"))
+        except ProgramFailed as error:
+            raise RuntimeAway(self._why_away(error.text)) from error
+
+    async def remove_image(self, image_id: str) -> None:
+        """Remove an image; see the protocol."""
+        try:
+            await self._run("rmi", "--", image_id)
+        except ProgramFailed as error:
+            if not _NOT_THERE.search(error.text):
+                raise RemovalFailed(presentable(error.text)) from error
 
     async def watch_images(self, on_change: Callable[[], None]) -> None:
         """Do nothing: the program tells of none."""
@@ -184,11 +149,11 @@ class CrictlRuntime:
     async def _status(self, reference: str) -> ImageStatus | None:
         try:
             output = await self._run("inspecti", "-o", "json", "--", reference)
-        except _ProgramFailed as error:
+        except ProgramFailed as error:
             if _ABSENT.search(error.text):
                 return None
             raise
-        return _read_status(output)
+        return read_status(output)
 
     async def _run(
         self,
@@ -196,7 +161,7 @@ class CrictlRuntime:
         secrets: Mapping[str, str] = _NOTHING,
         patient: bool = False,
     ) -> bytes:
-        """Run the program and return what it prints. Raises _ProgramFailed, RuntimeAway."""
+        """Run the program and return what it prints. Raises ProgramFailed, RuntimeAway."""
         process = await self._start(arguments, secrets)
         try:
             async with asyncio.timeout(None if patient else self._answer_seconds):
@@ -208,7 +173,7 @@ class CrictlRuntime:
         finally:
             await _stop(process)
         if process.returncode:
-            raise _read_failure(errors.decode(errors="replace"))
+            raise read_failure(errors.decode(errors="replace"))
         return output
 
     async def _start(self, arguments: Sequence[str], secrets: Mapping[str, str]) -> Process:
@@ -240,7 +205,7 @@ class CrictlRuntime:
         """Turn what running the program raises into PullFailed."""
         try:
             yield
-        except _ProgramFailed as error:
+        except ProgramFailed as error:
             failure = classify(error.code, error.text, reference)
             if failure.reason is Reason.RUNTIME_UNAVAILABLE and error.code == UNAVAILABLE:
                 failure = PullFailed(failure.reason, self._why_away(error.text))
@@ -265,7 +230,7 @@ def _secrets(credentials: Credentials | None) -> dict[str, str]:
 async def _read_both(process: Process) -> tuple[bytes, bytes]:
     """Read what a program prints and what it says on stderr; it is killed where that is too much.
 
-    Raises _ProgramFailed then.
+    Raises ProgramFailed then.
     """
     assert process.stdout is not None  # noqa: S101 -- both were asked for
     assert process.stderr is not None  # noqa: S101
@@ -273,7 +238,7 @@ async def _read_both(process: Process) -> tuple[bytes, bytes]:
         _read_start(process.stdout, process), _read_start(process.stderr, process)
     )
     if max(len(output), len(errors)) > _MOST_OUTPUT:
-        raise _ProgramFailed("", f"it prints more than {_MOST_OUTPUT} bytes")
+        raise ProgramFailed("", f"it prints more than {_MOST_OUTPUT} bytes")
     return output, errors
 
 
@@ -301,57 +266,3 @@ async def _stop(process: Process) -> None:
         with suppress(ProcessLookupError):
             process.kill()
         await process.wait()
-
-
-def _read_failure(errors: str) -> _ProgramFailed:
-    """Find what went wrong in what the program has written."""
-    quoted = [_ESCAPED.sub(_unescaped, text) for text in _QUOTED.findall(errors)]
-    for text in quoted:
-        if answer := _RPC_ERROR.search(text):
-            code = _WORD.sub("_", answer[1]).upper()
-            return _ProgramFailed(_CODES.get(code, code), answer[2])
-    text = quoted[-1] if quoted else errors.strip()
-    return _ProgramFailed("", text.removeprefix("pulling image: ") or "it failed without a word")
-
-
-def _unescaped(escape: re.Match[str]) -> str:
-    return " " if escape[1] in "nrt" else escape[1]
-
-
-def _read_status(output: bytes) -> ImageStatus:
-    try:
-        image = msgspec.json.decode(output, type=_Inspected)
-    except NOT_DECODABLE as error:
-        raise _ProgramFailed("", f"cannot read what inspecti says: {error}") from error
-    digests, size = tuple(image.status.repo_digests), _read_size(image.status.size)
-    return ImageStatus(digests, size, image.info.platform, image.info.is_artifact)
-
-
-def _read_size(text: str) -> int | None:
-    return bounded_size(int(text)) if _SIZE.fullmatch(text) else None
-
-
-def _read_images(output: bytes) -> list[StoredImage]:
-    try:
-        listed = msgspec.json.decode(output, type=_Images).images
-    except NOT_DECODABLE as error:
-        raise _ProgramFailed("", f"cannot read what images says: {error}") from error
-    return [
-        StoredImage(
-            image.id,
-            tuple(image.repo_tags or ()),
-            tuple(image.repo_digests or ()),
-            _read_size(image.size) or None,
-            image.pinned,
-        )
-        for image in listed
-    ]
-
-
-def _mountpoint(output: bytes) -> str:
-    """Find where images are in what imagefsinfo says; empty if it does not."""
-    try:
-        disks = msgspec.json.decode(output, type=_ImageFsInfo).status.image_filesystems
-    except NOT_DECODABLE:
-        return ""
-    return disks[0].fs_id.mountpoint if disks else ""

@@ -13,6 +13,8 @@ import msgspec
 from agent.runtime.image_parts import bounded_digest
 from agent.runtime.node import node_platform, runs_here
 from agent.runtime.protocol import PresentImage, PullFailed
+from common.image_reference import ImageReference, InvalidReference
+from common.messages import NOT_DECODABLE
 from common.reasons import Reason
 
 _NAME = re.compile(r"(?P<repository>[^@]+?)(?::[^:/@]+)?(?:@(?P<digest>.+))?")
@@ -48,6 +50,29 @@ class VerboseInfo(msgspec.Struct, rename="camel"):
         """Whether the config is no image's: containerd 1.7 and later take any, of a chart too."""
         spec = self.image_spec
         return spec is not None and not (spec.os or spec.architecture or spec.rootfs.type)
+
+
+class RuntimeConfig(msgspec.Struct, rename="camel"):
+    """What containerd adds to a verbose Status: its CRI configuration, JSON under ``config``."""
+
+    sandbox_image: str = ""
+    """Up to 1.7; later ones pin that image themselves, as 1.7 does, too."""
+
+
+def runtime_config(config: str) -> RuntimeConfig:
+    """Read it; nothing is known where there is none."""
+    try:
+        return msgspec.json.decode(config, type=RuntimeConfig)
+    except NOT_DECODABLE:
+        return RuntimeConfig()
+
+
+def canonical(name: str) -> str:
+    """An image's name as runtimes list it; empty for what is none."""
+    try:
+        return ImageReference.parse(name).runtime_form
+    except InvalidReference:
+        return ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,10 @@ class PullFailed(Exception):  # noqa: N818  # named for what happened
         self.message = clip(message)
 
 
+class RemovalFailed(Exception):  # noqa: N818  # see above
+    """The runtime did not remove an image; the text says why, and is free of credentials."""
+
+
 class RuntimeAway(Exception):  # noqa: N818  # named for what is the case
     """The runtime does not answer on its endpoint; the text says which and why."""
 
@@ -126,6 +130,18 @@ class Runtime(Protocol):
         """Every image on the node, with all its names in full. Raises RuntimeAway.
 
         Whether one of them can be used here, ``find`` tells.
+        """
+
+    async def used_images(self) -> frozenset[str]:
+        """Names and ids of the images that containers have, stopped ones too. Raises RuntimeAway.
+
+        The image of pods' sandboxes as well, where the runtime tells.
+        """
+
+    async def remove_image(self, image_id: str) -> None:
+        """Remove an image with all its names. Raises RemovalFailed, RuntimeAway.
+
+        What is not there is removed.
         """
 
     async def watch_images(self, on_change: Callable[[], None]) -> None:

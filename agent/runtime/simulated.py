@@ -72,6 +72,8 @@ class SimulatedRuntime:
         self._progress_seconds = progress_seconds
         self._hold = hold
         self._present: set[str] = set(present)
+        self.used: set[str] = set()
+        """References that containers have."""
         self._watchers: list[Callable[[], None]] = []
         self._pulls: Counter[str] = Counter()
         self._done: dict[str, float] = {}
@@ -98,6 +100,15 @@ class SimulatedRuntime:
             digests=(f"{repository}@{image.digest}",),
             size=image.size,
         )
+
+    async def used_images(self) -> frozenset[str]:
+        """Say what containers would have."""
+        return frozenset(self.used)
+
+    async def remove_image(self, image_id: str) -> None:
+        """Let an image be gone; see the protocol."""
+        for reference in [r for r in self._present if self._stored(r).id == image_id]:
+            self._present.discard(reference)
 
     async def watch_images(self, on_change: Callable[[], None]) -> None:
         """Tell of what is pulled and removed; without end."""

@@ -12,6 +12,7 @@ from common.bus.errors import (
     BusError,
     BusRefused,
     Conflict,
+    Electing,
     NoJetStream,
     NoResponders,
     NotConnected,
@@ -22,7 +23,7 @@ from common.bus.errors import (
 )
 from common.bus.keyvalue import Entry, KeyValue
 from common.bus.protocol import RecordStore
-from common.bus.records import Draft, Record, StreamConfig, StreamState
+from common.bus.records import Draft, OnStored, Record, StreamConfig, StreamState
 from common.bus.settings import BusSettings
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "Conflict",
     "CoreNats",
     "Draft",
+    "Electing",
     "Entry",
     "Handler",
     "KeyValue",
@@ -40,6 +42,7 @@ __all__ = [
     "NoResponders",
     "NotConnected",
     "OnState",
+    "OnStored",
     "OwnInbox",
     "Received",
     "Record",

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from common.bus.errors import BusError, Conflict, StoreRefused
+from common.bus.errors import BusError, Conflict, Electing, StoreRefused
 
 WRONG_LAST_SEQUENCE = 10071
 WRONG_LAST_SEQUENCE_CONSTANT = 10164
@@ -26,10 +26,6 @@ _PASSING = frozenset(
         10176,  # atomic batch is incomplete: the leader changed between its messages
     }
 )
-
-
-class Electing(BusError):  # noqa: N818 -- named as in ``errors``
-    """JetStream has no leader at this moment; nothing was done, ask again."""
 
 
 class ApiError(msgspec.Struct, frozen=True):

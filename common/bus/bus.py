@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -12,6 +13,8 @@ from common.backoff import Backoff
 from common.bus import api
 from common.bus.core_nats import CoreNats, jetstream_off
 from common.bus.errors import (
+    BusError,
+    Electing,
     NoJetStream,
     NoResponders,
     NotConnected,
@@ -21,12 +24,13 @@ from common.bus.errors import (
 )
 from common.bus.headers import decode as decode_headers
 from common.bus.reading import Reading
-from common.bus.records import Draft, Record, StreamConfig, StreamState
+from common.bus.records import Draft, OnStored, Record, StreamConfig, StreamState
 
 if TYPE_CHECKING:
     import random
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 
+    from common.bus.calls import CallResult
 
 ANSWER_SECONDS = 5.0
 """For one try. One replica that syncs every message takes 3,600 a second: a burst may wait."""
@@ -86,6 +90,20 @@ class Bus(CoreNats):
         stored = await self.request(subject, payload, api.Stored, sent)
         return stored.seq
 
+    def store_soon(
+        self, subject: str, payload: bytes, *, expect_last: int, on_stored: OnStored
+    ) -> None:
+        """As ``store``, for thousands at once: what comes of it goes to a callback.
+
+        Its sequence, or what ``store`` would raise; Electing, where that would ask again.
+        Raises StoreUnavailable when it cannot be sent (the callback is then not called).
+        """
+        answered = partial(_tell_stored, subject, on_stored)
+        try:
+            self.ask(subject, payload, ANSWER_SECONDS, answered, sent_headers(None, expect_last))
+        except NotConnected as error:
+            raise StoreUnavailable(error.cause, about=subject) from error
+
     async def store_batch(self, drafts: Sequence[Draft]) -> int:
         """Append 1 to 200 messages to one stream (``allow_atomic``), all or none (ADR-50).
 
@@ -134,15 +152,9 @@ class Bus(CoreNats):
 
     async def last(self, stream: str, subject: str) -> Record | None:
         """Ask the stream's leader for the newest record on a subject (never stale)."""
-        request = msgspec.json.encode({"last_by_subj": subject})
-        try:
-            read = await self.request(f"$JS.API.STREAM.MSG.GET.{stream}", request, api.MessageRead)
-        except StoreRefused as refusal:
-            if refusal.code == api.NO_MESSAGE:
-                return None
-            raise
-        found = read.message
-        assert found is not None  # noqa: S101 -- the API gives a message or an error
+        found = await self._message(stream, {"last_by_subj": subject})
+        if found is None:
+            return None
         return Record(
             subject=found.subject,
             data=found.data,
@@ -150,6 +162,26 @@ class Bus(CoreNats):
             time=found.time.timestamp(),
             headers=decode_headers(found.hdrs),
         )
+
+    async def next_seq(self, stream: str, subject: str, start: int) -> int:
+        """The sequence of the first record from ``start`` on on a subject; 0 where there is none.
+
+        Asks the stream's leader; wildcards are allowed.
+        """
+        wanted = {"seq": max(start, 1), "next_by_subj": subject}
+        found = await self._message(stream, wanted)
+        return 0 if found is None else found.seq
+
+    async def _message(self, stream: str, wanted: dict[str, object]) -> api.StoredMessage | None:
+        request = msgspec.json.encode(wanted)
+        try:
+            read = await self.request(f"$JS.API.STREAM.MSG.GET.{stream}", request, api.MessageRead)
+        except StoreRefused as refusal:
+            if refusal.code == api.NO_MESSAGE:
+                return None
+            raise
+        assert read.message is not None  # noqa: S101 -- the API gives a message or an error
+        return read.message
 
     def replay(
         self,
@@ -164,7 +196,8 @@ class Bus(CoreNats):
 
         Lists are never empty; no list at all when nothing matches. ``last_per_subject``: only the
         newest of each subject, none left out because it was overwritten meanwhile, and so without
-        ``upto``. Continues over restarts of the server; waits while it is away.
+        ``upto``. Continues over restarts of the server; waits while it is away, and for a copy of
+        the stream that is behind.
         """
         reading = Reading(self, stream, subjects, start, last_per_subject=last_per_subject)
         return reading.replay(upto)
@@ -234,19 +267,34 @@ class Bus(CoreNats):
     ) -> _Answer:
         try:
             reply = await self.call(subject, payload, ANSWER_SECONDS, headers)
-        except NoResponders:
-            raise api.Electing("no stream takes it at this moment", about=subject) from None
-        except (TimedOut, NotConnected) as error:
-            raise StoreUnavailable(error.cause, about=subject) from error
-        try:
-            answer = msgspec.json.decode(reply, type=answer_type)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            # Whoever shares the account can answer in the server's place.
-            why = f"the answer is none of JetStream's: {error}"
-            raise StoreUnavailable(why[:ANSWER_CLIP], about=subject) from error
-        if answer.error is not None:
-            raise answer.error.as_error(subject)
-        return answer
+        except BusError as error:
+            return _understood(subject, error, answer_type)
+        return _understood(subject, reply, answer_type)
+
+
+def _understood(subject: str, reply: CallResult, answer_type: type[_Answer]) -> _Answer:
+    """What JetStream answered. Raises what its error means."""
+    if isinstance(reply, NoResponders):
+        raise Electing("no stream takes it at this moment", about=subject)
+    if isinstance(reply, BusError):
+        raise StoreUnavailable(reply.cause, about=subject) from reply
+    try:
+        answer = msgspec.json.decode(reply, type=answer_type)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        # Whoever shares the account can answer in the server's place.
+        why = f"the answer is none of JetStream's: {error}"
+        raise StoreUnavailable(why[:ANSWER_CLIP], about=subject) from error
+    if answer.error is not None:
+        raise answer.error.as_error(subject)
+    return answer
+
+
+def _tell_stored(subject: str, on_stored: OnStored, reply: CallResult) -> None:
+    try:
+        stored: int | BusError = _understood(subject, reply, api.Stored).seq
+    except BusError as error:
+        stored = error
+    on_stored(stored)
 
 
 async def until_led(
@@ -259,7 +307,7 @@ async def until_led(
     while True:
         try:
             return await attempt()
-        except api.Electing as error:
+        except Electing as error:
             if now() > give_up:
                 raise StoreUnavailable(error.cause, about=error.about) from error
         backoff = backoff or Backoff(ELECTION_BACKOFF, source)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -34,19 +35,23 @@ class PendingCalls:
     def __init__(self, inbox: str) -> None:
         self.inbox = inbox
         self._numbers = itertools.count(1)
-        self._waiting: dict[str, tuple[OnAnswer, asyncio.TimerHandle]] = {}
+        self._waiting: dict[str, OnAnswer] = {}
+        self._deadlines: dict[float, _Deadlines] = {}
+        """By the seconds that a call may take, of which callers have a few."""
 
     def expect(self, within: float, on_answer: OnAnswer) -> str:
         """Await an answer for so many seconds; the reply subject that it shall come to."""
         reply = f"{self.inbox}.{next(self._numbers)}"
-        deadline = asyncio.get_running_loop().call_later(within, self._expire, reply, within)
-        self._waiting[reply] = (on_answer, deadline)
+        self._waiting[reply] = on_answer
+        deadlines = self._deadlines.get(within)
+        if deadlines is None:
+            deadlines = self._deadlines[within] = _Deadlines(within, self._waiting, self._settle)
+        deadlines.add(reply)
         return reply
 
     def drop(self, reply: str) -> None:
         """Forget a call that was not sent."""
-        _, deadline = self._waiting.pop(reply)
-        deadline.cancel()
+        del self._waiting[reply]
 
     def receive(self, delivery: Delivery) -> None:
         """Take what came to the inbox; what nobody waits for any more is ignored."""
@@ -61,19 +66,45 @@ class PendingCalls:
         for reply in list(self._waiting):
             self._settle(reply, error)
 
-    def _expire(self, reply: str, within: float) -> None:
-        self._settle(reply, TimedOut(f"no answer within {within:g} s"))
-
     def _settle(self, reply: str, answer: CallResult) -> None:
-        call = self._waiting.pop(reply, None)
-        if call is None:
+        on_answer = self._waiting.pop(reply, None)
+        if on_answer is None:
             return
-        on_answer, deadline = call
-        deadline.cancel()
         try:
             on_answer(answer)
         except Exception as error:  # noqa: BLE001 -- others wait behind it
             log.failure("an answer makes its callback fail", error)
+
+
+class _Deadlines:
+    """Ends calls that all may take equally long: one timer for the oldest of them, and not each."""
+
+    def __init__(
+        self,
+        within: float,
+        waiting: Collection[str],
+        settle: Callable[[str, BusError], None],
+    ) -> None:
+        self._within = within
+        self._waiting = waiting
+        self._settle = settle
+        self._ends: deque[tuple[float, str]] = deque()
+        """When which call ends, soonest first; those that were answered are still among them."""
+
+    def add(self, reply: str) -> None:
+        """Note a call that begins now."""
+        loop = asyncio.get_running_loop()
+        if not self._ends:
+            loop.call_later(self._within, self._look)
+        self._ends.append((loop.time() + self._within, reply))
+
+    def _look(self) -> None:
+        loop, ends = asyncio.get_running_loop(), self._ends
+        now = loop.time()
+        while ends and (ends[0][0] <= now or ends[0][1] not in self._waiting):
+            self._settle(ends.popleft()[1], TimedOut(f"no answer within {self._within:g} s"))
+        if ends:
+            loop.call_at(ends[0][0], self._look)
 
 
 class SendCall(Protocol):

@@ -34,6 +34,11 @@ STABLE_SECONDS = 5.0
 """A connection that ends sooner counts as one more failed try."""
 CLOSE_SECONDS = 1.0
 """How long ``close`` waits for the server to take what was published."""
+REACH_SECONDS = 2.0
+"""Until a server is reached, at the first try: an address whose machine is gone says nothing, and
+the next try may be of another one behind the same name."""
+REACH_DOUBLINGS = 2
+"""How often it is doubled, where the network is slow."""
 SUBSCRIBE_SECONDS = 2.0
 """How long ``subscribe`` waits for the server to have heard of it."""
 SAY_AGAIN_SECONDS = 30.0
@@ -163,8 +168,11 @@ class Connection(ABC, Generic[_Session]):
             await asyncio.sleep(0)
 
     @abstractmethod
-    async def _open(self, server: Server) -> _Session:
-        """Connect to one server, once. Raises BusRefused or NotConnected."""
+    async def _open(self, server: Server, within: float) -> _Session:
+        """Connect to one server, once, if it is reached within so many seconds.
+
+        Raises BusRefused or NotConnected.
+        """
 
     async def _greet(self) -> None:
         """Make sure, once, that the server offers what this kind of connection needs."""
@@ -183,10 +191,11 @@ class Connection(ABC, Generic[_Session]):
         not read its new configuration yet.
         """
         self._shuffle(self._servers)
-        for server in itertools.cycle(self._servers):
+        for number, server in enumerate(itertools.cycle(self._servers)):
             await asyncio.sleep(self._backoff.next())
             try:
-                self._take(await self._open(server))
+                within = REACH_SECONDS * 2 ** min(number // len(self._servers), REACH_DOUBLINGS)
+                self._take(await self._open(server, within))
             except BusRefused as error:
                 if first:
                     raise

@@ -23,8 +23,8 @@ class CoreNats(Connection[Session]):
         await bus.establish()
         return bus
 
-    async def _open(self, server: Server) -> Session:
-        return await Session.dial(self._settings, server)
+    async def _open(self, server: Server, within: float) -> Session:
+        return await Session.dial(self._settings, server, within)
 
     async def _greet(self) -> None:
         if self.session.lacks_jetstream:

@@ -55,6 +55,10 @@ class StoreRefused(BusError):
         self.code = code
 
 
+class Electing(BusError):
+    """JetStream has no leader at this moment; nothing was done, ask again."""
+
+
 class StoreUnavailable(BusError):
     """The store is away, without a leader, or did not answer in time.
 

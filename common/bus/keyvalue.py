@@ -67,6 +67,10 @@ class KeyValue:
         """
         return await self._bus.store(self._prefix + key, value, expect_last=revision, ttl=ttl)
 
+    async def put(self, key: str, value: bytes, *, ttl: int | None = None) -> int:
+        """Write a key that nobody else writes, whatever its value is now; the revision."""
+        return await self._bus.store(self._prefix + key, value, expect_last=None, ttl=ttl)
+
     async def delete(self, key: str, revision: int | None = None, *, ttl: int | None = None) -> int:
         """Leave a tombstone (of exactly this revision, where given); its revision.
 

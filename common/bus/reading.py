@@ -5,6 +5,9 @@ sequence, so a gap shows. Whatever is amiss (gap, silence, lost connection, dele
 that consumer, and another is made after the last record that was handed out. Nothing is
 acknowledged, so nothing depends on what an acknowledgement did to the consumer: acknowledging all
 up to one lost records in two of four fail-overs (measured, as was this way: none).
+
+A consumer may be served by a copy of the stream that is behind its leader, and takes its own end
+for the stream's. So nothing finite ends before the leader has said that nothing is left.
 """
 
 from __future__ import annotations
@@ -45,6 +48,9 @@ INACTIVE_SECONDS = 15
 program, or one whose removal overtook its creation (the server works on several at once)."""
 REOPEN_CEILING = 2.0
 
+_PATIENT_BEATS = 3
+"""After so many heartbeats without a record, a copy that is behind is left for another one."""
+
 _HEARTBEAT = "100"
 _PULL_EXPIRED = "408"
 _IDLE_BEATS = 2
@@ -84,6 +90,9 @@ class JetStream(Protocol):
     async def stream_state(self, stream: str) -> StreamState:
         """Where a stream begins and ends."""
 
+    async def next_seq(self, stream: str, subject: str, start: int) -> int:
+        """The first record on a subject from a sequence on, as the leader has it."""
+
     def ask(self, subject: str, payload: bytes, within: float, on_answer: OnAnswer) -> None:
         """Ask without waiting. Raises NotConnected."""
 
@@ -116,12 +125,17 @@ class _Consumer:
 
     @property
     def exhausted(self) -> bool:
-        """Whether nothing more is there at this moment.
+        """Whether nothing more is there at this moment, as far as its copy of the stream goes.
 
         The count of pending records can be too high when some were removed meanwhile; then two
         heartbeats without a record between them say the same.
         """
         return self.pending == 0 or self._idle_beats >= _IDLE_BEATS
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether it has brought nothing for so long that another copy may know more."""
+        return self._idle_beats >= _PATIENT_BEATS
 
     async def take(self) -> list[Record]:
         """Wait for records, or for a heartbeat: then there are none. Raises _Amiss."""
@@ -232,8 +246,14 @@ class Reading:
             while True:
                 consumer = await self._opened()
                 end = self._last_seq if upto is None else upto
-                if consumer.exhausted or (self._next > end and not self._last_per_subject):
+                if self._next > end and (consumer.exhausted or not self._last_per_subject):
                     return
+                if consumer.exhausted:
+                    if await self._is_whole(end):
+                        return
+                    if consumer.is_stuck:
+                        self._give_up("its copy of the stream is behind")
+                        continue
                 records = await self._take(consumer)
                 if not self._last_per_subject:
                     records = [record for record in records if record.seq <= end]
@@ -242,13 +262,32 @@ class Reading:
         finally:
             self._close()
 
+    async def _is_whole(self, end: int) -> bool:
+        """Whether the stream's leader has nothing that is to be handed out yet.
+
+        Of the newest of each subject nothing at all may be left: one behind the end may have taken
+        the place of one before it.
+        """
+        for subject in self._subjects:
+            try:
+                left = await self._bus.next_seq(self._stream, subject, self._next)
+            except StoreUnavailable as error:
+                log.info("its end is not known yet", stream=self._stream, why=str(error))
+                return False
+            if left and (left <= end or self._last_per_subject):
+                return False
+        return True
+
+    def _give_up(self, why: str) -> None:
+        log.info("reading anew", stream=self._stream, start=self._next, why=why)
+        self._close()
+
     async def _take(self, consumer: _Consumer) -> list[Record]:
         """Take what comes next; nothing where nothing is there, or the consumer was given up."""
         try:
             records = await consumer.take()
         except _Amiss as amiss:
-            log.info("reading anew", stream=self._stream, start=self._next, why=str(amiss))
-            self._close()
+            self._give_up(str(amiss))
             return []
         if records:
             if not self._is_proven:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import msgspec
+
+from common.bus.errors import BusError
+
+OnStored = Callable[[int | BusError], None]
+"""Told the sequence of what was stored, or why it was not, or may not have been."""
 
 
 class Record(msgspec.Struct, frozen=True):

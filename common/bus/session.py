@@ -121,18 +121,22 @@ class Session(Client):
         self._wire = _Wire()
         self._handlers: dict[int, Callable[[Delivery], None]] = {}
         self._demands_tls = False
+        self._reach_within = DIAL_SECONDS
         self._patient = False
         """Whether the coordinators, and not the server itself, are to say who we are: a refusal may
         be another answer in a moment."""
 
     @classmethod
-    async def dial(cls, settings: BusSettings, server: Server) -> Session:
-        """Connect to one server, once.
+    async def dial(
+        cls, settings: BusSettings, server: Server, within: float = DIAL_SECONDS
+    ) -> Session:
+        """Connect to one server, once, if it is reached within so many seconds.
 
         Raises BusRefused when it does not accept who we are, NotConnected when it is not there.
         """
         session = cls(server)
         session._demands_tls = server.tls or settings.ca is not None
+        session._reach_within = within
         cancellations = _cancellations()
         try:
             async with asyncio.timeout(DIAL_SECONDS):
@@ -159,7 +163,7 @@ class Session(Client):
             error_cb=self._note_fault,
             allow_reconnect=False,
             connect_timeout=DIAL_SECONDS,  # type: ignore[arg-type]  # passed to wait_for as it is
-            ping_interval=PING_SECONDS,
+            ping_interval=settings.ping_seconds or PING_SECONDS,
             max_outstanding_pings=PINGS_UNANSWERED,
             pending_size=0,
             **shown,
@@ -235,9 +239,8 @@ class Session(Client):
         # One server, one try, over our own transport; the original tries for ever.
         (self._current_server,) = self._server_pool
         self._transport = self._wire
-        await self._wire.connect(
-            self._current_server.uri, _READ_SIZE, self.options["connect_timeout"]
-        )
+        within: Any = self._reach_within  # passed to wait_for as it is
+        await self._wire.connect(self._current_server.uri, _READ_SIZE, within)
 
     def _connect_command(self) -> bytes:
         # The last moment before credentials are sent: nats-py follows the server's word on TLS.

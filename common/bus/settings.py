@@ -48,6 +48,8 @@ class BusSettings:
     ca: Path | None = None
     patient: bool = False
     """Whether a refusal is no mistake of ours: the server is about to be told who we are."""
+    ping_seconds: int | None = None
+    """Between two pings of the server, where silence is to be noticed sooner than by others."""
     inbox: str = "_INBOX"
     """What the subject begins with to which answers come; what follows is drawn at random."""
     backoff_ceiling: float = 2.0

@@ -43,6 +43,8 @@ class Resource(StrEnum):
     TASKS = "tasks"
     SETS = "sets"
     NODES = "nodes"
+    IMAGES = "images"
+    """On nodes: to delete them is to purge."""
     CREDENTIALS = "credentials"
     AUDIT = "audit"
     METRICS = "metrics"

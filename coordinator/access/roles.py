@@ -32,7 +32,8 @@ _LOOK: Final = (Verb.GET, Verb.LIST, Verb.WATCH)
 _CHANGE: Final = (Verb.CREATE, Verb.UPDATE, Verb.DELETE)
 _WORK: Final = (Resource.TASKS, Resource.SETS)
 _VIEW: Final = _all(_LOOK, (*_WORK, Resource.NODES)) | _all((Verb.GET,), (Resource.METRICS,))
-_EDIT: Final = _VIEW | _all(_CHANGE, _WORK)
+_PURGE: Final = Permission(Verb.DELETE, Resource.IMAGES)
+_EDIT: Final = _VIEW | _all(_CHANGE, _WORK) | {_PURGE}
 PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = {
     Role.VIEW: _VIEW,
     Role.EDIT: _EDIT,

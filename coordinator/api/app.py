@@ -27,6 +27,7 @@ from coordinator.api.observation import HttpMetrics, endpoint
 from coordinator.api.openapi import openapi_document
 from coordinator.api.permissions import API, METRICS, SESSION
 from coordinator.api.problems import LIMIT_BYTES, RouteHandler, answer_problems, unavailable
+from coordinator.api.purges import PurgeRoutes
 from coordinator.api.sessions import CALLBACK, LOGIN, Sessions
 from coordinator.api.sets import SetRoutes
 from coordinator.api.streams import DEFAULT_PACE, MOST_STREAMS, Pace, Streams
@@ -74,11 +75,11 @@ def make_app(
     app[ROOM] = BodyRoom() if body_room is None else body_room
     finds = Finds(engine)
     credentials = credentials or CredentialTable()
-    use = CredentialUse(entrance.keeper, credentials)
-    admission = Admission(engine, entrance.policy, entrance.receivers, use)
+    admission = _admission(engine, entrance, credentials)
     streams = Streams(engine, finds, feed, pace, faults, most=most_streams)
     app.add_routes(_task_routes(TaskRoutes(engine, finds, faults, admission), streams))
     app.add_routes(_set_routes(SetRoutes(engine, faults, admission)))
+    app.add_routes(_purge_routes(PurgeRoutes(engine, admission)))
     app.add_routes(_node_routes(NodeRoutes(engine, faults), ImageRoutes(engine, faults)))
     app.add_routes(_session_routes(Sessions(guard, entrance)))
     app.add_routes(_credential_routes(credentials))
@@ -105,6 +106,11 @@ def make_app(
 
     app.on_shutdown.append(end_streams)
     return app
+
+
+def _admission(engine: Engine, entrance: Entrance, credentials: CredentialTable) -> Admission:
+    use = CredentialUse(entrance.keeper, credentials)
+    return Admission(engine, entrance.policy, entrance.receivers, use)
 
 
 def _document_routes() -> list[web.RouteDef]:
@@ -140,6 +146,13 @@ def _set_routes(sets: SetRoutes) -> list[web.RouteDef]:
         web.put(one, sets.put),
         web.delete(one, sets.delete),
         web.get(f"{one}/nodes", sets.nodes),
+    ]
+
+
+def _purge_routes(purges: PurgeRoutes) -> list[web.RouteDef]:
+    return [
+        web.post(f"{API}/purges", purges.create),
+        web.get(f"{API}/purges/{{id}}", purges.get),
     ]
 
 

@@ -13,6 +13,7 @@ from coordinator.api.credential_operations import CREDENTIAL_OPERATIONS
 from coordinator.api.described import DocumentedAnswer, Operation, pages, path, query
 from coordinator.api.image_operations import IMAGE_OPERATIONS
 from coordinator.api.permissions import SESSION
+from coordinator.api.purge_operations import PURGE_OPERATIONS
 from coordinator.api.queries import AUDIT, LONGEST_TEXT, NODES, TASK_SORTS, TASKS
 from coordinator.api.sessions import CALLBACK, LOGIN, OpenSession
 from coordinator.api.set_operations import SET_OPERATIONS
@@ -49,6 +50,7 @@ _SEARCH: Final = (
     query("node", "Only tasks that tried this node, or that run and have it.", _TEXT_SOUGHT)
     | {"example": "node-5"},
     query("createdBy", "Only tasks that this user created.", _TEXT_SOUGHT),
+    query("set", "Only tasks that repair this warm set.", _TEXT_SOUGHT) | {"example": "web"},
     query("since", "Only tasks created at this time or later.", _MOMENT),
     query("until", "Only tasks created before this time.", _MOMENT),
     query("endedSince", "Only tasks that are over since this time or later.", _MOMENT),
@@ -234,6 +236,7 @@ OPERATIONS: Final = (
         (*_RESUME, _SETS),
     ),
     *SET_OPERATIONS,
+    *PURGE_OPERATIONS,
     *IMAGE_OPERATIONS,
     *CREDENTIAL_OPERATIONS,
     Operation(

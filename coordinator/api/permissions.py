@@ -52,6 +52,8 @@ PERMISSIONS: Final[Mapping[tuple[str, str], Permission]] = {
     (hdrs.METH_PUT, f"{API}/sets/{{name}}"): Permission(Verb.UPDATE, _SETS),
     (hdrs.METH_DELETE, f"{API}/sets/{{name}}"): Permission(Verb.DELETE, _SETS),
     (hdrs.METH_GET, f"{API}/sets/{{name}}/nodes"): Permission(Verb.GET, _SETS),
+    (hdrs.METH_POST, f"{API}/purges"): Permission(Verb.DELETE, Resource.IMAGES),
+    (hdrs.METH_GET, f"{API}/purges/{{id}}"): Permission(Verb.GET, _NODES),
     (hdrs.METH_GET, f"{API}/nodes"): Permission(Verb.LIST, _NODES),
     (hdrs.METH_GET, f"{API}/nodes/{{name}}"): Permission(Verb.GET, _NODES),
     (hdrs.METH_GET, f"{API}/nodes/{{name}}/images"): Permission(Verb.GET, _NODES),

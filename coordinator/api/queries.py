@@ -86,6 +86,7 @@ class Reader:
             text=self.text("q"),
             node=self.text("node"),
             created_by=self.text("createdBy"),
+            set=self.text("set"),
             since=self.moment("since"),
             until=self.moment("until"),
             ended_since=self.moment("endedSince"),

@@ -16,6 +16,11 @@ _STATE: Final = query(
     "Only nodes in one of these states.",
     {"type": "array", "items": {"type": "string", "enum": list(documents.SET_NODE_STATES)}},
 ) | {"style": "form", "explode": False}
+_PURGE: Final = query(
+    "purge",
+    "Remove its images from its nodes, too, as `POST /api/v1/purges` does.",
+    {"type": "boolean", "default": False},
+)
 _IF_MATCH: Final[Schema] = {
     "name": "If-Match",
     "in": "header",
@@ -80,10 +85,10 @@ SET_OPERATIONS: Final = (
         "delete",
         "/api/v1/sets/{name}",
         "deleteSet",
-        "Delete a warm set; its images stay",
+        "Delete a warm set; its images stay, or are removed where nobody uses or wants them",
         (DocumentedAnswer(HTTPStatus.OK, "It is deleted.", documents.WarmSetDeleted),),
-        (_MISSING, _CHANGED, _AWAY),
-        (_NAME, _IF_MATCH),
+        (_BAD, _MISSING, _CHANGED, _BUSY, _AWAY),
+        (_NAME, _IF_MATCH, _PURGE),
     ),
     Operation(
         "get",

@@ -8,9 +8,12 @@ from http import HTTPStatus
 from typing import Final
 
 from aiohttp import hdrs, web
+from msgspec.structs import replace
 
+from common import purge_texts
 from common import set_texts as texts
 from coordinator import set_documents as documents
+from coordinator.access.callers import Caller
 from coordinator.api.admission import Admission
 from coordinator.api.answers import json_answer
 from coordinator.api.audit import IMAGES
@@ -18,12 +21,14 @@ from coordinator.api.bodies import read_json
 from coordinator.api.faults import clipped, fault
 from coordinator.api.guard import CALLER
 from coordinator.api.problems import Refusal, bad_request, busy
+from coordinator.api.purges import begin, too_many
 from coordinator.api.queries import NODES, SETS, Reader
 from coordinator.api.set_body import read_set
 from coordinator.core.sets.head import is_set_name
 from coordinator.core.task import Creator
 from coordinator.faults import Faults
 from coordinator.port import Engine, NoSuchSet, SetChanged, SetOrder, TooManySets
+from coordinator.purge_port import PurgeOrder, TooManyPurges
 from coordinator.set_documents import SET_NODE_STATES
 from coordinator.snapshots import SetSnapshot
 from coordinator.views.set_events import deleted_set
@@ -46,7 +51,9 @@ class SetRoutes:
         name = request.match_info["name"]
         if not is_set_name(name):
             raise bad_request([fault("name", texts.SET_NAME(text=clipped(name)))])
-        spec, paused = await read_json(request, read_set)
+        spec, paused, gate = await read_json(request, read_set)
+        if gate is not None and (why := self._engine.sets.no_gates) is not None:
+            raise bad_request([fault("/gate", why)])
         request[IMAGES] = spec.images
         caller = request[CALLER]
         spec = self._admission.admit(caller, spec, None)
@@ -54,7 +61,7 @@ class SetRoutes:
         creator = Creator(user=caller.user, way=caller.way) if caller.is_known else None
         match = await self._match(request)
         try:
-            done = await self._engine.sets.put(SetOrder(name, spec, paused), creator, match)
+            done = await self._engine.sets.put(SetOrder(name, spec, paused, gate), creator, match)
         except SetChanged:
             raise _changed() from None
         except TooManySets as full:
@@ -107,19 +114,41 @@ class SetRoutes:
         )
 
     async def delete(self, request: web.Request) -> web.Response:
-        """``DELETE /api/v1/sets/{name}``."""
-        if Reader(request.query).flag("purge"):
-            raise bad_request([fault("?purge", texts.SET_NO_PURGE())])
+        """``DELETE /api/v1/sets/{name}``; with ``?purge=true`` its images are removed, too."""
+        query = Reader(request.query)
+        is_purge = query.flag("purge")
+        query.done()
         name, match = request.match_info["name"], await self._match(request)
         if not is_set_name(name):
             raise _unknown()
+        order = await self._purge_of(name, request[CALLER]) if is_purge else None
+        await self._delete(name, match)
+        if order is None:
+            return json_answer(deleted_set(name, texts.SET_DELETED()))
+        request[IMAGES] = order.spec.images
+        purge = (await begin(self._engine, order, request[CALLER])).head.id
+        said = purge_texts.PURGE_SET_DELETED(purge=purge)
+        return json_answer(deleted_set(name, said, purge))
+
+    async def _purge_of(self, name: str, caller: Caller) -> PurgeOrder:
+        """What a set has and where, before it is gone. Raises a Refusal where that may not be."""
+        if await self._engine.sets.find(name) is None:
+            raise _unknown()
+        try:
+            self._engine.purges.check_room()
+        except TooManyPurges as full:
+            raise too_many(full) from None
+        spec = replace(self._shot(name).stored.head.spec, webhook_url=None, priority=1)
+        spec = self._admission.admit(caller, spec, None)
+        return PurgeOrder(spec, self._engine.sets.node_names(name), set=name)
+
+    async def _delete(self, name: str, match: int | None) -> None:
         try:
             await self._engine.sets.delete(name, match)
         except NoSuchSet:
             raise _unknown() from None
         except SetChanged:
             raise _changed() from None
-        return json_answer(deleted_set(name, texts.SET_DELETED()))
 
     async def _find(self, request: web.Request) -> SetSnapshot:
         name = request.match_info["name"]

@@ -37,6 +37,8 @@ class TaskSearch:
     node: str = ""
     """The task has tried this node, or runs and has it; see ``port.Images.tasks_on``."""
     created_by: str = ""
+    set: str = ""
+    """The task repairs this warm set."""
     since: int = 0
     """Created at this moment or later, in milliseconds since 1970."""
     until: int = 0
@@ -50,7 +52,7 @@ class TaskSearch:
     @property
     def _reads_heads(self) -> bool:
         moments = self.since or self.until or self.ended_since
-        return bool(self.image or self.text or self.created_by or moments)
+        return bool(self.image or self.text or self.created_by or self.set or moments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +143,7 @@ class _Matcher:
             and (not wanted.until or head.created_at < wanted.until)
             and (not wanted.ended_since or (head.finished_at or 0) >= wanted.ended_since)
             and (not wanted.created_by or creator == wanted.created_by)
+            and (not wanted.set or head.set == wanted.set)
             and (not wanted.image or any(map(self._is_image, head.spec.images)))
             and (not self._text or any(self._text in part.casefold() for part in _parts(head)))
         )

@@ -192,6 +192,10 @@ class Presence:
         if instance != self.instance:
             self.instance, self.runtime_away = instance, ""
 
+    def hears_any(self, time: float) -> bool:
+        """Whether any instance is being heard."""
+        return any(not seen.silent_at(time) for seen in self.sightings.values())
+
     def hears(self, instance: str, time: float) -> bool:
         """Whether an instance is being heard."""
         seen = self.sightings.get(instance)
@@ -226,8 +230,8 @@ class Fleet:
 
     def connected(self, name: str, now: float) -> bool:
         """Whether any agent of a node is being heard."""
-        presence, time = self._presence.get(name), self.clock.at(now)
-        return presence is not None and any(presence.hears(i, time) for i in presence.sightings)
+        presence = self._presence.get(name)
+        return presence is not None and presence.hears_any(self.clock.at(now))
 
     def agent_for(self, name: str, now: float) -> str | None:
         """The instance that takes new work for a node now, if any."""

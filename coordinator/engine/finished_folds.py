@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
 from typing import Protocol
-from weakref import WeakValueDictionary
 
 from coordinator.core.changes import Step
 from coordinator.core.events import OutcomeStored
 from coordinator.core.run import TaskRun
 from coordinator.core.task import TaskHead
+from coordinator.engine.recent import Recent
 
 FINISHED_REMEMBERED = 2
 
@@ -44,25 +43,28 @@ async def fold(store: Outcomes, head: TaskHead, upto: int, on_step: OnStep) -> T
     return run
 
 
+@dataclass(frozen=True, slots=True)
+class _Finished:
+    """Which fold is wanted; all else of a head does not change it."""
+
+    task: str
+    upto: int | None
+    head: TaskHead = field(compare=False)
+
+
 class FinishedFolds:
     """The folds of the finished tasks that were looked at last: they never change."""
 
     def __init__(self, store: Outcomes) -> None:
         self._store = store
-        self._known: OrderedDict[tuple[str, int | None], TaskRun] = OrderedDict()
-        self._reading: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        # When a large task has failed, every page that is open on it asks at the same moment.
+        self._folds: Recent[_Finished, TaskRun] = Recent(self._read, FINISHED_REMEMBERED)
 
     async def of(self, head: TaskHead) -> TaskRun:
         """The fold of a finished task. Raises BusError, TaskDamaged."""
-        key = head.id, head.results_seq
-        # When a large task has failed, every page that is open on it asks at the same moment.
-        async with self._reading.setdefault(head.id, asyncio.Lock()):
-            run = self._known.get(key)
-            if run is None:
-                run = await fold(self._store, head, head.results_seq or 0, lambda *_: None)
-                run.close()
-                self._known[key] = run
-            self._known.move_to_end(key)
-            while len(self._known) > FINISHED_REMEMBERED:
-                self._known.popitem(last=False)
-            return run
+        return await self._folds.get(_Finished(head.id, head.results_seq, head))
+
+    async def _read(self, wanted: _Finished) -> TaskRun:
+        run = await fold(self._store, wanted.head, wanted.upto or 0, lambda *_: None)
+        run.close()
+        return run

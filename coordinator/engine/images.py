@@ -53,10 +53,10 @@ class ImageTable:
         self._store = store
         self._places = places = ImagePlaces(tasks, runs, sets, nodes)
         self._known: Recent[None, Sequence[ImageUse]] = Recent(
-            lambda _: places.known(), clock, KEPT_SECONDS, 1
+            lambda _: places.known(), 1, clock=clock, seconds=KEPT_SECONDS
         )
         self._where: Recent[str, Sequence[Whereabouts]] = Recent(
-            places.of, clock, KEPT_SECONDS, KEPT_IMAGES
+            places.of, KEPT_IMAGES, clock=clock, seconds=KEPT_SECONDS
         )
 
     async def on_node(self, node: str) -> Sequence[ImageOnNode]:

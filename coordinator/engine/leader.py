@@ -47,12 +47,14 @@ from coordinator.engine.loop import Kinds, Observer, Performers
 from coordinator.engine.publisher import Publisher
 from coordinator.engine.replica import Context, Replica
 from coordinator.engine.set_events import OBSERVED, SetEvents
+from coordinator.engine.set_gates import SEEN_BY_GATES, SetGates
 from coordinator.engine.set_repairs import SetRepairs
 from coordinator.engine.set_turns import Brings, SetTurns
 from coordinator.engine.store_clock import Uptime
 from coordinator.engine.task_events import TOLD, TaskEvents
 from coordinator.engine.transitions import Transitions
-from coordinator.nodes.source import FailureSink, NodeSource
+from coordinator.nodes.marks import MarkedNodes
+from coordinator.nodes.source import FailureSink, GateSink, NodeSource
 
 log = Log(__name__)
 poison = RateLimitedLog(log)
@@ -84,6 +86,8 @@ class LeaderSettings:
     """Whether the store's record of who leads bears out an agent's word of a newer epoch."""
     new_failure_sink: Callable[[NodeSource], FailureSink] | None = None
     """Makes whoever wants to know of failed pulls, from the replica's node source."""
+    new_gate_sink: Callable[[MarkedNodes], GateSink] | None = None
+    """Makes whoever writes to Nodes; None where no set has a gate."""
 
 
 class Leader:
@@ -146,6 +150,7 @@ class Leader:
         self._failures = None
         if settings.new_failure_sink is not None:
             self._failures = settings.new_failure_sink(replica.nodes.source)
+        self._gates = self._new_gates(context, settings)
         self._observers = observers
 
     def _new_dispatcher(self, context: Context, epoch: int) -> Dispatcher:
@@ -171,6 +176,19 @@ class Leader:
             epoch=self._epoch,
             clock=context.clock,
             persistently=self._replica.persistently,
+            faults=context.faults,
+        )
+
+    def _new_gates(self, context: Context, settings: LeaderSettings) -> SetGates | None:
+        marked = self._replica.nodes.source.marked
+        if settings.new_gate_sink is None or marked is None:
+            return None
+        return SetGates(
+            sets=self._replica.sets,
+            marked=marked,
+            sink=settings.new_gate_sink(marked),
+            clock=context.clock,
+            held=self._held,
             faults=context.faults,
         )
 
@@ -249,6 +267,10 @@ class Leader:
         )
         replica.sets.loop.observe(events.observe, of=OBSERVED)
         replica.sets.loop.observe(turns.observe, of=(SetTurned, SetDropped))
+        if self._gates is not None:
+            replica.sets.loop.observe(self._gates.observe, of=SEEN_BY_GATES)
+            self._gates.begin()
+            replica.spawn(self._gates.run())
         notes = list(replica.set_notes.all.values())
         replica.spawn(events.catch_up(notes, list(replica.set_changes.take())))
         replica.spawn(events.report_progress())
@@ -332,7 +354,7 @@ class Leader:
         replica = self._replica
         repairs = SetRepairs(replica.submissions, replica.sets.loop.feed)
         return {
-            SendWanted: replica.sets.tell,
+            SendWanted: replica.sets.lists.tell,
             CreateRepair: lambda command: replica.spawn(repairs.create(command)),
             CancelRepair: lambda command: replica.spawn(repairs.cancel(command)),
         }

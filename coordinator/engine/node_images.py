@@ -53,7 +53,9 @@ class NodeImages:
         self._bus = bus
         self._fleet = fleet
         self._asking = 0
-        self._found: Recent[str, _Found] = Recent(self._ask, clock, KEPT_SECONDS, KEPT_NODES)
+        self._found: Recent[str, _Found] = Recent(
+            self._ask, KEPT_NODES, clock=clock, seconds=KEPT_SECONDS
+        )
 
     async def of(self, node: str) -> Sequence[ShownImage]:
         """The images of a node, ordered by id. Raises NodeSilent, TooManyAsked, StoreAway."""

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
+from operator import attrgetter
 from typing import NoReturn
 
 import msgspec
@@ -36,6 +37,8 @@ LOOK_SECONDS = 2.0
 """Between two looks for agents that fell silent."""
 
 _decode = msgspec.json.Decoder(Heartbeat).decode
+_shown = attrgetter("labels", "runtime", "agent_version", "driver", "pulling", "image_disk")
+"""What of a heartbeat is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +130,8 @@ class NodeTable:
         away = "" if said.runtime else said.why_no_runtime or "it does not say why"
         self._feed(AgentHeard(*address, tuple(said.holds), interval, said.leaving, away))
         self._on_said(address, said)
-        if self._connection_changed(name) or before is None or _differ(before.heartbeat, said):
+        changed = self._connection_changed(name, now)
+        if changed or before is None or _shown(before.heartbeat) != _shown(said):
             self._on_change([name])
 
     def said_by(self, address: AgentAddress) -> Heartbeat | None:
@@ -136,9 +140,9 @@ class NodeTable:
         is_its = heard is not None and heard.instance == address.instance
         return heard.heartbeat if heard is not None and is_its else None
 
-    def _connection_changed(self, name: str) -> bool:
+    def _connection_changed(self, name: str, now: float) -> bool:
         """Whether a node is connected that was shown as not, or the other way round."""
-        connected = self._fleet.connected(name, self._clock())
+        connected = self._fleet.connected(name, now)
         if connected == (name in self._shown_connected):
             return False
         (self._shown_connected.add if connected else self._shown_connected.discard)(name)
@@ -156,9 +160,9 @@ class NodeTable:
                 self._remembered.pop(name, None)
                 self._shown_connected.discard(name)
                 self.source.forgotten(name)
-            silent = []
+            silent, now = [], self._clock()
             for number, name in enumerate(sorted(self._shown_connected), 1):
-                if name in self._shown_connected and self._connection_changed(name):
+                if name in self._shown_connected and self._connection_changed(name, now):
                     silent.append(name)
                 if number % NODES_AT_A_TIME == 0:
                     await asyncio.sleep(0)
@@ -221,6 +225,7 @@ class NodeTable:
             platform=said.platform,
             image_disk=said.image_disk,
             pulling=said.pulling,
+            abilities=said.abilities,
             problem=problem,
         )
 
@@ -233,9 +238,3 @@ class NodeTable:
         if node.schedulable and not self._fleet.lacks_runtime(name):
             return None
         return self._fleet.why_unavailable(name)
-
-
-def _differ(was: Heartbeat, now: Heartbeat) -> bool:
-    """Whether anything changed that is shown."""
-    fields = ("labels", "runtime", "agent_version", "driver", "pulling", "image_disk")
-    return any(getattr(was, name) != getattr(now, name) for name in fields)

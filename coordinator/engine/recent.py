@@ -1,10 +1,11 @@
-"""What is costly to find out, and may be some seconds old: found out once for all who ask."""
+"""What is costly to find out, and may be old: found out once for all who ask."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
+from math import inf
 from typing import Generic, TypeVar
 from weakref import WeakValueDictionary
 
@@ -13,14 +14,18 @@ V = TypeVar("V")
 
 
 class Recent(Generic[K, V]):
-    """Keeps what was found out last, for ``seconds``, of ``most`` keys."""
+    """Keeps what was found out, of the ``most`` keys that were asked for last.
+
+    For so many ``seconds`` on a ``clock``, or for ever.
+    """
 
     def __init__(
         self,
         find_out: Callable[[K], Awaitable[V]],
-        clock: Callable[[], float],
-        seconds: float,
         most: int,
+        *,
+        clock: Callable[[], float] = lambda: 0.0,
+        seconds: float = inf,
     ) -> None:
         self._find_out = find_out
         self._clock = clock
@@ -45,7 +50,7 @@ class Recent(Generic[K, V]):
                 value = await self._find_out(key)
                 fresh = self._clock() + self._seconds, value
                 self._known[key] = fresh
-                self._known.move_to_end(key)
-                while len(self._known) > self._most:
-                    self._known.popitem(last=False)
+            self._known.move_to_end(key)
+            while len(self._known) > self._most:
+                self._known.popitem(last=False)
             return fresh[1]

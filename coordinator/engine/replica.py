@@ -34,6 +34,9 @@ from coordinator.engine.outcome_requests import OutcomeRequests
 from coordinator.engine.persistence import Persistently
 from coordinator.engine.progress_board import ProgressBoard
 from coordinator.engine.publisher import EventStream
+from coordinator.engine.purge_asks import PurgeAsks
+from coordinator.engine.purge_records import PurgeRecords
+from coordinator.engine.purges import PurgeTable
 from coordinator.engine.reception import Pinged, Reception, Subscriber, watch_bus
 from coordinator.engine.set_changes import RecentChanges
 from coordinator.engine.set_notes import SetNotes
@@ -46,6 +49,7 @@ from coordinator.engine.task_credentials import TaskCredentials
 from coordinator.engine.tasks import TaskTable
 from coordinator.engine.waiting import WhyWaiting
 from coordinator.faults import Faults
+from coordinator.gate_support import GateSupport
 from coordinator.nodes.source import NewSource
 from coordinator.store import Store
 from coordinator.store_bus import StoreBus
@@ -84,6 +88,8 @@ class Context:
     set_limits: SetLimits = field(default_factory=SetLimits)
     faults: Faults = field(default_factory=Faults)
     """Told of each fault that ends nothing."""
+    gates: GateSupport | None = None
+    """Whether gates of sets work; None where there are none."""
     on_accepted: Callable[[float], None] = lambda _seconds: None
     """Told after how many seconds an agent has accepted an assignment."""
 
@@ -133,6 +139,7 @@ class Replica:
         self.briefed = Briefed(context.bus, self.core, feed, self.tasks.is_over)
         self.lookups = Lookups(self.store, self.tasks, self.core, self.spawn)
         self.images = self._new_images()
+        self.purges = self._new_purges()
         self.submissions = Submissions(
             store=self.store,
             tasks=self.tasks,
@@ -169,6 +176,7 @@ class Replica:
             faults=self._context.faults,
             on_poison=self._context.on_poison,
             failed=self.health.failed,
+            gates=self._context.gates,
         )
 
     def _new_images(self) -> ImageTable:
@@ -182,6 +190,20 @@ class Replica:
             nodes=self.nodes,
             store=self.store,
             clock=clock,
+        )
+
+    def _new_purges(self) -> PurgeTable:
+        context, fleet = self._context, self.core.fleet
+        return PurgeTable(
+            records=PurgeRecords(context.bus, context.on_poison),
+            asks=PurgeAsks(context.bus, fleet, self.nodes.get, self.sets.generation, context.clock),
+            nodes=self.nodes,
+            clock=context.clock,
+            draw=lambda size: context.rng.randbytes(size).hex(),
+            spawn=self.spawn,
+            persistently=self.persistently,
+            failed=self.health.failed,
+            faults=context.faults,
         )
 
     def _new_outcome_requests(self) -> OutcomeRequests:
@@ -245,6 +267,7 @@ class Replica:
                 await reception.hear_inventories(self.sets.on_inventory, subscriptions)
                 await reception.hear_leader(self.briefed.on_briefing, subscriptions)
                 self.briefed.ask()
+                subscriptions.callback(self.outcome_requests.close)
                 await reception.serve(self.outcome_requests.on_request, subscriptions)
                 self.loaded.set()
                 await asyncio.Future()

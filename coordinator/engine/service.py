@@ -27,6 +27,7 @@ from coordinator.port import (
     StoreAway,
     Tasks,
 )
+from coordinator.purge_port import Purges
 
 log = Log(__name__)
 
@@ -229,6 +230,11 @@ class Service:
     def sets(self) -> Sets:
         """The warm sets. Raises StoreAway."""
         return self._readable().sets
+
+    @property
+    def purges(self) -> Purges:
+        """The purges. Raises StoreAway."""
+        return self._readable().purges
 
     @property
     def images(self) -> Images:

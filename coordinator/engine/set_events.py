@@ -40,6 +40,7 @@ from coordinator.core.sets.decisions import (
 from coordinator.core.sets.events import SetEvent
 from coordinator.core.sets.head import SetHead
 from coordinator.documents import CloudEvent, encode
+from coordinator.engine.changed_names import ChangedNames
 from coordinator.engine.persistence import Persistently
 from coordinator.engine.publisher import Item, Publisher
 from coordinator.engine.set_event_ids import (
@@ -118,7 +119,7 @@ class SetEvents:
         """Ids of the puts that were looked at until then."""
         self._told: dict[str, str] = {}
         """By subject, the id of the newest event that is stored or queued."""
-        self._changed: set[str] = set()
+        self._changed = ChangedNames()
         self._reported: dict[str, WarmSet] = {}
         """By set, the progress that was told last."""
         self._reports = 0
@@ -319,10 +320,10 @@ class SetEvents:
         """
         loop, spent = asyncio.get_running_loop(), 0.0
         while True:
+            await self._changed.wait()
             await asyncio.sleep(max(PROGRESS_SECONDS, spent / PROGRESS_SHARE))
-            changed, self._changed = self._changed, set()
             spent = 0.0
-            for name in sorted(changed):
+            for name in sorted(self._changed.take()):
                 await asyncio.sleep(0)
                 began = loop.time()
                 about = subjects.about_set(name)

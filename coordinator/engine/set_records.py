@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from common import subjects
 from common.bus import Entry, KeyValue
@@ -19,6 +20,8 @@ from common.logs import Log, RateLimitedLog
 from common.messages import NOT_DECODABLE
 from common.reasons import clip
 from coordinator.core.sets.head import SetHead
+from coordinator.core.task import Creator
+from coordinator.port import SetOrder
 from coordinator.snapshots import StoredSet
 
 noisy = RateLimitedLog(Log(__name__))
@@ -92,3 +95,34 @@ class SetRecords:
             noisy.warning("record", "a stored set cannot be read", key=clip(entry.key), why=why)
             return None
         return StoredSet(head, entry.revision)
+
+
+def is_so(head: SetHead, order: SetOrder) -> bool:
+    """Whether a set is already what is wanted."""
+    return (head.spec, head.paused, head.gate) == (order.spec, order.paused, order.gate)
+
+
+def head_of(old: StoredSet | None, order: SetOrder, creator: Creator | None, now: float) -> SetHead:
+    """What is to be stored for an order; ``old`` is what it replaces, if anything."""
+    moment = int(now * 1000)
+    if old is None:
+        return SetHead(
+            name=order.name,
+            spec=order.spec,
+            paused=order.paused,
+            gate=order.gate,
+            gate_since=0 if order.gate is None else moment,
+            created_at=moment,
+            updated_at=moment,
+            created_by=creator,
+        )
+    return replace(
+        old.head,
+        spec=order.spec,
+        paused=order.paused,
+        gate=order.gate,
+        gate_since=old.head.gate_since if old.head.gate == order.gate else moment,
+        generation=old.head.generation + 1,
+        updated_at=moment,
+        created_by=creator,
+    )

@@ -7,18 +7,18 @@ leads, whoever carries repairs out is attached; an agent is asked what is there 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
-from typing import Any, Final, NoReturn, Protocol
+from typing import Any, Final, NoReturn
 
 import msgspec
-from msgspec.structs import replace
 
 from common import subjects
-from common.bus import BusError, Conflict, NotConnected, Received
-from common.inventory import Ask, Inventory, InventoryQuestion, wants
+from common.bus import BusError, Conflict, Received
+from common.gate_texts import GATES_OFF
+from common.inventory import Inventory
 from common.logs import Log, RateLimitedLog
 from common.messages import Heartbeat
 from common.subjects import AgentAddress
+from common.text import Text
 from common.texts import COORDINATOR_LOADING, STORE_UNUSABLE
 from coordinator.core.changes import AttemptDecided, TaskBegan, TaskOver, TaskQueued
 from coordinator.core.events import Event, NodeSeen, NodeVanished, Settled
@@ -27,7 +27,6 @@ from coordinator.core.sets.core import SetCore, SetLimits
 from coordinator.core.sets.decisions import (
     AskInventory,
     ReportRejected,
-    SendWanted,
     SetDecision,
 )
 from coordinator.core.sets.events import (
@@ -37,11 +36,14 @@ from coordinator.core.sets.events import (
     SetGone,
     SetStored,
 )
+from coordinator.core.sets.gating import GatedSet
 from coordinator.core.sets.head import SetHead
 from coordinator.core.task import Creator
 from coordinator.engine.loop import CoreLoop, Performers
-from coordinator.engine.set_records import SetRecords, SetTombstone
+from coordinator.engine.set_records import SetRecords, SetTombstone, head_of, is_so
+from coordinator.engine.wanted_lists import SetBus, WantedLists
 from coordinator.faults import Faults
+from coordinator.gate_support import GateSupport
 from coordinator.port import (
     NoSuchSet,
     PutSet,
@@ -56,8 +58,6 @@ poison = RateLimitedLog(Log(__name__))
 
 MOST_SETS: Final = 200
 PUT_TRIES: Final = 10
-KEPT_LISTS: Final = 64
-"""Encoded lists of references that are kept for the next node."""
 HANDED_ON: Final = (
     NodeSeen,
     NodeVanished,
@@ -71,13 +71,6 @@ HANDED_ON: Final = (
 _EVENTS: Final = (NodeSeen, NodeVanished, Settled)
 
 _decode = msgspec.json.Decoder(Inventory).decode
-
-
-class SetBus(Protocol):
-    """What is needed of the bus."""
-
-    def publish(self, subject: str, payload: bytes) -> None:
-        """Send now. Raises NotConnected."""
 
 
 class SetTable:
@@ -94,10 +87,11 @@ class SetTable:
         faults: Faults,
         on_poison: Callable[[str], None],
         failed: Callable[[BusError], None],
+        gates: GateSupport | None = None,
     ) -> None:
         """``failed`` is told when the store refuses or does not answer."""
+        self._gates = gates or GateSupport(GATES_OFF())
         self._records = records
-        self._bus = bus
         self._core = SetCore(limits, core.fleet, core.runs)
         self._runs = core.runs
         self._clock = clock
@@ -109,10 +103,10 @@ class SetTable:
         self._gone: set[str] = set()
         """Names under which a tombstone is the newest record."""
         self._end = 0
-        self._lists: dict[str, list[bytes]] = {}
         self.loop: CoreLoop[SetEvent, SetDecision] = CoreLoop(self._core, clock, faults)
         self.loop.observe(self._note_rejected, of=(ReportRejected,))
-        self._follow: Performers = {AskInventory: self._ask}
+        self.lists = WantedLists(bus)
+        self._follow: Performers = {AskInventory: self.lists.ask}
         self.loop.attach(self._follow)
 
     # ── what is stored ──
@@ -191,25 +185,31 @@ class SetTable:
         led = {kind: if_led(perform) for kind, perform in performers.items()}
         self.loop.attach({**self._follow, **led})
 
-    def tell(self, command: SendWanted) -> None:
-        """Send an agent the references that its node is to have."""
-        payloads = self._lists.get(command.wanted.generation)
-        if payloads is None:
-            payloads = [msgspec.json.encode(want) for want in wants(command.wanted.references)]
-            while len(self._lists) >= KEPT_LISTS:
-                del self._lists[next(iter(self._lists))]
-            self._lists[command.wanted.generation] = payloads
-        for payload in payloads:
-            self._send(command.node, command.instance, payload)
-
-    def _ask(self, command: AskInventory) -> None:
-        self._send(command.node, command.instance, msgspec.json.encode(_ASK))
-
-    def _send(self, node: str, instance: str, payload: bytes) -> None:
-        with suppress(NotConnected):  # the next heartbeat shows that it is missing
-            self._bus.publish(subjects.query(node, instance), payload)
-
     # ── what is answered ──
+
+    @property
+    def no_gates(self) -> Text | None:
+        """Why no set can have a gate here; None where it can."""
+        return self._gates.off
+
+    def gated(self, node: str) -> Iterator[GatedSet]:
+        """How a node stands in those of its sets that have a gate."""
+        now = self._clock()
+        for name in self._core.sets_of(node):
+            stored = self._stored.get(name)
+            if stored is not None and (gate := stored.head.gate) is not None:
+                yield GatedSet(
+                    name,
+                    gate,
+                    stored.head.gate_since / 1000,
+                    self._core.node(name, node, now),
+                    self._core.is_heard(name, node),
+                    self._core.judged_from(name),
+                )
+
+    def cold(self, name: str) -> Sequence[str]:
+        """The nodes of a set that are not warm."""
+        return self._core.cold(name)
 
     def names(self) -> Sequence[str]:
         """All sets, ordered by name."""
@@ -235,7 +235,8 @@ class SetTable:
             for each, state in tally.conditions().items()
             if (turn := self._core.turn(name, each)) is not None and turn.holds == state.holds
         }
-        return SetSnapshot(stored, tally, since, self._core.repair(name))
+        trouble = None if stored.head.gate is None else self._gates.trouble
+        return SetSnapshot(stored, tally, since, self._core.repair(name), trouble)
 
     def node_names(self, name: str, phases: Collection[str] = ()) -> Sequence[str]:
         """The nodes of a set (in one of these phases), ordered by name."""
@@ -270,6 +271,10 @@ class SetTable:
     def sets_of(self, node: str) -> Sequence[str]:
         """The sets that a node is in."""
         return self._core.sets_of(node)
+
+    def generation(self, node: str) -> str:
+        """The name of the list of references that a node is to have."""
+        return self._core.generation(node)
 
     def wanting(self, node: str) -> Mapping[str, list[str]]:
         """The references that a node is to have, each with the sets that say so."""
@@ -321,10 +326,10 @@ class SetTable:
                 raise SetChanged
             if stored is None and len(self._stored) >= MOST_SETS:
                 raise TooManySets(MOST_SETS)
-            if stored is not None and _is_so(stored.head, order):
+            if stored is not None and is_so(stored.head, order):
                 return PutSet(stored, is_new=False)
             try:
-                done = await self._write(stored, _head(stored, order, creator, self._clock()))
+                done = await self._write(stored, head_of(stored, order, creator, self._clock()))
             except Conflict:
                 stored = await self._read(order.name)
             else:
@@ -365,31 +370,3 @@ class SetTable:
     def _away(self, why: BusError) -> StoreAway:
         self._failed(why)
         return StoreAway(STORE_UNUSABLE(why=why.cause))
-
-
-_ASK: Final[InventoryQuestion] = Ask()
-
-
-def _is_so(head: SetHead, order: SetOrder) -> bool:
-    return (head.spec, head.paused) == (order.spec, order.paused)
-
-
-def _head(old: StoredSet | None, order: SetOrder, creator: Creator | None, now: float) -> SetHead:
-    moment = int(now * 1000)
-    if old is None:
-        return SetHead(
-            name=order.name,
-            spec=order.spec,
-            paused=order.paused,
-            created_at=moment,
-            updated_at=moment,
-            created_by=creator,
-        )
-    return replace(
-        old.head,
-        spec=order.spec,
-        paused=order.paused,
-        generation=old.head.generation + 1,
-        updated_at=moment,
-        created_by=creator,
-    )

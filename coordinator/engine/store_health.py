@@ -22,6 +22,10 @@ PROBE_SECONDS = 1.0
 LOOK_SECONDS = 10.0
 """Between two probes while all is well: users and agents have things written by whichever replica
 they ask, so that a stream that refuses may not be noticed by any other write of this one."""
+PATIENCE_SECONDS = 2.0
+"""For the first probe while there is trouble, for each that was too slow twice as long. One that
+went to a server that is gone waits for its answer longer than others take to elect a leader."""
+MOST_PATIENCE_SECONDS = 32.0
 
 
 class Probed(Protocol):
@@ -40,6 +44,7 @@ class StoreHealth:
         self._store = store
         self._feed = feed
         self._failed = asyncio.Event()
+        self._patience = PATIENCE_SECONDS
 
     def failed(self, why: BusError) -> None:
         """A write was refused or not answered; one that merely lost a swap is no failure."""
@@ -60,14 +65,18 @@ class StoreHealth:
             if self.trouble is not None:
                 await asyncio.sleep(PROBE_SECONDS)
             try:
-                await self._store.probe()
+                async with asyncio.timeout(None if self.trouble is None else self._patience):
+                    await self._store.probe()
             except BusError as why:
                 self.failed(why)
+            except TimeoutError:
+                self._patience = min(2 * self._patience, MOST_PATIENCE_SECONDS)
             else:
                 self._healed()
 
     def _healed(self) -> None:
         self._failed.clear()
+        self._patience = PATIENCE_SECONDS
         if self.trouble is not None:
             self.trouble = None
             log.info("the store takes writes again")

@@ -29,6 +29,7 @@ from coordinator.core.run import TaskRun
 from coordinator.core.scheduler import Decision
 from coordinator.core.task import TaskHead, TaskStatus
 from coordinator.documents import CloudEvent, Task, encode
+from coordinator.engine.changed_names import ChangedNames
 from coordinator.engine.finished_folds import Outcomes, fold
 from coordinator.engine.heads import KeptHead
 from coordinator.engine.persistence import Persistently
@@ -89,7 +90,7 @@ class TaskEvents:
         """By task that is catching up: what has happened since, and waits."""
         self._announced: set[str] = set()
         """Pending tasks whose creation this leader has told, or queued to be told."""
-        self._changed: set[str] = set()
+        self._changed = ChangedNames()
         """Running tasks whose progress is worth telling."""
         self._reports = 0
         self._readers = asyncio.Semaphore(AT_A_TIME)
@@ -264,9 +265,9 @@ class TaskEvents:
     async def report_progress(self) -> NoReturn:
         """Tell of each running task that changed, at most once a second; runs without end."""
         while True:
+            await self._changed.wait()
             await asyncio.sleep(PROGRESS_SECONDS)
-            changed, self._changed = self._changed, set()
-            for task in sorted(changed & self._runs.keys()):
+            for task in sorted(self._changed.take() & self._runs.keys()):
                 if self._publisher.progress_waits(task) or task in self._behind:
                     self._changed.add(task)
                 elif not self._runs[task].is_over:

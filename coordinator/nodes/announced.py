@@ -16,6 +16,7 @@ class AnnouncedNodes:
     trouble: Final = None
     relies_on_agents: Final = True
     left_out: Final = 0
+    marked: Final = None
 
     def __init__(self, sink: NodeSink) -> None:
         self._sink = sink

@@ -7,8 +7,9 @@ them costs 23 MiB.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from enum import StrEnum
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -27,7 +28,17 @@ _CHUNK: Final = 64 * 1024
 LINE_BYTES: Final = 16 * 1024 * 1024
 """Of a line: no object of Kubernetes has a tenth of it."""
 _AUTHENTICATION: Final = ["BearerToken"]
-_MERGE: Final = {"Content-Type": "application/merge-patch+json"}
+
+
+class PatchKind(StrEnum):
+    """How a patch is meant; the values are media types."""
+
+    MERGE = "application/merge-patch+json"
+    """What is named is replaced, ``None`` takes it away; a list is one value."""
+    STRATEGIC = "application/strategic-merge-patch+json"
+    """As above; but entries of some lists, as conditions, are merged by their key."""
+    JSON = "application/json-patch+json"
+    """Operations on paths (RFC 6902), all or none."""
 
 
 class ApiServerError(Exception):
@@ -44,6 +55,14 @@ class NotFoundError(ApiServerError):
 
 class ExistsError(ApiServerError):
     """Something of that name is there already, or is not what it was (409)."""
+
+
+class ForbiddenError(ApiServerError):
+    """A right is missing, or a policy of the cluster refuses (403)."""
+
+
+class UnfitError(ApiServerError):
+    """What is asked for does not fit what is there, as after a test that failed (422)."""
 
 
 class ApiServer:
@@ -82,13 +101,20 @@ class ApiServer:
         async with self._answer("POST", path, {}, silence=silence, body=body) as answer:
             return await answer.read()
 
-    async def patch(self, path: str, body: Mapping[str, Any]) -> bytes:
-        """Change what ``body`` names, by JSON merge patch; what it is then, as JSON.
+    async def patch(
+        self,
+        path: str,
+        body: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        kind: PatchKind = PatchKind.MERGE,
+    ) -> bytes:
+        """Change what ``body`` names; what it is then, as JSON.
 
-        Raises ApiServerError, NotFoundError, and ExistsError where a ``resourceVersion`` in it is
-        not that of the object any more.
+        Raises ApiServerError, NotFoundError, ForbiddenError, UnfitError, and ExistsError where a
+        ``resourceVersion`` in it is not that of the object any more.
         """
-        async with self._answer("PATCH", path, {}, silence=ANSWER_SECONDS, body=body) as answer:
+        async with self._answer(
+            "PATCH", path, {}, silence=ANSWER_SECONDS, body=body, kind=kind
+        ) as answer:
             return await answer.read()
 
     @asynccontextmanager
@@ -110,7 +136,8 @@ class ApiServer:
         query: Mapping[str, str],
         *,
         silence: float,
-        body: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+        kind: PatchKind | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=CONNECT_SECONDS, sock_read=silence, connect=silence
@@ -120,7 +147,7 @@ class ApiServer:
                 method=method,
                 resource_path=path,
                 query_params=list(query.items()),
-                header_params=dict(_MERGE) if method == "PATCH" else None,
+                header_params=None if kind is None else {"Content-Type": str(kind)},
                 body=body,
                 auth_settings=_AUTHENTICATION,
             )
@@ -169,6 +196,8 @@ _BY_STATUS: Final[Mapping[int, type[ApiServerError]]] = {
     HTTPStatus.GONE: ExpiredError,
     HTTPStatus.CONFLICT: ExistsError,
     HTTPStatus.NOT_FOUND: NotFoundError,
+    HTTPStatus.FORBIDDEN: ForbiddenError,
+    HTTPStatus.UNPROCESSABLE_ENTITY: UnfitError,
 }
 
 

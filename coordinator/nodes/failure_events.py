@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import socket
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,20 +18,16 @@ from typing import Any, Final, NoReturn
 from common.backoff import Backoff
 from common.logs import Log, RateLimitedLog
 from coordinator.nodes.api_server import ApiServer, ApiServerError, ExistsError
+from coordinator.nodes.node_events import EVENTS, node_event
 from coordinator.nodes.source import FailedPull
 
 log = Log(__name__)
 sparing = RateLimitedLog(log)
 
-NAMESPACE: Final = "default"
-"""Where Events about what is in no namespace are kept."""
-EVENTS: Final = f"/apis/events.k8s.io/v1/namespaces/{NAMESPACE}/events"
 SECONDS_BETWEEN: Final = 0.2
 LONGEST_PAUSE: Final = 30.0
 MOST_WAITING: Final = 1_000
 MOST_REMEMBERED: Final = 10_000
-_LONGEST_NOTE: Final = 1024
-_REPORTER: Final = "image-prewarm-service"
 
 
 class FailureEvents:
@@ -95,18 +90,6 @@ def event_name(failed: FailedPull) -> str:
 
 
 def event_body(name: str, failed: FailedPull, uid: str, now: datetime) -> dict[str, Any]:
-    """An Event of events.k8s.io/v1 on the Node with this UID."""
+    """An Event about a failed pull, on the Node with this UID."""
     note = f"Pulling {failed.image} for {failed.task} failed: {failed.message}"
-    return {
-        "apiVersion": "events.k8s.io/v1",
-        "kind": "Event",
-        "metadata": {"name": name, "namespace": NAMESPACE},
-        "eventTime": now.isoformat(timespec="microseconds").replace("+00:00", "Z"),
-        "reportingController": _REPORTER,
-        "reportingInstance": socket.gethostname(),
-        "type": "Warning",
-        "action": "Pull",
-        "reason": str(failed.reason),
-        "regarding": {"apiVersion": "v1", "kind": "Node", "name": failed.node, "uid": uid},
-        "note": note[:_LONGEST_NOTE],
-    }
+    return node_event(name, failed.node, uid, now, ("Pull", str(failed.reason), note))

@@ -16,17 +16,29 @@ from common import texts
 from common.messages import LabelText
 from common.text import Text
 from coordinator.core.fleet import Node
+from coordinator.core.sets.gate import LABEL_PREFIX
 from coordinator.core.task import NodeName
 
 Text64 = Annotated[str, Meta(max_length=64)]
+ConditionType = Annotated[str, Meta(max_length=316)]
+ConditionReason = Annotated[str, Meta(max_length=1024)]
+TaintText = Annotated[str, Meta(max_length=1024)]
 Version = Annotated[str, Meta(max_length=256)]
 
 
 class Condition(msgspec.Struct, frozen=True):
     """One of a node's conditions; ``status`` is ``True``, ``False`` or ``Unknown``."""
 
-    type: Text64
+    type: ConditionType
     status: Text64
+    reason: ConditionReason = ""
+
+
+class Taint(msgspec.Struct, frozen=True):
+    """What keeps pods away from a node that do not tolerate it."""
+
+    key: TaintText
+    effect: TaintText = ""
 
 
 class Metadata(msgspec.Struct, frozen=True, rename="camel"):
@@ -35,6 +47,7 @@ class Metadata(msgspec.Struct, frozen=True, rename="camel"):
     name: NodeName | Literal[""] = ""
     uid: Annotated[str, Meta(max_length=256)] = ""
     resource_version: Version = ""
+    creation_timestamp: Text64 = ""
     labels: Annotated[dict[LabelText, LabelText], Meta(max_length=10_000)] = {}
 
 
@@ -42,6 +55,7 @@ class Spec(msgspec.Struct, frozen=True):
     """``unschedulable`` is what ``kubectl cordon`` sets."""
 
     unschedulable: bool = False
+    taints: Annotated[list[Taint], Meta(max_length=1000)] = []
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -58,10 +72,17 @@ class NodeObject(msgspec.Struct, frozen=True):
     status: Status = msgspec.field(default_factory=Status)
 
     def as_node(self) -> Node:
-        """What the core needs: a node takes work while it is Ready and not cordoned."""
+        """What the core needs: a node takes work while it is Ready and not cordoned.
+
+        Labels that are written here are none: a set could select by what it makes itself.
+        """
         problem = self._problem()
         # Thousands of nodes share keys and most values: one copy of each is kept.
-        labels = {intern(key): intern(value) for key, value in self.metadata.labels.items()}
+        labels = {
+            intern(key): intern(value)
+            for key, value in self.metadata.labels.items()
+            if not key.startswith(LABEL_PREFIX)
+        }
         return Node(labels, schedulable=problem is None, problem=problem)
 
     def _problem(self) -> Text | None:

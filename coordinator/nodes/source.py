@@ -6,11 +6,14 @@ What runs on a node (runtime, disk, pulls) is never the source's business: agent
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple, NoReturn, Protocol
 
 from common.reasons import Reason
 from common.text import Text
 from coordinator.core.fleet import Node
+from coordinator.core.sets.gating import NodeGates
+from coordinator.nodes.marks import MarkedNodes
 
 
 class FailedPull(NamedTuple):
@@ -51,6 +54,10 @@ class NodeSource(Protocol):
     def left_out(self) -> int:
         """How many nodes there are that take no part, because no agent is to run there."""
 
+    @property
+    def marked(self) -> MarkedNodes | None:
+        """What Nodes say that is of gates; None where nobody asked for it."""
+
     def announced(self, name: str, labels: Mapping[str, str]) -> None:
         """An agent serves a node and says how it is labelled; told when that is new or changed."""
 
@@ -75,6 +82,27 @@ class FailureSink(Protocol):
 
     async def run(self) -> NoReturn:
         """Tell of them, without end."""
+
+
+class GatesAwayError(Exception):
+    """The API server cannot be told anything at the moment; the text says why."""
+
+
+class WritesGates(Protocol):
+    """Connections to the API server, for writing."""
+
+    async def write(self, node: str, gates: NodeGates) -> bool:
+        """Write what is decided about a Node; whether all of it is so by now.
+
+        False where something is refused, or has changed meanwhile. Raises GatesAwayError.
+        """
+
+
+class GateSink(Protocol):
+    """Who writes to Nodes."""
+
+    def connected(self) -> AbstractAsyncContextManager[WritesGates]:
+        """Open connections for as long as the block lasts. Raises GatesAwayError."""
 
 
 NewSource = Callable[[NodeSink], NodeSource]

@@ -24,6 +24,7 @@ from coordinator.core.fleet import Node
 from coordinator.core.selection import satisfies
 from coordinator.core.task import Requirement
 from coordinator.nodes.api_server import ApiServer, ApiServerError, ExpiredError, failure
+from coordinator.nodes.marks import MarkedNodes
 from coordinator.nodes.node_object import (
     NodeObject,
     WatchEvent,
@@ -66,8 +67,11 @@ class WatchedNodes:
         context: str | None = None,
         selector: Sequence[Requirement] = (),
         on_poison: Callable[[str], None] = lambda _kind: None,
+        marked: MarkedNodes | None = None,
     ) -> None:
         """``selector``: only nodes with such labels are told of, the others are counted.
+
+        ``marked`` is told of all that are there.
 
         ``on_poison`` is told the kind, ``node``, of each thing that is no Node.
         """
@@ -75,6 +79,7 @@ class WatchedNodes:
         self._context = context
         self._selector = selector
         self._on_poison = on_poison
+        self.marked = marked
         self._left_out: set[str] = set()
         self._known: dict[str, _Known] = {}
         self._version: str | None = None
@@ -171,7 +176,7 @@ class WatchedNodes:
             query = {"limit": str(PAGE), "continue": page.metadata.next_page}
             page = read_page(await api.get(NODES, **query))
         for name in gone:
-            self._vanished(name)
+            self._gone(name)
         log.info("nodes listed", nodes=len(self._known), left_out=self.left_out)
         return page.metadata.resource_version
 
@@ -198,7 +203,7 @@ class WatchedNodes:
             case "ADDED" | "MODIFIED":
                 self._seen(node)
             case "DELETED":
-                self._vanished(node.metadata.name)
+                self._gone(node.metadata.name)
             case _:
                 pass  # a bookmark, or what a later version of Kubernetes may think of
         self._version = node.metadata.resource_version
@@ -219,6 +224,8 @@ class WatchedNodes:
 
     def _seen(self, found: NodeObject) -> None:
         name = found.metadata.name
+        if self.marked is not None:
+            self.marked.see(found)
         if not all(satisfies(one, found.metadata.labels) for one in self._selector):
             self._vanished(name)
             self._left_out.add(name)
@@ -231,6 +238,11 @@ class WatchedNodes:
             self._sink.vanished(name)  # deleted and made anew while nobody watched
         self._known[name] = new
         self._sink.seen(name, new.node)
+
+    def _gone(self, name: str) -> None:
+        if self.marked is not None:
+            self.marked.lose(name)
+        self._vanished(name)
 
     def _vanished(self, name: str) -> None:
         self._left_out.discard(name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec import UNSET
+
 from common.text import Text
 from coordinator.set_documents import (
     WarmSet,
@@ -57,9 +59,13 @@ def set_node_event(
     )
 
 
-def deleted_set(name: str, text: Text) -> WarmSetDeleted:
-    """What is said of a set that is gone."""
+def deleted_set(name: str, text: Text, purge: str = "") -> WarmSetDeleted:
+    """What is said of a set that is gone; ``purge`` removes its images."""
     said = shown(text)
     return WarmSetDeleted(
-        name=name, message=said.message, message_code=said.code, message_params=said.params
+        name=name,
+        purge=purge or UNSET,
+        message=said.message,
+        message_code=said.code,
+        message_params=said.params,
     )

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from decimal import ROUND_HALF_UP, Decimal
 
 from msgspec import UNSET
 
+from common.gate_texts import GATE_KEPT
+from coordinator.core.sets.gate import SetGate
 from coordinator.core.sets.standing import ConditionState, SetCondition, SetNodePhase, Tally
 from coordinator.set_documents import (
     WarmSet,
     WarmSetCondition,
+    WarmSetGate,
     WarmSetImage,
     WarmSetNode,
     WarmSetNodes,
@@ -40,13 +44,18 @@ def warm_set(shot: SetSnapshot) -> WarmSet:
         credentials=list(spec.credentials) or UNSET,
         webhook_url=UNSET if spec.webhook_url is None else scheme_and_host(spec.webhook_url),
         paused=head.paused,
+        gate=UNSET if head.gate is None else _gate(head.gate),
         generation=head.generation,
         observed_generation=head.generation,
         nodes=_nodes(tally),
         warm_percent=_percent(tally),
         reasons=dict(sorted(tally.reasons.items())),
         conditions=[
-            _condition(each, state, shot.since.get(each)) for each, state in shot.conditions.items()
+            *(
+                _condition(each, state, shot.since.get(each))
+                for each, state in shot.conditions.items()
+            ),
+            *_gated(shot),
         ],
         repair=shot.repair or UNSET,
         created_at=milliseconds(head.created_at),
@@ -71,6 +80,27 @@ def _percent(tally: Tally) -> float:
         return 0.0
     share = Decimal(100 * tally.warm) / tally.nodes
     return float(share.quantize(Decimal("0.1"), rounding=ROUND_HALF_UP))
+
+
+def _gate(gate: SetGate) -> WarmSetGate:
+    return WarmSetGate(
+        condition=gate.condition, taint=gate.taint or UNSET, open_after=gate.open_after
+    )
+
+
+def _gated(shot: SetSnapshot) -> Iterator[WarmSetCondition]:
+    """Whether the gate of a set works; nothing of one that has none."""
+    if shot.stored.head.gate is None:
+        return
+    said = shown(shot.gate_trouble or GATE_KEPT())
+    yield WarmSetCondition(
+        type="Gated",
+        status=shot.gate_trouble is None,
+        reason="Kept" if shot.gate_trouble is None else "Unable",
+        message=said.message,
+        message_code=said.code,
+        message_params=said.params,
+    )
 
 
 def _condition(

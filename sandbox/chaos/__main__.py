@@ -101,14 +101,12 @@ async def _until_open(clients: list[EventClient]) -> None:
 async def _breaches(
     fleet: Fleet, users: Users, clients: list[EventClient], receiver: Receiver
 ) -> list[str]:
-    urls = fleet.urls
     open_: list[str] = []
     try:
         async with asyncio.timeout(REST_MINUTES * 60.0):
-            await ledger.settled(urls, users, clients, open_)
+            answers = await ledger.settled(fleet.urls, users, clients, receiver, open_)
     except TimeoutError:
         return [f"after {REST_MINUTES:g} minutes: {why}" for why in open_]
-    answers = {url: await ledger.read(url) for url in urls}
     return ledger.breaches(users, fleet.deeds(), clients, receiver, answers)
 
 

@@ -57,23 +57,37 @@ async def _pages(http: aiohttp.ClientSession, url: str, of: str) -> list[Documen
 
 
 async def settled(
-    urls: Sequence[str], users: Users, clients: Sequence[EventClient], open_: list[str]
-) -> None:
-    """Wait, without a limit of its own, until all is over; ``open_`` says what is not yet."""
+    urls: Sequence[str],
+    users: Users,
+    clients: Sequence[EventClient],
+    receiver: Receiver,
+    open_: list[str],
+) -> dict[str, Answers]:
+    """Wait, without a limit of its own, until all is over; what each coordinator answers then.
+
+    ``open_`` says meanwhile what is not.
+    """
     open_[:] = ["no coordinator answers"]
+    answers: dict[str, Answers] = {}
     while open_:
         await asyncio.sleep(LOOK_SECONDS)
         try:
-            answers = [await read(url) for url in urls]
-            open_[:] = [why for each in answers for why in _open(each, users)]
+            answers = {url: await read(url) for url in urls}
+            open_[:] = [why for each in answers.values() for why in _open(each, users)]
             open_ += [
                 f"{client.name} has not heard of the end of {task}"
                 for client in clients
                 for task in users.tasks.keys() - client.ended
             ]
+            open_ += [
+                f"the webhook of {task.task} has not arrived"
+                for task in users.tasks.values()
+                if task.has_webhook and task.task not in receiver.deliveries
+            ]
         except (aiohttp.ClientError, OSError, TimeoutError) as why:
             open_[:] = [f"a coordinator does not answer: {why!r}"]
         print(f"           still open: {len(open_)}", *open_[:2], sep="; ", flush=True)
+    return answers
 
 
 def _open(answers: Answers, users: Users) -> Iterator[str]:

@@ -75,6 +75,18 @@ class TroubledRuntime:
         """Let an image be gone, as the kubelet's clean-up does."""
         self._sound.remove(reference)
 
+    async def used_images(self) -> frozenset[str]:
+        """Say what containers have."""
+        if not self._there.is_set():
+            raise RuntimeAway("the simulated runtime is away")
+        return await self._sound.used_images()
+
+    async def remove_image(self, image_id: str) -> None:
+        """Let an image be gone."""
+        if not self._there.is_set():
+            raise RuntimeAway("the simulated runtime is away")
+        await self._sound.remove_image(image_id)
+
     def stall(self, *, stalled: bool) -> None:
         """Let pulls stand still."""
         (self._moving.clear if stalled else self._moving.set)()

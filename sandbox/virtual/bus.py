@@ -16,7 +16,7 @@ import msgspec
 from common.bus import bus as real
 from common.bus.api import ApiError
 from common.bus.connection import Connection
-from common.bus.errors import NotConnected, StoreUnavailable, TimedOut
+from common.bus.errors import BusError, NotConnected, StoreUnavailable, TimedOut
 from common.bus.headers import encode as encode_headers
 from common.bus.session import check_message
 from common.bus.settings import BusSettings
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
     from common.bus.connection import OnState
-    from common.bus.records import Draft, Record, StreamConfig, StreamState
+    from common.bus.records import Draft, OnStored, Record, StreamConfig, StreamState
     from common.bus.settings import Server
     from sandbox.virtual.jetstream import JetStream
     from sandbox.virtual.link import Link
@@ -71,7 +71,7 @@ class VirtualBus(Connection[VirtualSession]):
         """The streams of the server."""
         return self.server.jetstream
 
-    async def _open(self, server: Server) -> VirtualSession:  # noqa: ARG002 -- there is one only
+    async def _open(self, server: Server, within: float) -> VirtualSession:  # noqa: ARG002 -- there is one only
         return await self.server.accept(self.link)
 
     async def ping(self, within: float) -> float:
@@ -100,6 +100,19 @@ class VirtualBus(Connection[VirtualSession]):
         sent = real.sent_headers(headers, expect_last, ttl)
         store = partial(self._store, subject, payload, expect_last, ttl, sent)
         return await self.operate(subject, store, len(payload))
+
+    def store_soon(
+        self, subject: str, payload: bytes, *, expect_last: int, on_stored: OnStored
+    ) -> None:
+        """As ``Bus.store_soon``."""
+        check_message(subject, payload)
+        sent = real.sent_headers(None, expect_last)
+        store = partial(self._store, subject, payload, expect_last, None, sent)
+        try:
+            stored = self.session.ask(store, real.ANSWER_SECONDS, len(payload))
+        except NotConnected as error:
+            raise StoreUnavailable(error.cause, about=subject) from error
+        stored.add_done_callback(partial(_tell_stored, subject, on_stored))
 
     def _store(
         self,
@@ -214,3 +227,13 @@ class VirtualBus(Connection[VirtualSession]):
             raise answer.as_error(about)
         result: _Result = answer
         return result
+
+
+def _tell_stored(subject: str, on_stored: OnStored, answer: asyncio.Future[Any]) -> None:
+    error = answer.exception()
+    if isinstance(error, BusError):
+        on_stored(StoreUnavailable(error.cause, about=subject))
+    elif isinstance(answer.result(), ApiError):
+        on_stored(answer.result().as_error(subject))
+    else:
+        on_stored(answer.result())

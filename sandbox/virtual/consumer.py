@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextvars
-from itertools import islice
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Protocol
 
 from common.bus.records import Record
@@ -60,8 +60,8 @@ class Consumer:
         self._newest: list[int] = []
         if last_per_subject:
             found = stream.newest(wanted, start)
-            self._newest = [record.seq for record in reversed(found)]
-            self._next = stream.last_seq + 1
+            self._newest = [r.seq for r in reversed(found) if r.seq <= stream.readable]
+            self._next = stream.readable + 1
         self._granted = 0
         self._due: asyncio.Handle | None = None
         self._context = contextvars.Context()
@@ -103,7 +103,11 @@ class Consumer:
                 records.append(record)
         if len(records) < self._granted:
             left = self._granted - len(records)
-            later = list(islice(self._stream.read(self._wanted, self._next), left))
+            end = self._stream.readable
+            there = takewhile(
+                lambda record: record.seq <= end, self._stream.read(self._wanted, self._next)
+            )
+            later = list(islice(there, left))
             records += later
-            self._next = later[-1].seq + 1 if len(later) == left else self._stream.last_seq + 1
+            self._next = later[-1].seq + 1 if len(later) == left else max(self._next, end + 1)
         return records

@@ -54,6 +54,16 @@ class JetStream:
         """Have a stream answer nobody, as in an election, or answer again."""
         self.streams[stream].leaderless = not leads
 
+    def hold_copies(self, stream: str) -> None:
+        """Let those who read a stream see nothing newer, as from a copy that falls behind."""
+        self.streams[stream].copied = self.streams[stream].last_seq
+
+    def catch_up(self, stream: str) -> None:
+        """Undo ``hold_copies``: who waits is given the rest."""
+        self.streams[stream].copied = None
+        for consumer in self._consumers[stream].values():
+            consumer.notice()
+
     def undo_purges(self) -> None:
         """Bring back what was purged since the last call, as a crash of one replica does."""
         for stream, records in self._purged:
@@ -194,6 +204,11 @@ class JetStream:
     def last(self, name: str, subject: str) -> Record | None:
         """The newest record on a subject."""
         return self.stream(name).last(subject)
+
+    def next_seq(self, name: str, subjects: Sequence[str], start: int) -> int:
+        """The first record from a sequence on that matches; 0 where there is none."""
+        found = next(self.stream(name).read(Filter(subjects), start), None)
+        return 0 if found is None else found.seq
 
     def state(self, name: str) -> StreamState:
         """How full a stream is."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from common.backoff import Backoff
 from common.bus.errors import NotConnected, StoreRefused, StoreUnavailable, StoreWentBack
-from common.bus.reading import PULL_RECORDS, REOPEN_CEILING
+from common.bus.reading import HEARTBEAT_SECONDS, PULL_RECORDS, REOPEN_CEILING
 from common.logs import Log
 
 if TYPE_CHECKING:
@@ -158,10 +158,23 @@ class VirtualReading:
                     records = [record for record in records if record.seq <= end]
                 if records:
                     yield records
-                if done:
+                if done and (self._next > end or await self._is_whole(end)):
                     return
+                if done:
+                    await asyncio.sleep(HEARTBEAT_SECONDS)  # its copy of the stream is behind
         finally:
             self._close()
+
+    async def _is_whole(self, end: int) -> bool:
+        """As ``common.bus.reading.Reading._is_whole``."""
+        about = f"$JS.API.STREAM.MSG.GET.{self._stream}"
+        jetstream, read = self._bus.jetstream, (self._stream, self._subjects, self._next)
+        try:
+            left = await self._bus.operate(about, partial(jetstream.next_seq, *read))
+        except StoreUnavailable as error:
+            log.info("its end is not known yet", stream=self._stream, why=str(error))
+            return False
+        return not left or (left > end and not self._last_per_subject)
 
     async def _take(self, source: _Source, *, to_the_end: bool) -> list[Record]:
         records = await source.take(to_the_end=to_the_end)

@@ -117,6 +117,11 @@ class VirtualSession:
 
     async def heard(self, within: float) -> None:
         """Wait until the server has taken in all that was sent. Raises TimedOut, NotConnected."""
+        self._check_alive(0)
+        if self._is_clear:  # nothing is under way: one turn, as for any answer
+            await asyncio.sleep(0)
+            if self.alive and self._is_clear:
+                return
         await self.ask(_nothing, within)
 
     def forget(self, number: int) -> None:

@@ -36,6 +36,8 @@ class Stream:
         """Whether nobody leads it: it answers nothing until somebody does."""
         self.refusal: Refused | None = None
         """What it says to each write instead of storing."""
+        self.copied: int | None = None
+        """Up to where the copies have it that serve consumers; None: they have all of it."""
         self.bytes = 0
         self.messages = 0
         self.last_seq: int = max(settings.get("first_seq", 0) - 1, 0)
@@ -206,6 +208,11 @@ class Stream:
     def subjects(self, wanted: Filter) -> dict[str, int]:
         """Every subject that matches and how many records it has."""
         return {s: len(seqs) for s, seqs in self._seqs.items() if wanted.matches(s)}
+
+    @property
+    def readable(self) -> int:
+        """The last sequence that a consumer is given."""
+        return self.last_seq if self.copied is None else min(self.copied, self.last_seq)
 
     def newest(self, wanted: Filter, start: int) -> list[Record]:
         """The newest record of each subject that matches, by sequence, from ``start`` on."""

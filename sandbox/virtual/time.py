@@ -56,7 +56,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._seconds_limit = seconds
         self._steps_limit = steps
         self._task_numbers = itertools.count(1)
-        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._timers: list[tuple[float, int, _Timer]] = []
         self._timer_numbers = itertools.count(1)
         self._cancelled_timers = 0
         self._held: dict[str, deque[asyncio.Handle]] = {}
@@ -89,7 +89,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         context: contextvars.Context | None = None,
     ) -> asyncio.Handle:
         """Have something called in the next turn."""
-        handle = asyncio.Handle(callback, args, self, context)
+        handle = _Call(callback, args, self, context)
         self._ready.append(handle)
         return handle
 
@@ -101,7 +101,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         context: contextvars.Context | None = None,
     ) -> asyncio.TimerHandle:
         """Have something called after so many seconds."""
-        return self.call_at(self._now + delay, callback, *args, context=context)
+        when = self._now + delay
+        timer = _Timer(when, callback, args, self, context)
+        heapq.heappush(self._timers, (when, next(self._timer_numbers), timer))
+        return timer
 
     def call_at(  # type: ignore[override]  # as above
         self,
@@ -111,12 +114,13 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         context: contextvars.Context | None = None,
     ) -> asyncio.TimerHandle:
         """Have something called at a time."""
-        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        timer = _Timer(when, callback, args, self, context)
         heapq.heappush(self._timers, (when, next(self._timer_numbers), timer))
-        timer._scheduled = True  # type: ignore[attr-defined]  # noqa: SLF001 -- as asyncio does
         return timer
 
-    def _timer_handle_cancelled(self, _handle: asyncio.TimerHandle) -> None:
+    def _timer_handle_cancelled(self, handle: _Timer) -> None:
+        if handle.is_due:
+            return
         self._cancelled_timers += 1
         if self._cancelled_timers > _MOST_CANCELLED and self._cancelled_timers * 2 > len(
             self._timers
@@ -127,25 +131,25 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def _run_once(self) -> None:
         ready, timers, held = self._ready, self._timers, self._held
-        while timers and timers[0][2].cancelled():
-            heapq.heappop(timers)[2]._scheduled = False  # type: ignore[attr-defined]  # noqa: SLF001 -- as asyncio does
+        pop, now = heapq.heappop, self._now
+        while timers and timers[0][2]._cancelled:  # noqa: SLF001 -- a call less
+            pop(timers)
             self._cancelled_timers -= 1
         if not ready and not self._stopping:
             if not timers:
-                raise Deadlock(
-                    f"nothing is ready and no timer runs at {self._now:g} s:{self._waiting()}"
-                )
-            self._now = max(self._now, timers[0][0])
+                raise Deadlock(f"nothing is ready and no timer runs at {now:g} s:{self._waiting()}")
+            if timers[0][0] > now:
+                now = self._now = timers[0][0]
         self.steps += 1
-        if self._now > self._seconds_limit or self.steps > self._steps_limit:
+        if now > self._seconds_limit or self.steps > self._steps_limit:
             self._complain()
-        while timers and timers[0][0] <= self._now:
-            timer = heapq.heappop(timers)[2]
-            timer._scheduled = False  # type: ignore[attr-defined]  # noqa: SLF001 -- as asyncio does
+        while timers and timers[0][0] <= now:
+            timer = pop(timers)[2]
+            timer.is_due = True
             ready.append(timer)
         for _ in range(len(ready)):
             handle = ready.popleft()
-            if handle.cancelled():
+            if handle._cancelled:  # noqa: SLF001 -- a call less
                 continue
             if held and (waiting := held.get(_process_of(handle))) is not None:
                 waiting.append(handle)
@@ -202,6 +206,52 @@ class _NumberedTask(asyncio.Task[Any]):
 
     def __eq__(self, other: object) -> bool:
         return self is other
+
+
+class _Call(asyncio.Handle):
+    """As asyncio's own, with a call less: no loop here is debugged."""
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        callback: Callable[..., object],
+        args: tuple[Any, ...],
+        loop: asyncio.AbstractEventLoop,
+        context: contextvars.Context | None,
+    ) -> None:
+        self._context = contextvars.copy_context() if context is None else context
+        self._loop = loop
+        self._callback = callback
+        self._args = args
+        self._cancelled = False
+        self._repr = None
+        self._source_traceback = None
+
+
+class _Timer(asyncio.TimerHandle):
+    """The same of a timer."""
+
+    __slots__ = ("is_due",)
+
+    def __init__(
+        self,
+        when: float,
+        callback: Callable[..., object],
+        args: tuple[Any, ...],
+        loop: asyncio.AbstractEventLoop,
+        context: contextvars.Context | None,
+    ) -> None:
+        self._context = contextvars.copy_context() if context is None else context
+        self._loop = loop
+        self._callback = callback
+        self._args = args
+        self._cancelled = False
+        self._repr = None
+        self._source_traceback = None
+        self._when = when
+        self.is_due = False
+        """Whether its time has come; what is cancelled then is no longer among the timers."""
 
 
 class _NoSelector(selectors.SelectSelector):

@@ -134,6 +134,7 @@ def test_words() -> None:
         pulling=["r/a"],
         holds=[Hold(task=TASK, attempt=2)],
         interval=10,
+        abilities=["remove"],
     )
     assert bench.registry.get_sample_value("ips_agent_image_disk_free_bytes") == 1
 

@@ -777,3 +777,13 @@ def test_who_waits_with_other_credentials_may_leave() -> None:
     desk.command(granted(T2, "a", "k2"))
     assert desk.command(cancel(T2)) == []
     assert keys(desk.tell(pulled("a"))) == []
+
+
+def test_what_waits_for_a_place_is_being_pulled() -> None:
+    """Whatever its credentials: nobody may take it off the node meanwhile."""
+    desk = Desk(parallel=1)
+    desk.command(assign(T1, "x"))
+    desk.command(granted(T2, "a", "k1"))
+    assert desk.ledger.is_pulled("r/a")
+    desk.command(cancel(T2))
+    assert not desk.ledger.is_pulled("r/a")

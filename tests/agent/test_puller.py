@@ -93,6 +93,13 @@ class ScriptedRuntime:
         """Nobody asks."""
         raise NotImplementedError
 
+    async def used_images(self) -> frozenset[str]:
+        """Say nothing of any."""
+        return frozenset()
+
+    async def remove_image(self, image_id: str) -> None:
+        """Remove nothing."""
+
     async def watch_images(self, on_change: Callable[[], None]) -> None:
         """Nobody asks."""
         raise NotImplementedError

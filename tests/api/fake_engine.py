@@ -43,6 +43,7 @@ from coordinator.snapshots import (
     Transfer,
     Whereabouts,
 )
+from tests.api.fake_purges import FakePurges
 from tests.api.fake_sets import FakeSets
 
 NOW = 1_768_576_354_567
@@ -113,6 +114,7 @@ class FakeEngine:
         self.progress: dict[tuple[str, str], dict[str, ImageProgress]] = {}
         self.bytes: dict[str, Transfer] = {}
         self.sets = FakeSets()
+        self.purges = FakePurges()
         self.images = FakeImages(self)
 
     # ── what a test does to it ──

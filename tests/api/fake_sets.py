@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from common.text import Text
 from coordinator.core.sets.head import SetHead
 from coordinator.core.sets.standing import SetCondition, SetNode, Tally
 from coordinator.core.task import Creator
@@ -26,6 +27,8 @@ class FakeSets:
         """By set and node: what a test says of it."""
         self.repairs: dict[str, str] = {}
         self._revision = 0
+        self.no_gates: Text | None = None
+        self.gate_trouble: Text | None = None
 
     def names(self) -> Sequence[str]:
         return sorted(self.stored)
@@ -38,7 +41,8 @@ class FakeSets:
         for node in self.states.get(name, {}).values():
             tally.count(node)
         since = dict.fromkeys(SetCondition, PUT_AT + 1)
-        return SetSnapshot(stored, tally, since, self.repairs.get(name))
+        trouble = None if stored.head.gate is None else self.gate_trouble
+        return SetSnapshot(stored, tally, since, self.repairs.get(name), trouble)
 
     def node_names(self, name: str, phases: Collection[str] = ()) -> Sequence[str]:
         states = self.states.get(name, {})
@@ -60,13 +64,16 @@ class FakeSets:
             raise SetChanged
         if old is None and len(self.stored) >= MOST:
             raise TooManySets(MOST)
-        if old is not None and (old.head.spec, old.head.paused) == (order.spec, order.paused):
+        wanted = (order.spec, order.paused, order.gate)
+        if old is not None and (old.head.spec, old.head.paused, old.head.gate) == wanted:
             return PutSet(old, is_new=False)
         self._revision += 1
         head = SetHead(
             name=order.name,
             spec=order.spec,
             paused=order.paused,
+            gate=order.gate,
+            gate_since=PUT_AT,
             generation=1 if old is None else old.head.generation + 1,
             created_at=PUT_AT,
             updated_at=PUT_AT,

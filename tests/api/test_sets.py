@@ -4,11 +4,13 @@ from typing import Any
 
 import pytest
 
+from common.gate_texts import GATE_REFUSED, GATES_OFF
 from common.reasons import Reason
 from common.text import Text
 from common.texts import NODE_CORDONED
 from coordinator.access.policy import read_policy
 from coordinator.api.guard import Entrance
+from coordinator.core.sets.gate import SetGate
 from coordinator.core.sets.standing import Blocked, SetNode, SetNodePhase
 from coordinator.core.task import TaskImage
 from tests.api.conftest import Client, Guarded
@@ -199,7 +201,7 @@ async def test_what_is_answered_is_what_the_document_says(
     check(document, "WarmSetDeleted", await (await client.delete(WEB)).json())
     fields = document["components"]["schemas"]["PutWarmSet"]["properties"]
     create = document["components"]["schemas"]["CreateTask"]["properties"]
-    assert fields.keys() - create.keys() == {"paused"}
+    assert fields.keys() - create.keys() == {"gate", "paused"}
     assert create.keys() - fields.keys() == {"nodeNames", "imagePullPolicy"}
     assert fields["priority"] == create["priority"]
 
@@ -223,9 +225,70 @@ async def test_a_delete_does_nothing_that_it_does_not_understand(
 ) -> None:
     """Whoever wants more than a delete is not left to believe that it was done."""
     await put(client)
-    answer = await client.delete(WEB, params={"purge": "true"})
+    answer = await client.delete(WEB, params={"purge": "perhaps"})
     assert answer.status == 400
     assert list(engine.sets.stored) == ["web"]
     told = {"webhookUrl": "https://hooks.example/token?a=secret"}
     shown = await (await put(client, **told)).json()
     assert shown["webhookUrl"] == "https://hooks.example"
+
+
+# ── gates ────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_gate_is_kept_with_the_set(client: Client, engine: FakeEngine) -> None:
+    """As it was put; a set without one says nothing of gates."""
+    gate = {"condition": True, "taint": "ips.dev/warming", "openAfter": "600s"}
+    made = await put(client, gate=gate)
+    shown = await made.json()
+    assert (made.status, shown["gate"]) == (201, gate)
+    assert shown["conditions"][-1]["type"] == "Gated"
+    assert shown["conditions"][-1]["status"] is True
+    assert (await put(client, gate=gate)).headers["ETag"] == made.headers["ETag"]
+    await put(client, gate={"condition": True})
+    assert engine.sets.stored["web"].head.gate == SetGate(condition=True)
+    without = await (await put(client)).json()
+    assert "gate" not in without
+    assert [each["type"] for each in without["conditions"]] == ["Ready", "Progressing", "Degraded"]
+
+
+@pytest.mark.parametrize(
+    ("gate", "field", "code"),
+    [
+        ({}, "/gate", "gate.empty"),
+        ({"condition": False, "openAfter": "5m"}, "/gate", "gate.empty"),
+        ({"taint": "node.kubernetes.io/not-ready"}, "/gate/taint", "gate.taint"),
+        ({"taint": "ips.dev/"}, "/gate/taint", "gate.taint"),
+        ({"taint": "ips.dev/a", "openAfter": "soon"}, "/gate/openAfter", "gate.openAfter"),
+        ({"taint": "ips.dev/a", "openAfter": "0s"}, "/gate/openAfter", "gate.openAfter"),
+        ({"taint": "ips.dev/a", "openAfter": "169h"}, "/gate/openAfter", "gate.openAfter"),
+        ({"taint": "ips.dev/a", "openAfter": 10}, "/gate/openAfter", "value.notShortText"),
+        ({"condition": True, "effect": "NoSchedule"}, "/gate/effect", "field.unknown"),
+        (None, "/gate", "value.notObject"),
+        ("on", "/gate", "value.notObject"),
+    ],
+)
+async def test_what_is_no_gate(client: Client, gate: Any, field: str, code: str) -> None:
+    """The answer says what is wrong, where."""
+    refused = await put(client, gate=gate)
+    [error] = (await refused.json())["errors"]
+    assert (refused.status, error["field"], error["messageCode"]) == (400, field, code)
+
+
+async def test_where_gates_are_not_kept_none_is_taken(client: Client, engine: FakeEngine) -> None:
+    """And why not is said; other sets are put as before."""
+    engine.sets.no_gates = GATES_OFF()
+    refused = await put(client, gate={"condition": True})
+    [error] = (await refused.json())["errors"]
+    assert (refused.status, error["field"], error["messageCode"]) == (400, "/gate", "gate.off")
+    assert (await put(client)).status == 201
+
+
+async def test_a_gate_that_does_not_work_says_so(client: Client, engine: FakeEngine) -> None:
+    """In a condition of the set."""
+    engine.sets.gate_trouble = GATE_REFUSED(right="nodes/status", why="forbidden")
+    shown = await (await put(client, gate={"condition": True})).json()
+    check(await (await client.get("/openapi.json")).json(), "WarmSet", shown)
+    gated = shown["conditions"][-1]
+    assert (gated["type"], gated["status"], gated["reason"]) == ("Gated", False, "Unable")
+    assert "nodes/status" in gated["message"]

@@ -71,6 +71,15 @@ async def test_by_text_and_creator(client: Client, engine: FakeEngine, create: C
     assert await found(client, {"createdBy": "Ann"}) == []
 
 
+async def test_by_set(client: Client, engine: FakeEngine, create: Create) -> None:
+    """The repairs of one warm set, by its whole name."""
+    repair, other, _ = await made(create), await made(create), await made(create)
+    engine.all_heads[repair] = msgspec.structs.replace(engine.all_heads[repair], set="web")
+    engine.all_heads[other] = msgspec.structs.replace(engine.all_heads[other], set="web-2")
+    assert await found(client, {"set": "web"}) == [repair]
+    assert await found(client, {"set": "we"}) == []
+
+
 async def test_by_time(client: Client, engine: FakeEngine, create: Create) -> None:
     """Created in a span of time; over since a moment, which nothing is that still goes on."""
     old, new = await made(create), await made(create)

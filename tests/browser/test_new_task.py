@@ -12,20 +12,11 @@ import pytest
 from playwright.async_api import Page, expect
 
 from coordinator.api.openapi import openapi_document
-from tests.fixtures.browser import Windows
+from tests.fixtures.browser import Windows, add_label
 from tests.fixtures.fleet import Fleet
 from tests.fixtures.image_references import CANONICAL, REFUSED
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
-
-
-async def add_label(page: Page, key: str, condition: str, value: str = "") -> None:
-    """Add a row to the selector."""
-    await page.get_by_role("button", name="Add a condition").click()
-    await page.get_by_label("Key").last.fill(key)
-    await page.get_by_label("Condition", exact=True).last.select_option(condition)
-    if value:
-        await page.get_by_label(re.compile("[Vv]alues?$")).last.fill(value)
 
 
 async def sent(page: Page) -> dict[str, object]:

@@ -100,11 +100,16 @@ async def test_markup_that_is_typed_stays_text(windows: Windows) -> None:
 async def test_the_policy_refuses_what_is_not_the_pages_own(windows: Windows) -> None:
     """Inline scripts do not run, text does not become HTML, and other hosts are not asked."""
     page = await windows.open("#/new")
+    await expect(page.locator("h1")).to_have_count(1)
     refused = await page.evaluate(
         """async () => {
           const refused = [];
-          const note = (event) => refused.push(event.effectiveDirective);
-          document.addEventListener("securitypolicyviolation", note);
+          const seen = new Promise((resolve) => {
+            document.addEventListener("securitypolicyviolation", ({ effectiveDirective }) => {
+              refused.push(effectiveDirective);
+              if (effectiveDirective === "img-src") resolve();
+            });
+          });
           const attempt = async (what) => {
             try {
               await what();
@@ -118,14 +123,14 @@ async def test_the_policy_refuses_what_is_not_the_pages_own(windows: Windows) ->
           await attempt(() => document.body.setAttribute("onclick", "1"));
           const image = new Image();
           image.src = "http://127.0.0.1:9/x.png";
-          await new Promise((resolve) => setTimeout(resolve, 100));
+          await seen;
           return refused;
         }"""
     )
     windows.complaints.clear()  # Chromium reports each refusal, which is what was wanted
     assert {"require-trusted-types-for", "connect-src", "img-src"} <= set(refused)
     assert "ran" not in refused
-    assert await page.locator("h1").count() == 1
+    await expect(page.locator("h1")).to_have_count(1)
 
 
 async def test_only_the_server_is_asked(windows: Windows) -> None:

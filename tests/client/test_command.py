@@ -459,7 +459,7 @@ def test_completion_completes(ips: Ips, words: str, expected: set[str]) -> None:
 def test_completion_of_ids(ips: Ips, client: Client, image: str) -> None:
     """The service is asked for tasks."""
     task = client.wait(client.create([image]).task_id).task.task_id
-    for command in ("wait", "show", "cancel", "retry", "events"):
+    for command in ("wait", "events"):
         assert task in completed(ips, f"ips {command} task-")
         assert completed(ips, f"ips {command} {task[:-1]}") == [task]
 

@@ -199,3 +199,13 @@ def test_whatever_is_read_can_be_sent_and_compared(text: str) -> None:
     for each in found:
         put_set(each.name, each.body).payload  # noqa: B018 -- it must not raise
         matches(each.body, node)
+
+
+def test_a_gate_is_compared_with_what_the_service_makes_of_it() -> None:
+    """What was left out is no difference, and one that is taken out is."""
+    before = {**_DEFAULTS, "gate": {"condition": True, "openAfter": "10m"}}
+    assert difference(before, {"gate": {"condition": True}}) == []
+    [changed] = difference(before, {"gate": {"condition": True, "taint": "ips.dev/a"}})
+    assert changed.startswith("gate: ")
+    assert difference(before, {}) == ['gate: {"condition": true, "openAfter": "10m"} → (nothing)']
+    assert difference({**_DEFAULTS}, {}) == []

@@ -98,6 +98,7 @@ DEFAULTS: Final = CoordinatorSettings(
     kube_context=None,
     kubernetes_events=False,
     credentials_key_file=None,
+    gates=False,
     webhook_secret_file=None,
     webhook_networks=None,
     webhook_private=True,

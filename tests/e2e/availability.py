@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 
@@ -16,6 +16,8 @@ from tests.e2e.installation import Installation
 _READ_SECONDS: Final = 1.0
 _WRITE_SECONDS: Final = 3.0
 """After which a client gives a request up, and sends it again."""
+_REACH: Final = aiohttp.ClientTimeout(sock_connect=0.5)
+"""After which a client takes an address for gone: behind the service's address some pods may be."""
 _PAUSE_SECONDS: Final = 0.1
 _BETWEEN_WRITES: Final = 0.5
 
@@ -47,10 +49,11 @@ class Served:
             await asyncio.sleep(pause)
 
     async def _read(self) -> None:
+        url = f"{self._service.api}/tasks?limit=1"
         while True:
             try:
                 async with asyncio.timeout(_READ_SECONDS):
-                    async with self._http.get(f"{self._service.api}/tasks?limit=1") as answer:
+                    async with self._http.get(url, timeout=_REACH) as answer:
                         answer.raise_for_status()
                         await answer.read()
                         return
@@ -59,11 +62,12 @@ class Served:
 
     async def _write(self) -> None:
         key = {"Idempotency-Key": secrets.token_hex(8)}
+        wanted: dict[str, Any] = {"json": self._body, "headers": key, "timeout": _REACH}
         while True:
             try:
                 async with asyncio.timeout(_WRITE_SECONDS):
                     url = f"{self._service.api}/tasks"
-                    async with self._http.post(url, json=self._body, headers=key) as answer:
+                    async with self._http.post(url, **wanted) as answer:
                         answer.raise_for_status()
                         self.tasks.append((await answer.json())["taskId"])
                         return

@@ -12,11 +12,17 @@ from common.bus import NotConnected, Received
 from common.messages import MOST_ENTRIES, Briefing, Flight, Waiting
 from common.subjects import MAX_MESSAGE_BYTES
 from common.text import Text
-from coordinator.core.changes import TaskBegan
+from coordinator.core.changes import TaskBegan, TaskQueued
 from coordinator.core.events import AttemptTold, Settled
 from coordinator.core.scheduler import Decision
 from coordinator.core.task import TaskStatus
-from coordinator.engine.briefing import ASK_AGAIN_SECONDS, Briefed, Briefer
+from coordinator.engine.briefing import (
+    ASK_AGAIN_SECONDS,
+    GATHER_SECONDS,
+    IDLE_SECONDS,
+    Briefed,
+    Briefer,
+)
 from sandbox.virtual.time import virtual
 from tests.engine.following import OTHER, TASK, Following, outcome, stored
 
@@ -220,5 +226,23 @@ async def test_everything_is_told_at_the_start_and_to_whoever_wants_it() -> None
     assert bus.briefings[-1].last == 40
     await asyncio.sleep(5.0)
     assert bus.briefings[-1].last == 40
+    job.cancel()
+    await asyncio.wait([job])
+
+
+@virtual
+async def test_a_task_that_waits_is_told_at_once_where_none_did() -> None:
+    """A leader that has nothing to look at takes turns alone to say so."""
+    following, bus = Following(), Said()
+    briefer = Briefer(bus, following.core, lambda _: Text("waits"), 7)
+    job = asyncio.create_task(briefer.run())
+    await asyncio.sleep(4 * IDLE_SECONDS)
+    assert len(bus.briefings) == 4
+    bus.briefings.clear()
+    waits = stored()
+    following.tasks.learn(waits)
+    briefer.observe(Settled(), Decision([], [TaskQueued(waits.head, found=False)]))
+    await asyncio.sleep(2 * GATHER_SECONDS)
+    assert [[w.task for w in b.waiting] for b in bus.briefings] == [[TASK]]
     job.cancel()
     await asyncio.wait([job])

@@ -8,7 +8,12 @@ from contextlib import asynccontextmanager
 
 from common.bus import BusError, Conflict, StoreRefused
 from coordinator.core.events import Event, StoreClosed, StoreOpened
-from coordinator.engine.store_health import LOOK_SECONDS, PROBE_SECONDS, StoreHealth
+from coordinator.engine.store_health import (
+    LOOK_SECONDS,
+    PATIENCE_SECONDS,
+    PROBE_SECONDS,
+    StoreHealth,
+)
 from sandbox.virtual.time import virtual
 from tests.engine.following import AWAY
 
@@ -21,10 +26,13 @@ class ProbedStore:
     def __init__(self) -> None:
         self.trouble: BusError | None = None
         self.at: list[float] = []
+        self.takes: list[float] = []
+        """How long each of the next probes takes."""
 
     async def probe(self) -> None:
         """As ``Store.probe``."""
         self.at.append(asyncio.get_running_loop().time())
+        await asyncio.sleep(self.takes.pop(0) if self.takes else 0)
         if self.trouble is not None:
             raise self.trouble
 
@@ -104,3 +112,27 @@ async def test_trouble_may_come_back() -> None:
             health.failed(FULL)
             await asyncio.sleep(2 * PROBE_SECONDS)
         assert fed == [StoreClosed(), StoreOpened()] * 2
+
+
+@virtual
+async def test_a_probe_that_hangs_is_given_up_for_another_one() -> None:
+    """It was sent to a server that is gone; one that is merely slow is given its time."""
+    async with watched() as (health, store, fed):
+        health.failed(AWAY)
+        store.takes = [60.0, 0.5]
+        await asyncio.sleep(PROBE_SECONDS + PATIENCE_SECONDS + PROBE_SECONDS + 1)
+        assert health.trouble is None
+        assert fed == [StoreClosed(), StoreOpened()]
+        health.failed(AWAY)
+        store.takes = [7.0] * 10
+        await asyncio.sleep(2 + 4 + 8 + 3 * PROBE_SECONDS)
+        assert health.trouble is None
+
+
+@virtual
+async def test_a_slow_store_that_is_well_is_not_given_up() -> None:
+    """Whoever writes knows how long that takes."""
+    async with watched() as (health, store, fed):
+        store.takes = [14.0]
+        await asyncio.sleep(LOOK_SECONDS + 15)
+        assert (health.trouble, fed) == (None, [])

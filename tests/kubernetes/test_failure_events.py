@@ -9,6 +9,7 @@ import pytest
 from common.reasons import Reason
 from coordinator.nodes import failure_events
 from coordinator.nodes.failure_events import FailureEvents
+from coordinator.nodes.node_events import EVENTS
 from coordinator.nodes.source import FailedPull
 from sandbox.kubernetes.control_plane import ControlPlane
 from tests.fixtures.kubernetes import Kube
@@ -37,7 +38,7 @@ async def test_a_failed_pull_is_told_when_the_api_server_is_back(
         events.pull_failed(failed)
         control_plane.api_server.start()
         await control_plane.ready()
-        path = f"{failure_events.EVENTS}/{failure_events.event_name(failed)}"
+        path = f"{EVENTS}/{failure_events.event_name(failed)}"
         async with asyncio.timeout(PATIENCE):
             while not await is_there(kube, path):
                 await asyncio.sleep(0.1)

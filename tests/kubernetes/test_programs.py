@@ -9,7 +9,7 @@ import pytest
 
 from coordinator.core.selection import satisfies
 from coordinator.label_selector import parse_selector
-from coordinator.nodes import failure_events
+from coordinator.nodes.node_events import EVENTS
 from tests.fixtures.fleet import Fleet
 from tests.fixtures.kubernetes import Json, Kube
 from tests.fixtures.patience import PATIENCE
@@ -185,7 +185,7 @@ async def test_a_failed_pull_is_an_event_on_its_node(kube: Kube, fleet: Fleet) -
             if task in await asyncio.to_thread(kube.kubectl, "events", "--for=node/node-1"):
                 break
             await asyncio.sleep(0.1)
-    events = (await kube.call("GET", failure_events.EVENTS))["items"]
+    events = (await kube.call("GET", EVENTS))["items"]
     [event] = [event for event in events if task in event["note"]]
     assert (event["reason"], event["type"]) == ("RegistryError", "Warning")
     assert image in event["note"]

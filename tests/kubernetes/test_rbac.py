@@ -24,6 +24,7 @@ from coordinator.callout.service_accounts import AUDIENCE
 from coordinator.nodes import failure_events
 from coordinator.nodes.api_server import ApiServer, ApiServerError, NotFoundError
 from coordinator.nodes.failure_events import FailureEvents
+from coordinator.nodes.node_events import EVENTS
 from coordinator.nodes.source import FailedPull
 from coordinator.nodes.watched import NODES
 from tests.fixtures.kubernetes import Json, Kube
@@ -117,7 +118,7 @@ async def _tell_of_a_failed_pull(kube: Kube) -> None:
     events = FailureEvents(lambda _: "some-uid")
     running = asyncio.create_task(events.run())
     events.pull_failed(failed)
-    path = f"{failure_events.EVENTS}/{failure_events.event_name(failed)}"
+    path = f"{EVENTS}/{failure_events.event_name(failed)}"
     try:
         async with asyncio.timeout(10):  # as long, too, where it never comes
             while True:

@@ -10,16 +10,19 @@ import pytest
 
 from common import subjects
 from common.bus import (
+    BusError,
     Conflict,
     Draft,
+    Electing,
     Record,
     StoreRefused,
     StoreUnavailable,
     StreamConfig,
+    reading,
 )
 from common.bus import bus as bus_module
 from coordinator.streams import definitions
-from tests.fixtures.memory import AnyBus, now, soon
+from tests.fixtures.memory import ON_NATS, AnyBus, now, soon
 from tests.fixtures.nats import NatsServer, OpenBus, StartNats, eventually, heard
 
 BOTH = True
@@ -77,6 +80,38 @@ async def test_the_first_writer_wins_for_ever(nats_server: NatsServer, bus: AnyB
     stored = await bus.last(subjects.RESULTS, result(1))
     assert stored is not None
     assert (stored.data, stored.seq) == (b"first", seq)
+
+
+async def test_what_is_stored_soon_tells_a_callback(nats_server: NatsServer, bus: AnyBus) -> None:
+    """Its sequence, or what became of it; nothing is sent while the store is away."""
+    told: list[int | BusError] = []
+    for _ in range(2):
+        bus.store_soon(result(1), b"", expect_last=0, on_stored=told.append)
+    bus.store_soon("nowhere.at.all", b"", expect_last=0, on_stored=told.append)
+    await eventually(lambda: len(told) == 3)
+    faults = [type(one) for one in told if isinstance(one, BusError)]
+    assert (sorted(faults, key=str), [one for one in told if one == 1]) == (
+        [Conflict, Electing],
+        [1],
+    )
+    await nats_server.kill()
+    await eventually(lambda: not bus.connected)
+    with pytest.raises(StoreUnavailable):
+        bus.store_soon(result(2), b"", expect_last=0, on_stored=told.append)
+    assert len(told) == 3
+
+
+async def test_what_is_stored_soon_is_waited_for_no_longer_than_all_else(
+    nats_server: NatsServer, bus: AnyBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that stands still may have it all the same."""
+    monkeypatch.setattr(bus_module, "ANSWER_SECONDS", 0.2)
+    told: list[int | BusError] = []
+    await nats_server.pause()
+    bus.store_soon(result(1), b"", expect_last=0, on_stored=told.append)
+    await eventually(lambda: len(told) == 1)
+    nats_server.resume()
+    assert isinstance(told[0], StoreUnavailable)
 
 
 async def test_the_newest_record_of_a_pattern_is_found(bus: AnyBus) -> None:
@@ -453,6 +488,39 @@ async def test_the_newest_of_each_subject_goes_on_over_a_killed_server(
             await nats_server.restart()
         seqs += [record.seq for record in records]
     assert seqs == list(range(1, 3001))
+
+
+@ON_NATS
+async def test_a_copy_that_takes_itself_for_whole_ends_no_replay(
+    bus: AnyBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any copy of the stream may serve it, one that is behind too: its leader says what is left."""
+    await store_results(bus, range(1200))
+    monkeypatch.setattr(reading._Consumer, "exhausted", True)
+    everything = list(range(1, 1201))
+    assert [record.seq for record in await read(bus)] == everything
+    assert [record.seq for record in await read(bus, upto=700)] == everything[:700]
+    of_task = await read(bus, subject=subjects.results_of(TASK), upto=2000)
+    assert [record.seq for record in of_task] == everything
+    newest = await read(bus, subject=[result(2), result(8)], last_per_subject=True)
+    assert {record.subject for record in newest} == {result(2), result(8)}
+    assert await read(bus, subject=subjects.results_of(TASK.replace("a1", "b2"))) == []
+
+
+@ON_NATS
+async def test_a_copy_that_brings_nothing_is_left_for_another(
+    bus: AnyBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be cut off from the stream's leader for long."""
+    await store_results(bus, range(3))
+    config, starts = reading.Reading._config, iter([100, 1])
+
+    def elsewhere(self: reading.Reading, name: str) -> dict[str, object]:
+        return config(self, name) | {"opt_start_seq": next(starts)}
+
+    monkeypatch.setattr(reading.Reading, "_config", elsewhere)
+    monkeypatch.setattr(reading, "_PATIENT_BEATS", 0)
+    assert [record.seq for record in await read(bus)] == [1, 2, 3]
 
 
 # ── the streams themselves ──

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -24,6 +24,7 @@ from common.bus import (
 )
 from sandbox.virtual.bus import VirtualBus
 from sandbox.virtual.server import VirtualServer
+from sandbox.virtual.session import VirtualSession
 from sandbox.virtual.time import in_virtual_time, virtual
 
 if TYPE_CHECKING:
@@ -337,3 +338,68 @@ def test_a_run_is_determined_by_its_seed() -> None:
             check=True,
         )
         assert told.stdout.splitlines() == first
+
+
+@virtual
+async def test_a_finite_reading_waits_for_a_copy_that_is_behind() -> None:
+    """Whatever is read: it is whole, or goes on; who follows hears of the rest when it comes."""
+    async with connections(VirtualServer(), "a") as [bus]:
+        first = await bus.store("s.a", b"", expect_last=None)
+        second = await bus.store("s.b", b"", expect_last=None)
+        bus.jetstream.hold_copies("S")
+        third = await bus.store("s.a", b"", expect_last=None)
+        fourth = await bus.store("s.c", b"", expect_last=None)
+
+        async def read(subject: str, **options: Any) -> list[int]:
+            replay = bus.replay("S", subject, **options)
+            return [record.seq async for records in replay for record in records]
+
+        assert await read(">", upto=second) == [first, second]
+        assert await read("s.b") == [second]
+        assert await read("s.none") == []
+        async with asyncio.TaskGroup() as reading:
+            wanted = {
+                reading.create_task(read(">")): [first, second, third, fourth],
+                reading.create_task(read("s.a", upto=third)): [first, third],
+                reading.create_task(read(">", last_per_subject=True)): [second, third, fourth],
+                reading.create_task(read("s.c", last_per_subject=True)): [fourth],
+            }
+            await asyncio.sleep(60)
+            assert not any(one.done() for one in wanted)
+            bus.jetstream.catch_up("S")
+        for one, expected in wanted.items():
+            assert one.result() == expected
+
+
+@virtual
+async def test_what_is_removed_meanwhile_is_not_waited_for() -> None:
+    """A copy that is behind may never have had it."""
+    async with connections(VirtualServer(), "a") as [bus]:
+        bus.jetstream.hold_copies("S")
+        await bus.store("s.a", b"", expect_last=None)
+        replay = bus.replay("S")
+        reading = asyncio.create_task(anext(replay, None))
+        await asyncio.sleep(10)
+        assert not reading.done()
+        await bus.purge("S", "s.a")
+        assert await reading is None
+
+
+@virtual
+async def test_an_address_that_is_silent_is_soon_left_for_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where no other one is there, it is given more time, as a slow network needs it."""
+    async with connections(VirtualServer(), "a") as [bus]:
+        within: list[float] = []
+
+        async def silent(_self: VirtualBus, _server: object, seconds: float) -> VirtualSession:
+            within.append(seconds)
+            raise NotConnected("no answer in time")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(VirtualBus, "_open", silent)
+            bus.link.drop()
+            while len(within) < 5:
+                await asyncio.sleep(1)
+        assert within[:5] == [2.0, 4.0, 8.0, 8.0, 8.0]

@@ -163,7 +163,7 @@ def connects(host: str, port: int) -> bool:
 async def test_ipv6_alone(containerd_binary: Binary, tmp_path: Path) -> None:
     """A private image is pulled from [::1] as a user does it, and no IPv4 socket is ever open."""
     own = {"stream_server_address": "::1"}
-    listen = "[::]" if containerd_binary.is_of("1.7") else LOOPBACK
+    listen = "[::]" if containerd_binary.is_of("2") else LOOPBACK
     async with AsyncExitStack() as stack:
         start = stack.enter_async_context
         hook = await start(receiver())

@@ -122,7 +122,8 @@ async def test_an_agent_killed_in_mid_pull_resumes_without_a_failed_attempt(
     agent.start()
     seen = await fleet.over(task)
     assert (seen["status"], seen["retryCount"]) == ("completed", 0)
-    assert registry.sent() < 40 * MIB, "all of it anew would be 56"
+    # What was on its way when the agent was killed comes again.
+    assert registry.sent() < 52 * MIB, "all of it anew would be 56"
 
 
 async def test_cancel_stops_the_bytes_and_keeps_what_is_there(

@@ -27,6 +27,9 @@ const VIEWS = {
   node: async () => (await import("./views/node_view.js")).NodeView,
   images: async () => (await import("./views/images_view.js")).ImagesView,
   image: async () => (await import("./views/image_view.js")).ImageView,
+  sets: async () => (await import("./views/sets_view.js")).SetsView,
+  set: async () => (await import("./views/set_view.js")).SetView,
+  put: async () => (await import("./views/put_set_view.js")).PutSetView,
   audit: async () => (await import("./views/audit_view.js")).AuditView,
   login: async () => (await import("./views/login_view.js")).LoginView,
 };
@@ -176,7 +179,7 @@ export class Shell {
     const place = `${route.name}/${route.id}`;
     const isArrival = this.#place !== "" && place !== this.#place;
     this.#place = place;
-    if (isArrival && route.query.has("from")) this.kept = {}; // a template is always read anew
+    if (isArrival && (route.query.has("from") || route.query.has("set"))) this.kept = {}; // a template is always read anew
     this.#view?.stop();
     this.#view = null;
     this.connection("");
@@ -232,6 +235,7 @@ export class Shell {
         "nav",
         { "aria-label": t("nav.main") },
         h("a", { href: link("tasks"), "aria-current": current(["tasks", "task"]) }, t("nav.tasks")),
+        h("a", { href: link("sets"), "aria-current": current(["sets", "set", "put"]) }, t("nav.sets")),
         h("a", { href: link("nodes"), "aria-current": current(["nodes", "node"]) }, t("nav.nodes")),
         h("a", { href: link("images"), "aria-current": current(["images", "image"]) }, t("nav.images")),
         this.#auditLink(current(["audit"])),

@@ -53,14 +53,15 @@ const EXPONENTIAL_LIMIT = 600;
 export const newDraft = () => ({ images: "", labels: [], names: "", ...DEFAULTS });
 
 /**
- * A draft that makes the same task again, as far as a task tells what it was made of.
- * @param {Api.Task} task
+ * A draft that makes the same again, as far as a task, or a set, tells what it was made of.
+ * @param {Api.Task | Api.WarmSet} task
  */
 export function draftOf(task) {
   const draft = newDraft();
   draft.images = task.images.join("\n");
   for (const field of FIELDS) {
-    if (field !== "webhookUrl" && task[field] !== undefined) draft[field] = String(task[field]);
+    const value = /** @type {Record<string, any>} */ (task)[field];
+    if (field !== "webhookUrl" && value !== undefined) draft[field] = String(value);
   }
   const equal = Object.entries(task.nodeSelector).map(([key, value]) => label(key, "is", value));
   const others = task.matchExpressions.map(({ key, operator, values = [] }) =>
@@ -207,10 +208,13 @@ function expression(row) {
   return { key, operator: row.operator, values: valuesOf(row) };
 }
 
-/** The same as a command for a POSIX shell. @param {Draft} draft @param {string} origin */
-export function curl(draft, origin) {
-  const json = JSON.stringify(body(draft), null, 2).replaceAll("'", "'\\''");
-  return `curl -X POST ${origin}${API}/tasks \\\n  -H 'Content-Type: application/json' \\\n  -d '${json}'`;
+/**
+ * A request as a command for a POSIX shell.
+ * @param {string} method @param {string} path below the API @param {object} made the body @param {string} origin
+ */
+export function curl(method, path, made, origin) {
+  const json = JSON.stringify(made, null, 2).replaceAll("'", "'\\''");
+  return `curl -X ${method} ${origin}${API}${path} \\\n  -H 'Content-Type: application/json' \\\n  -d '${json}'`;
 }
 
 // ── faults ──
@@ -220,7 +224,7 @@ export function curl(draft, origin) {
  * @param {Draft} draft
  * @returns {DraftFault[]}
  */
-export function faults(draft) {
+export function draftFaults(draft) {
   /** @type {DraftFault[]} */
   const found = [];
   const lines = readLines(draft);

@@ -120,7 +120,8 @@ export class EventStream {
 
   #url() {
     const after = this.#position && `&lastEventId=${encodeURIComponent(this.#position)}`;
-    return `${API}${this.path}?live=${this.live}${after}`;
+    const query = this.path.includes("?") ? "&" : "?";
+    return `${API}${this.path}${query}live=${this.live}${after}`;
   }
 
   /** @param {ReadableStreamDefaultReader<Uint8Array>} reader */

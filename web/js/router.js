@@ -1,24 +1,25 @@
 /**
  * Places of the page, in the address after `#`, so that each can be kept, shared and gone back to:
- * `#/tasks?status=running`, `#/tasks/<id>`, `#/new`, `#/nodes`, `#/nodes/<name>`, `#/images/<reference>`.
+ * `#/tasks?status=running`, `#/tasks/<id>`, `#/new`, `#/nodes`, `#/nodes/<name>`, `#/images/<reference>`,
+ * `#/sets/<name>`, `#/put?set=<name>`.
  */
 
 /**
  * @typedef {object} Route
- * @property {"tasks" | "task" | "new" | "nodes" | "node" | "images" | "image" | "audit"} name
- * @property {string} id of a task, a node or an image
+ * @property {"tasks" | "task" | "new" | "nodes" | "node" | "images" | "image" | "sets" | "set" | "put" | "audit"} name
+ * @property {string} id of a task, a node, an image or a set
  * @property {URLSearchParams} query
  */
 
 /** @type {Record<string, string>} */
-const ONE_OF = { tasks: "task", nodes: "node", images: "image" };
+const ONE_OF = { tasks: "task", nodes: "node", images: "image", sets: "set" };
 
 /** @param {string} hash @returns {Route} an unknown place is the list of tasks */
 export function parseRoute(hash) {
   const [path, query = ""] = hash.replace(/^#\/?/, "").split("?");
   const [first, id = ""] = path.split("/");
   const name = (id && ONE_OF[first]) || first;
-  const isKnown = ["task", "new", "nodes", "node", "images", "image", "audit"].includes(name);
+  const isKnown = ["task", "new", "nodes", "node", "images", "image", "sets", "set", "put", "audit"].includes(name);
   return {
     name: /** @type {Route["name"]} */ (isKnown ? name : "tasks"),
     id: decode(id),
@@ -43,6 +44,9 @@ export const nodeLink = (name) => `#/nodes/${encodeURIComponent(name)}`;
 
 /** @param {string} image */
 export const imageLink = (image) => `#/images/${encodeURIComponent(image)}`;
+
+/** @param {string} name */
+export const setLink = (name) => `#/sets/${encodeURIComponent(name)}`;
 
 /** @param {string} path @param {Record<string, string | number>} [query] what is empty is left out */
 export function link(path, query = {}) {

@@ -25,6 +25,20 @@ export class Problem extends Error {
 /** @param {string} path @param {AbortSignal} [signal] */
 export const get = (path, signal) => request("GET", path, { signal });
 
+/** The same with the tag by which a change is made over it alone. @param {string} path */
+export async function getTagged(path) {
+  const headers = new Headers();
+  const body = await request("GET", path, {}, headers);
+  return { body, tag: headers.get("ETag") ?? "" };
+}
+
+/** Puts a body over what has this tag; over nothing, where it is empty. @param {string} path @param {object} body @param {string} tag */
+export const put = (path, body, tag) =>
+  request("PUT", path, {
+    body: JSON.stringify(body),
+    headers: { "Content-Type": "application/json", ...(tag ? { "If-Match": tag } : { "If-None-Match": "*" }) },
+  });
+
 /** @param {string} path */
 export const remove = (path) => request("DELETE", path);
 
@@ -59,9 +73,10 @@ export const newKey = () =>
  * @param {string} method
  * @param {string} path
  * @param {RequestInit} [options]
+ * @param {Headers} [headers] takes those of the answer
  * @returns {Promise<any>}
  */
-async function request(method, path, options = {}) {
+async function request(method, path, options = {}, headers = new Headers()) {
   const limit = new AbortController();
   const end = () => limit.abort();
   options.signal?.addEventListener("abort", end);
@@ -72,6 +87,7 @@ async function request(method, path, options = {}) {
     clearTimeout(timer);
     timer = setTimeout(end, WHOLE);
     setClock(answer.headers.get("Date"));
+    for (const [name, value] of answer.headers) headers.set(name, value);
     return read(answer, await answer.text());
   } catch (error) {
     if (error instanceof Problem) throw error;

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x61gent/runtime/proto/cri.proto\x12\x07ips.cri\"\x10\n\x0eVersionRequest\"@\n\x0fVersionResponse\x12\x14\n\x0cruntime_name\x18\x02 \x01(\t\x12\x17\n\x0fruntime_version\x18\x03 \x01(\t\"\x1a\n\tImageSpec\x12\r\n\x05image\x18\x01 \x01(\t\"Z\n\x05Image\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\trepo_tags\x18\x02 \x03(\t\x12\x14\n\x0crepo_digests\x18\x03 \x03(\t\x12\x0c\n\x04size\x18\x04 \x01(\x04\x12\x0e\n\x06pinned\x18\x08 \x01(\x08\"H\n\x12ImageStatusRequest\x12!\n\x05image\x18\x01 \x01(\x0b\x32\x12.ips.cri.ImageSpec\x12\x0f\n\x07verbose\x18\x02 \x01(\x08\"\x97\x01\n\x13ImageStatusResponse\x12\x1d\n\x05image\x18\x01 \x01(\x0b\x32\x0e.ips.cri.Image\x12\x34\n\x04info\x18\x02 \x03(\x0b\x32&.ips.cri.ImageStatusResponse.InfoEntry\x1a+\n\tInfoEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x13\n\x11ListImagesRequest\"4\n\x12ListImagesResponse\x12\x1e\n\x06images\x18\x01 \x03(\x0b\x32\x0e.ips.cri.Image\"`\n\nAuthConfig\x12\x10\n\x08username\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t\x12\x16\n\x0eidentity_token\x18\x05 \x01(\t\x12\x16\n\x0eregistry_token\x18\x06 \x01(\t\"X\n\x10PullImageRequest\x12!\n\x05image\x18\x01 \x01(\x0b\x32\x12.ips.cri.ImageSpec\x12!\n\x04\x61uth\x18\x02 \x01(\x0b\x32\x13.ips.cri.AuthConfig\"&\n\x11PullImageResponse\x12\x11\n\timage_ref\x18\x01 \x01(\t\"\x14\n\x12ImageFsInfoRequest\"*\n\x14\x46ilesystemIdentifier\x12\x12\n\nmountpoint\x18\x01 \x01(\t\"?\n\x0f\x46ilesystemUsage\x12,\n\x05\x66s_id\x18\x02 \x01(\x0b\x32\x1d.ips.cri.FilesystemIdentifier\"J\n\x13ImageFsInfoResponse\x12\x33\n\x11image_filesystems\x18\x01 \x03(\x0b\x32\x18.ips.cri.FilesystemUsageb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x61gent/runtime/proto/cri.proto\x12\x07ips.cri\"\x10\n\x0eVersionRequest\"@\n\x0fVersionResponse\x12\x14\n\x0cruntime_name\x18\x02 \x01(\t\x12\x17\n\x0fruntime_version\x18\x03 \x01(\t\"\x1a\n\tImageSpec\x12\r\n\x05image\x18\x01 \x01(\t\"Z\n\x05Image\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\trepo_tags\x18\x02 \x03(\t\x12\x14\n\x0crepo_digests\x18\x03 \x03(\t\x12\x0c\n\x04size\x18\x04 \x01(\x04\x12\x0e\n\x06pinned\x18\x08 \x01(\x08\"H\n\x12ImageStatusRequest\x12!\n\x05image\x18\x01 \x01(\x0b\x32\x12.ips.cri.ImageSpec\x12\x0f\n\x07verbose\x18\x02 \x01(\x08\"\x97\x01\n\x13ImageStatusResponse\x12\x1d\n\x05image\x18\x01 \x01(\x0b\x32\x0e.ips.cri.Image\x12\x34\n\x04info\x18\x02 \x03(\x0b\x32&.ips.cri.ImageStatusResponse.InfoEntry\x1a+\n\tInfoEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x13\n\x11ListImagesRequest\"4\n\x12ListImagesResponse\x12\x1e\n\x06images\x18\x01 \x03(\x0b\x32\x0e.ips.cri.Image\"7\n\x12RemoveImageRequest\x12!\n\x05image\x18\x01 \x01(\x0b\x32\x12.ips.cri.ImageSpec\"\x15\n\x13RemoveImageResponse\"S\n\tContainer\x12!\n\x05image\x18\x04 \x01(\x0b\x32\x12.ips.cri.ImageSpec\x12\x11\n\timage_ref\x18\x05 \x01(\t\x12\x10\n\x08image_id\x18\n \x01(\t\"\x17\n\x15ListContainersRequest\"@\n\x16ListContainersResponse\x12&\n\ncontainers\x18\x01 \x03(\x0b\x32\x12.ips.cri.Container\" \n\rStatusRequest\x12\x0f\n\x07verbose\x18\x01 \x01(\x08\"n\n\x0eStatusResponse\x12/\n\x04info\x18\x02 \x03(\x0b\x32!.ips.cri.StatusResponse.InfoEntry\x1a+\n\tInfoEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"`\n\nAuthConfig\x12\x10\n\x08username\x18\x01 \x01(\t\x12\x10\n\x08password\x18\x02 \x01(\t\x12\x16\n\x0eidentity_token\x18\x05 \x01(\t\x12\x16\n\x0eregistry_token\x18\x06 \x01(\t\"X\n\x10PullImageRequest\x12!\n\x05image\x18\x01 \x01(\x0b\x32\x12.ips.cri.ImageSpec\x12!\n\x04\x61uth\x18\x02 \x01(\x0b\x32\x13.ips.cri.AuthConfig\"&\n\x11PullImageResponse\x12\x11\n\timage_ref\x18\x01 \x01(\t\"\x14\n\x12ImageFsInfoRequest\"*\n\x14\x46ilesystemIdentifier\x12\x12\n\nmountpoint\x18\x01 \x01(\t\"?\n\x0f\x46ilesystemUsage\x12,\n\x05\x66s_id\x18\x02 \x01(\x0b\x32\x1d.ips.cri.FilesystemIdentifier\"J\n\x13ImageFsInfoResponse\x12\x33\n\x11image_filesystems\x18\x01 \x03(\x0b\x32\x18.ips.cri.FilesystemUsageb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,6 +33,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_IMAGESTATUSRESPONSE_INFOENTRY']._loaded_options = None
   _globals['_IMAGESTATUSRESPONSE_INFOENTRY']._serialized_options = b'8\001'
+  _globals['_STATUSRESPONSE_INFOENTRY']._loaded_options = None
+  _globals['_STATUSRESPONSE_INFOENTRY']._serialized_options = b'8\001'
   _globals['_VERSIONREQUEST']._serialized_start=42
   _globals['_VERSIONREQUEST']._serialized_end=58
   _globals['_VERSIONRESPONSE']._serialized_start=60
@@ -51,18 +53,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTIMAGESREQUEST']._serialized_end=493
   _globals['_LISTIMAGESRESPONSE']._serialized_start=495
   _globals['_LISTIMAGESRESPONSE']._serialized_end=547
-  _globals['_AUTHCONFIG']._serialized_start=549
-  _globals['_AUTHCONFIG']._serialized_end=645
-  _globals['_PULLIMAGEREQUEST']._serialized_start=647
-  _globals['_PULLIMAGEREQUEST']._serialized_end=735
-  _globals['_PULLIMAGERESPONSE']._serialized_start=737
-  _globals['_PULLIMAGERESPONSE']._serialized_end=775
-  _globals['_IMAGEFSINFOREQUEST']._serialized_start=777
-  _globals['_IMAGEFSINFOREQUEST']._serialized_end=797
-  _globals['_FILESYSTEMIDENTIFIER']._serialized_start=799
-  _globals['_FILESYSTEMIDENTIFIER']._serialized_end=841
-  _globals['_FILESYSTEMUSAGE']._serialized_start=843
-  _globals['_FILESYSTEMUSAGE']._serialized_end=906
-  _globals['_IMAGEFSINFORESPONSE']._serialized_start=908
-  _globals['_IMAGEFSINFORESPONSE']._serialized_end=982
+  _globals['_REMOVEIMAGEREQUEST']._serialized_start=549
+  _globals['_REMOVEIMAGEREQUEST']._serialized_end=604
+  _globals['_REMOVEIMAGERESPONSE']._serialized_start=606
+  _globals['_REMOVEIMAGERESPONSE']._serialized_end=627
+  _globals['_CONTAINER']._serialized_start=629
+  _globals['_CONTAINER']._serialized_end=712
+  _globals['_LISTCONTAINERSREQUEST']._serialized_start=714
+  _globals['_LISTCONTAINERSREQUEST']._serialized_end=737
+  _globals['_LISTCONTAINERSRESPONSE']._serialized_start=739
+  _globals['_LISTCONTAINERSRESPONSE']._serialized_end=803
+  _globals['_STATUSREQUEST']._serialized_start=805
+  _globals['_STATUSREQUEST']._serialized_end=837
+  _globals['_STATUSRESPONSE']._serialized_start=839
+  _globals['_STATUSRESPONSE']._serialized_end=949
+  _globals['_STATUSRESPONSE_INFOENTRY']._serialized_start=429
+  _globals['_STATUSRESPONSE_INFOENTRY']._serialized_end=472
+  _globals['_AUTHCONFIG']._serialized_start=951
+  _globals['_AUTHCONFIG']._serialized_end=1047
+  _globals['_PULLIMAGEREQUEST']._serialized_start=1049
+  _globals['_PULLIMAGEREQUEST']._serialized_end=1137
+  _globals['_PULLIMAGERESPONSE']._serialized_start=1139
+  _globals['_PULLIMAGERESPONSE']._serialized_end=1177
+  _globals['_IMAGEFSINFOREQUEST']._serialized_start=1179
+  _globals['_IMAGEFSINFOREQUEST']._serialized_end=1199
+  _globals['_FILESYSTEMIDENTIFIER']._serialized_start=1201
+  _globals['_FILESYSTEMIDENTIFIER']._serialized_end=1243
+  _globals['_FILESYSTEMUSAGE']._serialized_start=1245
+  _globals['_FILESYSTEMUSAGE']._serialized_end=1308
+  _globals['_IMAGEFSINFORESPONSE']._serialized_start=1310
+  _globals['_IMAGEFSINFORESPONSE']._serialized_end=1384
 # @@protoc_insertion_point(module_scope)

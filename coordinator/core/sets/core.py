@@ -6,19 +6,16 @@ heard ``Settled`` follows: it knows the same and creates nothing, but asks agent
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, Final
-
-from msgspec.structs import replace
 
 from coordinator.core.changes import AttemptDecided, TaskBegan, TaskOver, TaskQueued
 from coordinator.core.commands import WakeAt
 from coordinator.core.events import NodeSeen, NodeVanished, Settled, Woken
 from coordinator.core.fleet import FleetView, Node
 from coordinator.core.run import TaskRun
+from coordinator.core.sets.agenda import Agenda
 from coordinator.core.sets.decisions import (
     AskInventory,
     CancelRepair,
@@ -26,7 +23,6 @@ from coordinator.core.sets.decisions import (
     NodeCooled,
     NodeWarmed,
     ReportRejected,
-    SendWanted,
     SetChange,
     SetCommand,
     SetDecision,
@@ -46,6 +42,7 @@ from coordinator.core.sets.events import (
 )
 from coordinator.core.sets.repairs import Repairs
 from coordinator.core.sets.standing import SetCondition, SetNode, Tally, Turn
+from coordinator.core.sets.telling import Telling
 from coordinator.core.sets.turns import Turns
 from coordinator.core.sets.warmth import Heard
 from coordinator.core.task import TaskStatus
@@ -54,8 +51,6 @@ GATHER_SECONDS: Final = 2.0
 """From the first node that became cold to the repair: others follow it."""
 AGAIN_SECONDS: Final = 2.0
 """After a repair that was not stored."""
-TOLD_AT_A_TIME: Final = 200
-"""Agents that are told of a change of sets in one go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +67,10 @@ class SetCore:
     def __init__(self, limits: SetLimits, fleet: FleetView, runs: Mapping[str, TaskRun]) -> None:
         self._known = AllKnown(fleet, runs, limits.disk_percent, Repairs(limits.max_repairs))
         self._leads = False
-        self._due: dict[str, float] = {}
-        """When each set is to be looked at, of those that are to be."""
-        self._untold: dict[str, None] = {}
-        """Nodes whose agents may have to be told of other references."""
+        self._agenda = Agenda()
+        self._telling = Telling(self._known)
         self._turns = Turns()
         self._nodes: dict[str, Node] = {}
-        self._wake: float | None = None
         self._commands: list[SetCommand] = []
         self._changes: list[SetChange] = []
         self._handlers: Mapping[type, Callable[[Any, float], None]] = {
@@ -113,6 +105,18 @@ class SetCore:
         """How one of them is. Raises KeyError."""
         return diagnose(self._known, name, node, now)
 
+    def is_heard(self, name: str, node: str) -> bool:
+        """Whether it is known which images of a set are on one of its nodes."""
+        return self._known.cold[name].get(node, True)
+
+    def judged_from(self, name: str) -> float:
+        """When a set may be judged (seconds since 1970): who is to be heard has been by then."""
+        return self._turns.judged_from(name)
+
+    def cold(self, name: str) -> list[str]:
+        """The nodes of a set that are not warm; none of an unknown one."""
+        return list(self._known.cold.get(name, ()))
+
     def sets_of(self, node: str) -> tuple[str, ...]:
         """The sets that a node is in."""
         return self._known.membership.of_node.get(node, ())
@@ -124,6 +128,10 @@ class SetCore:
     def wanted(self, node: str) -> tuple[str, ...]:
         """The references that a node is to have, for all of its sets."""
         return self._known.membership.wanted(node).references
+
+    def generation(self, node: str) -> str:
+        """The name of that list."""
+        return self._known.membership.wanted(node).generation
 
     def turn(self, name: str, condition: SetCondition) -> Turn | None:
         """Since when a condition is as it is; None where no leader has judged the set yet."""
@@ -145,35 +153,27 @@ class SetCore:
         return decision
 
     def _go_on(self, now: float) -> None:
-        due = [name for name, when in self._due.items() if when <= now]
-        for name in sorted(due, key=self._urgency):
-            del self._due[name]
+        due = self._agenda.take(now)
+        for name in sorted(due, key=lambda each: (-self._priority(each), due[each])):
             self._look(name, now)
-        if self._leads and self._untold:
-            for node in list(islice(self._untold, TOLD_AT_A_TIME)):
-                del self._untold[node]
-                self._tell(node)
-        when = now if self._leads and self._untold else min(self._due.values(), default=None)
-        if when is not None and when != self._wake:
-            self._wake = when
-            self._commands.append(WakeAt(when))
+        if self._leads and self._telling:
+            self._commands += self._telling.some()
+        alarm = self._agenda.alarm(now if self._leads and self._telling else None)
+        if alarm is not None:
+            self._commands.append(WakeAt(alarm))
 
-    def _urgency(self, name: str) -> tuple[int, float]:
+    def _priority(self, name: str) -> int:
         head = self._known.membership.head(name)
-        return (0 if head is None else -head.spec.priority), self._due[name]
-
-    def _touch(self, name: str, when: float) -> None:
-        """Have a set looked at then, or before."""
-        self._due[name] = min(self._due.get(name, when), when)
+        return 0 if head is None else head.spec.priority
 
     def _woken(self, _event: Woken, _now: float) -> None:
-        self._wake = None
+        self._agenda.woken()
 
     def _settled(self, _event: Settled, now: float) -> None:
         self._leads = True
-        self._untold.update(dict.fromkeys(self._known.said))
+        self._telling.mark(self._known.said)
         for name in self._known.membership.names:
-            self._touch(name, now)
+            self._agenda.touch(name, now)
         for name in self._known.repairs.names - self._known.membership.names:
             self._drop_repairs(name)
 
@@ -200,7 +200,7 @@ class SetCore:
         self._membership_changed(nodes, now)
         if not event.found:
             self._changes.append(SetPut(head, is_new=before is None))
-        self._touch(head.name, now + GATHER_SECONDS)
+        self._agenda.touch(head.name, now + GATHER_SECONDS)
 
     def _set_gone(self, event: SetGone, now: float) -> None:
         known = self._known
@@ -212,7 +212,7 @@ class SetCore:
         self._drop_repairs(event.name)
         self._turns.forget(event.name)
         known.cold.pop(event.name, None)
-        self._due.pop(event.name, None)
+        self._agenda.forget(event.name)
         self._changes.append(SetDropped(head))
 
     def _set_noted(self, event: SetNoted, _now: float) -> None:
@@ -227,7 +227,7 @@ class SetCore:
 
     def _membership_changed(self, nodes: Iterable[str], now: float) -> None:
         for node in nodes:
-            self._untold[node] = None
+            self._telling.mark([node])
             self._judge(node, now)
 
     # ── nodes and agents ──
@@ -241,7 +241,7 @@ class SetCore:
         if self._known.membership.see(event.name, event.labels):
             left = set(before).difference(self.sets_of(event.name))
             self._leave(left, event.name, now)
-            self._untold[event.name] = None
+            self._telling.mark([event.name])
         self._known.records.node_changed(self.sets_of(event.name), event.name)
         self._judge(event.name, now)
 
@@ -251,13 +251,13 @@ class SetCore:
         known.warmth.lose(node)
         known.said.pop(node, None)
         self._nodes.pop(node, None)
-        self._untold.pop(node, None)
+        self._telling.forget(node)
 
     def _leave(self, names: Iterable[str], node: str, now: float) -> None:
         self._known.records.node_gone(names, node)
         for name in names:
             self._known.cold[name].pop(node, None)
-            self._touch(name, now + GATHER_SECONDS)
+            self._agenda.touch(name, now + GATHER_SECONDS)
 
     def _agent_said(self, event: AgentSaid, now: float) -> None:
         known, node = self._known, event.node
@@ -270,31 +270,9 @@ class SetCore:
             known.records.node_changed(names, node)
         for name in names:
             if node in known.cold[name]:
-                self._touch(name, now + GATHER_SECONDS)
-        self._compare(event)
-
-    def _compare(self, said: AgentSaid) -> None:
-        """See whether an agent knows what it is to look for, and this core what it has found."""
-        state, wanted = said.inventory, self._known.membership.wanted(said.node)
-        if state is None or (state.generation is None and not wanted.references):
-            return
-        if state.generation != wanted.generation:
-            self._untold[said.node] = None
-        elif state.hash is not None and not self._known.warmth.is_current(
-            said.node, said.instance, state
-        ):
-            self._commands.append(AskInventory(said.node, said.instance))
-
-    def _tell(self, node: str) -> None:
-        """Send an agent the references that its node is to have, where it knows others."""
-        said, wanted = self._known.said.get(node), self._known.membership.wanted(node)
-        if said is None or said.inventory is None:
-            return
-        is_news = said.inventory.generation != wanted.generation
-        if is_news and (wanted.references or said.inventory.generation is not None):
-            self._commands.append(SendWanted(node, said.instance, wanted))
-            told = replace(said.inventory, generation=wanted.generation, hash=None)
-            self._known.said[node] = dataclasses.replace(said, inventory=told)
+                self._agenda.touch(name, now + GATHER_SECONDS)
+        if (question := self._telling.compare(event)) is not None:
+            self._commands.append(question)
 
     def _inventory_reported(self, event: InventoryReported, now: float) -> None:
         known, node = self._known, event.node
@@ -327,7 +305,7 @@ class SetCore:
                 if is_news and was_warm and has_all is False:
                     known.records.vanished(name, node, now)
                     self._changes.append(NodeCooled(name, node, known.seen_in(name, node)))
-            self._touch(name, now + GATHER_SECONDS)
+            self._agenda.touch(name, now + GATHER_SECONDS)
 
     # ── repairs ──
 
@@ -342,7 +320,9 @@ class SetCore:
         if event.head.set is None:
             return
         self._known.repairs.known(event.head.set, event.head.id)
-        self._touch(event.head.set, now + GATHER_SECONDS)  # who is not in it may have its own
+        self._agenda.touch(
+            event.head.set, now + GATHER_SECONDS
+        )  # who is not in it may have its own
         if self._leads and self._known.membership.head(event.head.set) is None:
             self._drop_repairs(event.head.set)
 
@@ -357,14 +337,14 @@ class SetCore:
             self._known.repairs.in_vain(name, now)  # the same again would end the same
         else:
             self._known.repairs.of_use(name)
-        self._touch(name, now + GATHER_SECONDS)
+        self._agenda.touch(name, now + GATHER_SECONDS)
         self._touch_all_waiting(now)
 
     def _touch_all_waiting(self, when: float) -> None:
         """A place is free, or a repair has to be asked for again: whoever is cold may be next."""
         for name, cold in self._known.cold.items():
             if cold:
-                self._touch(name, when)
+                self._agenda.touch(name, when)
 
     def _attempt_decided(self, event: AttemptDecided, _now: float) -> None:
         run = self._known.runs.get(event.task)
@@ -385,11 +365,11 @@ class SetCore:
         if self._leads:
             self._changes += self._turns.look(name, survey.tally, now)
             if (when := self._turns.judged_from(name)) > now:
-                self._touch(name, when)
+                self._agenda.touch(name, when)
         if survey.next_try is not None:
-            self._touch(name, survey.next_try)
+            self._agenda.touch(name, survey.next_try)
         if rests > now:
-            self._touch(name, rests)
+            self._agenda.touch(name, rests)
 
     def _repair(self, name: str, nodes: list[str]) -> None:
         head = self._known.membership.head(name)

@@ -8,6 +8,7 @@ from typing import Annotated, Final
 from msgspec import Meta
 
 from common.subjects import SET_NAME
+from coordinator.core.sets.gate import SetGate
 from coordinator.core.task import Creator, SetName, StoredRecord, TaskSpec, Time
 
 _NAME: Final = re.compile(SET_NAME)
@@ -26,6 +27,9 @@ class SetHead(StoredRecord, frozen=True, kw_only=True):
     spec: TaskSpec
     """Its images, nodes, and how each repair is to be."""
     paused: bool = False
+    gate: SetGate | None = None
+    gate_since: Time = 0
+    """When the gate was put as it is."""
     generation: Generation = 1
     """Counts what was put under the name since it was created."""
     created_at: Time

@@ -11,7 +11,7 @@ import { hasWords, t } from "../language.js";
 export const wordOf = (kind, state) => (hasWords(`${kind}.${state}`) ? t(`${kind}.${state}`) : state);
 
 /**
- * @param {"status" | "state" | "image" | "nodes" | "place"} kind which words
+ * @param {"status" | "state" | "image" | "nodes" | "place" | "set"} kind which words
  * @param {string} [state]
  */
 export function chip(kind, state) {

@@ -11,7 +11,7 @@ export class Legend {
   #chosen = "";
 
   /**
-   * @param {"state" | "nodes"} kind which words
+   * @param {"state" | "nodes" | "set"} kind which words
    * @param {string[]} states in their order
    * @param {(state: string) => void} onChoose "" for all
    */

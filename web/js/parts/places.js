@@ -3,7 +3,7 @@
 import { h, replace } from "../dom.js";
 import { imagesInShort } from "../format.js";
 import { t } from "../language.js";
-import { imageLink, nodeLink, taskLink } from "../router.js";
+import { imageLink, nodeLink, setLink, taskLink } from "../router.js";
 
 /** Characters of a digest that tell it from all others: `sha256:` and twelve. */
 const DIGEST = 19;
@@ -32,5 +32,11 @@ export const taskName = (id) => id && h("a", { href: taskLink(id), class: "id" }
 /** @param {string} [digest] */
 export const digestName = (digest) => digest && h("code", { title: digest }, digest.slice(0, DIGEST));
 
+/** @param {string} name */
+export const setName = (name) => h("a", { href: setLink(name), class: "name" }, name);
+
 /** @param {string[]} sets */
-export const setNames = (sets) => sets.length > 0 && h("span", { class: "hint" }, t("places.sets", { sets: sets.join(t("list.separator")) }));
+export function setNames(sets) {
+  const links = sets.flatMap((name, at) => [at > 0 && t("list.separator"), setName(name)]);
+  return sets.length > 0 && h("span", { class: "hint" }, t("places.sets"), links);
+}

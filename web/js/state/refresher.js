@@ -20,12 +20,13 @@ export class Refresher {
    * @param {(type: string, data: any) => boolean} matters
    * @param {() => Promise<import("../event_stream.js").AskedState>} refresh
    * @param {(state: import("../event_stream.js").StreamState) => void} onState
-   * @param {number} [kept] milliseconds for which the server gives the same answer again
+   * @param {{kept?: number, path?: string}} [options] `kept`: milliseconds for which the server gives
+   *   the same answer again; `path`: of the stream, below the API
    */
-  constructor(matters, refresh, onState, kept = 0) {
+  constructor(matters, refresh, onState, { kept = 0, path = "/events" } = {}) {
     this.refresh = refresh;
     this.kept = kept;
-    this.#stream = new EventStream("/events", {
+    this.#stream = new EventStream(path, {
       onEvent: (type, data) => matters(type, JSON.parse(data)) && this.#hear(),
       onOpen: () => refresh(),
       onState,

@@ -47,7 +47,7 @@ export class ImageView {
     this.#fullName = fullName(this.image);
     this.#wanted.state = route.query.get("state") ?? "";
     this.#heading.textContent = this.image;
-    this.#refresher = new Refresher((type, data) => this.#matters(type, data), () => this.#load(), (state) => shell.connection(state), KEPT);
+    this.#refresher = new Refresher((type, data) => this.#matters(type, data), () => this.#load(), (state) => shell.connection(state), { kept: KEPT });
     this.element = h(
       "div",
       { class: "view image-view" },

@@ -1,6 +1,7 @@
 /** English. `zh.js` has the same keys; a test compares them. */
 import { PLACES } from "./en_places.js";
 import { REASONS } from "./en_reasons.js";
+import { SETS } from "./en_sets.js";
 
 export const WORDS = {
   "app.name": "Image Prewarm",
@@ -363,6 +364,7 @@ export const WORDS = {
   "nodes.hits": { one: "{n} node found", other: "{n} nodes found" },
   "nodes.order": "Problems first, then by name",
   ...PLACES,
+  ...SETS,
 
   ...REASONS,
 };

@@ -36,7 +36,7 @@ export const PLACES = {
   "places.digest": "Digest",
   "places.since": "Pulled",
   "places.why": "Wanted by",
-  "places.sets": "set {sets}",
+  "places.sets": "set ",
   "places.task": "Task",
   "places.state": "State",
   "places.ended": "Ended",

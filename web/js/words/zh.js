@@ -1,6 +1,7 @@
 /** Simplified Chinese. `en.js` has the same keys; a test compares them. */
 import { PLACES } from "./zh_places.js";
 import { REASONS } from "./zh_reasons.js";
+import { SETS } from "./zh_sets.js";
 
 export const WORDS = {
   "app.name": "镜像预热",
@@ -360,6 +361,7 @@ export const WORDS = {
   "nodes.hits": { other: "找到 {n} 个节点" },
   "nodes.order": "异常的在前，其余按名称排列",
   ...PLACES,
+  ...SETS,
 
   ...REASONS,
 };

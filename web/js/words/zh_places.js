@@ -35,7 +35,7 @@ export const PLACES = {
   "places.digest": "摘要",
   "places.since": "拉取时间",
   "places.why": "来源",
-  "places.sets": "集合 {sets}",
+  "places.sets": "集合 ",
   "places.task": "任务",
   "places.state": "状态",
   "places.ended": "结束时间",

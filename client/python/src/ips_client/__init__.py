@@ -50,6 +50,13 @@ if TYPE_CHECKING:
         UnexpectedAnswer,
     )
     from ips_client.picture import Progress
+    from ips_client.purge_documents import (
+        Purge,
+        PurgeImage,
+        PurgeImages,
+        PurgeNode,
+        PurgeNodes,
+    )
     from ips_client.set_documents import (
         SetCondition,
         SetDeleted,
@@ -83,6 +90,11 @@ __all__ = [
     "NotFound",
     "Problem",
     "Progress",
+    "Purge",
+    "PurgeImage",
+    "PurgeImages",
+    "PurgeNode",
+    "PurgeNodes",
     "Refused",
     "RegistryCredential",
     "Requirement",
@@ -135,6 +147,9 @@ _HOMES = (
             "UnexpectedAnswer",
         ),
         "errors",
+    )
+    | dict.fromkeys(
+        ("Purge", "PurgeImage", "PurgeImages", "PurgeNode", "PurgeNodes"), "purge_documents"
     )
     | dict.fromkeys(
         ("SetCondition", "SetDeleted", "SetImage", "SetNode", "SetNodes", "WarmSet"),

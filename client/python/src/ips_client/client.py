@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ips_client import (
     credential_requests,
     events,
+    purge_requests,
+    purge_service,
     requests,
     service,
     set_requests,
@@ -36,6 +38,7 @@ from ips_client.errors import UnexpectedAnswer
 from ips_client.http_urllib3 import Urllib3Transport
 from ips_client.paging import fetch
 from ips_client.picture import Progress
+from ips_client.purge_documents import Purge, PurgeNode
 from ips_client.server import DEFAULT_SERVER, Server, Session, Token
 from ips_client.set_documents import SetDeleted, SetNode, WarmSet
 from ips_client.talk import Course, Emit, LinkFailure, Talk
@@ -168,9 +171,9 @@ class Client:
         """Create a set or replace it whole; the same again changes nothing."""
         return self.send(set_requests.put_set(name, requests.task_body(images, options)), WarmSet)
 
-    def delete_set(self, name: str) -> SetDeleted:
-        """Delete a set; its images stay."""
-        return self._finish(set_service.delete(self._session, name))
+    def delete_set(self, name: str, *, purge: bool = False) -> SetDeleted:
+        """Delete a set; its images stay, or are taken off its nodes by a ``purge``."""
+        return self._finish(set_service.delete(self._session, name, purge=purge))
 
     def set_nodes(self, name: str, states: Sequence[str] = ()) -> Iterator[SetNode]:
         """A set's nodes (in some states), ordered by name: warm, or why not."""
@@ -214,6 +217,23 @@ class Client:
         """Delete a credential. Raises NotFound where there is none."""
         request = credential_requests.delete_credential(name)
         self.send(request, RegistryCredentialDeleted)
+
+    # ── purges ──
+
+    def purge(self, images: Sequence[str], **options: Unpack[purge_requests.PurgeOptions]) -> Purge:
+        """Begin to take images off nodes; without options of nodes, off all of them."""
+        body = requests.task_body(images, options)
+        return self.send(purge_requests.create_purge(body), Purge)
+
+    def wait_purge(
+        self, purge_id: str, *, on_progress: Callable[[Purge], object] | None = None
+    ) -> Purge:
+        """Wait until a purge is over."""
+        return self._finish(purge_service.wait(self._session, purge_id), on_progress)
+
+    def purge_nodes(self, purge_id: str) -> Iterator[PurgeNode]:
+        """What became of a purge on each node that is known by now, ordered by name."""
+        return self._iterate(purge_service.nodes(self._session, purge_id))
 
     # ── as it happens ──
 

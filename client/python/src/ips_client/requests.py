@@ -95,6 +95,8 @@ class TaskQuery(NamedTuple):
     node: str = ""
     """Tasks that tried this node, or run and have it."""
     created_by: str = ""
+    set: str = ""
+    """Tasks that repair this warm set."""
     since: datetime | None = None
     """Created then or later; knows its time zone, as ``until`` does."""
     until: datetime | None = None
@@ -109,6 +111,7 @@ class TaskQuery(NamedTuple):
             "q": self.q,
             "node": self.node,
             "createdBy": self.created_by,
+            "set": self.set,
             "since": "" if self.since is None else self.since.isoformat(),
             "until": "" if self.until is None else self.until.isoformat(),
             "sort": self.sort,

@@ -23,11 +23,22 @@ class SetCondition(Document, frozen=True, kw_only=True):
     """What holds of a set as a whole, or not."""
 
     type: str
-    """``Ready``, ``Progressing`` or ``Degraded``."""
+    """``Ready``, ``Progressing``, ``Degraded``, or ``Gated`` of a set with a gate."""
     status: bool
     reason: str
     message: str | None = None
     since: Moment | None = None
+
+
+class SetGate(Document, frozen=True, kw_only=True):
+    """What Kubernetes is told of the Nodes of a set."""
+
+    condition: bool
+    """Whether the condition ``ips.dev/warm-<set>`` and a label like it are kept."""
+    taint: str | None = None
+    """The startup taint that is taken away when a node is warm."""
+    open_after: str = "10m"
+    """And after so long anyway."""
 
 
 class WarmSet(Document, frozen=True, kw_only=True):
@@ -40,6 +51,7 @@ class WarmSet(Document, frozen=True, kw_only=True):
     generation: int
     observed_generation: int
     paused: bool
+    gate: SetGate | None = None
     reasons: Mapping[str, int]
     """How many nodes are failed or blocked for each reason."""
     conditions: tuple[SetCondition, ...]
@@ -95,4 +107,6 @@ class SetDeleted(Document, frozen=True, kw_only=True):
     """The answer to a delete."""
 
     name: str
+    purge: str | None = None
+    """The purge that takes its images off its nodes."""
     message: str = ""

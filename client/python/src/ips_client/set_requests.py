@@ -33,6 +33,7 @@ class SetOptions(TypedDict, total=False):
     pull_timeout_seconds: int
     credentials: Sequence[str]
     paused: bool
+    gate: Mapping[str, Any]
 
 
 def put_set(name: str, body: Mapping[str, Any]) -> Request:
@@ -45,9 +46,9 @@ def get_set(name: str) -> Request:
     return Request("GET", _set(name))
 
 
-def delete_set(name: str) -> Request:
-    """``DELETE /api/v1/sets/{name}``."""
-    return Request("DELETE", _set(name))
+def delete_set(name: str, *, purge: bool = False) -> Request:
+    """``DELETE /api/v1/sets/{name}``; its images stay, or go with a ``purge``."""
+    return Request("DELETE", _set(name), {"purge": "true" if purge else ""})
 
 
 def list_sets(*, limit: int, offset: int = 0) -> Request:

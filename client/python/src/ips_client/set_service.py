@@ -55,9 +55,9 @@ def _all(
         offset = page.next_offset
 
 
-def delete(session: Session, name: str) -> Talk[SetDeleted]:
+def delete(session: Session, name: str, *, purge: bool) -> Talk[SetDeleted]:
     """Delete a set. Raises NotFound where there is none."""
-    request = set_requests.delete_set(name)
+    request = set_requests.delete_set(name, purge=purge)
     answer, again = yield from ask(session, request)
     try:
         return typed(session.url_of(request), SetDeleted, answers.document(answer))

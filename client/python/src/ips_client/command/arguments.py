@@ -14,6 +14,7 @@ from ips_client.command import (
     credential_arguments,
     pause_arguments,
     place_arguments,
+    purge_arguments,
     set_arguments,
 )
 from ips_client.command.durations import duration
@@ -52,6 +53,7 @@ commands:
   sets        list the warm sets, or show one
   apply       create and replace warm sets from files
   delete      delete warm sets
+  purge       take images off nodes that nobody uses or wants there
   why         say what keeps a set, a node or an image from being warm
   events      stream events, one line each
   audit       list who changed what, and who was refused
@@ -113,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     credential_arguments.add(commands, _command)
     config_arguments.add(commands, _command)
     place_arguments.add(commands, _command)
+    purge_arguments.add(commands, _command)
     for add_of_sets in (
         set_arguments.sets,
         set_arguments.apply,
@@ -242,6 +245,7 @@ def _ls(commands: Any) -> None:
     )
     parser.add_argument("--node", default="", metavar="NAME", help="tasks that were on this node")
     parser.add_argument("--created-by", default="", metavar="USER", help="tasks of this user")
+    parser.add_argument("--set", default="", metavar="SET", help="repairs of this warm set")
     parser.add_argument(
         "--since", type=duration, metavar="TIME", help="created in the last 24h, 10m …"
     )

@@ -63,12 +63,15 @@ def delete(command: NewCommand) -> None:
     parser = command(
         "delete",
         "sets",
-        "set NAME … [option …]",
-        "Delete warm sets. Their images stay where they are.",
+        "set NAME … [--purge] [option …]",
+        "Delete warm sets. Their images stay where they are, or are removed with --purge where\n"
+        "no container uses them and no other set wants them.",
         "ips delete set web",
+        "ips delete set web --purge",
     )
     parser.add_argument("kind", choices=("set", "sets"), metavar="set", help="what is deleted")
     parser.add_argument("names", nargs="+", metavar="NAME", help="a set")
+    parser.add_argument("--purge", action="store_true", help="remove their images, too")
     output(parser)
     connection(parser)
 

@@ -16,11 +16,12 @@ from ips_client.command.messages import said
 from ips_client.command.output import facts, show, table
 from ips_client.command.pages import all_pages
 from ips_client.command.program import report
+from ips_client.command.purge import finished
 from ips_client.command.text import count, stamp
 from ips_client.command.why import COLD
 from ips_client.documents import Node
 from ips_client.errors import IpsError, NotFound
-from ips_client.set_documents import SetCondition, WarmSet
+from ips_client.set_documents import SetCondition, SetDeleted, SetGate, WarmSet
 
 if TYPE_CHECKING:
     from ips_client.command.set_files import SetFile
@@ -40,6 +41,8 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
     "paused": False,
 }
 """What the service takes where a put says nothing."""
+_GATE_DEFAULTS: Final[Mapping[str, Any]] = {"condition": False, "openAfter": "10m"}
+"""The same of a gate."""
 
 
 # ── ips sets ─────────────────────────────────────────────────────────────────────────────────
@@ -116,6 +119,7 @@ def _facts(found: WarmSet) -> list[str]:
             "images": found.images,
             "repair": found.repair or "",
             "webhook": found.webhook_url or "",
+            "gate": "" if found.gate is None else _gate(found.gate),
             "created": stamp(found.created_at),
             "changed": stamp(found.updated_at) if found.generation > 1 else "",
             "by": found.created_by or "",
@@ -126,6 +130,13 @@ def _facts(found: WarmSet) -> list[str]:
 def _condition(condition: SetCondition) -> str:
     since = "" if condition.since is None else f" (since {stamp(condition.since)})"
     return f"{condition.type} {'yes' if condition.status else 'no'}: {said(condition)}{since}"
+
+
+def _gate(gate: SetGate) -> str:
+    kept = ["condition and label"] if gate.condition else []
+    if gate.taint is not None:
+        kept.append(f"taint {gate.taint}, opens after {gate.open_after}")
+    return "; ".join(kept)
 
 
 # ── ips apply ────────────────────────────────────────────────────────────────────────────────
@@ -193,7 +204,10 @@ def _dry_run(client: Client, arguments: Namespace, wanted: Iterable[SetFile]) ->
 def difference(before: Mapping[str, Any] | None, body: Mapping[str, Any]) -> list[str]:
     """What a put changes, field by field; of a webhook only scheme and host can be compared."""
     after = {**_DEFAULTS, **body}
-    known = {} if before is None else {key: before.get(key) for key in (*after, "webhookUrl")}
+    if isinstance(after.get("gate"), Mapping):
+        after["gate"] = {**_GATE_DEFAULTS, **after["gate"]}
+    named = (*after, "webhookUrl", "gate")
+    known = {} if before is None else {key: before.get(key) for key in named}
     lines: list[str] = []
     for key in sorted({*after, *known} if before is not None else body):
         old, new = known.get(key), after.get(key)
@@ -257,18 +271,28 @@ def _compares(operator: str, value: str | None, values: list[str]) -> bool:
 
 
 def delete(arguments: Namespace) -> int:
-    """Delete sets; their images stay."""
+    """Delete sets; their images stay, or are purged, one set after the other."""
     with connect(arguments) as client:
-        outcomes = [_delete(client, name) for name in arguments.names]
-    done = [name for name, outcome in zip(arguments.names, outcomes, strict=True) if not outcome]
-    lines = [f"set/{name} deleted; its images stay" for name in done]
-    show(arguments.output, {"deleted": done}, names=[f"set/{name}" for name in done], lines=lines)
-    return codes.worst(outcomes)
+        outcomes = [_delete(client, name, purge=arguments.purge) for name in arguments.names]
+        done = [found for found in outcomes if isinstance(found, SetDeleted)]
+        show(
+            arguments.output,
+            {"deleted": [each.name for each in done]},
+            names=[f"set/{each.name}" for each in done],
+            lines=[_deleted(each) for each in done],
+        )
+        worst = [outcome for outcome in outcomes if isinstance(outcome, int)]
+        worst += [finished(client, arguments, each.purge) for each in done if each.purge]
+    return codes.worst(worst)
 
 
-def _delete(client: Client, name: str) -> int:
+def _deleted(found: SetDeleted) -> str:
+    after = f"its images are being removed: {found.purge}" if found.purge else "its images stay"
+    return f"set/{found.name} deleted; {after}"
+
+
+def _delete(client: Client, name: str, *, purge: bool) -> SetDeleted | int:
     try:
-        client.delete_set(name)
+        return client.delete_set(name, purge=purge)
     except IpsError as error:
         return report(error, f"set/{name}")
-    return codes.COMPLETED

@@ -59,6 +59,7 @@ def _query(arguments: Namespace) -> requests.TaskQuery:
         q=arguments.search,
         node=arguments.node,
         created_by=arguments.created_by,
+        set=arguments.set,
         since=_ago(arguments.since),
         until=_ago(arguments.until),
         sort=arguments.sort,

@@ -58,6 +58,20 @@ MESSAGES: Final = {
     "field.required": "为必填项",
     "field.tooLarge": "占用 {size} 字节；一个任务最多 {limit} 字节（不计 nodeNames）",
     "field.unknown": "是未知字段",
+    "gate.empty": "没有作用：需要 condition（true）或 taint",
+    "gate.kept": "集合各节点的预热状态已写入其 Node 对象。",
+    "gate.noKubernetes": "门控需要来自 Kubernetes 的节点：IPS_NODE_SOURCE=kubernetes。",
+    "gate.node.cold": "节点 {node} 缺少集合 {set} 的镜像。",
+    "gate.node.unheard": "尚不知道节点 {node} 上有集合 {set} 的哪些镜像。",
+    "gate.node.warm": "集合 {set} 的所有镜像都在节点 {node} 上。",
+    "gate.off": "此处不维护门控：设置 IPS_GATES=on 以启用（deploy/components/gate）。",
+    "gate.openAfter": "{text} 不是 1s 到 168h 的时长，例如 10m 或 1h30m",
+    "gate.opened": "节点 {node} 尚未预热，污点 {taint} 仍被移除：{sets}。Pod 可能需要等待镜像。",
+    "gate.refused": (
+        "Kubernetes 拒绝修改 {right}，门控无法正常工作（deploy/components/gate）：{why}。"
+    ),
+    "gate.taint": "{text} 不是 ips.dev/ 下的污点键，例如 ips.dev/warming",
+    "gate.unclaimed": "节点 {node} 上的污点 {taint} 被移除：该节点所在集合的门控都没有使用它。",
     "image.busy": "同时查询的节点和镜像过多，请稍后重试。",
     "image.digestAlone": "“{text}”是镜像 ID 或不带名称的摘要，请写成 registry/repository@sha256:…",
     "image.digestDigits": "摘要“{text}”须为小写十六进制",
@@ -129,6 +143,20 @@ MESSAGES: Final = {
     "policy.node": "规则 {rule} 不允许在节点 {node} 上使用镜像 {image}，或没有该节点。",
     "policy.nodes": "规则 {rule} 对镜像 {image} 最多允许 {most} 个节点，当前为 {count} 个。",
     "policy.priority": "规则 {rule} 对镜像 {image} 允许的最高优先级为 {most}。",
+    "purge.interrupted": (
+        "执行它的协调器中途终止。此处未列出的节点要么没有问到，要么答复已丢失：请再清除一次。"
+    ),
+    "purge.kept.inUse": "有容器在使用它。",
+    "purge.kept.notRemoved": "容器运行时没有删除它：{why}",
+    "purge.kept.pinned": "它已被固定，且不是由预热集合固定的。",
+    "purge.kept.pulling": "正在拉取 {image}。",
+    "purge.kept.tooLate": "还没轮到它时间就到了：请再清除一次。",
+    "purge.kept.wanted": "有预热集合需要 {image}。",
+    "purge.node.oldAgent": "节点 {node} 的代理版本为 {version}，不能删除镜像。",
+    "purge.node.silent": "节点 {node} 的代理没有答复：是否已删除镜像不得而知。",
+    "purge.node.untold": "节点 {node} 尚未得知预热集合现在需要哪些镜像，因此没有删除任何镜像。",
+    "purge.tooMany": "此协调器上已有 {most} 次清除在进行：请等其中一次结束后再试。",
+    "purge.unknown": "没有这次清除：每次清除的记录保留一天。",
     "request.contentType": "请求体须以 Content-Type: {type} 发送，编码为 UTF-8。",
     "request.faults": "请求有 {count} 处错误。",
     "request.methods": "此处只接受 {methods}。",
@@ -147,9 +175,9 @@ MESSAGES: Final = {
     "set.atRest": "目前无事可做。",
     "set.changed": "该集合在读取之后已有变化（If-Match）：请重新读取。",
     "set.deleted": "集合已删除，镜像保留。",
+    "set.deletedWithPurge": "集合已删除，其镜像正在清除：见 {purge}。",
     "set.name": "{text} 不是合法的集合名称：只能用小写字母、数字和短横线，最多 50 个字符",
     "set.noNodes": "没有匹配的节点。",
-    "set.noPurge": "此版本不清除镜像；去掉该参数则删除集合并保留镜像",
     "set.node.disk": (
         "节点 {node} 的镜像磁盘已使用 {percent}%，集合最多用到 {limit}%："
         "共 {total_gib} GiB，剩余 {free_gib} GiB。"

@@ -37,6 +37,7 @@ from agent.progress import ProgressReporter
 from agent.puller import CredentialLookup, Puller
 from agent.runtime.protocol import Runtime, RuntimeAway
 from agent.settings import AgentSettings
+from agent.unsealing import KEY_BYTES, Unsealer
 from common.backoff import Backoff
 from common.reasons import Reason
 from common.subjects import AgentAddress
@@ -54,7 +55,7 @@ class Agent:
     """One run of an agent on one node. Keep ``run`` running; before its end, ``shut_down``.
 
     ``clock``: seconds that never go back, at the pace of the event loop; the loop's own if None.
-    ``rng`` draws the instance and all jitter; the system's if None.
+    ``rng`` draws the instance, its key for credentials and all jitter; the system's if None.
     """
 
     def __init__(
@@ -71,10 +72,9 @@ class Agent:
     ) -> None:
         rng = rng or SystemRandom()
         self.address = AgentAddress(settings.node_name, f"{rng.getrandbits(64):016x}")
-        self._clock = clock or _loop_time
+        unsealer, self._clock = Unsealer(rng.randbytes(KEY_BYTES)), clock or _loop_time
         self._runtime = runtime
-        self._observers = tuple(observers)
-        self._events: asyncio.Queue[Event] = asyncio.Queue()
+        self._observers, self._events = tuple(observers), asyncio.Queue[Event]()
         self._alarm: asyncio.TimerHandle | None = None
         self._stopped = asyncio.Event()
         self._ledger = Ledger(
@@ -84,14 +84,13 @@ class Agent:
             stall_seconds=settings.stall_seconds,
         )
         turns = ImageTurns()
-        self._puller = Puller(runtime=runtime, keyring=keyring, emit=self.post, turns=turns)
+        self._puller = Puller(
+            runtime=runtime, keyring=keyring, opener=unsealer, emit=self.post, turns=turns
+        )
         self._requests = OutcomeRequests(bus, self.address)
+        backoff = Backoff(LONGEST_PAUSE, rng)
         self._outbox = Outbox(
-            store=self._requests,
-            spool=spool,
-            backoff=Backoff(LONGEST_PAUSE, rng),
-            emit=self.post,
-            notify=self._notify,
+            store=self._requests, spool=spool, backoff=backoff, emit=self.post, notify=self._notify
         )
         self._inbox = Inbox(bus=bus, address=self.address, emit=self.post, notify=self._notify)
         self._progress = ProgressReporter(publisher=bus, ledger=self._ledger, address=self.address)
@@ -116,6 +115,7 @@ class Agent:
             notify=self._notify,
             clock=self._clock,
             rng=rng,
+            public_key=unsealer.public_key,
         )
 
     @property

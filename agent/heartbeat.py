@@ -66,6 +66,7 @@ class Heartbeats:
         notify: Callable[[Notice], None],
         clock: Callable[[], float],
         rng: Random,
+        public_key: str = "",
         inventory: Callable[[], InventoryState | None] = lambda: None,
     ) -> None:
         self._publisher = publisher
@@ -78,6 +79,7 @@ class Heartbeats:
         self._clock = clock
         self._rng = rng
         self._inventory = inventory
+        self._public_key = public_key
         self._facts: RuntimeFacts | None = None
         self._why_away = "the container runtime has not answered yet"
         self._noticed: Notice | None = None
@@ -170,6 +172,7 @@ class Heartbeats:
             holds=holds[:MOST_HOLDS],
             interval=self._interval,
             leaving=leaving,
+            public_key=self._public_key,
             inventory=self._inventory(),
             abilities=[CAN_REMOVE, *([CAN_PIN] if self._runtime.pins else [])],
         )

@@ -23,6 +23,18 @@ class Announce:
 
 
 @dataclass(frozen=True, slots=True)
+class Grant:
+    """Sealed credentials for one piece of work, and what it must have been sealed for."""
+
+    key: str
+    """Equal for the same credentials."""
+    sealed: str
+    task: str
+    attempt: int
+    references: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class StartPull:
     """Have an image on the node: DownloadBegan and BytesArrived on the way, PullEnded at last.
 
@@ -33,6 +45,8 @@ class StartPull:
     reference: str
     always: bool
     keep_seconds: float
+    grant: Grant | None = None
+    """What the registry is shown before anything that the node itself has."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,12 +24,21 @@ from agent.events import (
     ShutdownRequested,
     TimePassed,
 )
-from agent.instructions import Announce, Deliver, Discard, Instruction, SendReply, WakeAt
+from agent.instructions import (
+    Announce,
+    Deliver,
+    Discard,
+    Grant,
+    Instruction,
+    SendReply,
+    WakeAt,
+)
 from agent.meter import Meter
 from agent.pulls import Listener, Pulls, Wish
 from common.messages import (
     MOST_HOLDS,
     Assign,
+    AssignedImage,
     AttemptProgress,
     Cancel,
     Hold,
@@ -181,7 +190,8 @@ class Ledger:
             self._held[work.task] = Attempt(work.task, work.attempt, now, work)
             for place, image in enumerate(work.images):
                 listener = Listener(work.task, work.attempt, place)
-                wish = Wish(work.always_pull, work.pull_timeout_seconds)
+                grant = _grant(work, image)
+                wish = Wish(work.always_pull, work.pull_timeout_seconds, grant=grant)
                 self._pulls.want(listener, image.reference, wish, now)
             # Only now, so that a pull that goes on for the new attempt is not interrupted.
             self._drop(former)
@@ -287,3 +297,11 @@ class Ledger:
         if deadline < self._wakes_at:
             self._wakes_at = deadline
             self._out.append(WakeAt(deadline))
+
+
+def _grant(work: Assign, image: AssignedImage) -> Grant | None:
+    """What an image's registry is to be shown, of what came with the work."""
+    if not image.credentials:
+        return None
+    references = tuple(each.reference for each in work.images)
+    return Grant(image.credentials, work.sealed, work.task, work.attempt, references)

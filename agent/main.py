@@ -26,6 +26,7 @@ from common import logs, subjects
 from common.bus import BusSettings, CoreNats
 from common.join_token import JoinKind, parse_join_token
 from common.lifecycle import Jobs, StartupError, Stop, run
+from common.undumpable import keep_out_of_dumps
 
 GRACE_SECONDS: Final = 20.0
 """Time to stop in order; Kubernetes gives 30 s."""
@@ -40,6 +41,7 @@ def main() -> int:
 
 async def serve(stop: Stop) -> None:
     """Build everything, and work until a stop is asked for. Raises StartupError."""
+    keep_out_of_dumps()
     settings = AgentSettings.load(os.environ)
     logs.configure(settings.log_level, settings.log_format)
     registry = CollectorRegistry()

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from agent.events import BytesArrived, DownloadBegan, Event, Forgotten, PullEnded
 from agent.image_turns import ImageTurns
-from agent.instructions import Forget, StartPull, StopPull
+from agent.instructions import Forget, Grant, StartPull, StopPull
 from agent.runtime.protocol import Bytes, Credentials, PresentImage, PullFailed, Runtime
 from common.messages import ImageOutcome, ImageState, within_bytes
 from common.reasons import MESSAGE_LIMIT, Reason
@@ -49,6 +49,13 @@ class CredentialLookup(Protocol):
         """Name what is meant for an image's registry and cannot be used; empty if nothing is."""
 
 
+class GrantOpener(Protocol):
+    """Opens what came sealed with the work."""
+
+    def open(self, grant: Grant, reference: str) -> Sequence[Credentials]:
+        """List what an image's registry is shown. Raises PullFailed."""
+
+
 class Puller:
     """Runs one agent's pulls. Each instruction is answered by an event; keep ``run`` running."""
 
@@ -57,10 +64,12 @@ class Puller:
         *,
         runtime: Runtime,
         keyring: CredentialLookup,
+        opener: GrantOpener,
         emit: Callable[[Event], None],
         turns: ImageTurns | None = None,
     ) -> None:
         self._runtime = runtime
+        self._opener = opener
         self._keyring = keyring
         self._emit = emit
         self._turns = turns or ImageTurns()
@@ -134,7 +143,7 @@ class Puller:
     async def _download(self, order: StartPull) -> PresentImage:
         """Pull with each of the credentials that may fit, at last with none."""
         failures: list[PullFailed] = []
-        for credentials in [*self._keyring.lookup(order.reference), None]:
+        for credentials in [*self._fitting(order), None]:
             try:
                 return await self._runtime.pull(
                     order.reference,
@@ -148,6 +157,16 @@ class Puller:
                 if failure.reason not in _ANSWERS:
                     raise
         raise _noted(_telling(failures), self._keyring.complaint(order.reference))
+
+    def _fitting(self, order: StartPull) -> Sequence[Credentials]:
+        """The task's credentials, opened for as long as the pull takes, and then the node's own."""
+        if order.grant is None:
+            return self._keyring.lookup(order.reference)
+        given = self._opener.open(order.grant, order.reference)
+        try:
+            return [*given, *self._keyring.lookup(order.reference)]
+        except PullFailed:
+            return given  # what the node has is of no use, and not needed
 
     def _heard(self, reference: str, value: Bytes) -> None:
         self._emit(BytesArrived(reference, value))

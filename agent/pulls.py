@@ -1,7 +1,8 @@
 """Which images are wanted by whom, which are being pulled, and which wait for a place.
 
-One image is one pull, whoever wants it: it runs as long as anybody does. What an interrupted pull
-can be resumed from belongs to the image too, and stays while a retry may come for it.
+One image is one pull, whoever wants it by the same credentials or by none: it runs as long as
+anybody does. Who brings others waits until it is over. What an interrupted pull can be resumed from
+belongs to the image too, and stays while a retry may come for it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import NamedTuple
 
-from agent.instructions import Forget, Instruction, StartPull, StopPull
+from agent.instructions import Forget, Grant, Instruction, StartPull, StopPull
 from agent.meter import Meter
 from agent.runtime.protocol import Bytes
 from common.messages import ImageOutcome, ImageState
@@ -36,6 +37,7 @@ class Wish:
     always: bool
     timeout: float
     deadline: float = inf
+    grant: Grant | None = None
 
 
 @dataclass(slots=True)
@@ -43,6 +45,8 @@ class Pull:
     """One image that somebody wants."""
 
     reference: str
+    key: str = ""
+    """Of the credentials that all who want it share; empty for none."""
     wishes: dict[Listener, Wish] = field(default_factory=dict)
     meter: Meter = field(default_factory=Meter)
     began: float = 0.0
@@ -54,7 +58,8 @@ class Pull:
             wish.deadline = now + wish.timeout
         always = any(wish.always for wish in self.wishes.values())
         keep = max(wish.timeout for wish in self.wishes.values())
-        return StartPull(self.reference, always, keep)
+        grant = next(iter(self.wishes.values())).grant  # all have the same credentials
+        return StartPull(self.reference, always, keep, grant)
 
     def failure(self, reason: Reason, limit: float, now: float) -> ImageOutcome:
         """The agent's own verdict on a pull that has gone on too long. ``limit`` in seconds."""
@@ -80,7 +85,8 @@ class Pulls:
         self._parallel = parallel
         self._stall_seconds = stall_seconds
         self._emit = emit
-        self._waiting: dict[str, Pull] = {}
+        self._waiting: dict[tuple[str, str], Pull] = {}
+        """By reference and key."""
         self._running: dict[str, Pull] = {}
         # Stopped and not yet over, with whether to forget them then; they keep their place.
         self._stopping: dict[str, bool] = {}
@@ -101,12 +107,16 @@ class Pulls:
 
     def is_pulled(self, reference: str) -> bool:
         """Whether a pull runs, has yet to end, or waits for its place."""
-        return any(reference in place for place in (self._waiting, self._running, self._stopping))
+        is_begun = reference in self._running or reference in self._stopping
+        return is_begun or self._is_awaited(reference)
 
     def claims(self, reference: str) -> bool:
         """Whether what an interrupted pull of this image left is, or may be, needed."""
-        places = (self._waiting, self._running, self._stopping, self._resumable)
-        return any(reference in place for place in places)
+        places = (self._running, self._stopping, self._resumable)
+        return any(reference in place for place in places) or self._is_awaited(reference)
+
+    def _is_awaited(self, reference: str) -> bool:
+        return any(reference == awaited for awaited, _ in self._waiting)
 
     def next_deadline(self) -> float:
         """When ``overdue`` has to be asked next; infinity where nothing has a limit."""
@@ -123,11 +133,11 @@ class Pulls:
 
     def want(self, listener: Listener, reference: str, wish: Wish, now: float) -> None:
         """Have one listener wait for an image."""
-        pull = self._running.get(reference)
-        if pull is not None:
+        pull, key = self._running.get(reference), wish.grant.key if wish.grant else ""
+        if pull is not None and pull.key == key:
             wish.deadline = now + wish.timeout
         else:
-            pull = self._waiting.setdefault(reference, Pull(reference))
+            pull = self._waiting.setdefault((reference, key), Pull(reference, key))
         pull.wishes[listener] = wish
 
     def withdraw(self, task: str, attempt: int) -> None:
@@ -140,17 +150,20 @@ class Pulls:
             for listener in leaving:
                 del pull.wishes[listener]
             if leaving and not pull.wishes:
-                self._abandon(pull.reference, {task})
+                self._abandon(pull, {task})
 
     def withdraw_all(self) -> None:
         """Stop everything; what is half pulled stays for whoever comes next."""
         self._waiting.clear()
         for pull in list(self._running.values()):
-            self._abandon(pull.reference, {listener.task for listener in pull.wishes})
+            self._abandon(pull, {listener.task for listener in pull.wishes})
 
-    def _abandon(self, reference: str, tasks: set[str], reason: Reason = Reason.CANCELLED) -> None:
-        self._waiting.pop(reference, None)
-        if self._running.pop(reference, None) is not None:
+    def _abandon(self, pull: Pull, tasks: set[str], reason: Reason = Reason.CANCELLED) -> None:
+        reference = pull.reference
+        if self._waiting.get((reference, pull.key)) is pull:
+            del self._waiting[reference, pull.key]
+        elif self._running.get(reference) is pull:
+            del self._running[reference]
             self._stopping[reference] = False
             self._emit(StopPull(reference, reason))
             self._keep(reference, tasks)
@@ -175,7 +188,7 @@ class Pulls:
         self._resumable.pop(reference, None)
         if reference in self._stopping:
             self._stopping[reference] = True
-        elif reference not in self._running and reference not in self._waiting:
+        elif reference not in self._running and not self._is_awaited(reference):
             self._forgetting.add(reference)
             self._emit(Forget(reference))
 
@@ -187,11 +200,13 @@ class Pulls:
 
     def start_waiting(self, now: float) -> None:
         """Fill the free places in the order in which the images were asked for."""
-        for reference, pull in list(self._waiting.items()):
+        for place, pull in list(self._waiting.items()):
             if len(self._running) + len(self._stopping) >= self._parallel:
                 return
-            if reference not in self._stopping and reference not in self._forgetting:
-                self._running[reference] = self._waiting.pop(reference)
+            reference = pull.reference
+            busy = (self._running, self._stopping, self._forgetting)
+            if not any(reference in each for each in busy):
+                self._running[reference] = self._waiting.pop(place)
                 self._emit(pull.begin(now))
 
     def download_began(self, reference: str) -> None:
@@ -233,8 +248,8 @@ class Pulls:
             if wish.always and outcome.state is ImageState.PRESENT
         }
         if unasked:
-            again = Pull(pull.reference, unasked)
-            self._waiting = {pull.reference: again, **self._waiting}
+            again, place = Pull(pull.reference, pull.key, unasked), (pull.reference, pull.key)
+            self._waiting = {place: again, **self._waiting}
         return [listener for listener in pull.wishes if listener not in unasked]
 
     def overdue(self, now: float) -> list[tuple[Listener, ImageOutcome]]:
@@ -252,7 +267,7 @@ class Pulls:
                 limit = self._stall_seconds if reason is Reason.STALLED else wish.timeout
                 verdicts.append((listener, pull.failure(reason, limit, now)))
             if not pull.wishes:
-                self._abandon(pull.reference, {who.task for who in late}, reason)
+                self._abandon(pull, {who.task for who in late}, reason)
         return verdicts
 
     def _stalled(self, pull: Pull, now: float) -> bool:

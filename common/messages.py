@@ -26,6 +26,8 @@ MOST_BYTES = 2**62
 """What a number of bytes is taken for at most: more is no size of anything."""
 MOST_IMAGES = 50
 """Images of one task."""
+MOST_LOGINS = 10
+"""Credentials that one task names."""
 MOST_HOLDS = 1000
 """Attempts that one agent holds: its heartbeat, which names them all, fits into a message."""
 MOST_PULLS = 100
@@ -152,6 +154,8 @@ class Heartbeat(Message, frozen=True, kw_only=True):
     """Seconds until the next heartbeat is due."""
     leaving: bool = False
     """The last word of an instance that stops in order: it holds nothing any more."""
+    public_key: Annotated[str, Meta(max_length=64)] = ""
+    """To which credentials are sealed (X25519, base64); empty where none can be given."""
     inventory: InventoryState | None = None
     """None from agents that do not look for images by themselves."""
     abilities: Annotated[list[Name], Meta(max_length=MOST_ABILITIES)] = []
@@ -254,6 +258,8 @@ class AssignedImage(Message, frozen=True, kw_only=True):
 
     name: ImageName
     reference: Reference
+    credentials: Annotated[str, Meta(max_length=64)] = ""
+    """Which of what is sealed its registry is shown: equal for the same; empty for nothing."""
 
 
 class Assign(Message, frozen=True, kw_only=True, tag_field="kind", tag="assign"):
@@ -268,6 +274,8 @@ class Assign(Message, frozen=True, kw_only=True, tag_field="kind", tag="assign")
     """For one image in this attempt."""
     progress_seconds: Annotated[float, Meta(ge=0.0, le=3600.0)] = 1.0
     """Shortest time between two progress reports."""
+    sealed: Annotated[str, Meta(max_length=MAX_MESSAGE_BYTES)] = ""
+    """Credentials for this agent instance alone (``common/sealed_logins.py``)."""
 
 
 class Cancel(Message, frozen=True, kw_only=True, tag_field="kind", tag="cancel"):

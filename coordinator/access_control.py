@@ -29,6 +29,8 @@ from coordinator.access.session_keys import StoredKeys, keys_of_file
 from coordinator.access.token_file import TokenFile
 from coordinator.access.watched_file import FileError, WatchedFile
 from coordinator.api.guard import Door, Entrance
+from coordinator.credentials.key_file import read_secretbox_keys
+from coordinator.credentials.table import CredentialTable
 from coordinator.engine.webhook_signatures import read_keys
 from coordinator.settings import CoordinatorSettings
 
@@ -45,6 +47,8 @@ class AccessControl:
     receivers: Receivers
     """Which addresses webhooks may reach."""
     signing_keys: WatchedFile[Sequence[bytes]] | None
+    credentials: CredentialTable
+    """Credentials of registries, which callers have stored."""
     stored_keys: StoredKeys | None
     """Keys of sessions that have yet to be read from the store; None where a file has them."""
 
@@ -93,7 +97,8 @@ async def access_control(settings: CoordinatorSettings) -> AsyncIterator[AccessC
             requests=RateLimit(settings.requests_per_minute, elapsed),
             failures=RateLimit(settings.failed_logins_per_minute, elapsed),
         )
-        yield AccessControl(entrance, receivers, _signing_keys(settings), stored)
+        credentials = CredentialTable(_credential_keys(settings))
+        yield AccessControl(entrance, receivers, _signing_keys(settings), credentials, stored)
 
 
 def _tokens(settings: CoordinatorSettings) -> TokenFile | None:
@@ -114,6 +119,15 @@ def _signing_keys(settings: CoordinatorSettings) -> WatchedFile[Sequence[bytes]]
         return WatchedFile(settings.webhook_secret_file, read_keys)
     except FileError as why:
         raise StartupError(f"IPS_WEBHOOK_SECRET_FILE: {why}") from why
+
+
+def _credential_keys(settings: CoordinatorSettings) -> WatchedFile[Sequence[bytes]] | None:
+    if settings.credentials_key_file is None:
+        return None
+    try:
+        return WatchedFile(settings.credentials_key_file, read_secretbox_keys)
+    except FileError as why:
+        raise StartupError(f"IPS_CREDENTIALS_KEY_FILE: {why}") from why
 
 
 def _policy(settings: CoordinatorSettings) -> WatchedFile[Policy] | None:

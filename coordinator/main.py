@@ -17,6 +17,7 @@ from prometheus_client.process_collector import ProcessCollector
 from common.lifecycle import Jobs, StartupError, Stop
 from common.listening import listen_on
 from common.logs import Log, configure
+from common.undumpable import keep_out_of_dumps
 from coordinator.access_control import access_control
 from coordinator.api.app import make_app
 from coordinator.api.certificate import CertificateError, ServedCertificate
@@ -41,6 +42,7 @@ SHUTDOWN_SECONDS = 5.0
 
 async def main(stop: Stop) -> None:
     """Run a coordinator until it is to stop."""
+    keep_out_of_dumps()
     settings = CoordinatorSettings.load(os.environ)
     configure(settings.log_level, settings.log_format)
     _check(settings)
@@ -63,6 +65,7 @@ async def main(stop: Stop) -> None:
                 faults=faults,
                 most_streams=streams,
                 entrance=access.entrance,
+                credentials=access.credentials,
             )
             async with _serving(app, settings, most), Jobs(stop) as jobs:
                 jobs.start("leader", program.lead())

@@ -31,6 +31,7 @@ from coordinator.engine.persistence import Persistently
 from coordinator.engine.replica import Context, Replica
 from coordinator.engine.service import Service
 from coordinator.engine.store_clock import StoreClock
+from coordinator.engine.task_credentials import TaskCredentials
 from coordinator.engine.webhook_signatures import Signer
 from coordinator.engine.webhooks import Webhooks, new_http_session
 from coordinator.event_feed import EventFeed
@@ -103,6 +104,7 @@ class Program:
                         group.create_task(self._ask_for_rights())
                     group.create_task(self._feed.run(bus))
                     group.create_task(self._access.entrance.audit.run(bus))
+                    group.create_task(self._access.credentials.run(bus))
                     if self._access.stored_keys is not None:
                         bucket = KeyValue(bus, subjects.KEYS_BUCKET)
                         group.create_task(self._access.stored_keys.run(bucket))
@@ -176,6 +178,9 @@ class Program:
                 max_nodes_in_flight=settings.max_nodes_in_flight,
                 agent_wait=settings.agent_wait_seconds,
                 first_look=_first_look(settings.node_source),
+            ),
+            task_credentials=TaskCredentials(
+                self._access.credentials, self._access.entrance.keeper
             ),
             set_limits=SetLimits(settings.max_concurrent_repairs, settings.disk_limit_percent),
             max_pending=settings.max_pending_tasks,

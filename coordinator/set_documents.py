@@ -161,6 +161,7 @@ class WarmSet(Document, frozen=True, kw_only=True):
     max_failed_nodes: int | str
     rollout: str
     pull_timeout_seconds: int
+    credentials: list[str] | UnsetType = UNSET
     webhook_url: str | UnsetType = UNSET
     """Scheme and host."""
     paused: bool

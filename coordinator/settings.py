@@ -306,6 +306,12 @@ class CoordinatorSettings(ProgramSettings):
         "Whether failed pulls are told as Events on their Nodes (node source `kubernetes`)",
         default="off",
     )
+    credentials_key_file: Path | None = optional(
+        "IPS_CREDENTIALS_KEY_FILE",
+        PATH,
+        "File with a key or two (32 random bytes in base64, one a line, the first one seals) that "
+        "stored registry credentials are sealed with; without it none can be stored",
+    )
     gates: bool = setting(
         "IPS_GATES",
         choice({"on": True, "off": False}),

@@ -54,6 +54,7 @@ def definitions(
         _bucket(subjects.LISTS_BUCKET, replicas),
         _bucket(subjects.SETS_BUCKET, replicas),
         _bucket(subjects.SET_NOTES_BUCKET, replicas),
+        _bucket(subjects.CREDENTIALS_BUCKET, replicas),
         _bucket(subjects.PURGES_BUCKET, replicas, allow_msg_ttl=True),
         _bucket(subjects.KEYS_BUCKET, replicas, allow_msg_ttl=True),
         _bucket(subjects.NODES_BUCKET, replicas, allow_msg_ttl=True),

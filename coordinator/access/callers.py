@@ -33,6 +33,8 @@ class Verb(StrEnum):
     CREATE = "create"
     UPDATE = "update"
     DELETE = "delete"
+    USE = "use"
+    """Of a credential: have it shown to its registry for a task."""
 
 
 class Resource(StrEnum):

@@ -173,6 +173,18 @@ class Gatekeeper:
             (caller, permission), lambda: kubernetes.may(caller, permission)
         )
 
+    async def may_still(self, caller: Caller, permission: Permission) -> bool:
+        """Whether somebody who has asked before may do something now. Raises AuthorityAwayError.
+
+        A user of the file of tokens is who they are there by now, and nobody once they are gone.
+        """
+        if caller.way is not Way.TOKENS or self.authorities.is_open:
+            return await self.may(caller, permission)
+        tokens = self.authorities.tokens
+        return tokens is not None and any(
+            [await self.may(each, permission) for each in tokens.callers(caller.user)]
+        )
+
     # ── sessions ──
 
     async def session_of(self, token: str) -> tuple[Caller, str]:

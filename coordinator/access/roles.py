@@ -38,7 +38,7 @@ PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = {
     Role.VIEW: _VIEW,
     Role.EDIT: _EDIT,
     Role.ADMIN: _EDIT
-    | _all((*_LOOK, *_CHANGE), (Resource.CREDENTIALS,))
+    | _all((*_LOOK, *_CHANGE, Verb.USE), (Resource.CREDENTIALS,))
     | _all(_LOOK, (Resource.AUDIT,)),
 }
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +34,10 @@ class TokenFile:
     def knows(self, token: str) -> bool:
         """Whether this is somebody's token."""
         return hash_of(token) in self._callers()
+
+    def callers(self, user: str) -> Iterable[Caller]:
+        """Everybody of this name, as each of their tokens says."""
+        return [caller for caller in self._callers().values() if caller.user == user]
 
     def identify(self, token: str) -> Caller:
         """Whose token this is. Raises UnknownCredentialError."""

@@ -13,6 +13,7 @@ from common.text import Text
 from coordinator.access.callers import Caller
 from coordinator.access.policy import Allowed, Policy, Refused, decide
 from coordinator.access.receivers import Receivers
+from coordinator.api.credential_use import CredentialUse
 from coordinator.api.faults import fault
 from coordinator.api.problems import Refusal, bad_request
 from coordinator.core.selection import LabelQuery, satisfies
@@ -26,11 +27,23 @@ class Admission:
     """Applies the policy, where there is one."""
 
     def __init__(
-        self, engine: Engine, policy: CurrentPolicy | None, receivers: Receivers | None = None
+        self,
+        engine: Engine,
+        policy: CurrentPolicy | None,
+        receivers: Receivers | None = None,
+        use: CredentialUse | None = None,
     ) -> None:
         self._engine = engine
         self._policy = policy
         self._receivers = receivers
+        self._use = use
+
+    async def with_credentials(self, caller: Caller, spec: TaskSpec) -> TaskSpec:
+        """The task with who is asked about again before its credentials are used.
+
+        Raises the Refusal where they may not be, and StoreAway.
+        """
+        return spec if self._use is None else await self._use.admit(caller, spec)
 
     def admit(self, caller: Caller, spec: TaskSpec, names: Sequence[str] | None) -> TaskSpec:
         """The task as it may be. Raises the Refusal where it may not."""

@@ -16,6 +16,8 @@ from coordinator.api.answers import JSON, SERVER_NAME, json_answer
 from coordinator.api.asyncapi import asyncapi_document
 from coordinator.api.audit import Audit
 from coordinator.api.bodies import ROOM, BodyRoom
+from coordinator.api.credential_use import CredentialUse
+from coordinator.api.credentials import CredentialRoutes
 from coordinator.api.docs_page import docs_page
 from coordinator.api.finds import Finds
 from coordinator.api.guard import Entrance, Guard
@@ -31,6 +33,7 @@ from coordinator.api.sets import SetRoutes
 from coordinator.api.streams import DEFAULT_PACE, MOST_STREAMS, Pace, Streams
 from coordinator.api.tasks import TaskRoutes
 from coordinator.api.web_files import FOLDER, HEADERS, WebFiles
+from coordinator.credentials.table import CredentialTable
 from coordinator.event_feed import EventFeed
 from coordinator.faults import Faults
 from coordinator.health_documents import Health, Leadership, Readiness
@@ -54,10 +57,11 @@ def make_app(
     most_streams: int = MOST_STREAMS,
     web_folder: Path = FOLDER,
     entrance: Entrance | None = None,
+    credentials: CredentialTable | None = None,
 ) -> web.Application:
     """Wire the application. Streams end when it shuts down; ``feed.run`` is the caller's to run.
 
-    Without an ``entrance`` nobody is asked who they are.
+    Without an ``entrance`` nobody is asked who they are. ``credentials.run`` is the caller's, too.
     """
     metrics, gate = HttpMetrics(registry), Gate(engine)
     entrance = entrance or Entrance.wide_open()
@@ -70,13 +74,15 @@ def make_app(
     faults = faults or Faults()
     app[ROOM] = BodyRoom() if body_room is None else body_room
     finds = Finds(engine)
-    admission = Admission(engine, entrance.policy, entrance.receivers)
+    credentials = credentials or CredentialTable()
+    admission = _admission(engine, entrance, credentials)
     streams = Streams(engine, finds, feed, pace, faults, most=most_streams)
     app.add_routes(_task_routes(TaskRoutes(engine, finds, faults, admission), streams))
     app.add_routes(_set_routes(SetRoutes(engine, faults, admission)))
     app.add_routes(_purge_routes(PurgeRoutes(engine, admission)))
     app.add_routes(_node_routes(NodeRoutes(engine, faults), ImageRoutes(engine, faults)))
     app.add_routes(_session_routes(Sessions(guard, entrance)))
+    app.add_routes(_credential_routes(credentials))
     files = WebFiles(web_folder)
     app.add_routes(
         [
@@ -86,10 +92,7 @@ def make_app(
             web.get("/healthz", _health),
             web.get("/readyz", gate.readyz),
             web.get(METRICS, Exposition(registry).get),
-            web.get("/openapi.json", _openapi),
-            web.get("/asyncapi.json", _asyncapi),
-            web.get("/docs", _docs),
-            web.get("/docs/", _moved("/docs")),
+            *_document_routes(),
             web.get("/web", _moved("/web/")),
             web.get("/", files.get),
             web.get("/web/{path:.*}", files.get),
@@ -103,6 +106,20 @@ def make_app(
 
     app.on_shutdown.append(end_streams)
     return app
+
+
+def _admission(engine: Engine, entrance: Entrance, credentials: CredentialTable) -> Admission:
+    use = CredentialUse(entrance.keeper, credentials)
+    return Admission(engine, entrance.policy, entrance.receivers, use)
+
+
+def _document_routes() -> list[web.RouteDef]:
+    return [
+        web.get("/openapi.json", _openapi),
+        web.get("/asyncapi.json", _asyncapi),
+        web.get("/docs", _docs),
+        web.get("/docs/", _moved("/docs")),
+    ]
 
 
 def _task_routes(tasks: TaskRoutes, streams: Streams) -> list[web.RouteDef]:
@@ -150,6 +167,16 @@ def _node_routes(nodes: NodeRoutes, images: ImageRoutes) -> list[web.RouteDef]:
         web.get(f"{API}/images", images.list),
         web.get(f"{API}/images/nodes", images.places),
         web.get(f"{API}/images/history", images.history),
+    ]
+
+
+def _credential_routes(table: CredentialTable) -> list[web.RouteDef]:
+    one, routes = f"{API}/credentials/{{name}}", CredentialRoutes(table)
+    return [
+        web.get(f"{API}/credentials", routes.list),
+        web.get(one, routes.get),
+        web.put(one, routes.put),
+        web.delete(one, routes.delete),
     ]
 
 

@@ -58,7 +58,7 @@ class Auditor:
     ) -> None:
         """A request that may have changed something was answered."""
         location = response.headers.get(hdrs.LOCATION, "")
-        task = request.match_info.get("id", "") or location.rpartition("/")[2]
+        task = _subject(request) or location.rpartition("/")[2]
         if endpoint(request).startswith(SESSION):
             task = ""
         record = self._record(request, caller, permission, response.status, task=task)
@@ -73,7 +73,7 @@ class Auditor:
     ) -> None:
         """A request was refused; only what is about the caller counts."""
         if refusal.status in REFUSALS:
-            task = request.match_info.get("id", "")
+            task = _subject(request)
             record = self._record(
                 request, caller, permission, refusal.status, task=task, reason=refusal.text.code
             )
@@ -126,6 +126,11 @@ class Audit:
         return json_answer(
             caller_documents.AuditList(entries=[_shown(record) for record in records], limit=limit)
         )
+
+
+def _subject(request: web.Request) -> str:
+    """What a path names: a task by its id, a set or a credential by its name."""
+    return request.match_info.get("id", "") or request.match_info.get("name", "")
 
 
 def _shown(record: AuditRecord) -> caller_documents.AuditEntry:

@@ -17,8 +17,10 @@ import msgspec
 from msgspec import UNSET, UnsetType, inspect
 
 from common import texts
+from common.credential_texts import CREDENTIAL_NAME
 from common.image_reference import ImageReference, InvalidReference
 from common.labels import is_label_key, is_label_value
+from common.messages import MOST_LOGINS
 from common.subjects import is_node_name
 from common.text import Text
 from coordinator.api.faults import clipped, fault, faults, rule, shown
@@ -32,6 +34,7 @@ from coordinator.core.task import (
     TaskImage,
     TaskSpec,
 )
+from coordinator.credentials.records import is_credential_name
 from coordinator.documents import Fault
 
 SPEC_BYTES: Final = 64 * 1024
@@ -72,6 +75,11 @@ def _check_value(text: str) -> Iterator[tuple[str, Text]]:
 def _check_name(text: str) -> Iterator[tuple[str, Text]]:
     if not is_node_name(text):
         yield "", texts.VALUE_NOT_NODE_NAME(text=clipped(text))
+
+
+def _check_credential(text: str) -> Iterator[tuple[str, Text]]:
+    if not is_credential_name(text):
+        yield "", CREDENTIAL_NAME(text=clipped(text))
 
 
 def _check_url(text: str) -> Iterator[tuple[str, Text]]:
@@ -232,6 +240,15 @@ class CreateTask(
     pull_timeout_seconds: Annotated[
         int, rule(ge=10, le=86_400, description="For one image in one attempt.")
     ] = 1800
+    credentials: Annotated[
+        list[Annotated[str, rule(_check_credential)]],
+        rule(
+            max_length=MOST_LOGINS,
+            description="Stored credentials by which the images' registries may be asked; needs "
+            "`use` on `credentials`.",
+            examples=[["shop"]],
+        ),
+    ] = []
 
 
 _SHAPE: Final = inspect.type_info(CreateTask)
@@ -288,6 +305,7 @@ def _spec(asked: CreateTask) -> TaskSpec:
         rollout=asked.rollout,
         image_pull_policy=asked.image_pull_policy,
         pull_timeout_seconds=asked.pull_timeout_seconds,
+        credentials=tuple(dict.fromkeys(asked.credentials)),
     )
 
 

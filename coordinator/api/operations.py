@@ -9,6 +9,7 @@ import msgspec
 
 from coordinator import caller_documents, documents, health_documents
 from coordinator.api.create_body import CreateTask
+from coordinator.api.credential_operations import CREDENTIAL_OPERATIONS
 from coordinator.api.described import DocumentedAnswer, Operation, pages, path, query
 from coordinator.api.image_operations import IMAGE_OPERATIONS
 from coordinator.api.permissions import SESSION
@@ -237,6 +238,7 @@ OPERATIONS: Final = (
     *SET_OPERATIONS,
     *PURGE_OPERATIONS,
     *IMAGE_OPERATIONS,
+    *CREDENTIAL_OPERATIONS,
     Operation(
         "get",
         "/api/v1/nodes",

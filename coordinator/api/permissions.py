@@ -35,6 +35,7 @@ PUBLIC: Final = frozenset(
 
 READ_AUDIT: Final = Permission(Verb.LIST, Resource.AUDIT)
 _TASKS, _NODES, _SETS = Resource.TASKS, Resource.NODES, Resource.SETS
+_CREDENTIALS: Final = Resource.CREDENTIALS
 PERMISSIONS: Final[Mapping[tuple[str, str], Permission]] = {
     (hdrs.METH_POST, f"{API}/tasks"): Permission(Verb.CREATE, _TASKS),
     (hdrs.METH_GET, f"{API}/tasks"): Permission(Verb.LIST, _TASKS),
@@ -62,6 +63,10 @@ PERMISSIONS: Final[Mapping[tuple[str, str], Permission]] = {
     (hdrs.METH_GET, f"{API}/images/nodes"): Permission(Verb.LIST, _TASKS),
     (hdrs.METH_GET, f"{API}/images/history"): Permission(Verb.LIST, _TASKS),
     (hdrs.METH_GET, f"{API}/leader"): Permission(Verb.LIST, _NODES),
+    (hdrs.METH_GET, f"{API}/credentials"): Permission(Verb.LIST, _CREDENTIALS),
+    (hdrs.METH_GET, f"{API}/credentials/{{name}}"): Permission(Verb.GET, _CREDENTIALS),
+    (hdrs.METH_PUT, f"{API}/credentials/{{name}}"): Permission(Verb.UPDATE, _CREDENTIALS),
+    (hdrs.METH_DELETE, f"{API}/credentials/{{name}}"): Permission(Verb.DELETE, _CREDENTIALS),
     (hdrs.METH_GET, f"{API}/audit"): READ_AUDIT,
     (hdrs.METH_GET, METRICS): Permission(Verb.GET, Resource.METRICS),
 }

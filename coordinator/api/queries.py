@@ -40,6 +40,7 @@ TASKS: Final = PageSizes(10, 100)
 SETS: Final = PageSizes(10, 100)
 NODES: Final = PageSizes(100, 1000)
 AUDIT: Final = PageSizes(100, 1000)
+CREDENTIALS: Final = PageSizes(100, 1000)
 PAST: Final = PageSizes(20, 100)
 
 

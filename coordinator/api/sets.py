@@ -59,6 +59,7 @@ class SetRoutes:
         request[IMAGES] = asked.spec.images
         caller = request[CALLER]
         spec = self._admission.admit(caller, asked.spec, None)
+        spec = await self._admission.with_credentials(caller, spec)
         creator = Creator(user=caller.user, way=caller.way) if caller.is_known else None
         match = await self._match(request)
         try:

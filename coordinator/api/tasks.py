@@ -124,6 +124,7 @@ class TaskRoutes:
         retry_of: str | None = None,
     ) -> web.Response:
         spec = self._admission.admit(caller, spec, names)
+        spec = await self._admission.with_credentials(caller, spec)
         creator = Creator(user=caller.user, way=caller.way) if caller.is_known else None
         try:
             created = await self._engine.create(

@@ -100,6 +100,8 @@ class AssignmentRefused:
 
     key: AttemptKey
     instance: str
+    never: Text | None = None
+    """Why it cannot be given the work at all: by what its task names, or is missing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,8 +193,10 @@ class InFlight(FollowedAttempts):
             self._keep(attempt, event.instance, now)
 
     def refused(self, event: AssignmentRefused, now: float) -> None:
-        """The agent does not take the work now: ask again soon."""
+        """The agent does not take the work now: ask again soon, unless that is no use."""
         if attempt := self._asked(event):
+            if event.never is not None:
+                self._give_up(attempt, Reason.UNAUTHORIZED, event.never, now)
             self._ask_later(attempt, now)
 
     def unanswered(self, event: AssignmentUnanswered, now: float) -> None:

@@ -12,7 +12,15 @@ from typing import Annotated, Final, Self
 import msgspec
 from msgspec import Meta
 
-from common.messages import MOST_IMAGES, Count, ImageName, Reference, Seconds, TaskId
+from common.messages import (
+    MOST_IMAGES,
+    MOST_LOGINS,
+    Count,
+    ImageName,
+    Reference,
+    Seconds,
+    TaskId,
+)
 from common.subjects import NODE_NAME, SET_NAME
 from common.text import Code, MessageText, Params
 
@@ -29,6 +37,7 @@ NodeName = Annotated[str, Meta(pattern=rf"^(?=.{{1,253}}\Z){NODE_NAME}\Z")]
 """A node name, which becomes a token of a subject."""
 
 
+CredentialName = Annotated[str, Meta(pattern=rf"^{SET_NAME}\Z")]
 SetName = Annotated[str, Meta(pattern=rf"^{SET_NAME}\Z")]
 
 
@@ -106,6 +115,16 @@ class TaskImage(StoredRecord, frozen=True, kw_only=True):
     reference: Reference
 
 
+class Asker(StoredRecord, frozen=True, kw_only=True):
+    """Who is asked about again before what they may use is used for their task."""
+
+    user: Annotated[str, Meta(max_length=256)]
+    way: Annotated[str, Meta(max_length=32)]
+    groups: Annotated[tuple[str, ...], Meta(max_length=1000)] = ()
+    extra: Annotated[dict[str, tuple[str, ...]], Meta(max_length=100)] = {}
+    """What Kubernetes knows besides."""
+
+
 class TaskSpec(StoredRecord, frozen=True, kw_only=True):
     """What the user asked for, checked, defaults filled in."""
 
@@ -132,6 +151,10 @@ class TaskSpec(StoredRecord, frozen=True, kw_only=True):
     pull_timeout_seconds: Annotated[int, Meta(ge=1, le=10**6)] = 1800
     max_nodes: Number | None = None
     """With more nodes than this the task fails at its start; a policy says so."""
+    credentials: Annotated[tuple[CredentialName, ...], Meta(max_length=MOST_LOGINS)] = ()
+    """Stored credentials by which registries may be asked."""
+    asked_by: Asker | None = None
+    """Who must still be allowed to use them; None where nobody was asked who they are."""
 
 
 class Creator(StoredRecord, frozen=True, kw_only=True):

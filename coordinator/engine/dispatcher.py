@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sized
-from typing import Protocol
+from collections.abc import Callable, Coroutine, Sized
+from typing import Any, Protocol
 
 import msgspec
 
@@ -13,6 +13,7 @@ from common.bus import BusError, NoResponders, NotConnected
 from common.logs import Log
 from common.messages import NOT_DECODABLE, AssignedImage, Cancel, Reply, Report
 from common.messages import Assign as AssignMessage
+from coordinator.access.callers import AuthorityAwayError
 from coordinator.core.commands import AskAgent, Assign, CancelWork
 from coordinator.core.events import (
     AssignmentAccepted,
@@ -21,6 +22,8 @@ from coordinator.core.events import (
     Event,
 )
 from coordinator.core.task import PullPolicy
+from coordinator.engine.task_credentials import CannotBeGivenError, SealedWork
+from coordinator.port import StoreAway
 
 log = Log(__name__)
 
@@ -46,6 +49,15 @@ class Commands(Protocol):
         """Send, and have the answer or its error given to a callback. Raises NotConnected."""
 
 
+class Seals(Protocol):
+    """Who makes ready what goes along with an assignment, for the agent alone."""
+
+    async def seal(self, command: Assign) -> SealedWork:
+        """The credentials. Raises CannotBeGivenError, StoreAway and AuthorityAwayError."""
+
+
+NOTHING_SEALED = SealedWork()
+
 _encode = msgspec.json.Encoder().encode
 _decode_reply = msgspec.json.Decoder(Reply).decode
 
@@ -62,6 +74,8 @@ class Dispatcher:
         deposed: Callable[[int], None],
         clock: Callable[[], float],
         on_accepted: Callable[[float], None],
+        seals: Seals,
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
     ) -> None:
         """``in_flight``: the attempts, kept by the core; ``deposed`` is told a newer epoch.
 
@@ -74,6 +88,8 @@ class Dispatcher:
         self._deposed = deposed
         self._on_accepted = on_accepted
         self._clock = clock
+        self._seals = seals
+        self._spawn = spawn
         self._open = 0
         self._nothing_open = asyncio.Event()
         self._nothing_open.set()
@@ -95,23 +111,62 @@ class Dispatcher:
             log.debug("not connected: nobody is asked")
 
     def assign(self, command: Assign) -> None:
-        """Send an assignment; answered by an event, at the latest after ``ANSWER_SECONDS``."""
+        """Send an assignment; answered by an event, at the latest after ``ANSWER_SECONDS``.
+
+        Credentials that its task names are looked up first.
+        """
+        if command.spec.credentials:
+            self._begin()
+            self._spawn(self._assign_sealed(command))
+        else:
+            self._send(command, NOTHING_SEALED)
+
+    async def _assign_sealed(self, command: Assign) -> None:
+        try:
+            work = await self._seals.seal(command)
+        except CannotBeGivenError as why:
+            log.info("work cannot be given", task=command.key.task, node=command.key.node, why=why)
+            self._feed(AssignmentRefused(command.key, command.instance, never=why.text))
+        except (StoreAway, AuthorityAwayError) as why:
+            log.warning("credentials cannot be looked up", task=command.key.task, why=why)
+            self._feed(AssignmentUnanswered(command.key, command.instance))
+        else:
+            self._send(command, work)
+        finally:
+            self._end()
+
+    def _begin(self) -> None:
+        self._open += 1
+        self._nothing_open.clear()
+
+    def _end(self) -> None:
+        self._open -= 1
+        if not self._open:
+            self._nothing_open.set()
+
+    def _send(self, command: Assign, work: SealedWork) -> None:
         key, instance = command.key, command.instance
         message = AssignMessage(
             epoch=self._epoch,
             task=key.task,
             attempt=key.attempt,
-            images=[AssignedImage(name=i.name, reference=i.reference) for i in command.images],
+            images=[
+                AssignedImage(
+                    name=image.name,
+                    reference=image.reference,
+                    credentials=work.keys.get(image.reference, ""),
+                )
+                for image in command.images
+            ],
             always_pull=command.spec.image_pull_policy is PullPolicy.ALWAYS,
             pull_timeout_seconds=command.spec.pull_timeout_seconds,
             progress_seconds=max(1.0, len(self._in_flight) / REPORTING_NODES),
+            sealed=work.sealed,
         )
         subject, sent_at = subjects.command(key.node, instance), self._clock()
 
         def answered(answer: bytes | BusError) -> None:
-            self._open -= 1
-            if not self._open:
-                self._nothing_open.set()
+            self._end()
             event = self._event_for(command, answer)
             if isinstance(event, AssignmentAccepted):
                 self._on_accepted(self._clock() - sent_at)
@@ -119,8 +174,7 @@ class Dispatcher:
 
         try:
             self._bus.ask(subject, _encode(message), ANSWER_SECONDS, answered)
-            self._open += 1
-            self._nothing_open.clear()
+            self._begin()
         except NotConnected:
             self._feed(AssignmentUnanswered(key, instance))
         except ValueError as why:  # too large for a message, or no subject: this task's own fault

@@ -38,6 +38,7 @@ from coordinator.core.sets.decisions import (
     SetTurned,
 )
 from coordinator.core.task import FINAL, PendingNotification, TaskStatus
+from coordinator.engine.agent_seals import AgentSeals
 from coordinator.engine.briefing import BRIEFED, Briefer
 from coordinator.engine.dispatcher import Dispatcher
 from coordinator.engine.end_notifications import Deliverer, EndNotifications
@@ -163,6 +164,8 @@ class Leader:
             self._deposed,
             asyncio.get_running_loop().time,
             context.on_accepted,
+            AgentSeals(context.task_credentials, self._replica.nodes),
+            self._replica.spawn,
         )
 
     def _new_set_events(self, context: Context, source: str) -> SetEvents:

@@ -48,6 +48,7 @@ class _Heard:
     """An agent's newest heartbeat."""
 
     heartbeat: Heartbeat
+    instance: str
     at: float
     """On the clock of silence, so that nobody is forgotten while the bus is away."""
     last_seen: int
@@ -121,7 +122,9 @@ class NodeTable:
         before = self._heard.get(name)
         if before is None and len(self._heard) >= MOST_AGENTS and name not in self._fleet.nodes:
             raise ValueError(f"{len(self._heard)} nodes have agents, and there is room for no more")
-        self._heard[name] = _Heard(said, self._fleet.clock.at(now), int(now * 1000))
+        self._heard[name] = _Heard(
+            said, address.instance, self._fleet.clock.at(now), int(now * 1000)
+        )
         self._remembered.pop(name, None)
         if before is None or before.heartbeat.labels != said.labels:
             self.source.announced(name, said.labels)
@@ -132,6 +135,12 @@ class NodeTable:
         changed = self._connection_changed(name, now)
         if changed or before is None or _shown(before.heartbeat) != _shown(said):
             self._on_change([name])
+
+    def said_by(self, address: AgentAddress) -> Heartbeat | None:
+        """The newest heartbeat of an agent instance; None where another has spoken since."""
+        heard = self._heard.get(address.node)
+        is_its = heard is not None and heard.instance == address.instance
+        return heard.heartbeat if heard is not None and is_its else None
 
     def _connection_changed(self, name: str, now: float) -> bool:
         """Whether a node is connected that was shown as not, or the other way round."""

@@ -45,6 +45,7 @@ from coordinator.engine.sets import HANDED_ON, SetTable
 from coordinator.engine.store_clock import StoreClock
 from coordinator.engine.store_health import StoreHealth
 from coordinator.engine.submissions import Submissions
+from coordinator.engine.task_credentials import TaskCredentials
 from coordinator.engine.tasks import TaskTable
 from coordinator.engine.waiting import WhyWaiting
 from coordinator.faults import Faults
@@ -83,6 +84,7 @@ class Context:
     """After so long without a heartbeat an agent is forgotten."""
     max_pending_of_user: int = 100
     """So many of them may be of one user."""
+    task_credentials: TaskCredentials = field(default_factory=TaskCredentials)
     set_limits: SetLimits = field(default_factory=SetLimits)
     faults: Faults = field(default_factory=Faults)
     """Told of each fault that ends nothing."""

@@ -202,3 +202,19 @@ def test_what_goes_on_for_long_ends_with_its_credential() -> None:
         assert loop.time() == began
 
     in_virtual_time(story())
+
+
+async def test_whoever_left_the_file_may_no_more(tmp_path: Path) -> None:
+    """A user of the file is asked about as the file is by then, and not as they once were."""
+    path = tmp_path / "file"
+    path.write_text(
+        f"{line(new_token(), 'ann', ('old',))}\n{line(new_token(), 'ann', ('admins',))}"
+    )
+    groups = {"admins": Role.ADMIN}
+    keep = keeper(Authorities(tokens=TokenFile(path), groups=groups))
+    use = Permission(Verb.USE, Resource.CREDENTIALS)
+    assert await keep.may_still(Caller(user="ann", groups=("old",), way=Way.TOKENS), use)
+    assert not await keep.may_still(Caller(user="bob", groups=("admins",), way=Way.TOKENS), use)
+    assert not await keep.may_still(Caller(user=""), use)
+    assert await keep.may_still(Caller(user="eve", groups=("admins",), way=Way.OIDC), use)
+    assert await keeper(Authorities()).may_still(Caller(user=""), use)

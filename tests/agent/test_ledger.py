@@ -49,7 +49,7 @@ from common.subjects import AttemptKey
 
 pytestmark = pytest.mark.pure
 
-T1, T2, T3 = (f"task-20260116-151234-0000000{n}" for n in (1, 2, 3))
+T1, T2, T3, T4 = (f"task-20260116-151234-0000000{n}" for n in (1, 2, 3, 4))
 NODE = "node-1"
 INSTANCE = "0123456789abcdef"
 STALL = 300.0
@@ -731,3 +731,59 @@ def test_stop() -> None:
     desk.command(assign(T3, "d"))
     assert desk.reply.refusal == "the agent is stopping"
     assert desk.command(cancel(T1)) == [Discard(key(T1)), forget("a")]
+
+
+def granted(task: str, image: str, key: str) -> Assign:
+    """An assignment of one image whose registry is shown credentials."""
+    images = [AssignedImage(name=image, reference=f"r/{image}", credentials=key)]
+    return Assign(epoch=1, task=task, attempt=1, images=images, sealed=f"for {task}")
+
+
+def keys(out: Sequence[Instruction]) -> list[str | None]:
+    """By whose credentials pulls are started."""
+    return [i.grant.sealed if i.grant else None for i in out if isinstance(i, StartPull)]
+
+
+def test_a_pull_is_shared_by_the_same_credentials_alone() -> None:
+    """Others wait until it is over, whoever they are, and then ask by themselves."""
+    desk = Desk(parallel=4)
+    assert keys(desk.command(granted(T1, "a", "k1"))) == [f"for {T1}"]
+    assert desk.command(granted(T2, "a", "k1")) == []
+    assert desk.command(granted(T3, "a", "k2")) == []
+    assert desk.command(assign(T4, "a")) == []
+    out = desk.tell(pulled("a"))
+    assert [i.key.task for i in out if isinstance(i, Deliver)] == [T1, T2]
+    assert keys(out) == [f"for {T3}"]
+    out = desk.tell(present("a"))
+    assert [i.key.task for i in out if isinstance(i, Deliver)] == [T3]
+    assert keys(out) == [None]
+    assert [i.key.task for i in desk.tell(present("a")) if isinstance(i, Deliver)] == [T4]
+
+
+def test_who_waits_with_other_credentials_goes_on_when_the_pull_is_stopped() -> None:
+    """One is cancelled: what it had under way is stopped, and the next begins after that."""
+    desk = Desk(parallel=4)
+    desk.command(granted(T1, "a", "k1"))
+    desk.command(granted(T2, "a", "k2"))
+    assert desk.command(cancel(T1)) == [stop("a")]
+    assert keys(desk.tell(stopped("a"))) == [f"for {T2}"]
+    assert desk.command(cancel(T2)) == [stop("a")]
+
+
+def test_who_waits_with_other_credentials_may_leave() -> None:
+    """And what runs is none of its business."""
+    desk = Desk(parallel=4)
+    desk.command(granted(T1, "a", "k1"))
+    desk.command(granted(T2, "a", "k2"))
+    assert desk.command(cancel(T2)) == []
+    assert keys(desk.tell(pulled("a"))) == []
+
+
+def test_what_waits_for_a_place_is_being_pulled() -> None:
+    """Whatever its credentials: nobody may take it off the node meanwhile."""
+    desk = Desk(parallel=1)
+    desk.command(assign(T1, "x"))
+    desk.command(granted(T2, "a", "k1"))
+    assert desk.ledger.is_pulled("r/a")
+    desk.command(cancel(T2))
+    assert not desk.ledger.is_pulled("r/a")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
 from agent.events import BytesArrived, DownloadBegan, Event, Forgotten, PullEnded
-from agent.instructions import Forget, StartPull, StopPull
+from agent.instructions import Forget, Grant, StartPull, StopPull
 from agent.puller import PATIENCE, Puller, PullInstruction
 from agent.runtime.protocol import (
     Bytes,
@@ -18,8 +19,10 @@ from agent.runtime.protocol import (
     RuntimeFacts,
     StoredImage,
 )
+from agent.unsealing import Unsealer
 from common.messages import ImageOutcome, ImageState
 from common.reasons import Reason
+from common.sealed_logins import SealedLogins, ShownLogin, seal_logins, work_of
 from sandbox.virtual.time import in_virtual_time
 
 if TYPE_CHECKING:
@@ -36,6 +39,7 @@ PULLED = PresentImage("sha256:pulled", 20)
 AWAY = PullFailed(Reason.RUNTIME_UNAVAILABLE, "no socket")
 REFUSED = PullFailed(Reason.UNAUTHORIZED, "401")
 KEYS = [Credentials("r", name, "secret") for name in ("first", "second")]
+OPENER = Unsealer(bytes(32))
 START = StartPull("r/a", always=False, keep_seconds=60)
 ALWAYS = StartPull("r/a", always=True, keep_seconds=60)
 
@@ -161,7 +165,12 @@ def carry_out(
     events: list[Event] = []
 
     async def work() -> None:
-        puller = Puller(runtime=runtime, keyring=FixedKeyring(keys, complaint), emit=events.append)
+        puller = Puller(
+            runtime=runtime,
+            keyring=FixedKeyring(keys, complaint),
+            opener=OPENER,
+            emit=events.append,
+        )
         for instruction in instructions:
             puller.execute(instruction)
         running = asyncio.create_task(puller.run())
@@ -328,7 +337,7 @@ def test_stop(seconds: float) -> None:
 
     async def work() -> None:
         runtime = ScriptedRuntime(seconds=10)
-        puller = Puller(runtime=runtime, keyring=FixedKeyring(), emit=events.append)
+        puller = Puller(runtime=runtime, keyring=FixedKeyring(), opener=OPENER, emit=events.append)
         running = asyncio.create_task(puller.run())
         puller.execute(START)
         await asyncio.sleep(seconds)
@@ -352,3 +361,79 @@ def test_forget() -> None:
     runtime = ScriptedRuntime()
     assert carry_out(runtime, Forget("r/a")) == [Forgotten("r/a")]
     assert runtime.forgotten == ["r/a"]
+
+
+def granted(
+    *registries: str, attempt: int = 1, references: tuple[str, ...] = ("r.test/a",)
+) -> StartPull:
+    """A pull of ``r.test/a`` with what was sealed for attempt 1 of its task."""
+    task = "task-20260101-000000-00000001"
+    logins = [ShownLogin(registry=name, username=f"of {name}", password="p") for name in registries]
+    content = SealedLogins(task=task, attempt=1, work=work_of(["r.test/a"]), logins=logins)
+    sealed = seal_logins(content, OPENER.public_key)
+    grant = Grant("key", sealed, task, attempt, references)
+    return StartPull("r.test/a", always=True, keep_seconds=60, grant=grant)
+
+
+class OfTheTest(ScriptedRuntime):
+    """Has nothing, and lets nobody in."""
+
+    async def find(self, reference: str) -> PresentImage | None:
+        """Nothing is there."""
+        assert reference == "r.test/a"
+        return None
+
+
+class AnyKeyring(FixedKeyring):
+    """The node's own credentials, whatever the image."""
+
+    def lookup(self, _reference: str) -> Sequence[Credentials]:
+        """List them."""
+        return super().lookup("r/a")
+
+    def complaint(self, _reference: str) -> str:
+        """None."""
+        return ""
+
+
+def asked_with(
+    order: StartPull, keys: Sequence[Credentials] | PullFailed = ()
+) -> tuple[list[str | None], ImageOutcome]:
+    """Whom the registry was told of, and how that ended."""
+    runtime, events = OfTheTest(pull=[REFUSED]), list[Event]()
+
+    async def work() -> None:
+        puller = Puller(
+            runtime=runtime, keyring=AnyKeyring(keys), opener=OPENER, emit=events.append
+        )
+        puller.execute(order)
+        running = asyncio.create_task(puller.run())
+        await asyncio.sleep(100)
+        running.cancel()
+        await asyncio.wait([running])
+
+    in_virtual_time(work())
+    return runtime.asked, ending(events)
+
+
+def test_the_tasks_credentials_come_first() -> None:
+    """Those of the image's registry, then the node's own, then none."""
+    asked, _ = asked_with(granted("other.test", "r.test"), KEYS)
+    assert asked == ["of r.test", "first", "second", None]
+    asked, _ = asked_with(granted("r.test"), REFUSED)
+    assert asked == ["of r.test", None]
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        granted("r.test", attempt=2),
+        granted("r.test", references=("r.test/a", "r.test/b")),
+        replace(granted("r.test"), grant=Grant("key", "bm9uc2Vuc2U=", "t", 1, ())),
+        replace(granted("r.test"), grant=Grant("key", "no base64", "t", 1, ())),
+    ],
+)
+def test_what_was_sealed_for_other_work_opens_nothing(order: StartPull) -> None:
+    """The registry is not asked at all."""
+    asked, outcome = asked_with(order, KEYS)
+    assert (asked, outcome.reason) == ([], Reason.UNAUTHORIZED)

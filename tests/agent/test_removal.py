@@ -17,6 +17,7 @@ from agent.puller import Puller
 from agent.remover import MOST_ASKING, Remover
 from agent.runtime.protocol import RemovalFailed, RuntimeAway, StoredImage
 from agent.runtime.simulated import SimulatedRuntime
+from agent.unsealing import Unsealer
 from common import subjects
 from common.inventory import MOST_NAMES, InventoryQuestion, generation_of, wants
 from common.messages import Assign, AssignedImage, Command, ImageState
@@ -256,7 +257,10 @@ async def test_a_pull_waits_for_the_end_of_a_removal() -> None:
         if isinstance(event, PullEnded):
             ended[event.outcome.image] = event.outcome.state
 
-    puller = Puller(runtime=runtime, keyring=Keyring(None), emit=emit, turns=desk.turns)
+    opener = Unsealer(bytes(32))
+    puller = Puller(
+        runtime=runtime, keyring=Keyring(None), opener=opener, emit=emit, turns=desk.turns
+    )
     asking = asyncio.create_task(desk.ask(desk.question("r/a:1")))
     pulling = asyncio.create_task(puller.run())
     await asyncio.sleep(0.5)

@@ -414,6 +414,7 @@ def test_a_node_of_the_fleet() -> None:
         "agentVersion": "1.0.0",
         "runtime": "containerd 2.1.9",
         "driver": "cri",
+        "canPin": False,
         "platform": "linux/amd64",
         "imageDisk": {"freeBytes": 1, "totalBytes": 2},
         "pulling": ["redis:7"],

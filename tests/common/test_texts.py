@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common import gate_texts, image_texts, pause_texts, purge_texts, set_texts, texts
+from common import (
+    credential_texts,
+    gate_texts,
+    image_texts,
+    pause_texts,
+    purge_texts,
+    set_texts,
+    texts,
+)
 from common.redaction import HIDDEN
 from common.text import PARAM_LIMIT, Param, Template, Text
 from common.texts import templates
@@ -32,7 +40,15 @@ def test_there_are_templates() -> None:
     """What holds for all of them holds for something."""
     named = [
         value
-        for module in (texts, set_texts, image_texts, pause_texts, gate_texts, purge_texts)
+        for module in (
+            texts,
+            set_texts,
+            image_texts,
+            pause_texts,
+            gate_texts,
+            purge_texts,
+            credential_texts,
+        )
         for value in vars(module).values()
         if isinstance(value, Template)
     ]

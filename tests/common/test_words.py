@@ -11,14 +11,30 @@ import pytest
 from ips_client.command import messages, zh
 from ips_client.documents import Cancelled
 
-from common import gate_texts, image_texts, pause_texts, purge_texts, set_texts, texts
+from common import (
+    credential_texts,
+    gate_texts,
+    image_texts,
+    pause_texts,
+    purge_texts,
+    set_texts,
+    texts,
+)
 from common.text import Template
 
 pytestmark = pytest.mark.pure
 
 EVERY: Final = {
     template.code: template
-    for module in (texts, set_texts, image_texts, pause_texts, gate_texts, purge_texts)
+    for module in (
+        texts,
+        set_texts,
+        image_texts,
+        pause_texts,
+        gate_texts,
+        purge_texts,
+        credential_texts,
+    )
     for template in vars(module).values()
     if isinstance(template, Template)
 }

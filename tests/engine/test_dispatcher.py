@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from typing import Any
 
 import msgspec
 import pytest
 
 from common import subjects
 from common.bus import BusError, NoResponders, NotConnected, TimedOut
+from common.credential_texts import CREDENTIAL_GONE
 from common.messages import Assign as AssignMessage
 from common.messages import AssignedImage, Cancel, Command, Reply, Report
 from common.subjects import AttemptKey
+from common.text import Text
+from coordinator.access.callers import AuthorityAwayError
 from coordinator.core.commands import AskAgent, Assign, CancelWork
 from coordinator.core.events import (
     AssignmentAccepted,
@@ -21,6 +27,8 @@ from coordinator.core.events import (
 )
 from coordinator.core.task import PullPolicy
 from coordinator.engine.dispatcher import ANSWER_SECONDS, Dispatcher
+from coordinator.engine.task_credentials import CannotBeGivenError, SealedWork
+from coordinator.port import StoreAway
 from tests.core.stage import spec
 
 pytestmark = pytest.mark.pure
@@ -70,6 +78,8 @@ class Sending:
         self.deposed: list[int] = []
         self.now = 100.0
         self.waits: list[float] = []
+        self.jobs: list[Coroutine[Any, Any, None]] = []
+        self.sealed: SealedWork | Exception = SealedWork()
         self.dispatcher = Dispatcher(
             self.wire,
             EPOCH,
@@ -78,7 +88,16 @@ class Sending:
             self.deposed.append,
             lambda: self.now,
             self.waits.append,
+            self,
+            self.jobs.append,
         )
+
+    async def seal(self, command: Assign) -> SealedWork:
+        """What the test has named."""
+        assert command.key == KEY
+        if isinstance(self.sealed, Exception):
+            raise self.sealed
+        return self.sealed
 
     def answered(self, answer: Reply | bytes | BusError) -> list[Event]:
         """An assignment is sent and answered; what the core is told."""
@@ -208,3 +227,44 @@ def test_without_a_connection_what_is_said_again_anyway_is_dropped() -> None:
     with pytest.raises(NotConnected):
         sending.dispatcher.report()
     assert (sending.wire.sent, sending.fed) == ([], [])
+
+
+GONE = CREDENTIAL_GONE(name="shop")
+SECRET = replace(ASSIGN, spec=msgspec.structs.replace(ASSIGN.spec, credentials=("shop",)))
+
+
+async def test_credentials_go_along() -> None:
+    """Sealed, with the images that they are for; an answer is awaited from the look-up on."""
+    sending = Sending()
+    sending.sealed = SealedWork("sealed text", {"ref/b": "k1"})
+    sending.dispatcher.assign(SECRET)
+    assert sending.wire.sent == []
+    await sending.jobs.pop()
+    [(subject, message)] = sending.wire.sent
+    assert isinstance(message, AssignMessage)
+    assert (subject, message.sealed) == (TO_AGENT, "sealed text")
+    assert [image.credentials for image in message.images] == ["", "k1"]
+    handing_over = asyncio.ensure_future(sending.dispatcher.answered())
+    await asyncio.sleep(0)
+    assert not handing_over.done()
+    sending.wire.answer(msgspec.json.encode(Reply(accepted=True)))
+    await handing_over
+    assert sending.fed == [AssignmentAccepted(KEY, INSTANCE)]
+
+
+@pytest.mark.parametrize(
+    ("raised", "event"),
+    [
+        (CannotBeGivenError(GONE), AssignmentRefused(KEY, INSTANCE, never=GONE)),
+        (StoreAway(Text("away")), AssignmentUnanswered(KEY, INSTANCE)),
+        (AuthorityAwayError(Text("away")), AssignmentUnanswered(KEY, INSTANCE)),
+    ],
+)
+async def test_credentials_that_cannot_be_given(raised: Exception, event: Event) -> None:
+    """Nothing is sent: for good where they are missing, for now where nobody can be asked."""
+    sending = Sending()
+    sending.sealed = raised
+    sending.dispatcher.assign(SECRET)
+    await sending.jobs.pop()
+    await sending.dispatcher.answered()
+    assert (sending.wire.sent, sending.fed) == ([], [event])

@@ -15,6 +15,7 @@ from coordinator.core.events import BusHeard, Event
 from coordinator.core.fleet import Node
 from coordinator.core.scheduler import Decision
 from coordinator.engine import reception, store_health
+from coordinator.engine.agent_seals import AgentSeals
 from coordinator.engine.dispatcher import Dispatcher
 from coordinator.engine.leader import DeposedError
 from coordinator.engine.live import LiveChanges, NameChanges
@@ -179,7 +180,11 @@ def a_follower_is_obeyed(patch: pytest.MonkeyPatch) -> None:
 
     def commanding(self: Replica, context: Context, observers: Any = ()) -> None:
         init(self, context, observers)
-        dispatcher = Dispatcher(context.bus, 1, self.loop.feed, (), nothing, context.clock, nothing)
+        seals = AgentSeals(context.task_credentials, self.nodes)
+        feed, clock = self.loop.feed, context.clock
+        dispatcher = Dispatcher(
+            context.bus, 1, feed, (), nothing, clock, nothing, seals, self.spawn
+        )
         self.loop.attach(
             {
                 Assign: dispatcher.assign,

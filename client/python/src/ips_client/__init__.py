@@ -12,6 +12,7 @@ TYPE_CHECKING = False  # as typing has it, and without its cost
 if TYPE_CHECKING:
     from ips_client.async_client import AsyncClient
     from ips_client.client import Client
+    from ips_client.credential_documents import RegistryCredential
     from ips_client.documents import (
         AuditEntry,
         Cancelled,
@@ -103,6 +104,7 @@ __all__ = [
     "PurgeNode",
     "PurgeNodes",
     "Refused",
+    "RegistryCredential",
     "Requirement",
     "Reset",
     "ServerFault",
@@ -138,6 +140,7 @@ _HOMES = (
         "AsyncClient": "async_client",
         "Client": "client",
         "Progress": "picture",
+        "RegistryCredential": "credential_documents",
         "Waited": "watching",
     }
     | dict.fromkeys(

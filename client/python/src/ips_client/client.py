@@ -7,6 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ips_client import (
+    credential_requests,
     events,
     purge_requests,
     purge_service,
@@ -15,6 +16,11 @@ from ips_client import (
     set_requests,
     set_service,
     watching,
+)
+from ips_client.credential_documents import (
+    RegistryCredential,
+    RegistryCredentialDeleted,
+    RegistryCredentials,
 )
 from ips_client.documents import (
     AuditEntries,
@@ -188,6 +194,33 @@ class Client:
         """Wait until this percentage of a set's nodes is warm. Raises SetTimeLimit."""
         talk = set_service.wait(self._session, name, at_least, time_limit)
         return self._finish(talk, on_progress)
+
+    # ── credentials of registries ──
+
+    def credentials(self) -> tuple[RegistryCredential, ...]:
+        """Every stored credential, ordered by name, without its secret."""
+        request = credential_requests.list_credentials()
+        return self.send(request, RegistryCredentials).credentials
+
+    def put_credential(
+        self,
+        name: str,
+        registry: str,
+        *,
+        username: str | None = None,
+        password: str | None = None,
+        token: str | None = None,
+    ) -> RegistryCredential:
+        """Store a credential or replace it: a user name with a password, or a token."""
+        request = credential_requests.put_credential(
+            name, registry, username=username, password=password, token=token
+        )
+        return self.send(request, RegistryCredential)
+
+    def delete_credential(self, name: str) -> None:
+        """Delete a credential. Raises NotFound where there is none."""
+        request = credential_requests.delete_credential(name)
+        self.send(request, RegistryCredentialDeleted)
 
     # ── purges ──
 

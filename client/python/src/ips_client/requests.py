@@ -36,6 +36,7 @@ class TaskOptions(TypedDict, total=False):
     rollout: str
     image_pull_policy: str
     pull_timeout_seconds: int
+    credentials: Sequence[str]
 
 
 class Request(NamedTuple):

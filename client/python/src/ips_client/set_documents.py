@@ -122,6 +122,7 @@ class WarmSet(Document, frozen=True, kw_only=True):
     max_failed_nodes: int | str | None = None
     rollout: str | None = None
     pull_timeout_seconds: int | None = None
+    credentials: tuple[str, ...] = ()
     webhook_url: str | None = None
     """Scheme and host only."""
     schedule: SetSchedule | None = None

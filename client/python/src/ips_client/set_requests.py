@@ -31,6 +31,7 @@ class SetOptions(TypedDict, total=False):
     max_failed_nodes: int | str
     rollout: str
     pull_timeout_seconds: int
+    credentials: Sequence[str]
     paused: bool
     schedule: Mapping[str, str]
     refresh: Mapping[str, str]

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from ips_client.command import (
     config_arguments,
+    credential_arguments,
     pause_arguments,
     place_arguments,
     purge_arguments,
@@ -57,6 +58,7 @@ commands:
   why         say what keeps a set, a node or an image from being warm
   events      stream events, one line each
   audit       list who changed what, and who was refused
+  credentials list, store and delete credentials of registries
   config      name servers with their credentials, and choose one
   completion  print a completion script for bash, zsh or fish
   help        show help, of a command where one is named
@@ -111,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     for add in (_run, _wait, _ls, _show, _cancel, _retry, _nodes, _events, _audit, _completion):
         add(commands)
     pause_arguments.add(commands, _command)
+    credential_arguments.add(commands, _command)
     config_arguments.add(commands, _command)
     place_arguments.add(commands, _command)
     purge_arguments.add(commands, _command)

@@ -148,6 +148,14 @@ def how(group: Any) -> None:
         metavar="TIME",
         help="pull timeout per image and attempt (30m)",
     )
+    group.add_argument(
+        "--credential",
+        action="append",
+        default=[],
+        dest="credentials",
+        metavar="NAME",
+        help="stored credential for the images' registries; may be given several times",
+    )
     group.add_argument("--webhook", metavar="URL", help="http or https; told when the task is over")
     group.add_argument(
         "--idempotency-key",

@@ -31,6 +31,7 @@ _OPTIONS: Final = {
     "rollout": "--rolling",
     "imagePullPolicy": "--pull",
     "pullTimeoutSeconds": "--pull-timeout",
+    "credentials": "--credential",
     "Idempotency-Key": "--idempotency-key",
     "?limit": "--limit",
     "?status": "--status",

@@ -107,6 +107,7 @@ def _options(arguments: Namespace) -> dict[str, Any]:
         "rollout": "rolling" if arguments.rolling else None,
         "image_pull_policy": _POLICIES.get(arguments.pull),
         "pull_timeout_seconds": _whole(arguments.pull_timeout),
+        "credentials": arguments.credentials,
     }
     return {name: value for name, value in wanted.items() if value not in (None, [], {})}
 

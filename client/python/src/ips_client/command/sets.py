@@ -37,6 +37,7 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
     "maxFailedNodes": 0,
     "rollout": "batch",
     "pullTimeoutSeconds": 1800,
+    "credentials": [],
     "paused": False,
 }
 """What the service takes where a put says nothing."""
@@ -271,7 +272,7 @@ def difference(before: Mapping[str, Any] | None, body: Mapping[str, Any]) -> lis
         old, new = known.get(key), after.get(key)
         if key == "webhookUrl" and old and isinstance(new, str) and _scheme_and_host(new) == old:
             continue
-        if old == new:
+        if old == new or (old is None and new == []):  # credentials: left out where there are none
             continue
         lines.append(
             f"{key}: {_json(new)}" if old is None else f"{key}: {_json(old)} → {_json(new)}"

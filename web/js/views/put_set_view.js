@@ -18,6 +18,9 @@ const LAYOUT = [
   ["nodes", [["labels"]]],
   ["pace", [["batchSize", "priority", "rollout"]]],
   ["trouble", [["maxRetries", "retryStrategy", "retryDelay"], ["maxFailedNodes", "pullTimeoutSeconds"]]],
+  ["schedule", [["schedule.cron", "schedule.timeZone"], ["schedule.window", "schedule.joins"]]],
+  ["keep", [["refresh.tags", "pin.wanted", "pin.until"]]],
+  ["gate", [["gate.condition", "gate.taint", "gate.openAfter"]]],
   ["more", [["paused", "webhookUrl"]]],
 ];
 /** @type {import("../parts/draft_form.js").Layout} */

@@ -5,6 +5,8 @@ import { SETS } from "./zh_sets.js";
 
 export const WORDS = {
   "app.name": "镜像预热",
+  "app.docs": "API 参考",
+  "app.command": "命令行：",
   "app.skip": "跳到正文",
   "app.theme.system": "主题：跟随系统",
   "app.theme.light": "主题：浅色",
@@ -196,6 +198,7 @@ export const WORDS = {
   "task.id.copy": "复制任务 ID",
 
   "map.title": "节点",
+  "map.find": "查找节点",
   "map.hint": "每格为一个节点，按批次排列。用方向键在节点间移动，按回车固定显示。",
   "map.label": "{n} 个节点的分布图：{parts}",
   "map.role": "节点分布图",

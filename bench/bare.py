@@ -15,12 +15,13 @@ import secrets
 import time
 from collections.abc import Coroutine
 from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from common import subjects
-from common.bus import Bus, BusSettings, Draft, Received
+from common.bus import Bus, BusError, BusSettings, Draft, Received
 from common.messages import (
     Assign,
     AssignedImage,
@@ -85,12 +86,13 @@ class BareReplica:
         address = subjects.parse_outcome(received.subject)
         assert address is not None
         request = self._decode_request(received.data)
-        self.spawn(self._store(received.reply, address.node, request))
+        subject = subjects.result(request.task, address.node, request.attempt)
+        stored = partial(self._stored, received.reply)
+        self.bus.store_soon(subject, _encode(request.outcome), expect_last=0, on_stored=stored)
 
-    async def _store(self, reply: str, node: str, request: OutcomeRequest) -> None:
-        subject = subjects.result(request.task, node, request.attempt)
-        await self.bus.store(subject, _encode(request.outcome), expect_last=0)
-        self.bus.publish(reply, _STORED)
+    def _stored(self, reply: str, seq: int | BusError) -> None:
+        if isinstance(seq, int):  # else the node asks again
+            self.bus.publish(reply, _STORED)
 
     async def _read(self, stream: str, take: Any) -> None:
         start = (await self.bus.stream_state(stream)).last_seq + 1

@@ -102,7 +102,9 @@ class _Deadlines:
         loop, ends = asyncio.get_running_loop(), self._ends
         now = loop.time()
         while ends and (ends[0][0] <= now or ends[0][1] not in self._waiting):
-            self._settle(ends.popleft()[1], TimedOut(f"no answer within {self._within:g} s"))
+            reply = ends.popleft()[1]
+            if reply in self._waiting:
+                self._settle(reply, TimedOut(f"no answer within {self._within:g} s"))
         if ends:
             loop.call_at(ends[0][0], self._look)
 

@@ -153,7 +153,7 @@ class OutcomeRequests:
     """Takes requests in; ``on_request`` is for the bus.
 
     Nearly all are decided at once, and need no more than a callback for the store's answer: of ten
-    thousand outcomes a task of asyncio for each is a third of what they cost. Where something has
+    thousand outcomes a task of asyncio for each is half of what they cost. Where something has
     to be read first a request goes the long way (``_go_long_way``).
     """
 

@@ -25,16 +25,16 @@ LOOK_SECONDS: Final = 600.0
 _REVIEW: Final = "review"
 
 
-class _Status(msgspec.Struct, frozen=True):
+class _RightsStatus(msgspec.Struct, frozen=True):
     allowed: bool
     reason: Annotated[str, Meta(max_length=65_536)] = ""
 
 
-class _OwnReview(msgspec.Struct, frozen=True):
-    status: _Status
+class _RightsReview(msgspec.Struct, frozen=True):
+    status: _RightsStatus
 
 
-_read = msgspec.json.Decoder(_OwnReview).decode
+_read = msgspec.json.Decoder(_RightsReview).decode
 
 
 class GateRights:

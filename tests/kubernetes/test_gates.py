@@ -19,7 +19,7 @@ from coordinator.engine.set_gates import SetGates
 from coordinator.gate_support import GateSupport
 from coordinator.nodes import gate_rights
 from coordinator.nodes.gate_rights import GateRights
-from coordinator.nodes.gate_writes import GateWrites
+from coordinator.nodes.gate_writes import GateWriter, GateWrites
 from coordinator.nodes.marks import MarkedNodes
 from coordinator.nodes.node_events import EVENTS
 from coordinator.nodes.node_object import read_node
@@ -63,6 +63,8 @@ class Leader:
     def __init__(self, world: GateWorld) -> None:
         self.world = world
         self.support = GateSupport(None)
+        self.opened = 0
+        """How often there was something to write."""
 
     @asynccontextmanager
     async def leads(self) -> AsyncIterator[SetGates]:
@@ -70,13 +72,20 @@ class Leader:
         marked = MarkedNodes()
         watched = WatchedNodes(Table(), marked=marked)
         watching = asyncio.create_task(watched.run())
-        sink = GateWrites(marked, self.support)
+        self._sink = GateWrites(marked, self.support)
         try:
-            async with self.world.keeper(marked, sink) as keeper:
+            async with self.world.keeper(marked, self) as keeper:
                 yield keeper
         finally:
             watching.cancel()
             await asyncio.wait([watching])
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[GateWriter]:
+        """Connect as the leader does."""
+        self.opened += 1
+        async with self._sink.connected() as writer:
+            yield writer
 
 
 async def until(kube: Kube, holds: Callable[[Json], bool], path: str = NODE) -> Json:
@@ -131,8 +140,10 @@ async def test_a_node_joins_gets_warm_and_keeps_what_is_not_ours(
             assert conditions(warm)["ips.dev/warm-web"] == ("True", "Warm")
             assert warm["metadata"]["labels"] == {"zone": "a", "ips.dev/warm.web": "true"}
             assert taints(warm) == ["example.com/mine"]
+        opened = leader.opened
         async with leader.leads() as keeper:
             await until_looked_at(keeper)
+            assert leader.opened == opened
             assert await kube.call("GET", NODE) == warm
             world.delete(keeper)
             clean = await until(kube, lambda node: not has("True")(node))

@@ -227,3 +227,42 @@ async def test_a_selector_chooses_what_kubectl_chooses(kube: Kube) -> None:
             if all(satisfies(term, each) for term in terms)
         ]
         assert said.split() == mine, selector
+
+
+async def test_a_node_that_joins_takes_pods_when_it_is_warm(kube: Kube, fleet: Fleet) -> None:
+    """Its startup taint goes, and another coordinator over the same store finds nothing to do."""
+    taint = {"key": "ips.dev/warming", "effect": "NoSchedule"}
+    await fleet.add_coordinator(settings(kube, IPS_GATES="on"))
+    gate = {"condition": True, "taint": taint["key"]}
+    body = {"images": ["nginx"], "gate": gate}
+    async with fleet.http.put(f"{fleet.api}/sets/web", json=body) as answer:
+        assert answer.status == 201
+    await kube.create_node("node-1")
+    await kube.call("PATCH", "/api/v1/nodes/node-1", {"spec": {"taints": [taint]}})
+    await fleet.add_agents(1)
+    warm = await _gated(kube, "True")
+    [gated] = [c for c in (await fleet.get("/sets/web"))["conditions"] if c["type"] == "Gated"]
+    assert gated["status"] is True
+    assert warm["metadata"]["labels"]["ips.dev/warm.web"] == "true"
+    await fleet.coordinator.kill()
+    fleet.coordinator.start()
+    await fleet.coordinator.ready()
+    await fleet.known_nodes(1)
+    async with fleet.http.delete(f"{fleet.api}/sets/web") as answer:
+        assert answer.status == 200
+    clean = await _gated(kube, "")
+    assert "ips.dev/warm.web" not in clean["metadata"].get("labels", {})
+
+
+async def _gated(kube: Kube, status: str) -> Json:
+    """The Node once it has no startup taint, and its condition says so; "" for none."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            node = await kube.call("GET", "/api/v1/nodes/node-1")
+            keys = {each["key"] for each in node["spec"].get("taints", [])}
+            found = {each["type"]: each["status"] for each in node["status"]["conditions"]}
+            label = "ips.dev/warm.web" in node["metadata"].get("labels", {})
+            is_so = found.get("ips.dev/warm-web", "") == status and label == (status == "True")
+            if is_so and "ips.dev/warming" not in keys:
+                return node
+            await asyncio.sleep(0.05)

@@ -24,7 +24,7 @@ export const SETS = {
   "sets.Progressing.false": "Nothing is being warmed",
   "sets.Degraded.true": "Some nodes cannot be warmed",
   "sets.Degraded.false": "No node is in the way",
-  "sets.Gated.true": "Its gate works",
+  "sets.Gated.true": "Its Nodes in Kubernetes are told what is warm",
   "sets.Gated.false": "Its gate does not work",
   "sets.window": "Window",
   "sets.window.open": "open until {time}",

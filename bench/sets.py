@@ -23,6 +23,7 @@ from coordinator.core.sets.decisions import SendWanted
 from coordinator.core.sets.events import AgentSaid, InventoryReported, SetStored
 from coordinator.core.sets.head import SetHead
 from coordinator.core.task import TaskImage, TaskSpec
+from coordinator.cron import window_at
 
 MIB = 1024
 """KiB, in which the system tells what a process has taken."""
@@ -47,7 +48,7 @@ class Crowd:
         self.groups = sets // each
         self.names = [f"node-{number:05}.zone-{number % 7}" for number in range(nodes)]
         self.fleet = Fleet()
-        self.core = SetCore(SetLimits(), self.fleet, {})
+        self.core = SetCore(SetLimits(), self.fleet, {}, window_at)
         self.heads = [self._set(number, each, images) for number in range(sets)]
         self.references = {
             group: sorted(

@@ -12,19 +12,16 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from common.text import Text
-from coordinator.core.sets.gate import SetGate
 from coordinator.core.task import Creator, TaskHead, TaskSpec, TaskStatus
 from coordinator.purge_port import Purges
+from coordinator.set_port import Sets
 from coordinator.snapshots import (
     ImageOnNode,
     ImageUse,
     KnownNode,
     NodePast,
     NodeState,
-    SetNodeSnapshot,
-    SetSnapshot,
     Snapshot,
-    StoredSet,
     Whereabouts,
 )
 
@@ -219,57 +216,6 @@ class Tasks(Protocol):
 
         Raises ``NoSuchTask``, ``StoreAway`` and ``TaskDamaged``.
         """
-
-
-@dataclass(frozen=True, slots=True)
-class SetOrder:
-    """What a user wants of a set."""
-
-    name: str
-    spec: TaskSpec
-    paused: bool = False
-    gate: SetGate | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PutSet:
-    """What a put came to."""
-
-    stored: StoredSet
-    is_new: bool
-
-
-class Sets(Protocol):
-    """Every warm set. What is not ``async`` answers from memory at once."""
-
-    @property
-    def no_gates(self) -> Text | None:
-        """Why no set can have a gate here; None where it can."""
-
-    def names(self) -> Sequence[str]:
-        """All sets, ordered by name."""
-
-    def snapshot(self, name: str) -> SetSnapshot | None:
-        """What is known of a set; None for an unknown one."""
-
-    def node_names(self, name: str, phases: Collection[str] = ()) -> Sequence[str]:
-        """The nodes of a set (in one of these phases), ordered by name."""
-
-    def node(self, name: str, node: str) -> SetNodeSnapshot | None:
-        """One of them; None where it is none."""
-
-    async def find(self, name: str) -> StoredSet | None:
-        """A set, read from the store where it is not known here. Raises StoreAway."""
-
-    async def put(self, order: SetOrder, creator: Creator | None, match: int | None) -> PutSet:
-        """Store a set, or do nothing where it is so already; when this returns it is stored.
-
-        ``match``: only over this revision (0: only where there is none). Raises SetChanged,
-        TooManySets and StoreAway.
-        """
-
-    async def delete(self, name: str, match: int | None) -> None:
-        """Delete a set; its images stay. Raises NoSuchSet, SetChanged and StoreAway."""
 
 
 class Nodes(Protocol):

@@ -30,8 +30,8 @@ SetNodeReason = Annotated[
     str,
     Meta(
         description="Why a node is failed or blocked: a reason for which a pull fails, or one of "
-        "Cordoned, NotReady, NoAgent, NoRuntime, AgentConflict, DiskFull, Thrashing, Paused; more "
-        "may be added.",
+        "Cordoned, NotReady, NoAgent, NoRuntime, AgentConflict, DiskFull, Thrashing, Paused, "
+        "OutsideWindow; more may be added.",
         examples=["Cordoned"],
     ),
 ]
@@ -69,6 +69,66 @@ class WarmSetCondition(Document, frozen=True, kw_only=True):
     """When it turned, as far as this coordinator has seen that."""
 
 
+class WarmSetSchedule(Document, frozen=True, kw_only=True):
+    """When a set may pull."""
+
+    cron: str
+    time_zone: str
+    window: str
+    """How long it may, from each moment that ``cron`` names."""
+    joins: str
+    """``window`` or ``always``: when nodes that join are warmed."""
+
+
+class WarmSetWindow(Document, frozen=True, kw_only=True):
+    """Whether a set that has a schedule may pull at this moment."""
+
+    open: bool
+    until: Milliseconds | UnsetType = UNSET
+    """When the open window ends, unless another one begins before."""
+    next: Milliseconds | UnsetType = UNSET
+    """When the next one begins."""
+
+
+class WarmSetRefresh(Document, frozen=True, kw_only=True):
+    """How often registries are asked whether tags have moved."""
+
+    tags: str
+
+
+class WarmSetLooks(Document, frozen=True, kw_only=True):
+    """Looks at the tags of a set."""
+
+    at: Milliseconds | UnsetType = UNSET
+    """When the last one that succeeded was over."""
+    next: Milliseconds | UnsetType = UNSET
+    """When the next one is due; it waits for a window, a warm node and a free place."""
+    task: TaskId | UnsetType = UNSET
+    """The one that runs."""
+    failures: Count
+    """How many have failed in a row."""
+    reason: str | UnsetType = UNSET
+    message: Message | UnsetType = UNSET
+    message_code: MessageCode | UnsetType = UNSET
+    message_params: MessageParams | UnsetType = UNSET
+
+
+class WarmSetDigest(Document, frozen=True, kw_only=True):
+    """A digest of an image, and how many nodes of the set show it."""
+
+    digest: str
+    nodes: Count
+    newest: bool
+    """Whether the last look at the tag brought it."""
+
+
+class WarmSetDrift(Document, frozen=True, kw_only=True):
+    """Which digests nodes have of an image with a tag, the most frequent first."""
+
+    image: Image
+    digests: list[WarmSetDigest]
+
+
 class WarmSet(Document, frozen=True, kw_only=True):
     """A standing promise: these images are on these nodes."""
 
@@ -88,6 +148,14 @@ class WarmSet(Document, frozen=True, kw_only=True):
     webhook_url: str | UnsetType = UNSET
     """Scheme and host."""
     paused: bool
+    schedule: WarmSetSchedule | UnsetType = UNSET
+    window: WarmSetWindow | UnsetType = UNSET
+    """Of a set with a schedule."""
+    refresh: WarmSetRefresh | UnsetType = UNSET
+    looks: WarmSetLooks | UnsetType = UNSET
+    """Where a look at the tags was ever wanted."""
+    drift: list[WarmSetDrift] | UnsetType = UNSET
+    """In the answer to a GET of this set alone."""
     gate: WarmSetGate | UnsetType = UNSET
     generation: Count
     """Counts what was put under the name."""
@@ -158,6 +226,15 @@ class WarmSetDeleted(Document, frozen=True, kw_only=True):
     name: str
     purge: PurgeName | UnsetType = UNSET
     """The purge that removes them."""
+    message: Message | UnsetType = UNSET
+    message_code: MessageCode | UnsetType = UNSET
+    message_params: MessageParams | UnsetType = UNSET
+
+
+class WarmSetRefreshing(Document, frozen=True, kw_only=True):
+    """A set's tags are to be looked at."""
+
+    name: str
     message: Message | UnsetType = UNSET
     message_code: MessageCode | UnsetType = UNSET
     message_params: MessageParams | UnsetType = UNSET

@@ -18,8 +18,10 @@ from common.text import Text
 from coordinator.core.node_run import NodeRun
 from coordinator.core.purge import NodePurge, PurgeHead, PurgeState
 from coordinator.core.run import TaskRun
+from coordinator.core.sets.freshness import LookFailure
 from coordinator.core.sets.head import SetHead
 from coordinator.core.sets.standing import ConditionState, SetCondition, SetNode, Tally
+from coordinator.core.sets.windows import Window
 from coordinator.core.task import TaskHead
 
 Pulls = Mapping[str, ImageProgress]
@@ -187,6 +189,22 @@ class StoredSet:
 
 
 @dataclass(frozen=True, slots=True)
+class SetLooks:
+    """Looks at the tags of a set. Times are seconds since 1970."""
+
+    at: float | None
+    """When the last one that succeeded was over."""
+    next: float | None
+    """When the next one is due at the earliest."""
+    task: str | None
+    """The one that runs."""
+    failure: LookFailure | None
+    """How the last one ended, if it failed."""
+    newest: Mapping[str, str]
+    """By reference: the digest that it brought."""
+
+
+@dataclass(frozen=True, slots=True)
 class SetSnapshot:
     """What is known of one set at one moment."""
 
@@ -198,6 +216,10 @@ class SetSnapshot:
     """The task that repairs it."""
     gate_trouble: Text | None = None
     """What keeps its gate from working."""
+    window: Window | None = None
+    """Its windows; None of a set that may always pull."""
+    looks: SetLooks | None = None
+    """Looks at its tags; None where none was ever wanted."""
 
     @property
     def conditions(self) -> Mapping[SetCondition, ConditionState]:

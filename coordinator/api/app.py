@@ -129,6 +129,7 @@ def _set_routes(sets: SetRoutes) -> list[web.RouteDef]:
         web.put(one, sets.put),
         web.delete(one, sets.delete),
         web.get(f"{one}/nodes", sets.nodes),
+        web.post(f"{one}/refresh", sets.refresh),
     ]
 
 

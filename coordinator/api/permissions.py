@@ -50,6 +50,7 @@ PERMISSIONS: Final[Mapping[tuple[str, str], Permission]] = {
     (hdrs.METH_GET, f"{API}/sets/{{name}}"): Permission(Verb.GET, _SETS),
     (hdrs.METH_PUT, f"{API}/sets/{{name}}"): Permission(Verb.UPDATE, _SETS),
     (hdrs.METH_DELETE, f"{API}/sets/{{name}}"): Permission(Verb.DELETE, _SETS),
+    (hdrs.METH_POST, f"{API}/sets/{{name}}/refresh"): Permission(Verb.UPDATE, _SETS),
     (hdrs.METH_GET, f"{API}/sets/{{name}}/nodes"): Permission(Verb.GET, _SETS),
     (hdrs.METH_POST, f"{API}/purges"): Permission(Verb.DELETE, Resource.IMAGES),
     (hdrs.METH_GET, f"{API}/purges/{{id}}"): Permission(Verb.GET, _NODES),

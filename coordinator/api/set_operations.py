@@ -99,4 +99,13 @@ SET_OPERATIONS: Final = (
         (_BAD, _MISSING, _AWAY),
         (_NAME, _STATE, *pages(NODES)),
     ),
+    Operation(
+        "post",
+        "/api/v1/sets/{name}/refresh",
+        "refreshSet",
+        "Look whether the tags of a warm set have moved",
+        (DocumentedAnswer(HTTPStatus.ACCEPTED, "It will be.", documents.WarmSetRefreshing),),
+        (_MISSING, HTTPStatus.CONFLICT, _AWAY),
+        (_NAME,),
+    ),
 )

@@ -24,15 +24,17 @@ from coordinator.api.problems import Refusal, bad_request, busy
 from coordinator.api.purges import begin, too_many
 from coordinator.api.queries import NODES, SETS, Reader
 from coordinator.api.set_body import read_set
+from coordinator.core.sets.freshness import is_tag
 from coordinator.core.sets.head import is_set_name
 from coordinator.core.task import Creator
 from coordinator.faults import Faults
-from coordinator.port import Engine, NoSuchSet, SetChanged, SetOrder, TooManySets
+from coordinator.port import Engine, NoSuchSet, SetChanged, TooManySets
 from coordinator.purge_port import PurgeOrder, TooManyPurges
 from coordinator.set_documents import SET_NODE_STATES
+from coordinator.set_port import SetOrder
 from coordinator.snapshots import SetSnapshot
 from coordinator.views.set_events import deleted_set
-from coordinator.views.sets import set_node, warm_set
+from coordinator.views.sets import refreshing_set, set_node, warm_set
 
 NODES_AT_A_TIME: Final = 50
 _TAG: Final = re.compile(r'"([0-9]{1,19})"')
@@ -51,16 +53,17 @@ class SetRoutes:
         name = request.match_info["name"]
         if not is_set_name(name):
             raise bad_request([fault("name", texts.SET_NAME(text=clipped(name)))])
-        spec, paused, gate = await read_json(request, read_set)
-        if gate is not None and (why := self._engine.sets.no_gates) is not None:
+        asked = await read_json(request, read_set)
+        if asked.gate is not None and (why := self._engine.sets.no_gates) is not None:
             raise bad_request([fault("/gate", why)])
-        request[IMAGES] = spec.images
+        request[IMAGES] = asked.spec.images
         caller = request[CALLER]
-        spec = self._admission.admit(caller, spec, None)
+        spec = self._admission.admit(caller, asked.spec, None)
+        order = SetOrder(name, spec, asked.paused, asked.schedule, asked.refresh, asked.gate)
         creator = Creator(user=caller.user, way=caller.way) if caller.is_known else None
         match = await self._match(request)
         try:
-            done = await self._engine.sets.put(SetOrder(name, spec, paused, gate), creator, match)
+            done = await self._engine.sets.put(order, creator, match)
         except SetChanged:
             raise _changed() from None
         except TooManySets as full:
@@ -72,7 +75,21 @@ class SetRoutes:
 
     async def get(self, request: web.Request) -> web.Response:
         """``GET /api/v1/sets/{name}``."""
-        return self._answer(await self._find(request))
+        shot = await self._find(request)
+        drift = self._engine.sets.drift(shot.stored.head.name)
+        return self._tagged(shot, warm_set(shot, drift))
+
+    async def refresh(self, request: web.Request) -> web.Response:
+        """``POST /api/v1/sets/{name}/refresh``."""
+        shot = await self._find(request)
+        name, work = shot.stored.head.name, shot.stored.head.spec.work
+        if not any(is_tag(image.reference) for image in work):
+            raise Refusal(HTTPStatus.CONFLICT, texts.SET_NO_TAGS())
+        try:
+            await self._engine.sets.refresh(name)
+        except NoSuchSet:
+            raise _unknown() from None
+        return json_answer(refreshing_set(name), HTTPStatus.ACCEPTED)
 
     async def list(self, request: web.Request) -> web.Response:
         """``GET /api/v1/sets``."""
@@ -162,7 +179,12 @@ class SetRoutes:
         return shot
 
     def _answer(self, shot: SetSnapshot, status: HTTPStatus = HTTPStatus.OK) -> web.Response:
-        response = json_answer(warm_set(shot), status)
+        return self._tagged(shot, warm_set(shot), status)
+
+    def _tagged(
+        self, shot: SetSnapshot, shown: documents.WarmSet, status: HTTPStatus = HTTPStatus.OK
+    ) -> web.Response:
+        response = json_answer(shown, status)
         response.headers[hdrs.ETAG] = f'"{shot.stored.revision}"'
         return response
 

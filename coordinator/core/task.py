@@ -215,6 +215,8 @@ class TaskHead(StoredRecord, frozen=True, kw_only=True):
     retry_of: TaskId | None = None
     set: SetName | None = None
     """The set that it repairs: made by the leader, and counted apart from users' tasks."""
+    looks: bool = False
+    """It looks, on a warm node, whether tags of that set have moved."""
     created_by: Creator | None = None
     node_list: Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,64}\Z")] | None = None
     """Under which name the node list of a started task is stored."""

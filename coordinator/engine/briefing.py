@@ -22,7 +22,7 @@ from common.messages import MOST_ENTRIES, Briefing, Flight, Waiting
 from common.subjects import AttemptKey
 from common.text import Text, fields_of, text_of
 from coordinator.core.attempts import Attempt
-from coordinator.core.changes import AttemptDecided, NodeMoved, TaskBegan, TaskOver, TaskQueued
+from coordinator.core.changes import AttemptDecided, NodeMoved, TaskBegan, TaskOver
 from coordinator.core.commands import Assign
 from coordinator.core.events import (
     AssignmentAccepted,
@@ -43,10 +43,10 @@ GATHER_SECONDS: Final = 0.05
 LOOK_SECONDS: Final = 0.4
 """Between two looks at why tasks wait. By time: places, agents that fall silent, the nodes' source
 and the clock all have a part in it, and no event tells of each."""
+IDLE_SECONDS: Final = 0.6
+"""The same, where nothing waits or runs; a task that comes is told of within a second even so."""
 SILENT_SECONDS: Final = 1.0
 """After so long without a word the leader says that there is nothing: a gap is to be noticed."""
-IDLE_SECONDS: Final = 1.2
-"""Between two turns where nothing waits or runs; longer than silence may last: each has a word."""
 ASK_AGAIN_SECONDS: Final = 1.0
 MOST_EARLY: Final = 100_000
 """Attempts that are kept whose task, or whose former attempt's outcome, is not known here yet."""
@@ -90,7 +90,7 @@ class BriefedOf(Protocol):
 
 BRIEFED: Final = (
     *(AssignmentAccepted, AssignmentRefused, AssignmentUnanswered),
-    *(NodeMoved, Assign, TaskQueued),
+    *(NodeMoved, Assign),
 )
 """What of the core's loop is told to those who follow."""
 Why = Callable[[str], Text | None]
@@ -129,8 +129,6 @@ class Briefer:
         for change in decision.changes:
             if isinstance(change, NodeMoved):
                 self._moved[change.task, change.node] = None
-            elif isinstance(change, TaskQueued):
-                self._news.set()
         sent = [command.key for command in decision.commands if isinstance(command, Assign)]
         if sent:  # the commands are carried out after this: those who follow are told before
             self._moved |= {(key.task, key.node): None for key in sent}
@@ -144,7 +142,7 @@ class Briefer:
         loop = asyncio.get_running_loop()
         clock = loop.time
         while True:
-            # At the latest when it is time to look at what waits, or to say that nothing does.
+            # At the latest when it is time to look at what waits.
             busy = self._core.waiting or self._core.runs
             alarm = loop.call_later(LOOK_SECONDS if busy else IDLE_SECONDS, self._news.set)
             await self._news.wait()

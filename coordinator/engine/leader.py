@@ -33,6 +33,7 @@ from coordinator.core.sets.decisions import (
     CreateRepair,
     SendWanted,
     SetDropped,
+    SetRefreshed,
     SetTurned,
 )
 from coordinator.core.task import FINAL, PendingNotification, TaskStatus
@@ -263,7 +264,7 @@ class Leader:
             faults=self._faults,
         )
         replica.sets.loop.observe(events.observe, of=OBSERVED)
-        replica.sets.loop.observe(turns.observe, of=(SetTurned, SetDropped))
+        replica.sets.loop.observe(turns.observe, of=(SetTurned, SetRefreshed, SetDropped))
         if self._gates is not None:
             replica.sets.loop.observe(self._gates.observe, of=SEEN_BY_GATES)
             self._gates.begin()

@@ -21,13 +21,13 @@ from coordinator.port import (
     IdempotencyKey,
     Images,
     Nodes,
-    Sets,
     Standing,
     State,
     StoreAway,
     Tasks,
 )
 from coordinator.purge_port import Purges
+from coordinator.set_port import Sets
 
 log = Log(__name__)
 

@@ -40,7 +40,6 @@ from coordinator.core.sets.decisions import (
 from coordinator.core.sets.events import SetEvent
 from coordinator.core.sets.head import SetHead
 from coordinator.documents import CloudEvent, encode
-from coordinator.engine.changed_names import ChangedNames
 from coordinator.engine.persistence import Persistently
 from coordinator.engine.publisher import Item, Publisher
 from coordinator.engine.set_event_ids import (
@@ -119,7 +118,9 @@ class SetEvents:
         """Ids of the puts that were looked at until then."""
         self._told: dict[str, str] = {}
         """By subject, the id of the newest event that is stored or queued."""
-        self._changed = ChangedNames()
+        self._changed: set[str] = set()
+        self._is_progress = asyncio.Event()
+        """Set once there may be some to tell."""
         self._reported: dict[str, WarmSet] = {}
         """By set, the progress that was told last."""
         self._reports = 0
@@ -129,7 +130,7 @@ class SetEvents:
     def observe(self, event: SetEvent, decision: SetDecision) -> None:
         """Queue what the world is to be told of this."""
         if (repaired := self._repaired_by(event)) is not None:
-            self._changed.add(repaired)
+            self._mark(repaired)
         for change in decision.changes:
             match change:
                 case SetPut():
@@ -152,13 +153,17 @@ class SetEvents:
 
     def _tell_of(self, name: str, make: Callable[[], Item | None]) -> None:
         """What fails of one set is missing there, and nowhere else."""
-        self._changed.add(name)
+        self._mark(name)
         with self._faults.kept("event", task=subjects.about_set(name)):
             self._tell(make())
 
+    def _mark(self, name: str) -> None:
+        self._changed.add(name)
+        self._is_progress.set()
+
     def turned(self, note: SetNote) -> None:
         """Tell what a stored note says, as far as it was not told."""
-        self._changed.add(note.name)
+        self._mark(note.name)
         for item in self._turns(note):
             self._tell(item)
 
@@ -320,15 +325,17 @@ class SetEvents:
         """
         loop, spent = asyncio.get_running_loop(), 0.0
         while True:
-            await self._changed.wait()
+            await self._is_progress.wait()
+            self._is_progress.clear()
             await asyncio.sleep(max(PROGRESS_SECONDS, spent / PROGRESS_SHARE))
+            changed, self._changed = self._changed, set()
             spent = 0.0
-            for name in sorted(self._changed.take()):
+            for name in sorted(changed):
                 await asyncio.sleep(0)
                 began = loop.time()
                 about = subjects.about_set(name)
                 if self._behind is not None or self._publisher.progress_waits(about):
-                    self._changed.add(name)
+                    self._mark(name)
                 else:
                     with self._faults.kept("event", task=about):
                         self._report(name)

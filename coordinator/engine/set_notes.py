@@ -16,9 +16,10 @@ from common import subjects
 from common.bus import Entry, KeyValue
 from common.bus.protocol import RecordStore
 from common.logs import Log, RateLimitedLog
-from common.messages import NOT_DECODABLE
+from common.messages import MOST_IMAGES, NOT_DECODABLE, Digest, Reference
 from common.reasons import clip
 from coordinator.core.sets.events import SetEvent, SetNoted
+from coordinator.core.sets.freshness import MOST_DIGESTS, NEVER, Refreshed, TagDigests
 from coordinator.core.sets.standing import SetCondition, Turn
 from coordinator.core.task import SetName, StoredRecord, Time
 
@@ -26,7 +27,7 @@ noisy = RateLimitedLog(Log(__name__))
 
 MOST_UNTOLD: Final = 16
 """Turns of a set that wait for one webhook; of more, the newest."""
-LARGEST_BYTES: Final = 16 * 1024
+LARGEST_BYTES: Final = 256 * 1024
 
 
 class StoredTurn(StoredRecord, frozen=True, kw_only=True):
@@ -45,6 +46,26 @@ class UntoldTurn(StoredRecord, frozen=True, kw_only=True):
     since: Time
 
 
+StoredDigests = Annotated[tuple[Digest, ...], Meta(max_length=MOST_DIGESTS + 1)]
+
+
+class StoredTag(StoredRecord, frozen=True, kw_only=True):
+    """Which digests of a tag are current, the newest first, and which are outdated."""
+
+    current: Annotated[tuple[Digest, ...], Meta(min_length=1, max_length=MOST_DIGESTS + 1)]
+    outdated: StoredDigests = ()
+
+
+class StoredRefresh(StoredRecord, frozen=True, kw_only=True):
+    """What looks at a set's tags came to (``Refreshed``); times in milliseconds since 1970."""
+
+    looked_at: Time
+    honoured: Time = 0
+    tags: Annotated[Mapping[Reference, StoredTag], Meta(max_length=MOST_IMAGES)] = msgspec.field(
+        default_factory=dict
+    )
+
+
 class SetNote(StoredRecord, frozen=True, kw_only=True):
     """What is remembered of one set."""
 
@@ -53,6 +74,7 @@ class SetNote(StoredRecord, frozen=True, kw_only=True):
     """Of the set that it is about: another one of the name has nothing to do with it."""
     turns: Mapping[SetCondition, StoredTurn] = msgspec.field(default_factory=dict)
     webhooks: Annotated[tuple[UntoldTurn, ...], Meta(max_length=MOST_UNTOLD)] = ()
+    refreshed: StoredRefresh | None = None
 
 
 _encode = msgspec.json.Encoder().encode
@@ -122,7 +144,7 @@ class SetNotes:
             return
         self._notes[note.name] = note
         turns = {kind: Turn(turn.holds, turn.since / 1000) for kind, turn in note.turns.items()}
-        self._feed(SetNoted(note.name, note.created_at, turns))
+        self._feed(SetNoted(note.name, note.created_at, turns, _refreshed(note.refreshed)))
 
     def _read(self, entry: Entry) -> SetNote | None:
         if entry.value is None:
@@ -138,3 +160,22 @@ class SetNotes:
             noisy.warning("note", "a note of a set cannot be read", key=clip(entry.key), why=why)
             return None
         return note
+
+
+def _refreshed(stored: StoredRefresh | None) -> Refreshed:
+    if stored is None:
+        return NEVER
+    tags = {each: TagDigests(tag.current, tag.outdated) for each, tag in stored.tags.items()}
+    return Refreshed(stored.looked_at / 1000, stored.honoured, tags)
+
+
+def stored_refresh(known: Refreshed) -> StoredRefresh:
+    """What is to be stored of it."""
+    return StoredRefresh(
+        looked_at=int(known.looked_at * 1000),
+        honoured=known.honoured,
+        tags={
+            each: StoredTag(current=tag.current, outdated=tag.outdated)
+            for each, tag in known.tags.items()
+        },
+    )

@@ -21,7 +21,7 @@ from common.messages import NOT_DECODABLE
 from common.reasons import clip
 from coordinator.core.sets.head import SetHead
 from coordinator.core.task import Creator
-from coordinator.port import SetOrder
+from coordinator.set_port import SetOrder
 from coordinator.snapshots import StoredSet
 
 noisy = RateLimitedLog(Log(__name__))
@@ -99,7 +99,8 @@ class SetRecords:
 
 def is_so(head: SetHead, order: SetOrder) -> bool:
     """Whether a set is already what is wanted."""
-    return (head.spec, head.paused, head.gate) == (order.spec, order.paused, order.gate)
+    wanted = (order.spec, order.paused, order.schedule, order.refresh, order.gate)
+    return (head.spec, head.paused, head.schedule, head.refresh, head.gate) == wanted
 
 
 def head_of(old: StoredSet | None, order: SetOrder, creator: Creator | None, now: float) -> SetHead:
@@ -110,6 +111,8 @@ def head_of(old: StoredSet | None, order: SetOrder, creator: Creator | None, now
             name=order.name,
             spec=order.spec,
             paused=order.paused,
+            schedule=order.schedule,
+            refresh=order.refresh,
             gate=order.gate,
             gate_since=0 if order.gate is None else moment,
             created_at=moment,
@@ -120,6 +123,8 @@ def head_of(old: StoredSet | None, order: SetOrder, creator: Creator | None, now
         old.head,
         spec=order.spec,
         paused=order.paused,
+        schedule=order.schedule,
+        refresh=order.refresh,
         gate=order.gate,
         gate_since=old.head.gate_since if old.head.gate == order.gate else moment,
         generation=old.head.generation + 1,

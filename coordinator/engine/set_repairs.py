@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -17,12 +18,21 @@ from coordinator.port import AlreadyOver, NoSuchTask, StoreAway
 noisy = RateLimitedLog(Log(__name__))
 
 
+@dataclass(frozen=True, slots=True)
+class RepairOrder:
+    """A task that repairs a set, or looks at its tags."""
+
+    set: str
+    spec: TaskSpec
+    nodes: Sequence[str]
+    creator: Creator | None
+    looks: bool
+
+
 class Submits(Protocol):
     """What is needed of whoever stores tasks."""
 
-    async def create_repair(
-        self, name: str, spec: TaskSpec, nodes: Sequence[str], creator: Creator | None
-    ) -> TaskHead:
+    async def create_repair(self, order: RepairOrder) -> TaskHead:
         """Store a task of a set. Raises StoreAway."""
 
     async def cancel(self, task: str) -> TaskHead:
@@ -46,10 +56,11 @@ class SetRepairs:
             match_expressions=(),
             max_nodes=None,  # of the set as a whole
             webhook_url=None,
-            image_pull_policy=PullPolicy.IF_NOT_PRESENT,
+            image_pull_policy=PullPolicy.ALWAYS if command.always else PullPolicy.IF_NOT_PRESENT,
         )
+        order = RepairOrder(head.name, spec, command.nodes, head.created_by, command.looks)
         try:
-            task = await self._tasks.create_repair(head.name, spec, command.nodes, head.created_by)
+            task = await self._tasks.create_repair(order)
         except StoreAway as why:
             noisy.warning("create", "a set is not repaired yet", set=head.name, why=str(why))
             self._feed(RepairRefused(head.name))

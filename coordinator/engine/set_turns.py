@@ -17,11 +17,19 @@ from msgspec.structs import replace
 from common.bus import Conflict
 from common.subjects import about_set
 from common.text import Text
-from coordinator.core.sets.decisions import SetDecision, SetDropped, SetTurned
+from coordinator.core.sets.decisions import SetDecision, SetDropped, SetRefreshed, SetTurned
 from coordinator.core.sets.events import SetEvent
+from coordinator.core.sets.head import SetHead
 from coordinator.engine.persistence import Persistently
 from coordinator.engine.set_event_ids import TOLD, turn_id
-from coordinator.engine.set_notes import MOST_UNTOLD, SetNote, SetNotes, StoredTurn, UntoldTurn
+from coordinator.engine.set_notes import (
+    MOST_UNTOLD,
+    SetNote,
+    SetNotes,
+    StoredTurn,
+    UntoldTurn,
+    stored_refresh,
+)
 from coordinator.engine.sets import SetTable
 from coordinator.engine.tasks import Spawn
 from coordinator.engine.webhooks import Parcel
@@ -86,6 +94,8 @@ class SetTurns:
         for change in decision.changes:
             if isinstance(change, SetTurned):
                 self._turned(change)
+            elif isinstance(change, SetRefreshed):
+                self._refreshed(change)
             elif isinstance(change, SetDropped):
                 self._change(change.head.name, None)
 
@@ -93,9 +103,7 @@ class SetTurns:
         head, turn = self._sets.head(change.set), change.turn
         if head is None:
             return
-        note = self._notes.get(head.name)
-        if note is None or note.created_at != head.created_at:
-            note = SetNote(name=head.name, created_at=head.created_at)
+        note = self._note_of(head)
         before, since = note.turns.get(change.condition), int(turn.since * 1000)
         held_before = None if before is None else before.held_since
         held_since = since if turn.holds else held_before
@@ -106,6 +114,19 @@ class SetTurns:
         turns = {**note.turns, change.condition: now}
         note = replace(note, turns=turns, webhooks=webhooks[-MOST_UNTOLD:])
         self._change(head.name, note)
+
+    def _refreshed(self, change: SetRefreshed) -> None:
+        head = self._sets.head(change.set)
+        if head is not None:
+            refreshed = stored_refresh(change.refreshed)
+            self._change(head.name, replace(self._note_of(head), refreshed=refreshed))
+
+    def _note_of(self, head: SetHead) -> SetNote:
+        """What is remembered of a set, or a note of which nothing is."""
+        note = self._notes.get(head.name)
+        if note is None or note.created_at != head.created_at:
+            return SetNote(name=head.name, created_at=head.created_at)
+        return note
 
     # ── what is stored ──
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, NoReturn
 
 import msgspec
+from msgspec.structs import replace
 
 from common import subjects
 from common.bus import BusError, Conflict, Received
@@ -39,19 +40,15 @@ from coordinator.core.sets.events import (
 from coordinator.core.sets.gating import GatedSet
 from coordinator.core.sets.head import SetHead
 from coordinator.core.task import Creator
+from coordinator.cron import window_at
 from coordinator.engine.loop import CoreLoop, Performers
+from coordinator.engine.set_looks import looks_of
 from coordinator.engine.set_records import SetRecords, SetTombstone, head_of, is_so
 from coordinator.engine.wanted_lists import SetBus, WantedLists
 from coordinator.faults import Faults
 from coordinator.gate_support import GateSupport
-from coordinator.port import (
-    NoSuchSet,
-    PutSet,
-    SetChanged,
-    SetOrder,
-    StoreAway,
-    TooManySets,
-)
+from coordinator.port import NoSuchSet, SetChanged, StoreAway, TooManySets
+from coordinator.set_port import PutSet, SetOrder
 from coordinator.snapshots import SetNodeSnapshot, SetSnapshot, StoredSet
 
 poison = RateLimitedLog(Log(__name__))
@@ -92,7 +89,7 @@ class SetTable:
         """``failed`` is told when the store refuses or does not answer."""
         self._gates = gates or GateSupport(GATES_OFF())
         self._records = records
-        self._core = SetCore(limits, core.fleet, core.runs)
+        self._core = SetCore(limits, core.fleet, core.runs, window_at)
         self._runs = core.runs
         self._clock = clock
         self._on_poison = on_poison
@@ -229,14 +226,23 @@ class SetTable:
         stored = self._stored.get(name)
         if stored is None:
             return None
-        tally = self._core.tally(name, self._clock())
+        now = self._clock()
+        tally = self._core.tally(name, now)
         since = {
             each: int(turn.since * 1000)
             for each, state in tally.conditions().items()
             if (turn := self._core.turn(name, each)) is not None and turn.holds == state.holds
         }
         trouble = None if stored.head.gate is None else self._gates.trouble
-        return SetSnapshot(stored, tally, since, self._core.repair(name), trouble)
+        window, looks = self._core.window(name, now), looks_of(self._core, stored.head)
+        repair = self._core.repair(name)
+        return SetSnapshot(stored, tally, since, repair, trouble, window, looks)
+
+    def drift(self, name: str) -> Mapping[str, Mapping[str, int]]:
+        """By image of a set that has a tag: the digests that its nodes show; see the port."""
+        stored, shown = self._stored.get(name), self._core.drift(name)
+        work = () if stored is None else stored.head.spec.work
+        return {each.name: shown[each.reference] for each in work if each.reference in shown}
 
     def node_names(self, name: str, phases: Collection[str] = ()) -> Sequence[str]:
         """The nodes of a set (in one of these phases), ordered by name."""
@@ -366,6 +372,21 @@ class SetTable:
                 self._take(SetTombstone(name, revision))
                 return
         raise NoSuchSet
+
+    async def refresh(self, name: str) -> None:
+        """Have a set's tags looked at again; see the port."""
+        stored = await self.find(name)
+        for _ in range(PUT_TRIES):
+            if stored is None:
+                raise NoSuchSet
+            asked_at = max(int(self._clock() * 1000), stored.head.refresh_asked_at + 1)
+            try:
+                await self._write(stored, replace(stored.head, refresh_asked_at=asked_at))
+            except Conflict:
+                stored = await self._read(name)
+            else:
+                return
+        raise StoreAway(STORE_UNUSABLE(why="the set is changed again and again"))
 
     def _away(self, why: BusError) -> StoreAway:
         self._failed(why)

@@ -28,6 +28,7 @@ from common.texts import (
 from coordinator.core.run import Ending, TaskRun
 from coordinator.core.task import Creator, TaskHead, TaskSpec, TaskStatus
 from coordinator.engine.ending import ended
+from coordinator.engine.set_repairs import RepairOrder
 from coordinator.engine.tasks import Spawn, TaskTable
 from coordinator.port import (
     AlreadyOver,
@@ -156,14 +157,13 @@ class Submissions:
                     return Created(head, is_new=True)
         raise StoreAway(KEY_TASK_UNREADABLE())
 
-    async def create_repair(
-        self, name: str, spec: TaskSpec, nodes: Sequence[str], creator: Creator | None
-    ) -> TaskHead:
+    async def create_repair(self, order: RepairOrder) -> TaskHead:
         """Store a task that repairs a set, whoever waits. Raises StoreAway."""
         async with self._store_needed():
             for _ in range(CREATE_TRIES):
-                head = replace(self._new_head(spec, None, None, creator), set=name)
-                await self._store.save_list(head.id, NAMED, nodes)
+                head = self._new_head(order.spec, None, None, order.creator)
+                head = replace(head, set=order.set, looks=order.looks)
+                await self._store.save_list(head.id, NAMED, order.nodes)
                 with suppress(Conflict):  # an id drawn twice
                     self._tasks.learn(await self._store.create_head(head))
                     return head

@@ -29,7 +29,6 @@ from coordinator.core.run import TaskRun
 from coordinator.core.scheduler import Decision
 from coordinator.core.task import TaskHead, TaskStatus
 from coordinator.documents import CloudEvent, Task, encode
-from coordinator.engine.changed_names import ChangedNames
 from coordinator.engine.finished_folds import Outcomes, fold
 from coordinator.engine.heads import KeptHead
 from coordinator.engine.persistence import Persistently
@@ -90,8 +89,10 @@ class TaskEvents:
         """By task that is catching up: what has happened since, and waits."""
         self._announced: set[str] = set()
         """Pending tasks whose creation this leader has told, or queued to be told."""
-        self._changed = ChangedNames()
+        self._changed: set[str] = set()
         """Running tasks whose progress is worth telling."""
+        self._is_progress = asyncio.Event()
+        """Set once there may be some."""
         self._reports = 0
         self._readers = asyncio.Semaphore(AT_A_TIME)
 
@@ -101,7 +102,7 @@ class TaskEvents:
         """Queue what the world is to be told of this."""
         for change in decision.changes:
             if isinstance(change, NodeMoved | PauseTurned):
-                self._changed.add(change.task)
+                self.mark_changed(change.task)
                 continue
             if not isinstance(change, TOLD):
                 continue
@@ -131,6 +132,7 @@ class TaskEvents:
     def mark_changed(self, task: str, _node: str = "") -> None:
         """Something of a running task has changed: its progress is worth telling."""
         self._changed.add(task)
+        self._is_progress.set()
 
     def ended(self, shot: Snapshot) -> None:
         """A task is over: a last progress, then its last event. ``shot`` has the whole fold."""
@@ -265,11 +267,13 @@ class TaskEvents:
     async def report_progress(self) -> NoReturn:
         """Tell of each running task that changed, at most once a second; runs without end."""
         while True:
-            await self._changed.wait()
+            await self._is_progress.wait()
+            self._is_progress.clear()
             await asyncio.sleep(PROGRESS_SECONDS)
-            for task in sorted(self._changed.take() & self._runs.keys()):
+            changed, self._changed = self._changed, set()
+            for task in sorted(changed & self._runs.keys()):
                 if self._publisher.progress_waits(task) or task in self._behind:
-                    self._changed.add(task)
+                    self.mark_changed(task)
                 elif not self._runs[task].is_over:
                     with self._faults.kept("event", task=task):
                         self._report(task)

@@ -2,31 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import ROUND_HALF_UP, Decimal
+from typing import Final
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
+from common import set_texts as texts
 from common.gate_texts import GATE_KEPT
 from coordinator.core.sets.gate import SetGate
+from coordinator.core.sets.head import Schedule
 from coordinator.core.sets.standing import ConditionState, SetCondition, SetNodePhase, Tally
+from coordinator.core.sets.windows import Window
 from coordinator.set_documents import (
     WarmSet,
     WarmSetCondition,
+    WarmSetDigest,
+    WarmSetDrift,
     WarmSetGate,
     WarmSetImage,
+    WarmSetLooks,
     WarmSetNode,
     WarmSetNodes,
+    WarmSetRefresh,
+    WarmSetRefreshing,
+    WarmSetSchedule,
     WarmSetWebhook,
+    WarmSetWindow,
 )
-from coordinator.snapshots import SetNodeSnapshot, SetSnapshot
+from coordinator.snapshots import SetLooks, SetNodeSnapshot, SetSnapshot
 from coordinator.views.tasks import requirement, scheme_and_host
 from coordinator.views.texts import shown
 from coordinator.views.times import milliseconds, milliseconds_if_known, seconds
 
+MOST_DRIFT: Final = 50
+"""Digests of one image that are listed."""
 
-def warm_set(shot: SetSnapshot) -> WarmSet:
-    """A set as GET returns it."""
+
+def warm_set(shot: SetSnapshot, drift: Mapping[str, Mapping[str, int]] | None = None) -> WarmSet:
+    """A set as GET returns it; ``drift`` only where it is asked for alone."""
     head, spec, tally = shot.stored.head, shot.stored.head.spec, shot.tally
     return WarmSet(
         name=head.name,
@@ -43,6 +57,11 @@ def warm_set(shot: SetSnapshot) -> WarmSet:
         pull_timeout_seconds=spec.pull_timeout_seconds,
         webhook_url=UNSET if spec.webhook_url is None else scheme_and_host(spec.webhook_url),
         paused=head.paused,
+        schedule=UNSET if head.schedule is None else _schedule(head.schedule),
+        window=UNSET if shot.window is None else _window(shot.window),
+        refresh=UNSET if head.refresh is None else WarmSetRefresh(tags=head.refresh.tags),
+        looks=UNSET if shot.looks is None else _looks(shot.looks),
+        drift=UNSET if drift is None else _drift(shot, drift),
         gate=UNSET if head.gate is None else _gate(head.gate),
         generation=head.generation,
         observed_generation=head.generation,
@@ -61,6 +80,66 @@ def warm_set(shot: SetSnapshot) -> WarmSet:
         updated_at=milliseconds(head.updated_at),
         created_by=UNSET if head.created_by is None else head.created_by.user,
     )
+
+
+def _schedule(schedule: Schedule) -> WarmSetSchedule:
+    return WarmSetSchedule(
+        cron=schedule.cron,
+        time_zone=schedule.time_zone,
+        window=schedule.window,
+        joins=schedule.joins,
+    )
+
+
+def _window(window: Window) -> WarmSetWindow:
+    return WarmSetWindow(
+        open=window.is_open, until=_moment(window.until), next=_moment(window.next)
+    )
+
+
+def _looks(looks: SetLooks) -> WarmSetLooks:
+    failure = looks.failure
+    why = None if failure is None else failure.why
+    said = None if why is None else shown(why[1])
+    return WarmSetLooks(
+        at=_moment(looks.at),
+        next=_moment(looks.next),
+        task=looks.task or UNSET,
+        failures=0 if failure is None else failure.times,
+        reason=UNSET if why is None else why[0],
+        message=UNSET if said is None else said.message,
+        message_code=UNSET if said is None else said.code,
+        message_params=UNSET if said is None else said.params,
+    )
+
+
+def _drift(shot: SetSnapshot, drift: Mapping[str, Mapping[str, int]]) -> list[WarmSetDrift]:
+    references = {each.name: each.reference for each in shot.stored.head.spec.work}
+    known = {} if shot.looks is None else shot.looks.newest
+    newest = {image: known.get(reference) for image, reference in references.items()}
+    return [
+        WarmSetDrift(
+            image=image,
+            digests=[
+                WarmSetDigest(digest=digest, nodes=nodes, newest=digest == newest[image])
+                for digest, nodes in sorted(digests.items(), key=lambda each: (-each[1], each[0]))
+            ][:MOST_DRIFT],
+        )
+        for image, digests in drift.items()
+    ]
+
+
+def refreshing_set(name: str) -> WarmSetRefreshing:
+    """The answer to a request to look at a set's tags."""
+    said = shown(texts.SET_REFRESHING())
+    return WarmSetRefreshing(
+        name=name, message=said.message, message_code=said.code, message_params=said.params
+    )
+
+
+def _moment(seconds_since_1970: float | None) -> str | UnsetType:
+    known = None if seconds_since_1970 is None else int(seconds_since_1970 * 1000)
+    return milliseconds_if_known(known)
 
 
 def _nodes(tally: Tally) -> WarmSetNodes:
@@ -135,7 +214,6 @@ def set_webhook(
 def set_node(shot: SetNodeSnapshot) -> WarmSetNode:
     """One node of a set."""
     state, said = shot.state, shown(shot.state.text)
-    again = None if state.next_try is None else int(state.next_try * 1000)
     return WarmSetNode(
         node_name=state.node,
         state=state.phase,
@@ -144,7 +222,7 @@ def set_node(shot: SetNodeSnapshot) -> WarmSetNode:
         message_code=said.code,
         message_params=said.params,
         image=state.image or UNSET,
-        next_try_at=milliseconds_if_known(again),
+        next_try_at=_moment(state.next_try),
         task=state.task or UNSET,
         images=[_image(image, cell) for image, cell in shot.digests.items()],
     )

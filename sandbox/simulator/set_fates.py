@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
-from coordinator.port import NoSuchSet, SetChanged, SetOrder, StoreAway
+from coordinator.port import NoSuchSet, SetChanged, StoreAway
+from coordinator.set_port import SetOrder
 from sandbox.simulator.cluster import task_of
 from sandbox.simulator.strikes import Kind, Strike
 from sandbox.simulator.world import Machine, World, pick

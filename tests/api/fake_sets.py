@@ -4,14 +4,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from common.text import Text
 from coordinator.core.sets.head import SetHead
 from coordinator.core.sets.standing import SetCondition, SetNode, Tally
+from coordinator.core.sets.windows import Window
 from coordinator.core.task import Creator
-from coordinator.port import NoSuchSet, PutSet, SetChanged, SetOrder, TooManySets
-from coordinator.snapshots import SetNodeSnapshot, SetSnapshot, StoredSet
+from coordinator.port import NoSuchSet, SetChanged, TooManySets
+from coordinator.set_port import PutSet, SetOrder
+from coordinator.snapshots import SetLooks, SetNodeSnapshot, SetSnapshot, StoredSet
 
 PUT_AT = 1_768_576_354_000
 """2026-01-16T15:12:34Z."""
@@ -26,6 +28,11 @@ class FakeSets:
         self.states: dict[str, dict[str, SetNode]] = {}
         """By set and node: what a test says of it."""
         self.repairs: dict[str, str] = {}
+        self.windows: dict[str, Window] = {}
+        self.looks: dict[str, SetLooks] = {}
+        self.digests: dict[str, dict[str, int]] = {}
+        """By image: what nodes show of it."""
+        self.refreshed: list[str] = []
         self._revision = 0
         self.no_gates: Text | None = None
         self.gate_trouble: Text | None = None
@@ -42,7 +49,8 @@ class FakeSets:
             tally.count(node)
         since = dict.fromkeys(SetCondition, PUT_AT + 1)
         trouble = None if stored.head.gate is None else self.gate_trouble
-        return SetSnapshot(stored, tally, since, self.repairs.get(name), trouble)
+        repair, window = self.repairs.get(name), self.windows.get(name)
+        return SetSnapshot(stored, tally, since, repair, trouble, window, self.looks.get(name))
 
     def node_names(self, name: str, phases: Collection[str] = ()) -> Sequence[str]:
         states = self.states.get(name, {})
@@ -64,14 +72,15 @@ class FakeSets:
             raise SetChanged
         if old is None and len(self.stored) >= MOST:
             raise TooManySets(MOST)
-        wanted = (order.spec, order.paused, order.gate)
-        if old is not None and (old.head.spec, old.head.paused, old.head.gate) == wanted:
+        if old is not None and _is_so(old.head, order):
             return PutSet(old, is_new=False)
         self._revision += 1
         head = SetHead(
             name=order.name,
             spec=order.spec,
             paused=order.paused,
+            schedule=order.schedule,
+            refresh=order.refresh,
             gate=order.gate,
             gate_since=PUT_AT,
             generation=1 if old is None else old.head.generation + 1,
@@ -82,6 +91,15 @@ class FakeSets:
         self.stored[order.name] = StoredSet(head, self._revision)
         return PutSet(self.stored[order.name], is_new=old is None)
 
+    async def refresh(self, name: str) -> None:
+        if name not in self.stored:
+            raise NoSuchSet
+        self.refreshed.append(name)
+
+    def drift(self, name: str) -> Mapping[str, Mapping[str, int]]:
+        images = self.stored[name].head.spec.images
+        return {image: self.digests.get(image, {}) for image in images if "@" not in image}
+
     async def delete(self, name: str, match: int | None) -> None:
         old = self.stored.get(name)
         if old is None:
@@ -89,3 +107,8 @@ class FakeSets:
         if match is not None and match != old.revision:
             raise SetChanged
         del self.stored[name]
+
+
+def _is_so(head: SetHead, order: SetOrder) -> bool:
+    wanted = (order.spec, order.paused, order.schedule, order.refresh, order.gate)
+    return (head.spec, head.paused, head.schedule, head.refresh, head.gate) == wanted

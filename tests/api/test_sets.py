@@ -10,14 +10,21 @@ from common.text import Text
 from common.texts import NODE_CORDONED
 from coordinator.access.policy import read_policy
 from coordinator.api.guard import Entrance
+from coordinator.core.sets.freshness import LookFailure
 from coordinator.core.sets.gate import SetGate
+from coordinator.core.sets.head import Joins, Refresh, Schedule
 from coordinator.core.sets.standing import Blocked, SetNode, SetNodePhase
+from coordinator.core.sets.windows import Window
 from coordinator.core.task import TaskImage
+from coordinator.snapshots import SetLooks
 from tests.api.conftest import Client, Guarded
 from tests.api.fake_engine import FakeEngine
 from tests.api.test_openapi import check
 
 WEB = "/api/v1/sets/web"
+
+
+NIGHTLY = {"cron": "0 2 * * 1-5", "window": "2h", "timeZone": "Asia/Shanghai"}
 
 
 async def put(client: Client, name: str = "web", **fields: Any) -> Any:
@@ -193,7 +200,11 @@ async def test_what_is_answered_is_what_the_document_says(
 ) -> None:
     """Each shape, with all that it may have."""
     document = await (await client.get("/openapi.json")).json()
-    check(document, "WarmSet", await (await put(client)).json())
+    check(document, "WarmSet", await (await put(client, schedule=NIGHTLY)).json())
+    engine.sets.windows["web"] = Window(1e9, 2e9)
+    why = (Reason.REGISTRY_UNREACHABLE, Text("connection refused"), "nginx")
+    engine.sets.looks["web"] = SetLooks(1e9, 2e9, None, LookFailure(2, 2e9, why), {})
+    check(document, "WarmSetRefreshing", await (await client.post(f"{WEB}/refresh")).json())
     some_nodes(engine)
     check(document, "WarmSet", await (await client.get(WEB)).json())
     check(document, "WarmSetList", await (await client.get("/api/v1/sets")).json())
@@ -201,7 +212,7 @@ async def test_what_is_answered_is_what_the_document_says(
     check(document, "WarmSetDeleted", await (await client.delete(WEB)).json())
     fields = document["components"]["schemas"]["PutWarmSet"]["properties"]
     create = document["components"]["schemas"]["CreateTask"]["properties"]
-    assert fields.keys() - create.keys() == {"gate", "paused"}
+    assert fields.keys() - create.keys() == {"gate", "paused", "schedule", "refresh"}
     assert create.keys() - fields.keys() == {"nodeNames", "imagePullPolicy"}
     assert fields["priority"] == create["priority"]
 
@@ -231,6 +242,104 @@ async def test_a_delete_does_nothing_that_it_does_not_understand(
     told = {"webhookUrl": "https://hooks.example/token?a=secret"}
     shown = await (await put(client, **told)).json()
     assert shown["webhookUrl"] == "https://hooks.example"
+
+
+async def test_a_schedule_is_kept_and_shown_as_it_was_written(
+    client: Client, engine: FakeEngine
+) -> None:
+    """With what was left out; beside it, whether a window is open, and when the next one begins."""
+    shown = await (await put(client, schedule=NIGHTLY)).json()
+    assert shown["schedule"] == {**NIGHTLY, "joins": "window"}
+    assert "window" not in shown
+    assert engine.sets.stored["web"].head.schedule == Schedule(
+        cron="0 2 * * 1-5", time_zone="Asia/Shanghai", window="2h", joins=Joins.WINDOW
+    )
+    engine.sets.windows["web"] = Window(None, 1_768_586_400.0)
+    shown = await (await client.get(WEB)).json()
+    assert shown["window"] == {"open": False, "next": "2026-01-16T18:00:00.000Z"}
+    engine.sets.windows["web"] = Window(1_768_586_400.0, None)
+    shown = await (await client.get(WEB)).json()
+    assert shown["window"] == {"open": True, "until": "2026-01-16T18:00:00.000Z"}
+    assert (await (await put(client)).json())["generation"] == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "code"),
+    [
+        ({"cron": "0 0 30 2 *"}, "/schedule/cron", "set.cron"),
+        ({"cron": "0 2 * * * *"}, "/schedule/cron", "set.cron"),
+        ({"timeZone": "Mars/Olympus"}, "/schedule/timeZone", "set.zone"),
+        ({"timeZone": "../../etc/passwd"}, "/schedule/timeZone", "set.zone"),
+        ({"window": "59s"}, "/schedule/window", "value.notDuration"),
+        ({"window": "169h"}, "/schedule/window", "value.notDuration"),
+        ({"window": "two hours"}, "/schedule/window", "value.notDuration"),
+        ({"window": 7200}, "/schedule/window", "value.notShortText"),
+        ({"joins": "never"}, "/schedule/joins", "value.notChoice"),
+        ({"until": "x"}, "/schedule/until", "field.unknown"),
+    ],
+)
+async def test_what_is_no_schedule(
+    client: Client, change: dict[str, Any], field: str, code: str
+) -> None:
+    """It is refused, and the one thing that is wrong with it is named."""
+    answer = await put(client, schedule={**NIGHTLY, **change})
+    assert answer.status == 400
+    (fault,) = (await answer.json())["errors"]
+    assert (fault["field"], fault["messageCode"]) == (field, code)
+
+
+async def test_a_schedule_that_is_none_is_refused(client: Client) -> None:
+    """It needs its cron and its window."""
+    wrongs: list[Any] = ["0 2 * * *", None, {}]
+    for wrong in wrongs:
+        assert (await put(client, schedule=wrong)).status == 400
+
+
+async def test_looks_at_tags_and_what_nodes_have_of_them_are_shown(
+    client: Client, engine: FakeEngine
+) -> None:
+    """The interval as it was written; the digests where the set alone is asked for."""
+    shown = await (await put(client, refresh={"tags": "10m"})).json()
+    assert (shown["refresh"], "looks" in shown, "drift" in shown) == ({"tags": "10m"}, False, False)
+    assert engine.sets.stored["web"].head.refresh == Refresh(tags="10m")
+    why = (Reason.REGISTRY_UNREACHABLE, Text("connection refused"), "nginx")
+    newest = {"docker.io/library/nginx:latest": "sha256:2"}
+    engine.sets.looks["web"] = SetLooks(
+        1_768_576_354.0, None, None, LookFailure(1, 2e9, why), newest
+    )
+    engine.sets.digests["nginx"] = {"sha256:1": 2, "sha256:2": 5}
+    shown = await (await client.get(WEB)).json()
+    assert shown["looks"] == {
+        "at": "2026-01-16T15:12:34.000Z",
+        "failures": 1,
+        "reason": "RegistryUnreachable",
+        "message": "connection refused",
+    }
+    assert shown["drift"] == [
+        {
+            "image": "nginx",
+            "digests": [
+                {"digest": "sha256:2", "nodes": 5, "newest": True},
+                {"digest": "sha256:1", "nodes": 2, "newest": False},
+            ],
+        }
+    ]
+    for wrong in ("1s", "169h", "often"):
+        answer = await put(client, refresh={"tags": wrong})
+        (fault,) = (await answer.json())["errors"]
+        assert (fault["field"], fault["messageCode"]) == ("/refresh/tags", "value.notDuration")
+
+
+async def test_tags_are_looked_at_when_a_user_asks(client: Client, engine: FakeEngine) -> None:
+    """202; of a set that is not there 404, of one without tags 409."""
+    assert (await client.post(f"{WEB}/refresh")).status == 404
+    await put(client)
+    answer = await client.post(f"{WEB}/refresh")
+    assert (answer.status, (await answer.json())["messageCode"]) == (202, "set.refreshing")
+    assert engine.sets.refreshed == ["web"]
+    await client.put(WEB, json={"images": [f"nginx@sha256:{1:064x}"]})
+    answer = await client.post(f"{WEB}/refresh")
+    assert (answer.status, (await answer.json())["messageCode"]) == (409, "set.noTags")
 
 
 # ── gates ────────────────────────────────────────────────────────────────────────────────────

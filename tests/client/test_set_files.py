@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 from ips_client.command.plain_values import LARGEST
 from ips_client.command.program import run
 from ips_client.command.set_files import SetFile, read_sets
-from ips_client.command.sets import _DEFAULTS, difference, matches
+from ips_client.command.sets import _DEFAULTS, difference, matches, state_of, window_of
+from ips_client.decoding import decode
 from ips_client.documents import Node
 from ips_client.image_files import InputFault
+from ips_client.set_documents import WarmSet
 from ips_client.set_requests import put_set
 
 from coordinator.api.openapi import openapi_document
@@ -199,6 +201,47 @@ def test_whatever_is_read_can_be_sent_and_compared(text: str) -> None:
     for each in found:
         put_set(each.name, each.body).payload  # noqa: B018 -- it must not raise
         matches(each.body, node)
+
+
+def test_what_a_schedule_leaves_out_is_no_difference() -> None:
+    """A set without one is another thing than one that lost it."""
+    written = {"cron": "0 2 * * *", "window": "2h"}
+    shown = {**written, "timeZone": "UTC", "joins": "window"}
+    before = {**_DEFAULTS, "images": ["a"], "schedule": shown}
+    assert difference(before, {"images": ["a"], "schedule": written}) == []
+    (changed,) = difference(before, {"images": ["a"], "schedule": {**written, "joins": "always"}})
+    assert changed.startswith("schedule: ")
+    assert difference(before, {"images": ["a"]})[0].endswith(" → (nothing)")
+
+
+def test_when_a_set_pulls_is_said_in_one_column() -> None:
+    """Until the end of its window, or from the next one on; always says nothing."""
+    moment = "2026-01-16T18:00:00.000Z"
+    none = dict.fromkeys(("warm", "pulling", "waiting", "failed"), 0)
+    document = {
+        "name": "web",
+        "images": ["a"],
+        "nodes": {**none, "total": 2, "blocked": 2},
+        "warmPercent": 0.0,
+        "generation": 1,
+        "observedGeneration": 1,
+        "paused": False,
+        "reasons": {"OutsideWindow": 2},
+        "conditions": [],
+        "createdAt": moment,
+        "updatedAt": moment,
+    }
+    assert window_of(decode(WarmSet, document)) == ""
+    found = [
+        decode(WarmSet, {**document, "window": window})
+        for window in (
+            {"open": True, "until": moment, "next": moment},
+            {"open": False, "next": moment},
+            {"open": False},
+        )
+    ]
+    assert [window_of(each).partition(" ")[0] for each in found] == ["until", "from", "never"]
+    assert state_of(found[1]) == "scheduled"
 
 
 def test_a_gate_is_compared_with_what_the_service_makes_of_it() -> None:

@@ -7,17 +7,27 @@ from collections import Counter
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from msgspec.structs import replace
 
 from common.reasons import Reason
 from coordinator.core.node_run import OVER
 from coordinator.core.sets.decisions import AskInventory, CreateRepair
+from coordinator.core.sets.head import Joins, Refresh, Schedule, SetHead
 from coordinator.core.sets.standing import SetNodePhase
+from coordinator.core.task import PullPolicy
+from coordinator.cron import window_at
 from tests.core.set_world import SetWorld, set_of
 
 NODES = ("n1", "n2", "n3")
 IMAGES = ("a", "b", "c")
 SETS = ("s1", "s2", "s3")
 LABELS = st.fixed_dictionaries({}, optional={"pool": st.sampled_from(["x", "y"])})
+SCHEDULES = st.sampled_from(
+    [None, None, None]
+    + [Schedule(cron="*/10 * * * *", window="3m", joins=joins) for joins in Joins]
+)
+REFRESHES = st.sampled_from([None, None, Refresh(tags="1m"), Refresh(tags="20m")])
+ABSENT_ALONE = PullPolicy.IF_NOT_PRESENT
 MOST = st.sampled_from([1, 1, 3])
 """How many repairs may run; with 1 it is tight, with 3 a set may have one beside another."""
 
@@ -118,9 +128,18 @@ class SetMachine(RuleBasedStateMachine):
         images=st.sets(st.sampled_from(IMAGES), min_size=1),
         selector=LABELS,
         paused=st.booleans(),
+        schedule=SCHEDULES,
+        refresh=REFRESHES,
     )
     def set_is_put(
-        self, name: str, images: set[str], selector: dict[str, str], *, paused: bool
+        self,
+        name: str,
+        images: set[str],
+        selector: dict[str, str],
+        schedule: Schedule | None,
+        refresh: Refresh | None,
+        *,
+        paused: bool,
     ) -> None:
         """Created, or changed."""
         self.generation += 1
@@ -130,9 +149,23 @@ class SetMachine(RuleBasedStateMachine):
                 *sorted(images),
                 generation=self.generation,
                 paused=paused,
+                schedule=schedule,
+                refresh=refresh,
                 node_selector=selector,
             )
         )
+
+    @rule(image=st.sampled_from(IMAGES), digest=st.sampled_from(["sha256:1", "sha256:3"]))
+    def a_tag_moves(self, image: str, digest: str) -> None:
+        """Forth, or back again."""
+        self.world.registry[image] = digest
+
+    @precondition(lambda self: self.world.sets)
+    @rule(data=st.data())
+    def user_asks_for_a_look(self, data: st.DataObject) -> None:
+        """Also at a set that never looks by itself."""
+        head = self.world.sets[data.draw(st.sampled_from(sorted(self.world.sets)))]
+        self.world.put(replace(head, refresh_asked_at=int(self.world.now * 1000) + 1))
 
     @precondition(lambda self: self.world.sets)
     @rule(data=st.data())
@@ -178,11 +211,49 @@ class SetMachine(RuleBasedStateMachine):
         world = self.world
         assert world.sets.get(repair.head.name) == repair.head
         assert not repair.head.paused
+        assert all(self.may_pull(repair.head, node) for node in repair.nodes)
         assert list(repair.nodes) == sorted(set(repair.nodes))
+        if repair.looks:
+            self.only_a_warm_node_looks(repair)
+            return
         for node in repair.nodes:
             cells = [world.core.cell(node, each) for each in repair.head.references]
             assert all(cell is not None for cell in cells)
-            assert not all(cell is not None and cell[0] for cell in cells)
+            lacks = not all(cell is not None and cell[0] for cell in cells)
+            assert lacks or (repair.always and self.has_outdated(repair.head, node))
+
+    def only_a_warm_node_looks(self, look: CreateRepair) -> None:
+        """One, once in an interval, or as often as a user asks."""
+        (node,) = look.nodes
+        assert look.always
+        assert self.world.core.node(look.head.name, node, self.world.now).phase == "warm"
+        assert look.head.refresh is not None or look.head.refresh_asked_at
+
+    def has_outdated(self, head: SetHead, node: str) -> bool:
+        """Whether a node has a digest that a look has left behind."""
+        tags = self.world.core.refreshed(head.name).tags
+        cells = {each: self.world.core.cell(node, each) for each in head.references}
+        return any(
+            cell is not None and each in tags and cell[1] in tags[each].outdated
+            for each, cell in cells.items()
+        )
+
+    def may_pull(self, head: SetHead, node: str) -> bool:
+        """Whether a set's schedule lets a node be warmed at this moment."""
+        if head.schedule is None or window_at(head.schedule, self.world.now).is_open:
+            return True
+        is_new = node in self.world.core._known.newcomers[head.name]
+        return head.schedule.joins is Joins.ALWAYS and is_new
+
+    @invariant()
+    def no_repair_outlives_its_window(self) -> None:
+        """What it has not done by then is for the next one."""
+        world = self.world
+        for task, run in world.runs.items():
+            head = world.sets.get(str(run.head.set))
+            left = [node.name for node in run.nodes if node.phase not in OVER]
+            if head is not None and not all(self.may_pull(head, node) for node in left):
+                assert task in world.cancelled
 
     @invariant()
     def a_node_is_in_one_repair_of_a_set_and_not_more_than_the_limit_run(self) -> None:
@@ -204,7 +275,7 @@ class SetMachine(RuleBasedStateMachine):
         world = self.world
         for task, run in world.runs.items():
             head = world.sets.get(str(run.head.set))
-            if head is None or head.spec != run.spec:
+            if head is None or head.spec != replace(run.spec, image_pull_policy=ABSENT_ALONE):
                 assert task in world.cancelled
 
     @invariant()
@@ -216,6 +287,7 @@ class SetMachine(RuleBasedStateMachine):
                 found = world.core.node(name, node, world.now)
                 cells = [world.core.cell(node, each) for each in head.references]
                 has_all = all(cell is not None and cell[0] for cell in cells)
+                has_all = has_all and not self.has_outdated(head, node)
                 assert (found.phase is SetNodePhase.WARM) == has_all
                 assert (found.text is None) == has_all
                 troubled = found.phase in {SetNodePhase.FAILED, SetNodePhase.BLOCKED}
@@ -251,6 +323,8 @@ class SetMachine(RuleBasedStateMachine):
         world.settle(10)
         world.pass_time(4000.0)  # whatever failed, or thrashed, is tried again
         world.settle(14)
+        world.pass_time(600.0 - world.now % 600.0)  # those that have a schedule may pull
+        world.settle(14)
         for name, head in world.sets.items():
             for node in world.core.nodes(name):
                 there = world.nodes[node].images
@@ -259,6 +333,10 @@ class SetMachine(RuleBasedStateMachine):
                     assert known == (reference in there, there.get(reference))
                 phase = world.core.node(name, node, world.now).phase
                 warm = set(head.references) <= there.keys()
-                assert (phase is SetNodePhase.WARM) == warm
-                assert warm or head.paused
+                assert (phase is SetNodePhase.WARM) == (warm and not self.has_outdated(head, node))
+                assert phase is SetNodePhase.WARM or head.paused
+                if head.refresh is not None and not head.paused:
+                    assert {each: there[each] for each in head.references} == {
+                        each: world.registry[each] for each in head.references
+                    }
         self.every_node_is_how_its_images_are()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import random
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from agent.runtime.protocol import PresentImage
 from agent.stock import Stock
@@ -35,20 +38,43 @@ from coordinator.core.sets.events import (
     SetGone,
     SetStored,
 )
-from coordinator.core.sets.head import SetHead
-from coordinator.core.task import TaskCounts, TaskHead, TaskImage, TaskSpec, TaskStatus
+from coordinator.core.sets.head import Refresh, Schedule, SetHead
+from coordinator.core.task import (
+    PullPolicy,
+    TaskCounts,
+    TaskHead,
+    TaskImage,
+    TaskSpec,
+    TaskStatus,
+)
+from coordinator.cron import window_at
 
 START: Final = 1_000_000.0
 
 
 def set_of(
-    name: str, *images: str, generation: int = 1, paused: bool = False, **fields: Any
+    name: str,
+    *images: str,
+    generation: int = 1,
+    paused: bool = False,
+    schedule: Schedule | None = None,
+    refresh: Refresh | None = None,
+    refresh_asked_at: int = 0,
+    **fields: Any,
 ) -> SetHead:
     """A set of images for nodes with these labels."""
     work = tuple(TaskImage(name=image, reference=image) for image in images)
     spec = TaskSpec(images=images, work=work, **fields)
     return SetHead(
-        name=name, spec=spec, generation=generation, paused=paused, created_at=0, updated_at=0
+        name=name,
+        spec=spec,
+        generation=generation,
+        paused=paused,
+        schedule=schedule,
+        refresh=refresh,
+        refresh_asked_at=refresh_asked_at,
+        created_at=0,
+        updated_at=0,
     )
 
 
@@ -79,7 +105,7 @@ class SetWorld:
         self.now = START
         self.fleet = Fleet()
         self.runs: dict[str, TaskRun] = {}
-        self.core = SetCore(SetLimits(**limits), self.fleet, self.runs)
+        self.core = SetCore(SetLimits(**limits), self.fleet, self.runs, window_at)
         self.nodes: dict[str, WorldNode] = {}
         self.sets: dict[str, SetHead] = {}
         self.bus: list[InventoryReported | SendWanted | AskInventory] = []
@@ -89,6 +115,8 @@ class SetWorld:
         self.cancelled: list[str] = []
         """Tasks that were to be cancelled; a test ends them."""
         self.changes: list[SetChange] = []
+        self.registry: defaultdict[str, str] = defaultdict(lambda: "sha256:1")
+        """The digest that each tag has."""
         self.refuses = False
         """Whether the store takes no task."""
         self.alarm: float | None = None
@@ -223,7 +251,10 @@ class SetWorld:
             self.feed(RepairRefused(name))
             return
         task = f"task-20260101-000000-{len(self.repairs):08x}"
-        head = TaskHead(id=task, spec=command.head.spec, created_at=0, set=name)
+        policy = PullPolicy.ALWAYS if command.always else PullPolicy.IF_NOT_PRESENT
+        spec = replace(command.head.spec, image_pull_policy=policy)
+        created_at = int(self.now * 1000)
+        head = TaskHead(id=task, spec=spec, created_at=created_at, set=name, looks=command.looks)
         self.feed(RepairCreated(name, task))
         self.runs[task] = TaskRun(head, command.nodes)
         self.feed(TaskBegan(head))
@@ -234,8 +265,16 @@ class SetWorld:
         node = run.by_name[name]
         step = Step.SUCCEEDED if reason is None else Step.FAILED
         state = ImageState.PULLED if reason is None else ImageState.FAILED
+        if reason is None and name in self.nodes:
+            self._pull(run, self.nodes[name].images)
         images = [
-            ImageOutcome(image=image.name, state=state, reason=reason, message="so it was drawn")
+            ImageOutcome(
+                image=image.name,
+                state=state,
+                reason=reason,
+                message="so it was drawn",
+                digest=self.nodes[name].images.get(image.reference) if name in self.nodes else None,
+            )
             for image in run.spec.work
         ]
         run.move(node, NodePhase.SUCCEEDED if reason is None else NodePhase.FAILED)
@@ -243,10 +282,15 @@ class SetWorld:
         event = OutcomeStored(key, Outcome(images=images), 1, self.now)
         self.feed(AttemptDecided(task, name, 1, step, event))
         if reason is None and name in self.nodes:
-            self.nodes[name].images |= {image.reference: "sha256:1" for image in run.spec.work}
             self.look(name)
         if run.is_over:
             self.end(task)
+
+    def _pull(self, run: TaskRun, images: dict[str, str]) -> None:
+        always = run.spec.image_pull_policy is PullPolicy.ALWAYS
+        for image in run.spec.work:
+            if always or image.reference not in images:
+                images[image.reference] = self.registry[image.reference]
 
     def end(self, task: str, status: TaskStatus = TaskStatus.COMPLETED) -> None:
         """A repair is over."""
@@ -263,6 +307,7 @@ class SetWorld:
                     status=status,
                     counts=counts,
                     set=run.head.set,
+                    looks=run.head.looks,
                 )
             )
         )

@@ -12,10 +12,14 @@ from hypothesis.stateful import run_state_machine_as_test
 from common.inventory import Inventory
 from coordinator.core.sets import core, diagnosis
 from coordinator.core.sets.core import SetCore
-from coordinator.core.sets.decisions import AskInventory
+from coordinator.core.sets.decisions import AskInventory, CreateRepair
+from coordinator.core.sets.freshness import Freshness
+from coordinator.core.sets.head import SetHead
+from coordinator.core.sets.looking import Looking
 from coordinator.core.sets.membership import Membership, Wanted
 from coordinator.core.sets.repairs import Repairs
 from coordinator.core.sets.warmth import Heard, Warmth
+from coordinator.core.sets.windows import Window
 from tests.core.set_laws import SetMachine, profile
 
 pytestmark = [pytest.mark.pure, pytest.mark.deep, pytest.mark.timeout(300)]
@@ -109,6 +113,62 @@ def a_paused_set_repairs(patch: pytest.MonkeyPatch) -> None:
         return None if found is not None and found.reason == "Paused" else found
 
     patch.setattr(diagnosis, "_unavailable", eager)
+
+
+@planted
+def a_window_has_no_end(patch: pytest.MonkeyPatch) -> None:
+    """What runs at its end goes on."""
+    patch.setattr(SetCore, "_see_window", nothing)
+
+
+@planted
+def a_schedule_is_not_looked_at(patch: pytest.MonkeyPatch) -> None:
+    """Nodes are warmed whenever they are cold."""
+    patch.setattr(diagnosis.AllKnown, "closed", nothing)
+
+
+@planted
+def a_window_is_looked_up_once(patch: pytest.MonkeyPatch) -> None:
+    """It is open, or closed, for ever."""
+    patch.setattr(Window, "turns", property(nothing))
+
+
+@planted
+def what_a_look_brought_is_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """Nobody follows it."""
+    patch.setattr(diagnosis.AllKnown, "is_outdated", lambda *_arguments: False)
+
+
+@planted
+def who_follows_pulls_only_what_is_absent(patch: pytest.MonkeyPatch) -> None:
+    """Its outdated image is there."""
+    init = CreateRepair.__init__
+
+    def lazy(self: CreateRepair, *arguments: Any, **options: Any) -> None:
+        init(self, *arguments, **{**options, "always": options.get("looks", False)})
+
+    patch.setattr(CreateRepair, "__init__", lazy)
+
+
+@planted
+def a_look_is_made_once(patch: pytest.MonkeyPatch) -> None:
+    """Its end is overlooked."""
+    patch.setattr(Freshness, "over", nothing)
+
+
+@planted
+def a_cold_node_looks(patch: pytest.MonkeyPatch) -> None:
+    """Whichever takes work."""
+
+    def anywhere(self: Looking, head: SetHead, _now: float) -> CreateRepair | None:
+        nodes = sorted(self._known.membership.of_set[head.name])
+        if not nodes or not self._known.repairs.may_begin(head.name, self._known.runs):
+            return None
+        self._known.repairs.asked(head.name)
+        self._known.freshness.asked(head)
+        return CreateRepair(head, (nodes[0],), always=True, looks=True)
+
+    patch.setattr(Looking, "begin", anywhere)
 
 
 @planted

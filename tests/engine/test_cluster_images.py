@@ -11,7 +11,8 @@ import pytest
 from agent.runtime.simulated import SimulatedRuntime
 from coordinator.engine.node_images import ANSWER_SECONDS, MOST_ASKED
 from coordinator.engine.sets import SetTable
-from coordinator.port import NodeSilent, SetOrder, TooManyAsked
+from coordinator.port import NodeSilent, TooManyAsked
+from coordinator.set_port import SetOrder
 from coordinator.snapshots import PlaceState, Whereabouts
 from sandbox.simulator.cluster import Cluster, Coordinator, Node, task_of
 from sandbox.virtual.time import virtual

@@ -21,8 +21,8 @@ from coordinator.engine import purge_records, purges
 from coordinator.engine.purge_asks import AGREE_SECONDS, ANSWER_SECONDS
 from coordinator.engine.purges import MOST_RUNNING, SILENT_SECONDS
 from coordinator.engine.wanted_lists import WantedLists
-from coordinator.port import SetOrder
 from coordinator.purge_port import PurgeOrder, TooManyPurges
+from coordinator.set_port import SetOrder
 from coordinator.snapshots import PurgeSnapshot
 from sandbox.simulator.cluster import Cluster, Coordinator, Node, task_of
 from sandbox.virtual.time import virtual

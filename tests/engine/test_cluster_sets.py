@@ -12,7 +12,8 @@ from common.messages import Heartbeat
 from coordinator.core.sets.standing import Blocked, SetNodePhase
 from coordinator.core.task import TaskSpec, TaskStatus
 from coordinator.engine.sets import SetTable
-from coordinator.port import NoSuchSet, PutSet, SetChanged, SetOrder, StoreAway
+from coordinator.port import NoSuchSet, SetChanged, StoreAway
+from coordinator.set_port import PutSet, SetOrder
 from sandbox.simulator.cluster import Cluster, Coordinator, Node, task_of
 from sandbox.virtual.time import virtual
 

@@ -221,7 +221,8 @@ def progress_is_told_after_the_end(patch: pytest.MonkeyPatch) -> None:
     async def report(self: TaskEvents) -> NoReturn:
         while True:
             await asyncio.sleep(1.0)
-            for task in self._changed.take():
+            changed, self._changed = self._changed, set()
+            for task in changed:
                 shot = self._tasks.snapshot(task)
                 if shot is not None and shot.head.started_at is not None:
                     data = views.summary(shot)

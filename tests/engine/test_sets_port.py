@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from coordinator.core.task import Creator
-from coordinator.port import NoSuchSet, SetChanged, SetOrder, Sets
+from coordinator.port import NoSuchSet, SetChanged
+from coordinator.set_port import SetOrder, Sets
 from sandbox.simulator.cluster import Cluster, task_of
 from sandbox.virtual.time import virtual
 from tests.api.fake_sets import FakeSets

@@ -43,7 +43,6 @@ FOUND_AT: dict[str, int] = {
     "every_epoch_is_the_first": 0,
     "a_leader_does_not_wait_for_what_agents_hold": 20,
     "a_deposed_leader_publishes_on": 19,
-    "what_happens_while_a_leader_catches_up_is_dropped": 11,
     "a_webhook_is_forgotten_after_a_restart": 5,
     "an_end_that_was_not_told_is_forgotten": 5,
     "an_event_without_an_answer_is_published_again": 4,

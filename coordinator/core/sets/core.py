@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from coordinator.core.changes import AttemptDecided, TaskBegan, TaskOver, TaskQueued
 from coordinator.core.commands import WakeAt
 from coordinator.core.events import NodeSeen, NodeVanished, Settled, Woken
@@ -20,16 +22,15 @@ from coordinator.core.sets.decisions import (
     AskInventory,
     CancelRepair,
     CreateRepair,
-    NodeCooled,
-    NodeWarmed,
     ReportRejected,
     SetChange,
     SetCommand,
     SetDecision,
     SetDropped,
     SetPut,
+    SetRefreshed,
 )
-from coordinator.core.sets.diagnosis import AllKnown, diagnose, look_over
+from coordinator.core.sets.diagnosis import AllKnown, look_over
 from coordinator.core.sets.events import (
     AgentSaid,
     InventoryReported,
@@ -40,11 +41,16 @@ from coordinator.core.sets.events import (
     SetNoted,
     SetStored,
 )
+from coordinator.core.sets.head import SetHead
+from coordinator.core.sets.judging import Judging
+from coordinator.core.sets.looking import LATER_SECONDS, Looking
 from coordinator.core.sets.repairs import Repairs
-from coordinator.core.sets.standing import SetCondition, SetNode, Tally, Turn
+from coordinator.core.sets.standing import SetCondition
 from coordinator.core.sets.telling import Telling
 from coordinator.core.sets.turns import Turns
+from coordinator.core.sets.view import SetView
 from coordinator.core.sets.warmth import Heard
+from coordinator.core.sets.windows import Calendar, Windows
 from coordinator.core.task import TaskStatus
 
 GATHER_SECONDS: Final = 2.0
@@ -61,15 +67,24 @@ class SetLimits:
     disk_percent: float = 85.0
 
 
-class SetCore:
+class SetCore(SetView):
     """All sets, what is on their nodes, and what follows from each event."""
 
-    def __init__(self, limits: SetLimits, fleet: FleetView, runs: Mapping[str, TaskRun]) -> None:
-        self._known = AllKnown(fleet, runs, limits.disk_percent, Repairs(limits.max_repairs))
+    def __init__(
+        self,
+        limits: SetLimits,
+        fleet: FleetView,
+        runs: Mapping[str, TaskRun],
+        calendar: Calendar,
+    ) -> None:
+        """``calendar`` tells the windows of schedules."""
+        repairs, windows = Repairs(limits.max_repairs), Windows(calendar)
+        super().__init__(AllKnown(fleet, runs, limits.disk_percent, repairs, windows), Turns())
         self._leads = False
         self._agenda = Agenda()
         self._telling = Telling(self._known)
-        self._turns = Turns()
+        self._looking = Looking(self._known)
+        self._judging = Judging(self._known)
         self._nodes: dict[str, Node] = {}
         self._commands: list[SetCommand] = []
         self._changes: list[SetChange] = []
@@ -90,56 +105,6 @@ class SetCore:
             Settled: self._settled,
             Woken: self._woken,
         }
-
-    # ── what is so ──
-
-    def tally(self, name: str, now: float) -> Tally:
-        """How many nodes of a set are how. Raises KeyError for an unknown set."""
-        return look_over(self._known, name, now).tally
-
-    def nodes(self, name: str) -> list[str]:
-        """The nodes of a set, sorted."""
-        return sorted(self._known.membership.of_set.get(name, ()))
-
-    def node(self, name: str, node: str, now: float) -> SetNode:
-        """How one of them is. Raises KeyError."""
-        return diagnose(self._known, name, node, now)
-
-    def is_heard(self, name: str, node: str) -> bool:
-        """Whether it is known which images of a set are on one of its nodes."""
-        return self._known.cold[name].get(node, True)
-
-    def judged_from(self, name: str) -> float:
-        """When a set may be judged (seconds since 1970): who is to be heard has been by then."""
-        return self._turns.judged_from(name)
-
-    def cold(self, name: str) -> list[str]:
-        """The nodes of a set that are not warm; none of an unknown one."""
-        return list(self._known.cold.get(name, ()))
-
-    def sets_of(self, node: str) -> tuple[str, ...]:
-        """The sets that a node is in."""
-        return self._known.membership.of_node.get(node, ())
-
-    def cell(self, node: str, reference: str) -> tuple[bool, str | None] | None:
-        """Whether a wanted reference is on a node, and its digest; None where nobody said."""
-        return self._known.warmth.cell(node, reference)
-
-    def wanted(self, node: str) -> tuple[str, ...]:
-        """The references that a node is to have, for all of its sets."""
-        return self._known.membership.wanted(node).references
-
-    def generation(self, node: str) -> str:
-        """The name of that list."""
-        return self._known.membership.wanted(node).generation
-
-    def turn(self, name: str, condition: SetCondition) -> Turn | None:
-        """Since when a condition is as it is; None where no leader has judged the set yet."""
-        return self._turns.get(name, condition)
-
-    def repair(self, name: str) -> str | None:
-        """The task that repairs a set at this moment."""
-        return self._known.repairs.task(name)
 
     # ── events ──
 
@@ -175,7 +140,8 @@ class SetCore:
         for name in self._known.membership.names:
             self._agenda.touch(name, now)
         for name in self._known.repairs.names - self._known.membership.names:
-            self._drop_repairs(name)
+            self._known.repairs.drop(name)
+        self._commands += [CancelRepair(task) for task in self._known.repairs.dropped]
 
     # ── sets come and go ──
 
@@ -187,7 +153,12 @@ class SetCore:
         if before is not None and before.created_at != head.created_at:
             self._set_gone(SetGone(head.name), now)  # nobody said so: this is another set
             before = None
+        if before is not None and replace(before, refresh_asked_at=head.refresh_asked_at) == head:
+            known.membership.note(head)
+            self._agenda.touch(head.name, now)
+            return
         known.records.set_changed(head.name)
+        known.freshness.set_changed(before, head)
         known.repairs.of_use(head.name)
         self._drop_repairs(head.name)
         known.cold.setdefault(head.name, {})
@@ -212,14 +183,20 @@ class SetCore:
         self._drop_repairs(event.name)
         self._turns.forget(event.name)
         known.cold.pop(event.name, None)
+        known.newcomers.pop(event.name, None)
+        known.windows.forget(event.name)
+        known.freshness.forget(event.name)
         self._agenda.forget(event.name)
         self._changes.append(SetDropped(head))
 
-    def _set_noted(self, event: SetNoted, _now: float) -> None:
+    def _set_noted(self, event: SetNoted, now: float) -> None:
         head = self._known.membership.head(event.name)
-        is_own = self._leads and self._turns.get(event.name, SetCondition.READY) is not None
-        if head is not None and head.created_at == event.created_at and not is_own:
+        if head is None or head.created_at != event.created_at:
+            return
+        if not self._leads or self._turns.get(event.name, SetCondition.READY) is None:
             self._turns.adopt(event.name, event.turns)
+        if self._known.freshness.adopt(event.name, event.refreshed):
+            self._judge_all(event.name, now)
 
     def _drop_repairs(self, name: str) -> None:
         """Nobody is to go on pulling what a set was before."""
@@ -241,6 +218,7 @@ class SetCore:
         if self._known.membership.see(event.name, event.labels):
             left = set(before).difference(self.sets_of(event.name))
             self._leave(left, event.name, now)
+            self._join(set(self.sets_of(event.name)).difference(before), event.name, now)
             self._telling.mark([event.name])
         self._known.records.node_changed(self.sets_of(event.name), event.name)
         self._judge(event.name, now)
@@ -253,10 +231,16 @@ class SetCore:
         self._nodes.pop(node, None)
         self._telling.forget(node)
 
+    def _join(self, names: Iterable[str], node: str, now: float) -> None:
+        for name in names:
+            if now >= self._turns.judged_from(name):  # else it may have been there before
+                self._known.newcomers[name].add(node)
+
     def _leave(self, names: Iterable[str], node: str, now: float) -> None:
         self._known.records.node_gone(names, node)
         for name in names:
             self._known.cold[name].pop(node, None)
+            self._known.newcomers[name].discard(node)
             self._agenda.touch(name, now + GATHER_SECONDS)
 
     def _agent_said(self, event: AgentSaid, now: float) -> None:
@@ -291,21 +275,14 @@ class SetCore:
 
     def _judge(self, node: str, now: float, *, is_news: bool = False) -> None:
         """See of which sets a node has all images; ``is_news``: its agent has just said what is."""
-        known = self._known
+        self._changes += self._judging.of_node(node, now, is_news=is_news)
         for name in self.sets_of(node):
-            cold = known.cold[name]
-            was_warm = node not in cold
-            has_all = known.warmth.has_all(node, known.membership.references(name))
-            if has_all:
-                if cold.pop(node, None):
-                    self._changes.append(NodeWarmed(name, node, known.seen_in(name, node)))
-                known.records.warm(name, node)
-            else:
-                cold[node] = has_all is False
-                if is_news and was_warm and has_all is False:
-                    known.records.vanished(name, node, now)
-                    self._changes.append(NodeCooled(name, node, known.seen_in(name, node)))
             self._agenda.touch(name, now + GATHER_SECONDS)
+
+    def _judge_all(self, name: str, now: float, but: str | None = None) -> None:
+        """See which nodes of a set have all images: other digests are outdated than before."""
+        self._changes += self._judging.of_set(name, but)
+        self._agenda.touch(name, now + GATHER_SECONDS)
 
     # ── repairs ──
 
@@ -314,12 +291,17 @@ class SetCore:
 
     def _repair_refused(self, event: RepairRefused, now: float) -> None:
         self._known.repairs.refused(event.set)
+        self._known.freshness.refused(event.set)
+        self._agenda.touch(event.set, now + AGAIN_SECONDS)
         self._touch_all_waiting(now + AGAIN_SECONDS)
 
     def _repair_known(self, event: TaskQueued | TaskBegan, now: float) -> None:
         if event.head.set is None:
             return
         self._known.repairs.known(event.head.set, event.head.id)
+        if event.head.looks:
+            head = self._known.membership.head(event.head.set)
+            self._known.freshness.begun(head, event.head.set, event.head.id)
         self._agenda.touch(
             event.head.set, now + GATHER_SECONDS
         )  # who is not in it may have its own
@@ -330,8 +312,9 @@ class SetCore:
         name = self._known.repairs.over(event.head.id)
         if name is None:
             return
-        counts = event.head.counts
-        if self._known.repairs.was_dropped(event.head.id):
+        counts, was_dropped = event.head.counts, self._known.repairs.was_dropped(event.head.id)
+        self._known.freshness.over(name, event.head.id, now, was_dropped=was_dropped)
+        if was_dropped:
             pass
         elif event.head.status is TaskStatus.CANCELLED or counts is None or not counts.total:
             self._known.repairs.in_vain(name, now)  # the same again would end the same
@@ -346,22 +329,32 @@ class SetCore:
             if cold:
                 self._agenda.touch(name, when)
 
-    def _attempt_decided(self, event: AttemptDecided, _now: float) -> None:
+    def _attempt_decided(self, event: AttemptDecided, now: float) -> None:
         run = self._known.runs.get(event.task)
-        name = None if run is None else run.head.set
-        if name is None or event.node not in self._known.cold.get(name, ()):
+        if run is None or run.head.set is None or self._known.membership.head(run.head.set) is None:
             return
-        self._known.records.decided(name, event)
+        name = run.head.set
+        seen = self._looking.decided if run.head.looks else self._looking.pulled
+        if seen(name, run, event):
+            self._judge_all(name, now, but=event.node)
+            if self._leads:
+                self._changes.append(SetRefreshed(name, self.refreshed(name)))
+        if event.node in self._known.cold[name]:
+            self._known.records.decided(name, event)
 
     def _look(self, name: str, now: float) -> None:
         """See how a set is as a whole, and repair what can be."""
         repairs = self._known.repairs
-        if self._known.membership.head(name) is None:
+        head = self._known.membership.head(name)
+        if head is None:
             return
+        self._see_window(head, now)
         survey = look_over(self._known, name, now)
         rests = repairs.rests_until(name)
         if survey.due and repairs.may_begin(name, self._known.runs) and rests <= now:
             self._repair(name, survey.due)
+        if rests <= now:
+            self._see_tags(head, now)
         if self._leads:
             self._changes += self._turns.look(name, survey.tally, now)
             if (when := self._turns.judged_from(name)) > now:
@@ -371,8 +364,31 @@ class SetCore:
         if rests > now:
             self._agenda.touch(name, rests)
 
+    def _see_tags(self, head: SetHead, now: float) -> None:
+        """Have the tags looked at where that is due, or see to it that it is seen then."""
+        due = self._known.freshness.due(head)
+        if due is None or not self._leads or not self._looking.may_pull(head, now):
+            return
+        look = self._looking.begin(head, now) if due <= now else None
+        if look is None:
+            self._agenda.touch(head.name, max(due, now + LATER_SECONDS))
+        else:
+            self._commands.append(look)
+
+    def _see_window(self, head: SetHead, now: float) -> None:
+        """End what a set may not go on with, and look again when a window begins or ends."""
+        window = self._known.windows.of(head, now)
+        if window is None:
+            return
+        if window.turns is not None:
+            self._agenda.touch(head.name, window.turns)
+        for task in self._known.repairs.tasks(head.name):
+            if self._known.is_outside(head.name, task, now) and self._known.repairs.drop_one(task):
+                self._commands.append(CancelRepair(task))
+
     def _repair(self, name: str, nodes: list[str]) -> None:
         head = self._known.membership.head(name)
         if self._leads and head is not None:
             self._known.repairs.asked(name)
-            self._commands.append(CreateRepair(head, tuple(nodes)))
+            always = any(self._known.is_outdated(name, node) for node in nodes)
+            self._commands.append(CreateRepair(head, tuple(nodes), always=always))

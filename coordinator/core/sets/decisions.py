@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from coordinator.core.commands import WakeAt
+from coordinator.core.sets.freshness import Refreshed
 from coordinator.core.sets.head import SetHead
 from coordinator.core.sets.membership import Wanted
 from coordinator.core.sets.standing import SetCondition, Turn
@@ -34,6 +35,10 @@ class CreateRepair:
 
     head: SetHead
     nodes: tuple[str, ...]
+    always: bool = False
+    """Whether an image that is there is pulled again: a digest of it is outdated."""
+    looks: bool = False
+    """It is a look at the tags, on a node that is warm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +96,14 @@ class SetTurned:
 
 
 @dataclass(frozen=True, slots=True)
+class SetRefreshed:
+    """What is known of a set's tags is another thing, says the one who leads."""
+
+    set: str
+    refreshed: Refreshed
+
+
+@dataclass(frozen=True, slots=True)
 class ReportRejected:
     """An inventory contradicts itself, and had no effect."""
 
@@ -98,7 +111,9 @@ class ReportRejected:
     why: str
 
 
-SetChange = SetPut | SetDropped | NodeWarmed | NodeCooled | SetTurned | ReportRejected
+SetChange = (
+    SetPut | SetDropped | NodeWarmed | NodeCooled | SetTurned | SetRefreshed | ReportRejected
+)
 
 
 class SetDecision(NamedTuple):

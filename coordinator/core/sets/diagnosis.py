@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from common import set_texts as texts
 from common.messages import ImageDisk
+from common.text import Text
 from coordinator.core.fleet import FleetView
 from coordinator.core.node_run import IN_FLIGHT, OVER, NodePhase, NodeRun
 from coordinator.core.run import TaskRun
 from coordinator.core.sets.events import AgentSaid
+from coordinator.core.sets.freshness import TROUBLED_FROM, Freshness, LookFailure, is_tag
+from coordinator.core.sets.head import Joins
 from coordinator.core.sets.membership import Membership
 from coordinator.core.sets.records import THRASHING_TIMES, Records, RepairFailure
 from coordinator.core.sets.repairs import Repairs
 from coordinator.core.sets.standing import BY_CODE, Blocked, SetNode, SetNodePhase, Tally
 from coordinator.core.sets.warmth import Warmth
+from coordinator.core.sets.windows import Window, Windows
 
 GIB: Final = 2**30
 
@@ -30,19 +35,64 @@ class AllKnown:
     disk_percent: float
     """No set fills a node's image disk beyond this."""
     repairs: Repairs
+    windows: Windows
     membership: Membership = field(default_factory=Membership)
     warmth: Warmth = field(default_factory=Warmth)
     records: Records = field(default_factory=Records)
+    freshness: Freshness = field(default_factory=Freshness)
     said: dict[str, AgentSaid] = field(default_factory=dict)
     """The newest heartbeat of each node."""
     cold: dict[str, dict[str, bool]] = field(default_factory=dict)
     """Nodes of each set that are not warm; False where nobody said what is there."""
+    newcomers: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    """Nodes that have joined each set since it is known, and were never warm in it."""
 
     def seen_in(self, name: str, node: str) -> str:
         """In which report, and of which set, a node is seen as it is: neither comes twice."""
         head = self.membership.head(name)
         which = "" if head is None else f"{head.created_at}.{head.generation}."
-        return which + self.warmth.seen_in(node)
+        known = self.freshness.known(name)
+        looked = f".{int(known.looked_at * 1000)}" if known.tags else ""
+        return which + self.warmth.seen_in(node) + looked
+
+    def is_outside(self, name: str, task: str, now: float) -> bool:
+        """Whether a repair has nodes to warm that may not be warmed at this moment."""
+        run = self.runs.get(task)
+        left = () if run is None else [node for node in run.nodes if node.phase not in OVER]
+        return any(self.closed(name, node.name, now) is not None for node in left)
+
+    def has_all(self, name: str, node: str) -> bool | None:
+        """Whether a node has every image of a set, none of them outdated; None: nobody said."""
+        has_all = self.warmth.has_all(node, self.membership.references(name))
+        return has_all and not self.is_outdated(name, node)
+
+    def is_outdated(self, name: str, node: str) -> bool:
+        """Whether a node has an image of a set with a digest that is outdated."""
+        for reference, digests in self.freshness.outdated(name):
+            cell = self.warmth.cell(node, reference)
+            if cell is not None and cell[1] in digests:
+                return True
+        return False
+
+    def shown(self, name: str) -> dict[str, Counter[str]]:
+        """The digests of each tag of a set, with how many of its nodes show them."""
+        tags = [each for each in self.membership.references(name) if is_tag(each)]
+        shown = {reference: Counter[str]() for reference in tags}
+        for node in self.membership.of_set[name]:
+            for reference in tags:
+                cell = self.warmth.cell(node, reference)
+                if cell is not None and cell[1] is not None:
+                    shown[reference][cell[1]] += 1
+        return shown
+
+    def closed(self, name: str, node: str, now: float) -> Window | None:
+        """The set's windows, where these keep a node from being warmed at this moment."""
+        head = self.membership.head(name)
+        window = None if head is None else self.windows.of(head, now)
+        if head is None or head.schedule is None or window is None or window.is_open:
+            return None
+        is_exempt = head.schedule.joins is Joins.ALWAYS and node in self.newcomers[name]
+        return None if is_exempt else window
 
 
 def diagnose(known: AllKnown, name: str, node: str, now: float) -> SetNode:
@@ -82,7 +132,19 @@ def look_over(known: AllKnown, name: str, now: float) -> Survey:
         if found.next_try is not None:
             survey.next_try = min(found.next_try, survey.next_try or found.next_try)
     survey.due.sort()
+    failure = known.freshness.failure(name)
+    if failure is not None and failure.times >= TROUBLED_FROM:
+        survey.tally.unrefreshed = _why_unrefreshed(failure)
     return survey
+
+
+def _why_unrefreshed(failure: LookFailure) -> Text:
+    if failure.why is None:
+        return texts.SET_UNREFRESHED_UNKNOWN(times=failure.times)
+    reason, text, image = failure.why
+    return texts.SET_UNREFRESHED(
+        times=failure.times, reason=reason, image=image or "", why=text.message
+    )
 
 
 def _run_of(known: AllKnown, name: str, node: str) -> tuple[str, NodeRun] | None:
@@ -162,9 +224,10 @@ def _left_alone(known: AllKnown, name: str, node: str, now: float) -> SetNode | 
     if failure is not None and now < failure.told_from:
         text = texts.SET_NODE_UNHEARD(node=node)
         return SetNode(node, SetNodePhase.WAITING, text=text, next_try=failure.told_from)
-    if failure is not None and now < failure.next_try:
-        return _failed(node, failure)
-    return None
+    closed = known.closed(name, node, now)
+    if failure is not None and (now < failure.next_try or closed is not None):
+        return _failed(node, failure, closed)
+    return None if closed is None else _outside(known, name, node, closed)
 
 
 def _is_full(disk: ImageDisk, percent: float) -> bool:
@@ -172,10 +235,22 @@ def _is_full(disk: ImageDisk, percent: float) -> bool:
     return disk.total_bytes > 0 and 100 * used >= percent * disk.total_bytes
 
 
-def _failed(node: str, failure: RepairFailure) -> SetNode:
+def _failed(node: str, failure: RepairFailure, closed: Window | None) -> SetNode:
     passes = failure.reason.retry_makes_sense
     phase = SetNodePhase.FAILED if passes else SetNodePhase.BLOCKED
-    return SetNode(node, phase, failure.reason, failure.text, failure.image, failure.next_try)
+    again: float | None = failure.next_try
+    if closed is not None:
+        again = None if closed.next is None else max(failure.next_try, closed.next)
+    return SetNode(node, phase, failure.reason, failure.text, failure.image, again)
+
+
+def _outside(known: AllKnown, name: str, node: str, closed: Window) -> SetNode:
+    head = known.membership.head(name)
+    zone = "" if head is None or head.schedule is None else head.schedule.time_zone
+    text = texts.SET_OUTSIDE_WINDOW(next=closed.shown, zone=zone)
+    if closed.next is None:
+        text = texts.SET_NO_WINDOW(zone=zone)
+    return SetNode(node, SetNodePhase.BLOCKED, Blocked.OUTSIDE_WINDOW, text, next_try=closed.next)
 
 
 def _waiting(known: AllKnown, name: str, node: str) -> SetNode:

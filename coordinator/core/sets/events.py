@@ -9,6 +9,7 @@ from common.inventory import Inventory
 from common.messages import ImageDisk, InventoryState
 from coordinator.core.changes import AttemptDecided, TaskBegan, TaskOver, TaskQueued
 from coordinator.core.events import NodeSeen, NodeVanished, Settled, Woken
+from coordinator.core.sets.freshness import NEVER, Refreshed
 from coordinator.core.sets.head import SetHead
 from coordinator.core.sets.standing import SetCondition, Turn
 
@@ -36,6 +37,7 @@ class SetNoted:
     created_at: int
     """Of the set that it is about (ms since 1970): an earlier one of the name is none of ours."""
     turns: Mapping[SetCondition, Turn]
+    refreshed: Refreshed = NEVER
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,10 @@ class Membership:
         self._sets[head.name] = _SetQuery(head)
         return self._anew(before, head.name)
 
+    def note(self, head: SetHead) -> None:
+        """A set is as it was in all that is of concern here."""
+        self._sets[head.name].head = head
+
     def drop(self, name: str) -> list[str]:
         """A set is there no more; the nodes that were in it."""
         before = self.of_set.pop(name, set())

@@ -81,6 +81,18 @@ class Repairs:
         self._dropped.update(tasks)
         return tasks
 
+    def drop_one(self, task: str) -> bool:
+        """One of a set's repairs is not to go on; whether that is news."""
+        is_news = task in self._sets and task not in self._dropped
+        if is_news:
+            self._dropped.add(task)
+        return is_news
+
+    @property
+    def dropped(self) -> list[str]:
+        """Repairs that are to be cancelled and are not over, sorted."""
+        return sorted(self._dropped & self._sets.keys())
+
     def was_dropped(self, task: str) -> bool:
         """Whether a repair that is over now was to be cancelled."""
         if task not in self._dropped:

@@ -42,6 +42,8 @@ class Blocked(StrEnum):
     DISK_FULL = "DiskFull"
     THRASHING = "Thrashing"
     PAUSED = "Paused"
+    OUTSIDE_WINDOW = "OutsideWindow"
+    """It is to be warmed, and will be: this alone is no trouble of the set."""
 
 
 BY_CODE: Final = {
@@ -106,6 +108,8 @@ class Tally:
 
     phases: dict[SetNodePhase, int] = field(default_factory=lambda: dict.fromkeys(SetNodePhase, 0))
     reasons: dict[str, int] = field(default_factory=dict)
+    unrefreshed: Text | None = None
+    """Why nobody knows whether its tags have moved."""
 
     @property
     def nodes(self) -> int:
@@ -148,13 +152,16 @@ class Tally:
         return ConditionState(holds=True, reason="Repairing", text=texts.SET_REPAIRING(nodes=busy))
 
     def _degraded(self) -> ConditionState:
-        troubled = self.phases[SetNodePhase.FAILED] + self.phases[SetNodePhase.BLOCKED]
+        reasons = {each: n for each, n in self.reasons.items() if each != Blocked.OUTSIDE_WINDOW}
+        troubled = sum(reasons.values())
+        if not troubled and self.unrefreshed is not None:
+            return ConditionState(holds=True, reason="RefreshFailed", text=self.unrefreshed)
         if not troubled:
             return ConditionState(holds=False, reason="Untroubled", text=texts.SET_UNTROUBLED())
-        ranked = sorted(self.reasons.items(), key=lambda item: (-item[1], item[0]))
-        reasons = ", ".join(f"{count} {reason}" for reason, count in ranked)
+        ranked = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
+        listed = ", ".join(f"{count} {reason}" for reason, count in ranked)
         return ConditionState(
             holds=True,
             reason=ranked[0][0],
-            text=texts.SET_TROUBLED(nodes=troubled, reasons=reasons),
+            text=texts.SET_TROUBLED(nodes=troubled, reasons=listed),
         )

@@ -59,9 +59,16 @@ if TYPE_CHECKING:
     from ips_client.set_documents import (
         SetCondition,
         SetDeleted,
+        SetDigest,
+        SetDrift,
         SetImage,
+        SetLooks,
         SetNode,
         SetNodes,
+        SetRefresh,
+        SetRefreshing,
+        SetSchedule,
+        SetWindow,
         WarmSet,
     )
     from ips_client.watching import Waited
@@ -101,10 +108,17 @@ __all__ = [
     "ServerUnreachable",
     "SetCondition",
     "SetDeleted",
+    "SetDigest",
+    "SetDrift",
     "SetImage",
+    "SetLooks",
     "SetNode",
     "SetNodes",
+    "SetRefresh",
+    "SetRefreshing",
+    "SetSchedule",
     "SetTimeLimit",
+    "SetWindow",
     "Task",
     "TaskNode",
     "TaskProgress",
@@ -149,7 +163,21 @@ _HOMES = (
         ("Purge", "PurgeImage", "PurgeImages", "PurgeNode", "PurgeNodes"), "purge_documents"
     )
     | dict.fromkeys(
-        ("SetCondition", "SetDeleted", "SetImage", "SetNode", "SetNodes", "WarmSet"),
+        (
+            "SetCondition",
+            "SetDeleted",
+            "SetDigest",
+            "SetDrift",
+            "SetImage",
+            "SetLooks",
+            "SetNode",
+            "SetNodes",
+            "SetRefresh",
+            "SetRefreshing",
+            "SetSchedule",
+            "SetWindow",
+            "WarmSet",
+        ),
         "set_documents",
     )
 )

@@ -34,7 +34,7 @@ from ips_client.paging import fetch
 from ips_client.picture import Progress
 from ips_client.purge_documents import Purge, PurgeNode
 from ips_client.server import DEFAULT_SERVER, Server, Session, Token
-from ips_client.set_documents import SetDeleted, SetNode, WarmSet
+from ips_client.set_documents import SetDeleted, SetNode, SetRefreshing, WarmSet
 from ips_client.talk import Course, Emit, LinkFailure, Talk
 from ips_client.watching import Waited
 
@@ -168,6 +168,10 @@ class Client:
     def delete_set(self, name: str, *, purge: bool = False) -> SetDeleted:
         """Delete a set; its images stay, or are taken off its nodes by a ``purge``."""
         return self._finish(set_service.delete(self._session, name, purge=purge))
+
+    def refresh_set(self, name: str) -> SetRefreshing:
+        """Have a set's tags looked at again; what has moved is followed."""
+        return self.send(set_requests.refresh_set(name), SetRefreshing)
 
     def set_nodes(self, name: str, states: Sequence[str] = ()) -> Iterator[SetNode]:
         """A set's nodes (in some states), ordered by name: warm, or why not."""

@@ -30,6 +30,56 @@ class SetCondition(Document, frozen=True, kw_only=True):
     since: Moment | None = None
 
 
+class SetSchedule(Document, frozen=True, kw_only=True):
+    """When a set may pull."""
+
+    cron: str
+    time_zone: str
+    window: str
+    joins: str
+    """``window`` or ``always``: when nodes that join are warmed."""
+
+
+class SetWindow(Document, frozen=True, kw_only=True):
+    """Whether a set that has a schedule may pull at this moment."""
+
+    open: bool
+    until: Moment | None = None
+    next: Moment | None = None
+
+
+class SetRefresh(Document, frozen=True, kw_only=True):
+    """How often registries are asked whether tags have moved."""
+
+    tags: str
+
+
+class SetLooks(Document, frozen=True, kw_only=True):
+    """Looks at the tags of a set."""
+
+    failures: int
+    at: Moment | None = None
+    next: Moment | None = None
+    task: str | None = None
+    reason: str | None = None
+    message: str | None = None
+
+
+class SetDigest(Document, frozen=True, kw_only=True):
+    """A digest of an image, and how many nodes show it."""
+
+    digest: str
+    nodes: int
+    newest: bool
+
+
+class SetDrift(Document, frozen=True, kw_only=True):
+    """Which digests nodes have of an image with a tag."""
+
+    image: str
+    digests: tuple[SetDigest, ...]
+
+
 class SetGate(Document, frozen=True, kw_only=True):
     """What Kubernetes is told of the Nodes of a set."""
 
@@ -67,6 +117,13 @@ class WarmSet(Document, frozen=True, kw_only=True):
     pull_timeout_seconds: int | None = None
     webhook_url: str | None = None
     """Scheme and host only."""
+    schedule: SetSchedule | None = None
+    window: SetWindow | None = None
+    """Of a set with a schedule."""
+    refresh: SetRefresh | None = None
+    looks: SetLooks | None = None
+    drift: tuple[SetDrift, ...] | None = None
+    """Where the set alone was asked for."""
     repair: str | None = None
     """The task by which it is being repaired."""
     created_at: Moment
@@ -100,6 +157,13 @@ class SetNode(Document, frozen=True, kw_only=True):
     """Which image failed."""
     next_try_at: Moment | None = None
     task: str | None = None
+
+
+class SetRefreshing(Document, frozen=True, kw_only=True):
+    """The answer to a request to look at a set's tags."""
+
+    name: str
+    message: str = ""
 
 
 class SetDeleted(Document, frozen=True, kw_only=True):

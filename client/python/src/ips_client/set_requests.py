@@ -32,6 +32,8 @@ class SetOptions(TypedDict, total=False):
     rollout: str
     pull_timeout_seconds: int
     paused: bool
+    schedule: Mapping[str, str]
+    refresh: Mapping[str, str]
     gate: Mapping[str, Any]
 
 
@@ -48,6 +50,11 @@ def get_set(name: str) -> Request:
 def delete_set(name: str, *, purge: bool = False) -> Request:
     """``DELETE /api/v1/sets/{name}``; its images stay, or go with a ``purge``."""
     return Request("DELETE", _set(name), {"purge": "true" if purge else ""})
+
+
+def refresh_set(name: str) -> Request:
+    """``POST /api/v1/sets/{name}/refresh``: sent twice it is one look, or two."""
+    return Request("POST", f"{_set(name)}/refresh")
 
 
 def list_sets(*, limit: int, offset: int = 0) -> Request:

@@ -51,6 +51,7 @@ commands:
   images      list the images of tasks and warm sets
   sets        list the warm sets, or show one
   apply       create and replace warm sets from files
+  refresh     look whether tags of warm sets have moved
   delete      delete warm sets
   purge       take images off nodes that nobody uses or wants there
   why         say what keeps a set, a node or an image from being warm
@@ -116,6 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     for add_of_sets in (
         set_arguments.sets,
         set_arguments.apply,
+        set_arguments.refresh,
         set_arguments.delete,
         set_arguments.why,
     ):

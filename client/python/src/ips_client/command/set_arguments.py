@@ -76,6 +76,21 @@ def delete(command: NewCommand) -> None:
     connection(parser)
 
 
+def refresh(command: NewCommand) -> None:
+    """``ips refresh``."""
+    parser = command(
+        "refresh",
+        "sets",
+        "NAME … [option …]",
+        "Look now whether the tags of warm sets have moved: on one warm node of each; where one\n"
+        "has, the other nodes follow in batches.",
+        "ips refresh web",
+    )
+    parser.add_argument("names", nargs="+", metavar="NAME", help="a set")
+    output(parser)
+    connection(parser)
+
+
 def why(command: NewCommand) -> None:
     """``ips why``."""
     parser = command(

@@ -1,4 +1,4 @@
-"""``ips sets``, ``ips apply`` and ``ips delete``."""
+"""``ips sets``, ``ips apply``, ``ips refresh`` and ``ips delete``."""
 
 from __future__ import annotations
 
@@ -40,8 +40,13 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
     "paused": False,
 }
 """What the service takes where a put says nothing."""
-_GATE_DEFAULTS: Final[Mapping[str, Any]] = {"condition": False, "openAfter": "10m"}
-"""The same of a gate."""
+_OPTIONAL: Final = ("webhookUrl", "schedule", "refresh", "gate")
+"""What a set need not have at all."""
+_DEFAULTS_WITHIN: Final[Mapping[str, Mapping[str, Any]]] = {
+    "schedule": {"timeZone": "UTC", "joins": "window"},
+    "gate": {"condition": False, "openAfter": "10m"},
+}
+"""The same, within a field."""
 
 
 # ── ips sets ─────────────────────────────────────────────────────────────────────────────────
@@ -55,8 +60,9 @@ def sets(arguments: Namespace) -> int:
         document, known = all_pages(
             client, WarmSet, _page, key="sets", largest=set_requests.LARGEST_SET_PAGE
         )
-    head = ("NAME", "STATE", "WARM", "NODES", "WRONG", "IMAGES")
-    rows = [_row(each) for each in known]
+    has_windows = any(each.window is not None for each in known)
+    head = ("NAME", "STATE", "WARM", "NODES", "WRONG", *(["PULLS"] * has_windows), "IMAGES")
+    rows = [_row(each, has_windows=has_windows) for each in known]
     is_wide = arguments.output in {"wide", "csv"}
     lines = table(head, rows, status=1, whole=is_wide, none="no sets")
     show(arguments.output, document, names=[each.name for each in known], lines=lines)
@@ -67,26 +73,48 @@ def _page(limit: int, offset: int) -> requests.Request:
     return set_requests.list_sets(limit=limit, offset=offset)
 
 
-def _row(found: WarmSet) -> tuple[str, ...]:
+def _row(found: WarmSet, *, has_windows: bool) -> tuple[str, ...]:
     return (
         found.name,
         state_of(found),
         f"{found.warm_percent:g}%",
         f"{found.nodes.warm:,}/{found.nodes.total:,}",
         wrong(found),
+        *([window_of(found)] * has_windows),
         ", ".join(found.images),
     )
 
 
 def state_of(found: WarmSet) -> str:
-    """``ready``, ``paused``, ``degraded``, ``progressing`` or ``empty``: the first that holds."""
+    """``ready``, ``paused``, ``degraded``, ``progressing``, ``scheduled`` or ``empty``.
+
+    It is the first that holds.
+    """
     if found.paused:
         return "paused"
     for kind in ("Ready", "Degraded", "Progressing"):
         condition = found.condition(kind)
         if condition is not None and condition.status:
             return kind.lower()
-    return "empty"
+    return "scheduled" if found.nodes.total else "empty"
+
+
+def window_of(found: WarmSet) -> str:
+    """When a set pulls: ``until`` the end of its window, ``from`` the next one on, or always."""
+    window = found.window
+    if window is None:
+        return ""
+    if window.open and window.until is not None:
+        return f"until {stamp(window.until)}"
+    return "never" if window.next is None else f"from {stamp(window.next)}"
+
+
+def _schedule(found: WarmSet) -> str:
+    schedule = found.schedule
+    if schedule is None:
+        return ""
+    joins = ", joins at once" if schedule.joins == "always" else ""
+    return f"{schedule.cron} {schedule.time_zone}, for {schedule.window}{joins}"
 
 
 def wrong(found: WarmSet) -> str:
@@ -116,6 +144,10 @@ def _facts(found: WarmSet) -> list[str]:
             "wrong": wrong(found),
             "conditions": [_condition(each) for each in found.conditions],
             "images": found.images,
+            "schedule": _schedule(found),
+            "pulls": window_of(found),
+            "refresh": _looks(found),
+            "drift": _drift(found),
             "repair": found.repair or "",
             "webhook": found.webhook_url or "",
             "gate": "" if found.gate is None else _gate(found.gate),
@@ -124,6 +156,29 @@ def _facts(found: WarmSet) -> list[str]:
             "by": found.created_by or "",
         }
     )
+
+
+def _looks(found: WarmSet) -> str:
+    looks = found.looks
+    every = "" if found.refresh is None else f"every {found.refresh.tags}"
+    if looks is None:
+        return every
+    last = "" if looks.at is None else f"last {stamp(looks.at)}"
+    failed = f"{count(looks.failures, 'look')} failed" if looks.failures else ""
+    return ", ".join(part for part in (every, last, failed) if part)
+
+
+def _drift(found: WarmSet) -> list[str]:
+    """Tags of which nodes have several digests."""
+    return [
+        f"{each.image}: "
+        + ", ".join(
+            f"{one.digest[:19]} on {count(one.nodes, 'node')}{' (newest)' * one.newest}"
+            for one in each.digests
+        )
+        for each in found.drift or ()
+        if len(each.digests) > 1
+    ]
 
 
 def _condition(condition: SetCondition) -> str:
@@ -202,11 +257,8 @@ def _dry_run(client: Client, arguments: Namespace, wanted: Iterable[SetFile]) ->
 
 def difference(before: Mapping[str, Any] | None, body: Mapping[str, Any]) -> list[str]:
     """What a put changes, field by field; of a webhook only scheme and host can be compared."""
-    after = {**_DEFAULTS, **body}
-    if isinstance(after.get("gate"), Mapping):
-        after["gate"] = {**_GATE_DEFAULTS, **after["gate"]}
-    named = (*after, "webhookUrl", "gate")
-    known = {} if before is None else {key: before.get(key) for key in named}
+    after = {**_DEFAULTS, **{key: _filled(key, value) for key, value in body.items()}}
+    known = {} if before is None else {key: before.get(key) for key in (*after, *_OPTIONAL)}
     lines: list[str] = []
     for key in sorted({*after, *known} if before is not None else body):
         old, new = known.get(key), after.get(key)
@@ -218,6 +270,10 @@ def difference(before: Mapping[str, Any] | None, body: Mapping[str, Any]) -> lis
             f"{key}: {_json(new)}" if old is None else f"{key}: {_json(old)} → {_json(new)}"
         )
     return lines
+
+
+def _filled(key: str, value: Any) -> Any:
+    return {**_DEFAULTS_WITHIN.get(key, {}), **value} if isinstance(value, dict) else value
 
 
 def _scheme_and_host(url: str) -> str:
@@ -264,6 +320,28 @@ def _compares(operator: str, value: str | None, values: list[str]) -> bool:
     except (ValueError, IndexError, TypeError):
         return False
     return found > bound if operator == "Gt" else found < bound
+
+
+# ── ips refresh ──
+
+
+def refresh(arguments: Namespace) -> int:
+    """Have the tags of sets looked at again."""
+    with connect(arguments) as client:
+        outcomes = [_refresh(client, name) for name in arguments.names]
+    done = [name for name, outcome in zip(arguments.names, outcomes, strict=True) if not outcome]
+    lines = [f"set/{name}: its tags are looked at again" for name in done]
+    names = [f"set/{name}" for name in done]
+    show(arguments.output, {"refreshed": done}, names=names, lines=lines)
+    return codes.worst(outcomes)
+
+
+def _refresh(client: Client, name: str) -> int:
+    try:
+        client.refresh_set(name)
+    except IpsError as error:
+        return report(error, f"set/{name}")
+    return codes.COMPLETED
 
 
 # ── ips delete ───────────────────────────────────────────────────────────────────────────────

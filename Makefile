@@ -131,9 +131,14 @@ proto: ## Generate the runtime's protobuf messages anew (after a change of a .pr
 	@scripts/generate-proto
 
 .PHONY: build
-build: .venv/.ready ## Build the distributions into dist/
+build: .venv/.ready ## Build the distributions into dist/, and what the images are made of (CycloneDX)
 	@$(BIN)/python -m build --outdir dist .
 	@$(BIN)/python -m build --outdir dist client/python
+	@for each in coordinator agent; do scripts/make-sbom requirements/$$each.txt dist/ips-$$each.cdx.json; done
+
+.PHONY: audit
+audit: ## Ask whether anything that the images are made of has a known hole (needs the internet)
+	@scripts/audit-requirements
 
 # ── images, Docker, Kubernetes ──
 

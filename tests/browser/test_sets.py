@@ -141,3 +141,37 @@ async def test_sets_are_for_everybody(
         if rule["impact"] in {"serious", "critical"}
     ]
     assert serious == []
+
+
+async def test_what_a_set_demands_beside_a_task(windows: Windows, site: Fleet) -> None:
+    """Schedule, tags and pins are typed, kept over a change, and faults stand at their fields."""
+    page = await windows.open("#/put")
+    await page.get_by_label("Name", exact=True).fill("nightly")
+    await page.get_by_role("textbox", name="Images").fill(IMAGE)
+    await page.get_by_label("Begins").fill("0 25 * * *")
+    await page.get_by_label("Time zone").fill("Asia/Shanghai")
+    await page.get_by_label("Lasts").fill("2h")
+    await page.get_by_label("Nodes that join").select_option("always")
+    await page.get_by_label("Look at tags every").fill("10m")
+    await page.get_by_label("Pin the images").select_option("true")
+    await page.get_by_role("button", name="Create set").click()
+    await expect(page.get_by_label("Begins")).to_have_attribute("aria-invalid", "true")
+    await page.get_by_label("Begins").fill("0 2 * * 1-5")
+    await page.get_by_role("button", name="Create set").click()
+    await expect(page.get_by_role("heading", level=1, name="nightly")).to_be_visible()
+    await expect(page.get_by_text("0 2 * * 1-5 (Asia/Shanghai) · 2h")).to_be_visible()
+    await page.get_by_role("link", name="Change").click()
+    await expect(page.get_by_label("Begins")).to_have_value("0 2 * * 1-5")
+    await page.get_by_label("Batch size").fill("3")
+    await page.get_by_role("button", name="Save").click()
+    await expect(page.get_by_role("heading", level=1, name="nightly")).to_be_visible()
+    found = await site.get("/sets/nightly")
+    assert found["batchSize"] == 3
+    assert found["schedule"] == {
+        "cron": "0 2 * * 1-5",
+        "timeZone": "Asia/Shanghai",
+        "window": "2h",
+        "joins": "always",
+    }
+    assert found["refresh"] == {"tags": "10m"}
+    assert found["pin"] == {}

@@ -266,3 +266,16 @@ async def test_a_second_retry_of_the_same_failures_asks(windows: Windows, site: 
     await page.reload()
     await page.get_by_role("link", name=retry).click()
     await expect(page).to_have_url(re.compile(retry))
+
+
+async def test_a_node_is_found_within_a_task(windows: Windows, held: Fleet) -> None:
+    """Its cell is chosen by a part of its name, and the keys walk from match to match."""
+    task = await held.post(["registry.example/find/a-node:1"])
+    page = await windows.open(f"#/tasks/{task}")
+    await page.get_by_role("searchbox", name="Find a node").fill("A-")
+    details = page.locator(".details.pinned")
+    await expect(details.get_by_role("heading")).to_have_text("a-1")
+    await page.locator("canvas").press("End")
+    await expect(page.locator(".details").get_by_role("heading")).to_have_text("a-3")
+    await page.get_by_role("searchbox", name="Find a node").fill("nobody")
+    await expect(page.locator(".details")).to_contain_text("Hover over or tap a cell")

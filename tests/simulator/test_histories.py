@@ -19,7 +19,7 @@ FEW = range(4)
 ALWAYS = 1000
 """Seeds that are lived through each time."""
 OTHERS = 200
-"""Seeds beyond those, from another one each day (``make test-sim`` says from which)."""
+"""Seeds beyond those (``make test-sim FROM=…`` lives through others)."""
 AT_A_TIME = 25
 LONGEST = 1800
 """Seconds for so many, on a machine that has little time left for them."""

@@ -60,6 +60,7 @@ export class Shell {
   /** The server wants to know who asks, and does not. */
   #locked = false;
   #main = h("main", { id: "main", tabindex: -1 });
+  #footer = h("footer", { class: "foot" });
   #speaker = h("div", { class: "unseen", role: "status", "aria-live": "polite" });
   /** @type {View | null} */
   #view = null;
@@ -78,7 +79,7 @@ export class Shell {
     const skip = h("a", { class: "skip", href: "#main", onclick: (event) => this.#skip(event) });
     skip.dataset.words = "app.skip";
     this.body.querySelector("#first")?.remove();
-    this.body.append(skip, this.#header, this.#warning, this.#banner, this.#main, this.#toasts.element, this.#speaker);
+    this.body.append(skip, this.#header, this.#warning, this.#banner, this.#main, this.#footer, this.#toasts.element, this.#speaker);
     addEventListener("hashchange", () => this.#show());
     addEventListener(UNIDENTIFIED, () => this.#lock());
     this.#show();
@@ -227,6 +228,7 @@ export class Shell {
   #drawHeader(name) {
     setText(/** @type {Element} */ (this.body.querySelector(".skip")), t("app.skip"));
     this.#drawWho();
+    this.#drawFooter();
     const current = (/** @type {string[]} */ own) => (own.includes(name) ? "page" : null);
     replace(
       this.#header,
@@ -246,6 +248,12 @@ export class Shell {
       this.#themeButton(),
       linkButton({ text: t("nav.new"), href: link("new"), icon: "plus", kind: "primary" }),
     );
+  }
+
+  /** The same by other means: what describes the API, and the command. */
+  #drawFooter() {
+    const docs = h("a", { href: "/docs" }, t("app.docs"));
+    replace(this.#footer, docs, h("span", {}, t("app.command"), " ", h("code", {}, `ips --server ${location.origin} ls`)));
   }
 
   /** @param {string | null} current */

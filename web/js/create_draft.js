@@ -45,12 +45,12 @@ const EXPONENTIAL_LIMIT = 600;
  *   `sameAs`: the line of the same image
  * @typedef {Record<string, string | number>} Words filled into a text
  * @typedef {{key: string, operator: string, value: string}} LabelRow
- * @typedef {{images: string, labels: LabelRow[], names: string} & typeof DEFAULTS} Draft
+ * @typedef {{images: string, labels: LabelRow[], names: string, credentials: string} & typeof DEFAULTS} Draft
  * @typedef {{field: string, row?: number, key: string, values?: Words}} DraftFault `key` of words
  */
 
 /** @returns {Draft} */
-export const newDraft = () => ({ images: "", labels: [], names: "", ...DEFAULTS });
+export const newDraft = () => ({ images: "", labels: [], names: "", credentials: "", ...DEFAULTS });
 
 /**
  * A draft that makes the same again, as far as a task, or a set, tells what it was made of.
@@ -59,6 +59,7 @@ export const newDraft = () => ({ images: "", labels: [], names: "", ...DEFAULTS 
 export function draftOf(task) {
   const draft = newDraft();
   draft.images = task.images.join("\n");
+  draft.credentials = (task.credentials ?? []).join(", ");
   for (const field of FIELDS) {
     const value = /** @type {Record<string, any>} */ (task)[field];
     if (field !== "webhookUrl" && value !== undefined) draft[field] = String(value);
@@ -113,9 +114,10 @@ function pieces(text) {
 export const images = (draft) => readLines(draft).map(({ text }) => text).filter(Boolean);
 
 /** @param {Draft} draft */
-export const names = (draft) => [
-  ...new Set(draft.names.split(SEPARATOR).flatMap((part) => part.split(/\s+/)).filter(Boolean)),
-];
+export const names = (draft) => namesIn(draft.names);
+
+/** Names with separators or spaces between them, each once. @param {string} text */
+const namesIn = (text) => [...new Set(text.split(SEPARATOR).flatMap((part) => part.split(/\s+/)).filter(Boolean))];
 
 // ── labels ──
 
@@ -167,6 +169,8 @@ export function body(draft) {
   if (Object.keys(nodeSelector).length) made.nodeSelector = nodeSelector;
   if (matchExpressions.length) made.matchExpressions = matchExpressions;
   if (names(draft).length) made.nodeNames = names(draft);
+  const credentials = namesIn(draft.credentials);
+  if (credentials.length) made.credentials = credentials;
   return made;
 }
 

@@ -19,6 +19,9 @@ const CHOICES = {
   rollout: ["batch", "rolling"],
   imagePullPolicy: ["IfNotPresent", "Always"],
   paused: ["false", "true"],
+  "schedule.joins": ["window", "always"],
+  "pin.wanted": ["false", "true"],
+  "gate.condition": ["false", "true"],
 };
 const HINTED = new Set([
   "name",
@@ -30,6 +33,14 @@ const HINTED = new Set([
   "maxFailedNodes",
   "pullTimeoutSeconds",
   "webhookUrl",
+  "credentials",
+  "schedule.cron",
+  "schedule.timeZone",
+  "schedule.window",
+  "refresh.tags",
+  "pin.until",
+  "gate.taint",
+  "gate.openAfter",
 ]);
 const WIDE = new Set(["webhookUrl"]);
 
@@ -211,11 +222,19 @@ export class DraftForm {
   #refused(problem) {
     if (!problem.errors?.length) return this.shell.complain(problem);
     const found = problem.errors.map((fault) => ({
-      ...placeOf(this.draft, fault.field),
+      ...this.#placeOf(fault.field),
       text: worded(fault),
     }));
     this.#showFaults(found);
     this.#focusFirst(found);
+  }
+
+  /** Where a fault belongs that the server names by a JSON pointer. @param {string} pointer */
+  #placeOf(pointer) {
+    const path = pointer.slice(1).replaceAll("/", ".");
+    const nested = [...this.#fields.keys()].filter((name) => name.includes("."));
+    const field = nested.find((name) => name === path || name.startsWith(`${path}.`));
+    return field === undefined ? placeOf(this.draft, pointer) : { field };
   }
 
   /** @param {FieldFault[]} found */

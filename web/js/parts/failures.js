@@ -31,11 +31,12 @@ export class Failures {
     this.#groups,
   );
 
-  /** @param {Api.TaskNode[]} nodes of the task */
-  update(nodes) {
+  /** @param {Api.TaskNode[]} nodes of the task, as far as they have come @param {number | null} loading how many there are, until all have come */
+  update(nodes, loading) {
     const groups = groupByReason(nodes);
     this.element.hidden = groups.length === 0;
-    setText(this.#count, t("why.nodes", { n: countNodes(groups) }));
+    const counted = t("why.nodes", { n: countNodes(groups) });
+    setText(this.#count, loading === null ? counted : `${counted} · ${t("map.loading", { n: nodes.length, total: loading })}`);
     this.#list.show(groups);
     this.#shown = groups.flatMap(({ entries }) => entries);
   }

@@ -47,6 +47,8 @@ export class HeatMap {
   /** @type {Set<number> | null} null: everything */
   #dirty = null;
   #only = "";
+  /** In small letters; "" for all. */
+  #text = "";
   #at = -1;
   #pinned = false;
   #size = { width: 0, height: 0, ratio: 1 };
@@ -103,6 +105,26 @@ export class HeatMap {
   only(state) {
     this.#only = state;
     this.#mark(null);
+  }
+
+  /** Lets those stand out in whose name a text is, and chooses the first of them. @param {string} text "" for all */
+  find(text) {
+    this.#text = text.toLowerCase();
+    this.#mark(null);
+    const first = text ? this.#items.findIndex((item) => this.#stands(item)) : -1;
+    this.#pinned = first >= 0;
+    if (first === this.#at) this.#tell(false);
+    else this.#choose(first, first >= 0);
+  }
+
+  /** Whether an item is among those that are to stand out. @param {Item} item */
+  #stands(item) {
+    const { name, state } = this.nature;
+    return (!this.#only || state(item) === this.#only) && name(item).toLowerCase().includes(this.#text);
+  }
+
+  get #isFiltered() {
+    return this.#only !== "" || this.#text !== "";
   }
 
   /** Lets go of a node that was kept. */
@@ -203,7 +225,7 @@ export class HeatMap {
     const state = this.nature.state(item);
     const box = this.#boxOf(place);
     this.#clear(box);
-    this.#paper.globalAlpha = this.#only && this.#only !== state ? 0.16 : 1;
+    this.#paper.globalAlpha = this.#isFiltered && !this.#stands(item) ? 0.16 : 1;
     if (state === "pulling" || state === "busy") this.#paintMoving(item, box, state);
     else this.#fill(box, this.#colours[state] ?? this.#colours.waiting);
     if (this.#grid.named) this.#paintName(item, box, state);
@@ -214,7 +236,7 @@ export class HeatMap {
   /** @param {Box} box */
   #clear(box) {
     this.#paper.globalAlpha = 1;
-    if (!this.#only && !this.#grid.named) return; // a full colour covers what was there
+    if (!this.#isFiltered && !this.#grid.named) return; // a full colour covers what was there
     this.#paper.fillStyle = this.#colours.background;
     this.#paper.fillRect(box.x, box.y, box.width, box.height);
   }
@@ -300,7 +322,7 @@ export class HeatMap {
     if (event.key === "Enter" || event.key === " ") this.#pinned = this.#at >= 0 && !this.#pinned;
     else if (event.key === "Escape") return this.release();
     else {
-      const place = this.#only ? this.#movedAmongMatches(event.key) : this.#moved(event.key);
+      const place = this.#isFiltered ? this.#movedAmongMatches(event.key) : this.#moved(event.key);
       if (place === null) return;
       this.#pinned = false;
       this.#choose(Math.max(0, Math.min(place, this.#items.length - 1)), true);
@@ -320,9 +342,9 @@ export class HeatMap {
     return this.#at < 0 ? 0 : this.#at + moves[key];
   }
 
-  /** Where one state alone is shown, from match to match. @param {string} key */
+  /** Where some stand out, from match to match. @param {string} key */
   #movedAmongMatches(key) {
-    const matches = this.#items.flatMap((item, place) => (this.nature.state(item) === this.#only ? [place] : []));
+    const matches = this.#items.flatMap((item, place) => (this.#stands(item) ? [place] : []));
     const row = this.#at < 0 ? 1 : this.#grid.columns;
     /** @type {Record<string, () => number | undefined>} */
     const moves = {

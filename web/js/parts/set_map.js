@@ -10,6 +10,7 @@ import { chip, wordOf } from "./chips.js";
 import { HeatMap } from "./heat_map.js";
 import { Legend } from "./legend.js";
 import { digestName, imageName, nodeName, taskName } from "./places.js";
+import { SearchBox } from "./search_box.js";
 
 /** @type {import("./heat_map.js").Nature<Api.WarmSetNode>} */
 const NATURE = {
@@ -26,10 +27,11 @@ export class SetMap {
   #details = h("div", { class: "details" });
   #map = new HeatMap(NATURE, (node, byKey) => this.#choose(node, byKey));
   #legend = new Legend("set", NODE_STATES, (state) => this.#map.only(state));
+  #find = new SearchBox(t("map.find"), (text) => this.#map.find(text));
   element = h(
     "section",
     { class: "card map-card", "aria-labelledby": "map-title" },
-    h("header", {}, h("h2", { id: "map-title" }, t("map.title"), this.#count), this.#legend.element),
+    h("header", {}, h("h2", { id: "map-title" }, t("map.title"), this.#count), this.#find.element, this.#legend.element),
     this.#none,
     h("div", { class: "map-body" }, h("div", { class: "map-side" }, this.#map.element), this.#details),
     h("p", { class: "hint keys-hint" }, t("sets.map.hint")),
@@ -46,6 +48,7 @@ export class SetMap {
   }
 
   stop() {
+    this.#find.stop();
     this.#map.stop();
   }
 

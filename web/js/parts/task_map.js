@@ -10,6 +10,7 @@ import { wordOf } from "./chips.js";
 import { HeatMap } from "./heat_map.js";
 import { Legend } from "./legend.js";
 import { NodeDetails } from "./node_details.js";
+import { SearchBox } from "./search_box.js";
 
 const STATES = ["succeeded", "pulling", "assigned", "retrying", "failed", "waiting", "cancelled"];
 
@@ -37,11 +38,12 @@ export class TaskMap {
   #details = new NodeDetails(() => this.#map.release());
   #map = new HeatMap(NATURE, (node, byKey) => this.#choose(node, byKey));
   #legend = new Legend("state", STATES, (state) => this.#map.only(state));
+  #find = new SearchBox(t("map.find"), (text) => this.#map.find(text));
   #body = h("div", { class: "map-body" }, h("div", { class: "map-side" }, this.#map.element), this.#details.element);
   element = h(
     "section",
     { class: "card map-card", "aria-labelledby": "map-title" },
-    h("header", {}, h("h2", { id: "map-title" }, t("map.title"), this.#note), this.#legend.element),
+    h("header", {}, h("h2", { id: "map-title" }, t("map.title"), this.#note), this.#find.element, this.#legend.element),
     this.#none,
     this.#body,
     h("p", { class: "hint keys-hint" }, t("map.hint")),
@@ -57,6 +59,7 @@ export class TaskMap {
   }
 
   stop() {
+    this.#find.stop();
     this.#map.stop();
   }
 

@@ -17,7 +17,7 @@ const LAYOUT = [
   ["nodes", [["labels"], ["names"]]],
   ["pace", [["batchSize", "priority", "rollout"]]],
   ["trouble", [["maxRetries", "retryStrategy", "retryDelay"], ["maxFailedNodes", "pullTimeoutSeconds"]]],
-  ["more", [["imagePullPolicy", "webhookUrl"]]],
+  ["more", [["imagePullPolicy", "webhookUrl"], ["credentials"]]],
 ];
 
 export class NewTaskView {

@@ -18,7 +18,10 @@ const LAYOUT = [
   ["nodes", [["labels"]]],
   ["pace", [["batchSize", "priority", "rollout"]]],
   ["trouble", [["maxRetries", "retryStrategy", "retryDelay"], ["maxFailedNodes", "pullTimeoutSeconds"]]],
-  ["more", [["paused", "webhookUrl"]]],
+  ["schedule", [["schedule.cron", "schedule.timeZone"], ["schedule.window", "schedule.joins"]]],
+  ["keep", [["refresh.tags", "pin.wanted", "pin.until"]]],
+  ["gate", [["gate.condition", "gate.taint", "gate.openAfter"]]],
+  ["more", [["paused", "webhookUrl"], ["credentials"]]],
 ];
 /** @type {import("../parts/draft_form.js").Layout} */
 const NAMED = [["set", [["name"]]], ...LAYOUT];

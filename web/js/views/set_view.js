@@ -1,7 +1,7 @@
 /** One warm set: how warm its nodes are, why not where they are not, and what repaired it. */
 
 import { h, replace } from "../dom.js";
-import { number, percent, timeElement } from "../format.js";
+import { clockTime, number, percent, timeElement } from "../format.js";
 import { t } from "../language.js";
 import { worded } from "../messages.js";
 import { stateAfter } from "../event_stream.js";
@@ -9,7 +9,7 @@ import { button, linkButton } from "../parts/buttons.js";
 import { chip } from "../parts/chips.js";
 import { ask } from "../parts/dialogs.js";
 import { Figures } from "../parts/figures.js";
-import { imageName, taskName } from "../parts/places.js";
+import { digestName, imageName, taskName } from "../parts/places.js";
 import { PlainTable } from "../parts/plain_table.js";
 import { SetMap } from "../parts/set_map.js";
 import { SetReasons } from "../parts/set_reasons.js";
@@ -23,6 +23,9 @@ import { conditionOf, standingOf } from "../state/set_standing.js";
 
 const REPAIRS = ["task", "state", "created", "nodes", "pulled", "failed"];
 const CONDITIONS = /** @type {const} */ (["Ready", "Progressing", "Degraded", "Gated"]);
+/** Those that are good, and need words where they do not hold. */
+const WANTED = new Set(["Gated"]);
+const DRIFT = ["image", "digest", "count", "newest"];
 
 export class SetView {
   #chip = chip("set");
@@ -33,6 +36,8 @@ export class SetView {
   #nodes;
   #map;
   #reasons = new SetReasons();
+  #drift = new PlainTable(t("sets.drift"), DRIFT.map((key) => t(`sets.${key}`)));
+  #drifted = h("section", { class: "card", "aria-labelledby": "set-drift", hidden: true }, h("h2", { id: "set-drift" }, t("sets.drift")), this.#drift.element);
   #repairs = new PlainTable(t("sets.repairs"), REPAIRS.map((key) => t(`places.${key}`)));
   #actions = h("div", { class: "buttons" });
   #gone = h("div", { class: "card empty", hidden: true }, h("p", {}, t("sets.gone")), linkButton({ text: t("sets.back"), href: link("sets") }));
@@ -58,6 +63,7 @@ export class SetView {
       h("section", { class: "card", "aria-labelledby": "set-state" }, h("h2", { id: "set-state" }, t("sets.conditions")), this.#conditions),
       this.#reasons.element,
       this.#map.element,
+      this.#drifted,
       h("section", { class: "card", "aria-labelledby": "set-spec" }, h("h2", { id: "set-spec" }, t("sets.spec")), this.#images, this.#labels),
       h("section", { class: "card", "aria-labelledby": "set-past" }, h("h2", { id: "set-past" }, t("sets.repairs")), this.#repairs.element),
     ];
@@ -120,7 +126,7 @@ export class SetView {
   /** @param {Api.WarmSet} set */
   #show(set) {
     this.#gone.hidden = true;
-    for (const part of [this.#chip, this.#actions, ...this.#parts]) part.hidden = false;
+    for (const part of [this.#chip, this.#actions, ...this.#parts]) part.hidden = false; // those that may be empty hide themselves
     this.#chip.show(standingOf(set));
     const { warm, total, pulling, waiting, failed, blocked } = set.nodes;
     /** @type {import("../parts/figures.js").Figure[]} */
@@ -131,11 +137,20 @@ export class SetView {
       ["failed", t("set.failed"), number(failed), failed ? "failed" : ""],
       ["blocked", t("set.blocked"), number(blocked), blocked ? "retrying" : ""],
     ];
-    this.#figures.show(figures);
+    this.#figures.show([...figures, ...whenOf(set)]);
+    this.#showDrift(set);
     replace(this.#conditions, CONDITIONS.map((type) => conditionLine(set, type)));
     replace(this.#images, set.images.map((image) => h("li", {}, imageName(image))));
     const labels = [...Object.entries(set.nodeSelector).map(([key, value]) => `${key}=${value}`), ...set.matchExpressions.map(expression)];
-    replace(this.#labels, (labels.length ? labels : [t("sets.every.node")]).map((text) => h("span", { class: "label" }, text)));
+    const words = [...(labels.length ? labels : [t("sets.every.node")]), ...rulesOf(set)];
+    replace(this.#labels, words.map((text) => h("span", { class: "label" }, text)));
+  }
+
+  /** Where nodes have several digests of a tag, or a newer one than the last look brought. @param {Api.WarmSet} set */
+  #showDrift({ drift = [] }) {
+    this.#drifted.hidden = drift.length === 0;
+    const rows = drift.flatMap(({ image, digests }) => digests.map((each) => [imageName(image), digestName(each.digest), number(each.nodes), each.newest && t("sets.newest")]));
+    this.#drift.show(rows, "");
   }
 
   #showGone() {
@@ -160,7 +175,7 @@ export class SetView {
 function conditionLine(set, type) {
   const condition = conditionOf(set, type);
   if (!condition) return null;
-  const said = condition.status === (type !== "Gated") ? worded(condition) : "";
+  const said = condition.status === WANTED.has(type) ? "" : worded(condition);
   const word = h("span", { class: "word" }, t(`sets.${type}.${condition.status}`));
   const line = h("li", {}, h("span", { class: "mark", "aria-hidden": "true" }), word, said && h("span", { class: "raw" }, said));
   if (condition.since) line.append(h("span", { class: "hint" }, t("sets.since"), timeElement(condition.since)));
@@ -170,9 +185,28 @@ function conditionLine(set, type) {
 
 /** The colour of a condition. @param {typeof CONDITIONS[number]} type @param {boolean} holds */
 function stateOf(type, holds) {
-  if (type === "Gated") return holds ? "" : "failed";
-  if (!holds) return "";
-  return { Ready: "succeeded", Progressing: "pulling", Degraded: "failed" }[type];
+  if (!holds) return WANTED.has(type) ? "failed" : "";
+  return { Ready: "succeeded", Progressing: "pulling", Degraded: "failed", Gated: "succeeded" }[type];
+}
+
+/** When a set may pull and when its tags were looked at, where it says so. @param {Api.WarmSet} set @returns {import("../parts/figures.js").Figure[]} */
+function whenOf({ window, looks }) {
+  /** @type {import("../parts/figures.js").Figure[]} */
+  const found = [];
+  if (window?.open && window.until) found.push(["window", t("sets.window"), t("sets.window.open", { time: clockTime(window.until) })]);
+  else if (window?.next) found.push(["window", t("sets.window"), t("sets.window.next", { time: clockTime(window.next) })]);
+  if (looks?.at) found.push(["looks", t("sets.looks"), clockTime(looks.at)]);
+  return found;
+}
+
+/** What a set demands beside images and nodes, in short. @param {Api.WarmSet} set */
+function rulesOf({ schedule, refresh, pin, gate }) {
+  const words = [];
+  if (schedule) words.push(`${schedule.cron} (${schedule.timeZone}) · ${schedule.window}`);
+  if (refresh) words.push(`${t("form.refresh.tags")} ${refresh.tags}`);
+  if (pin) words.push(pin.until ? `${t("form.pin.until")} ${clockTime(pin.until)}` : t("sets.pinned"));
+  if (gate) words.push([t("form.gate"), gate.taint].filter(Boolean).join(" · "));
+  return words;
 }
 
 /** @param {Api.LabelRequirement} requirement */

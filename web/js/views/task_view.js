@@ -165,7 +165,7 @@ export class TaskView {
     this.#actions.update(task);
     this.#showFigures(task);
     this.#settings.update(task);
-    this.#failures.update(this.#watch.nodes);
+    this.#failures.update(this.#watch.nodes, this.#watch.loading);
     this.#map.update(task, this.#watch);
     this.shell.title(titleOf(task));
   }

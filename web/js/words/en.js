@@ -5,6 +5,8 @@ import { SETS } from "./en_sets.js";
 
 export const WORDS = {
   "app.name": "Image Prewarm",
+  "app.docs": "API reference",
+  "app.command": "On the command line:",
   "app.skip": "Skip to content",
   "app.theme.system": "Theme: system",
   "app.theme.light": "Theme: light",
@@ -199,6 +201,7 @@ export const WORDS = {
   "task.id.copy": "Copy the task's id",
 
   "map.title": "Nodes",
+  "map.find": "Find a node",
   "map.hint": "Each cell is a node, in the order of batches. Arrow keys move from node to node, Enter pins one.",
   "map.label": "Map of {n} nodes: {parts}",
   "map.role": "node map",
@@ -311,6 +314,8 @@ export const WORDS = {
   "form.pullTimeoutSeconds.hint": "Per attempt, 10 to 86,400.",
   "form.webhookUrl": "Webhook",
   "form.webhookUrl.hint": "URL to call when the task ends. Optional.",
+  "form.credentials": "Credentials",
+  "form.credentials.hint": "Names of stored credentials of registries, with commas. Optional.",
   "form.clear": "Clear",
   "form.more": "More settings",
   "form.curl": "Equivalent API call",

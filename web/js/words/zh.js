@@ -5,6 +5,8 @@ import { SETS } from "./zh_sets.js";
 
 export const WORDS = {
   "app.name": "镜像预热",
+  "app.docs": "API 参考",
+  "app.command": "命令行：",
   "app.skip": "跳到正文",
   "app.theme.system": "主题：跟随系统",
   "app.theme.light": "主题：浅色",
@@ -196,6 +198,7 @@ export const WORDS = {
   "task.id.copy": "复制任务 ID",
 
   "map.title": "节点",
+  "map.find": "查找节点",
   "map.hint": "每格为一个节点，按批次排列。用方向键在节点间移动，按回车固定显示。",
   "map.label": "{n} 个节点的分布图：{parts}",
   "map.role": "节点分布图",
@@ -308,6 +311,8 @@ export const WORDS = {
   "form.pullTimeoutSeconds.hint": "每次尝试，10–86400。",
   "form.webhookUrl": "Webhook",
   "form.webhookUrl.hint": "任务结束时通知的 http 或 https 地址，可不填。",
+  "form.credentials": "仓库凭据",
+  "form.credentials.hint": "已保存的仓库凭据名称，以逗号分隔，可不填。",
   "form.clear": "清空",
   "form.more": "更多设置",
   "form.curl": "等效命令",

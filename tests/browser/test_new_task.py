@@ -76,6 +76,7 @@ async def test_every_field_is_sent(windows: Windows) -> None:
         "Max failed nodes": "10%",
         "Pull timeout per image": "60",
         "Webhook": "http://127.0.0.1:9/hook",
+        "Credentials": "corp, corp, mirror",
     }.items():
         await page.get_by_label(label).fill(value)
     await page.get_by_label("Backoff").select_option("exponential")
@@ -102,7 +103,11 @@ async def test_every_field_is_sent(windows: Windows) -> None:
             {"key": "workload", "operator": "Exists"},
         ],
         "nodeNames": ["b-1", "b-9"],
+        "credentials": ["corp", "mirror"],
     }
+    await expect(page.get_by_label("Credentials")).to_have_attribute("aria-invalid", "true")
+    await page.get_by_label("Credentials").fill("")
+    await page.get_by_role("button", name="Create task").click()
     await expect(page.get_by_role("heading", level=1)).to_have_text("registry.example/fields:1")
 
 

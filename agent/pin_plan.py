@@ -61,7 +61,9 @@ def plan_pins(
             if image.pinned and image.id not in ours:
                 verdicts[image.id] = PinState.PINNED  # by somebody else, whose it stays
             elif left is None or size is None:
-                verdicts[image.id] = PinState.DISK_UNKNOWN
+                is_ours = image.id in ours  # nothing speaks against it but that nobody can tell
+                verdicts[image.id] = PinState.PINNED if is_ours else PinState.DISK_UNKNOWN
+                keep.update({image.id} if is_ours else ())
             elif size > left:
                 verdicts[image.id] = PinState.SHARE
             else:

@@ -81,34 +81,47 @@ class Remover:
         gone: set[str] = set()
         for reference in dict.fromkeys(question.references):
             image = by_name.get(reference)
-            if image is None:
-                removals.append(absent(reference))
-            elif image.id in gone:
+            if image is not None and image.id in gone:
                 removals.append(goes(reference, image, is_first=False))
             elif _now() >= deadline:
                 removals.append(stays(reference, KeptFor.TOO_LATE))
             else:
-                why = await self._remove(reference, image, is_real=not question.dry_run)
-                gone.update(() if why else [image.id])
-                removals.append(why or goes(reference, image, is_first=True))
-        if gone and not question.dry_run:
-            self._on_removed()
+                is_real = not question.dry_run
+                removals.append(await self._remove(reference, gone, is_real=is_real))
+        if not question.dry_run:
+            self._on_removed()  # one that failed may be half done
         return Removals(removals=tuple(removals))
 
-    async def _remove(self, reference: str, image: StoredImage, *, is_real: bool) -> Removal | None:
-        """Remove an image; why it stays, where it does."""
+    async def _remove(self, reference: str, gone: set[str], *, is_real: bool) -> Removal:
+        """Remove what a reference names by now, or say why it stays.
+
+        Between the last look at the images and the removal nothing is waited for.
+        """
         try:
             used = await self._runtime.used_images()
+            image = named(await self._runtime.list_images()).get(reference)
+            if image is None:
+                return absent(reference)
             around = Surroundings(
                 used, frozenset(self._wanted()[1]), self._is_pulled, self._is_ours(image.id)
             )
-            why = kept(reference, image, around)
-            if why is None and is_real:
+            if (why := kept(reference, image, around)) is not None:
+                return why
+            if is_real:
                 with self._turns.removing((reference, *names_of(image))):
-                    await self._runtime.remove_image(image.id)
+                    await self._take_away(image)
         except (RemovalFailed, RuntimeAway) as error:
             return stays(reference, KeptFor.NOT_REMOVED, clip(str(error)))
-        return why
+        gone.add(image.id)
+        return goes(reference, image, is_first=True)
+
+    async def _take_away(self, image: StoredImage) -> None:
+        """Raises RemovalFailed and RuntimeAway, where the image is still there after that."""
+        try:
+            await self._runtime.remove_image(image.id)
+        except (RemovalFailed, RuntimeAway):
+            if any(each.id == image.id for each in await self._runtime.list_images()):
+                raise
 
 
 def fitting(answer: Removals) -> bytes:

@@ -58,9 +58,10 @@ def seal_logins(content: SealedLogins, public_key: str) -> str:
     """Seal for whoever has a public key (base64). Raises ValueError for what is no key."""
     try:
         box = SealedBox(PublicKey(base64.b64decode(public_key, validate=True)))
+        sealed = box.encrypt(_encode(content))  # refuses a point of low order
     except (binascii.Error, CryptoError) as why:  # both are a ValueError of some kind, or not
         raise ValueError(str(why)) from why
-    return base64.b64encode(box.encrypt(_encode(content))).decode()
+    return base64.b64encode(sealed).decode()
 
 
 def open_logins(sealed: str, private_key: PrivateKey) -> SealedLogins:

@@ -178,9 +178,13 @@ class Gatekeeper:
 
         A user of the file of tokens is who they are there by now, and nobody once they are gone.
         """
-        if caller.way is not Way.TOKENS or self.authorities.is_open:
+        asked, way = self.authorities, caller.way
+        if asked.is_open:
             return await self.may(caller, permission)
-        tokens = self.authorities.tokens
+        if way is not Way.TOKENS:
+            authority = asked.issuer if way is Way.OIDC else asked.kubernetes
+            return authority is not None and await self.may(caller, permission)
+        tokens = asked.tokens
         return tokens is not None and any(
             [await self.may(each, permission) for each in tokens.callers(caller.user)]
         )

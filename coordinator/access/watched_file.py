@@ -10,6 +10,8 @@ from common.logs import Log
 
 T = TypeVar("T")
 MOST_BYTES: Final = 4 * 1024 * 1024
+GONE: Final = (0, 0, 0)
+"""The state of a file that is not there."""
 
 log = Log(__name__)
 
@@ -30,6 +32,7 @@ class WatchedFile(Generic[T]):
 
     def __call__(self) -> T:
         """What it says now; one that cannot be understood is told of once."""
+        was_gone = self._seen == GONE
         try:
             state = self._state()
             if state == self._seen:
@@ -37,7 +40,8 @@ class WatchedFile(Generic[T]):
             self._seen = state
             self._known = self._load()
         except FileError as why:
-            log.warning("a file is not taken; the last good one stays", why=str(why))
+            if not (was_gone and self._seen == GONE):
+                log.warning("a file is not taken; the last good one stays", why=str(why))
         else:
             log.info("a file was read anew", path=str(self._path))
         return self._known
@@ -47,7 +51,7 @@ class WatchedFile(Generic[T]):
         try:
             stat = self._path.stat()
         except OSError as why:
-            self._seen = (0, 0, 0)
+            self._seen = GONE
             raise FileError(f"{self._path}: {why.strerror}") from why
         return stat.st_ino, stat.st_mtime_ns, stat.st_size
 

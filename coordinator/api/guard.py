@@ -30,7 +30,14 @@ from coordinator.access.sealing import NoKeysError, Seal
 from coordinator.api.admission import CurrentPolicy
 from coordinator.api.audit import Auditor
 from coordinator.api.observation import UNMATCHED, endpoint
-from coordinator.api.permissions import LIVE_NODES, METRICS, SESSION, SET_EVENTS, permission_of
+from coordinator.api.permissions import (
+    LIVE_NODES,
+    METRICS,
+    PURGE,
+    SESSION,
+    SET_EVENTS,
+    permission_of,
+)
 from coordinator.api.problems import Refusal, RouteHandler, unavailable
 from coordinator.audit import AuditTrail
 
@@ -146,6 +153,8 @@ class Guard:
             await self.demand(caller, LIVE_NODES)
         if request.query.get("sets") == "true":
             await self.demand(caller, SET_EVENTS)
+        if request.query.get("purge") == "true":
+            await self.demand(caller, PURGE)
         request[HELD] = Held(self.keeper, credential, permission)
         return await handler(request)
 

@@ -74,6 +74,8 @@ PERMISSIONS: Final[Mapping[tuple[str, str], Permission]] = {
 
 LIVE_NODES: Final = Permission(Verb.WATCH, _NODES)
 """What the live frames of all nodes demand besides."""
+PURGE: Final = Permission(Verb.DELETE, Resource.IMAGES)
+"""What taking images off nodes demands, also beside something else."""
 SET_EVENTS: Final = Permission(Verb.WATCH, _SETS)
 """What the events of sets demand besides."""
 

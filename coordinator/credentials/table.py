@@ -96,8 +96,9 @@ class CredentialTable:
             for entry in entries:
                 self._learn(entry)
                 end = entry.revision
-        self._is_loaded = True
-        await self._seal_anew(bucket)
+        is_start, self._is_loaded = not self._is_loaded, True
+        if is_start:
+            await self._seal_anew(bucket)
         async for entries in bucket.watch(start=end + 1):
             for entry in entries:
                 self._learn(entry)

@@ -130,6 +130,9 @@ class Dispatcher:
         except (StoreAway, AuthorityAwayError) as why:
             log.warning("credentials cannot be looked up", task=command.key.task, why=why)
             self._feed(AssignmentUnanswered(command.key, command.instance))
+        except Exception as why:  # noqa: BLE001 -- one task's fault ends no other's work
+            log.failure("credentials cannot be sealed", why, task=command.key.task)
+            self._feed(AssignmentUnanswered(command.key, command.instance))
         else:
             self._send(command, work)
         finally:

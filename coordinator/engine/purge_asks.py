@@ -19,8 +19,10 @@ from coordinator.core.fleet import FleetView
 from coordinator.core.purge import NodePurge, PurgeHead, answered, silent
 from coordinator.snapshots import KnownNode
 
-ANSWER_SECONDS: Final = 60.0
-"""How long an agent may take: it removes up to 50 images, one after the other."""
+REMOVE_SECONDS: Final = 30.0
+"""In which an agent begins removals: up to 50 images, one after the other."""
+CALL_SECONDS: Final = REMOVE_SECONDS + 65.0
+"""In which it answers: its runtime may take as long as it does for the last one."""
 AGREE_SECONDS: Final = 20.0
 """How long an agent may know of another list of wanted references than this coordinator."""
 AGAIN_SECONDS: Final = 0.5
@@ -83,12 +85,12 @@ class PurgeAsks:
             references=[image.reference for image in head.work],
             generation=self._generation(node),
             dry_run=head.dry_run,
-            within=ANSWER_SECONDS,
+            within=REMOVE_SECONDS,
         )
         payload = msgspec.json.encode(question)
         try:
             subject = subjects.query(node, instance)
-            return _decode(await self._bus.call(subject, payload, ANSWER_SECONDS))
+            return _decode(await self._bus.call(subject, payload, CALL_SECONDS))
         except (BusError, *NOT_DECODABLE):
             return None
 

@@ -75,7 +75,7 @@ class PurgeRecords:
         async for entries in self._bucket.entries("*"):
             known = (self._read(entry) for entry in entries)
             heads += (stored.head for stored in known if stored is not None)
-        heads.sort(key=lambda head: head.created_at)
+        heads.sort(key=lambda head: (head.finished_at is None, head.created_at))  # who runs is last
         for head in heads[: max(0, len(heads) - MOST_KEPT + 1)]:
             for number in range(head.parts):
                 await self._bucket.delete(f"{head.id}.{number}", ttl=TOMBSTONE_SECONDS)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from msgspec.structs import replace
 
@@ -16,6 +17,8 @@ from coordinator.core.task import Creator, PullPolicy, TaskHead, TaskSpec
 from coordinator.port import AlreadyOver, NoSuchTask, StoreAway
 
 noisy = RateLimitedLog(Log(__name__))
+
+AGAIN_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +71,13 @@ class SetRepairs:
             self._feed(RepairCreated(head.name, task.id))
 
     async def cancel(self, command: CancelRepair) -> None:
-        """End a task of a set, unless it is over."""
+        """End a task of a set, unless it is over; while the store is away, again and again."""
         with suppress(NoSuchTask, AlreadyOver):
-            try:
-                await self._tasks.cancel(command.task)
-            except StoreAway as why:
-                noisy.warning("cancel", "a repair goes on", task=command.task, why=str(why))
+            while True:
+                try:
+                    await self._tasks.cancel(command.task)
+                except StoreAway as why:
+                    noisy.warning("cancel", "a repair goes on", task=command.task, why=str(why))
+                    await asyncio.sleep(AGAIN_SECONDS)
+                else:
+                    return

@@ -59,7 +59,7 @@ class GateWrites:
         self._support = support
         self._context = context
         self._rests: dict[str, float] = {}
-        """Until when nothing is tried that needs a right."""
+        """Until when taints, conditions or labels are not tried: each may be refused alone."""
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[GateWriter]:
@@ -93,24 +93,26 @@ class GateWriter:
             return True
         done = True
         for taint in gates.taints:
-            done &= await self._attempt(NODES_RIGHT, node, partial(self._take, node, marks, taint))
+            done &= await self._attempt(
+                NODES_RIGHT, "taints", node, partial(self._take, node, marks, taint)
+            )
         if gates.conditions:
             say = partial(self._say, node, marks, gates.conditions)
-            done &= await self._attempt(STATUS_RIGHT, node, say)
+            done &= await self._attempt(STATUS_RIGHT, "conditions", node, say)
         if gates.labels:
             label = partial(self._label, node, marks, gates.labels)
-            done &= await self._attempt(NODES_RIGHT, node, label)
+            done &= await self._attempt(NODES_RIGHT, "labels", node, label)
         return done
 
-    async def _attempt(self, right: str, node: str, request: Request) -> bool:
-        if self._rests.get(right, 0.0) > self._time():
+    async def _attempt(self, right: str, what: str, node: str, request: Request) -> bool:
+        if self._rests.get(what, 0.0) > self._time():
             return False
         try:
             answer = await request()
         except NotFoundError:
             return True  # the Node is gone, which the watch says too
         except ForbiddenError as why:
-            self._rests[right] = self._time() + REST_SECONDS
+            self._rests[what] = self._time() + REST_SECONDS
             if self._support.refused(right, str(why), seen_by=_USE):
                 # No traceback: what counts is what the API server says.
                 log.error("gates do not work: a patch is refused", right=right, why=why)  # noqa: TRY400

@@ -216,5 +216,5 @@ async def test_whoever_left_the_file_may_no_more(tmp_path: Path) -> None:
     assert await keep.may_still(Caller(user="ann", groups=("old",), way=Way.TOKENS), use)
     assert not await keep.may_still(Caller(user="bob", groups=("admins",), way=Way.TOKENS), use)
     assert not await keep.may_still(Caller(user=""), use)
-    assert await keep.may_still(Caller(user="eve", groups=("admins",), way=Way.OIDC), use)
+    assert not await keep.may_still(Caller(user="eve", groups=("admins",), way=Way.OIDC), use)
     assert await keeper(Authorities()).may_still(Caller(user=""), use)

@@ -18,7 +18,7 @@ from common.removals import KeptFor, RemovalState
 from coordinator.core.purge import NodePurge, PurgeCounts, PurgeState
 from coordinator.core.task import TaskSpec
 from coordinator.engine import purge_records, purges
-from coordinator.engine.purge_asks import AGREE_SECONDS, ANSWER_SECONDS
+from coordinator.engine.purge_asks import AGREE_SECONDS, CALL_SECONDS
 from coordinator.engine.purges import MOST_RUNNING, SILENT_SECONDS
 from coordinator.engine.wanted_lists import WantedLists
 from coordinator.purge_port import PurgeOrder, TooManyPurges
@@ -199,7 +199,7 @@ async def test_silent_and_older_agents_are_told_of(monkeypatch: pytest.MonkeyPat
         found = await purged(first, task_of("a"))
         assert problems(found) == {"n1": "purge.node.silent", "n2": "purge.node.oldAgent"}
         assert states(found)["n3"] == [RemovalState.REMOVED]
-        assert asyncio.get_running_loop().time() - began < ANSWER_SECONDS + 5.0
+        assert asyncio.get_running_loop().time() - began < CALL_SECONDS + 5.0
         assert (found.head.counts.answered, found.head.counts.unanswered) == (1, 2)
 
 

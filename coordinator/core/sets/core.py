@@ -158,7 +158,8 @@ class SetCore(SetView):
             self._agenda.touch(head.name, now)
             return
         known.records.set_changed(head.name)
-        known.freshness.set_changed(before, head)
+        if known.freshness.set_changed(before, head) and self._leads:
+            self._changes.append(SetRefreshed(head.name, self.refreshed(head.name)))
         known.repairs.of_use(head.name)
         self._drop_repairs(head.name)
         known.cold.setdefault(head.name, {})
@@ -183,10 +184,7 @@ class SetCore(SetView):
         known.records.set_changed(event.name)
         self._drop_repairs(event.name)
         self._turns.forget(event.name)
-        known.cold.pop(event.name, None)
-        known.newcomers.pop(event.name, None)
-        known.windows.forget(event.name)
-        known.freshness.forget(event.name)
+        known.forget(event.name)
         self._agenda.forget(event.name)
         self._changes.append(SetDropped(head))
 
@@ -194,9 +192,10 @@ class SetCore(SetView):
         head = self._known.membership.head(event.name)
         if head is None or head.created_at != event.created_at:
             return
-        if not self._leads or self._turns.get(event.name, SetCondition.READY) is None:
-            self._turns.adopt(event.name, event.turns)
-        if self._known.freshness.adopt(event.name, event.refreshed):
+        if self._leads and self._turns.get(event.name, SetCondition.READY) is not None:
+            return  # it is what was stored from here
+        self._turns.adopt(event.name, event.turns)
+        if self._known.freshness.adopt(head, event.refreshed):
             self._judge_all(event.name, now)
 
     def _drop_repairs(self, name: str) -> None:
@@ -250,10 +249,9 @@ class SetCore(SetView):
             return
         before = known.said.get(node)
         known.said[node] = event
-        names = self.sets_of(node)
         if before is None or before.instance != event.instance:
-            known.records.node_changed(names, node)
-        for name in names:
+            known.records.node_changed(self.sets_of(node), node)
+        for name in self.sets_of(node):
             if node in known.cold[name]:
                 self._agenda.touch(name, now + GATHER_SECONDS)
         if (question := self._telling.compare(event)) is not None:
@@ -288,7 +286,11 @@ class SetCore(SetView):
     # ── repairs ──
 
     def _repair_created(self, event: RepairCreated, _now: float) -> None:
-        self._known.repairs.known(event.set, event.task)
+        self._know_repair(event.set, event.task)
+
+    def _know_repair(self, name: str, task: str) -> None:
+        if self._known.repairs.known(name, task) and self._leads:
+            self._commands.append(CancelRepair(task))
 
     def _repair_refused(self, event: RepairRefused, now: float) -> None:
         self._known.repairs.refused(event.set)
@@ -297,17 +299,15 @@ class SetCore(SetView):
         self._touch_all_waiting(now + AGAIN_SECONDS)
 
     def _repair_known(self, event: TaskQueued | TaskBegan, now: float) -> None:
-        if event.head.set is None:
+        if (name := event.head.set) is None:
             return
-        self._known.repairs.known(event.head.set, event.head.id)
+        self._know_repair(name, event.head.id)
+        head = self._known.membership.head(name)
         if event.head.looks:
-            head = self._known.membership.head(event.head.set)
-            self._known.freshness.begun(head, event.head.set, event.head.id)
-        self._agenda.touch(
-            event.head.set, now + GATHER_SECONDS
-        )  # who is not in it may have its own
-        if self._leads and self._known.membership.head(event.head.set) is None:
-            self._drop_repairs(event.head.set)
+            self._known.freshness.begun(head, name, event.head.id)
+        self._agenda.touch(name, now + GATHER_SECONDS)  # who is not in it may have its own
+        if self._leads and head is None:
+            self._drop_repairs(name)
 
     def _repair_over(self, event: TaskOver, now: float) -> None:
         name = self._known.repairs.over(event.head.id)

@@ -74,6 +74,13 @@ class AllKnown:
                 return True
         return False
 
+    def forget(self, name: str) -> None:
+        """A set is gone."""
+        self.cold.pop(name, None)
+        self.newcomers.pop(name, None)
+        self.windows.forget(name)
+        self.freshness.forget(name)
+
     def shown(self, name: str) -> dict[str, Counter[str]]:
         """The digests of each tag of a set, with how many of its nodes show them."""
         tags = [each for each in self.membership.references(name) if is_tag(each)]

@@ -200,25 +200,33 @@ class Freshness:
 
     # ── sets ──
 
-    def adopt(self, name: str, noted: Refreshed) -> bool:
-        """What the leader has stored; whether that is news."""
-        looks = self._of(name)
+    def adopt(self, head: SetHead, noted: Refreshed) -> bool:
+        """What the leader has stored, as far as it concerns the set; whether that is news."""
+        looks, tags = self._of(head.name), _concerning(head, noted.tags)
+        noted = Refreshed(noted.looked_at, noted.honoured, tags)
         if noted.looked_at < looks.known.looked_at or noted == looks.known:
             return False
         looks.known = noted
         return True
 
-    def set_changed(self, before: SetHead | None, head: SetHead) -> None:
-        """A set is another one: what does not concern it any more is forgotten."""
+    def set_changed(self, before: SetHead | None, head: SetHead) -> bool:
+        """A set is another one: what does not concern it any more is forgotten; whether it was."""
         looks = self._of(head.name)
         looks.failure = None
         if before is None or (before.references, before.refresh) == (head.references, head.refresh):
-            return
+            return False
         known = looks.known
         wanted = set(head.references) if head.refresh is not None else set()
         tags = {each: tag for each, tag in known.tags.items() if each in wanted}
         looks.known = Refreshed(0.0, known.honoured, tags)
+        return looks.known != known
 
     def forget(self, name: str) -> None:
         """A set is gone."""
         self._looks.pop(name, None)
+
+
+def _concerning(head: SetHead, tags: Mapping[str, TagDigests]) -> dict[str, TagDigests]:
+    """What is known of those tags that a set looks at."""
+    looks = head.refresh is not None or head.refresh_asked_at > 0
+    return {each: tag for each, tag in tags.items() if looks and each in head.references}

@@ -20,6 +20,8 @@ class Repairs:
         self.most = most
         self._asked: set[str] = set()
         """Sets whose repair is being stored."""
+        self._outdated: set[str] = set()
+        """Those of them that have become other ones meanwhile."""
         self._tasks: defaultdict[str, dict[str, None]] = defaultdict(dict)
         """Each that is not over, the oldest first."""
         self._sets: dict[str, str] = {}
@@ -68,17 +70,21 @@ class Repairs:
     def refused(self, name: str) -> None:
         """It was not stored."""
         self._asked.discard(name)
+        self._outdated.discard(name)
 
-    def known(self, name: str, task: str) -> None:
-        """A task of a set is not over."""
-        self._asked.discard(name)
+    def known(self, name: str, task: str) -> bool:
+        """A task of a set is not over; whether it is to be cancelled, and was not to be before."""
+        is_outdated = name in self._outdated and task not in self._sets
+        self.refused(name)  # what was asked for is here
         self._tasks[name][task] = None
         self._sets[task] = name
+        return is_outdated and self.drop_one(task)
 
     def drop(self, name: str) -> list[str]:
         """A set is another one, or gone; its repairs, which are to be cancelled."""
         tasks = list(self._tasks.get(name, ()))
         self._dropped.update(tasks)
+        self._outdated.update(self._asked & {name})
         return tasks
 
     def drop_one(self, task: str) -> bool:

@@ -272,7 +272,7 @@ def difference(before: Mapping[str, Any] | None, body: Mapping[str, Any]) -> lis
         old, new = known.get(key), after.get(key)
         if key == "webhookUrl" and old and isinstance(new, str) and _scheme_and_host(new) == old:
             continue
-        if old == new or (old is None and new == []):  # credentials: left out where there are none
+        if old == new or (key == "credentials" and not old and not new):  # none are left out
             continue
         lines.append(
             f"{key}: {_json(new)}" if old is None else f"{key}: {_json(old)} → {_json(new)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -43,11 +44,14 @@ async def fenced(kube: Kube, folder: Path) -> AsyncIterator[list[Json]]:
 
 
 async def until_fenced(api: ApiServer) -> None:
-    """The API server learns of a policy by a watch of its own: what it refuses tells when."""
+    """The API server learns of a policy by a watch of its own: what it refuses tells when.
+
+    Each try says something else: one that changes nothing is allowed.
+    """
     async with asyncio.timeout(PATIENCE):
-        while True:
+        for number in itertools.count():
             try:
-                await api.patch(NODE, {"metadata": {"annotations": {UNFENCED: "yes"}}})
+                await api.patch(NODE, {"metadata": {"annotations": {UNFENCED: str(number)}}})
             except ApiServerError:
                 return
             await asyncio.sleep(0.1)

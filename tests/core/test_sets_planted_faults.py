@@ -18,6 +18,7 @@ from coordinator.core.sets.head import SetHead
 from coordinator.core.sets.looking import Looking
 from coordinator.core.sets.membership import Membership, Wanted
 from coordinator.core.sets.repairs import Repairs
+from coordinator.core.sets.telling import Telling
 from coordinator.core.sets.warmth import Heard, Warmth
 from coordinator.core.sets.windows import Window
 from tests.core.set_laws import SetMachine, profile
@@ -69,7 +70,7 @@ def a_gap_between_reports_is_overlooked(patch: pytest.MonkeyPatch) -> None:
 @planted
 def agents_are_not_told_of_another_list(patch: pytest.MonkeyPatch) -> None:
     """Neither when a set changes nor when a heartbeat shows it."""
-    patch.setattr(SetCore, "_tell", nothing)
+    patch.setattr(Telling, "_messages", lambda _self, _node: iter(()))
 
 
 @planted

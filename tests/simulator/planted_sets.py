@@ -9,6 +9,7 @@ import pytest
 
 from coordinator.core.sets.core import SetCore
 from coordinator.core.sets.repairs import Repairs
+from coordinator.core.sets.telling import Telling
 from coordinator.core.sets.warmth import Warmth
 from coordinator.engine.sets import SetTable
 from sandbox.simulator.strikes import Kind
@@ -55,7 +56,7 @@ def a_report_that_was_missed_is_not_asked_for(patch: pytest.MonkeyPatch) -> None
 @planted()
 def an_agent_that_was_restarted_is_not_told_what_is_wanted(patch: pytest.MonkeyPatch) -> None:
     """It looks for nothing."""
-    patch.setattr(SetCore, "_compare", nothing)
+    patch.setattr(Telling, "compare", nothing)
 
 
 @planted()

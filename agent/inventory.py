@@ -164,8 +164,9 @@ class InventoryReporter:
 
     async def _let_go(self) -> bool:
         """Nothing is wanted here, and so nothing is to be pinned; False to try again soon."""
+        claims = None if self._stock.claims is None else ()  # whether somebody has said so counts
         try:
-            await self._pinner.keep(self._stock.claims and (), ())
+            await self._pinner.keep(claims, ())
         except RuntimeAway:
             return False
         return True

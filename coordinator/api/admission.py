@@ -17,7 +17,7 @@ from coordinator.api.credential_use import CredentialUse
 from coordinator.api.faults import fault
 from coordinator.api.problems import Refusal, bad_request
 from coordinator.core.selection import LabelQuery, satisfies
-from coordinator.core.task import TaskSpec
+from coordinator.core.task import Creator, TaskSpec
 from coordinator.port import Engine
 
 CurrentPolicy = Callable[[], Policy]
@@ -94,6 +94,11 @@ class Admission:
             return 0
         query = LabelQuery(spec)
         return sum(query.matches(labels) for _, labels in self._engine.nodes.labels())
+
+
+def creator_of(caller: Caller) -> Creator | None:
+    """Whose what a caller makes is; None where nobody was asked who they are."""
+    return Creator(user=caller.user, way=caller.way) if caller.is_known else None
 
 
 def _forbidden(text: Text) -> Refusal:

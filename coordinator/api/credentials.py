@@ -10,6 +10,7 @@ from msgspec import UNSET
 
 from common import credential_texts as texts
 from coordinator import credential_documents as documents
+from coordinator.api.admission import creator_of
 from coordinator.api.answers import json_answer
 from coordinator.api.bodies import read_json
 from coordinator.api.credential_body import read_credential
@@ -18,7 +19,6 @@ from coordinator.api.guard import CALLER
 from coordinator.api.permissions import API
 from coordinator.api.problems import Refusal, bad_request
 from coordinator.api.queries import CREDENTIALS, Reader
-from coordinator.core.task import Creator
 from coordinator.credentials.records import CredentialRecord, is_credential_name
 from coordinator.credentials.table import (
     MOST_CREDENTIALS,
@@ -43,7 +43,7 @@ class CredentialRoutes:
             raise bad_request([fault("name", texts.CREDENTIAL_NAME(text=clipped(name)))])
         login = await read_json(request, partial(read_credential, name))
         caller = request[CALLER]
-        creator = Creator(user=caller.user, way=caller.way) if caller.is_known else None
+        creator = creator_of(caller)
         try:
             record, is_new = await self._table.put(login, creator)
         except NoCredentialKeyError:

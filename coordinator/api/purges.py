@@ -8,7 +8,7 @@ from aiohttp import hdrs, web
 
 from common import purge_texts as texts
 from coordinator.access.callers import Caller
-from coordinator.api.admission import Admission
+from coordinator.api.admission import Admission, creator_of
 from coordinator.api.answers import json_answer
 from coordinator.api.audit import IMAGES
 from coordinator.api.bodies import read_json
@@ -16,7 +16,6 @@ from coordinator.api.guard import CALLER
 from coordinator.api.problems import Refusal, busy
 from coordinator.api.purge_body import read_purge
 from coordinator.api.queries import NODES, Page, Reader
-from coordinator.core.task import Creator
 from coordinator.port import Engine
 from coordinator.purge_port import PurgeOrder, TooManyPurges
 from coordinator.snapshots import PurgeSnapshot
@@ -53,7 +52,7 @@ class PurgeRoutes:
 
 async def begin(engine: Engine, order: PurgeOrder, caller: Caller) -> PurgeSnapshot:
     """Begin with a purge. Raises a Refusal where too many run."""
-    creator = Creator(user=caller.user, way=caller.way) if caller.is_known else None
+    creator = creator_of(caller)
     try:
         return await engine.purges.start(order, creator)
     except TooManyPurges as full:

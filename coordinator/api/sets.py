@@ -14,7 +14,7 @@ from common import purge_texts
 from common import set_texts as texts
 from coordinator import set_documents as documents
 from coordinator.access.callers import Caller
-from coordinator.api.admission import Admission
+from coordinator.api.admission import Admission, creator_of
 from coordinator.api.answers import json_answer
 from coordinator.api.audit import IMAGES
 from coordinator.api.bodies import read_json
@@ -26,7 +26,6 @@ from coordinator.api.queries import NODES, SETS, Reader
 from coordinator.api.set_body import read_set
 from coordinator.core.sets.freshness import is_tag
 from coordinator.core.sets.head import is_set_name
-from coordinator.core.task import Creator
 from coordinator.faults import Faults
 from coordinator.port import Engine, NoSuchSet, SetChanged, TooManySets
 from coordinator.purge_port import PurgeOrder, TooManyPurges
@@ -60,7 +59,7 @@ class SetRoutes:
         caller = request[CALLER]
         spec = self._admission.admit(caller, asked.spec, None)
         spec = await self._admission.with_credentials(caller, spec)
-        creator = Creator(user=caller.user, way=caller.way) if caller.is_known else None
+        creator = creator_of(caller)
         match = await self._match(request)
         try:
             order = SetOrder(

@@ -17,7 +17,7 @@ from common import pause_texts, texts
 from common.text import Text
 from coordinator import documents
 from coordinator.access.callers import Caller
-from coordinator.api.admission import Admission
+from coordinator.api.admission import Admission, creator_of
 from coordinator.api.answers import json_answer
 from coordinator.api.audit import IMAGES
 from coordinator.api.bodies import read_json, read_json_if_any
@@ -29,7 +29,7 @@ from coordinator.api.problems import Refusal, bad_request, busy
 from coordinator.api.queries import NODES, TASKS, Reader
 from coordinator.api.task_search import UnknownPosition, search
 from coordinator.core.node_run import NodePhase
-from coordinator.core.task import Creator, TaskHead, TaskSpec
+from coordinator.core.task import TaskHead, TaskSpec
 from coordinator.faults import Faults
 from coordinator.port import (
     AlreadyOver,
@@ -125,7 +125,7 @@ class TaskRoutes:
     ) -> web.Response:
         spec = self._admission.admit(caller, spec, names)
         spec = await self._admission.with_credentials(caller, spec)
-        creator = Creator(user=caller.user, way=caller.way) if caller.is_known else None
+        creator = creator_of(caller)
         try:
             created = await self._engine.create(
                 spec, names, key=key, retry_of=retry_of, creator=creator

@@ -154,17 +154,18 @@ class Freshness:
     ) -> bool:
         """A look has succeeded; whether anything is outdated, or no longer, that was not so.
 
-        ``found``: the digest of each reference; ``shown``: those that nodes of the set show;
+        ``found``: the digest of each reference; ``shown``: of each tag of the set, those that its
+        nodes show;
         ``running``: the set's tasks at this moment.
         """
         looks = self._of(name)
         looks.before = frozenset(running)
         tags = {each: tag for each, tag in looks.known.tags.items() if each in shown}
-        for reference, digest in found.items():
-            before = tags.get(reference)
+        for reference in sorted(found.keys() & shown.keys()):  # the set may be another one by now
+            digest, before = found[reference], tags.get(reference)
             is_known = before is not None and before.current[0] == digest
             current = before.current if before is not None and is_known else (digest,)
-            others = sorted(set(shown.get(reference, ())).difference(current))
+            others = sorted(set(shown[reference]).difference(current))
             tags[reference] = TagDigests(current, tuple(others[:MOST_DIGESTS]))
         changed = tags != looks.known.tags
         looks.known = Refreshed(at, looks.honours, tags)

@@ -23,6 +23,7 @@ setup: .venv/.ready ## Make .venv and get everything that running and testing ne
 	@scripts/fetch-browser
 	@scripts/fetch-page-tools
 	@scripts/fetch-shells
+	@scripts/fetch-history
 
 .venv/.ready: pyproject.toml constraints.txt scripts/make-venv $(wildcard client/python/pyproject.toml)
 	@PYTHON=$(PYTHON) scripts/make-venv

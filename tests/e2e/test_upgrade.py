@@ -5,11 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import subprocess
-import tarfile
 import time
 from collections.abc import Callable, Iterator
-from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -18,9 +15,8 @@ from sandbox.kubernetes.cluster import Cluster
 from sandbox.kubernetes.our_images import PROGRAMS, build, make_base
 from tests.e2e.installation import DEPLOY, NAMESPACE, USER, Installation
 from tests.e2e.smoke import BOTH, warms_both_nodes
+from tests.fixtures.version_before import unpack_version_before
 
-BEFORE = "5a8fe00"
-"""The last commit without identities: version 1.0.0."""
 DOCUMENTED = (DEPLOY / "DEPLOYMENT.md").read_text().partition("### From 1.0")[2]
 STEPS = [
     line.removeprefix("kubectl ").split()
@@ -34,12 +30,7 @@ Record = Callable[[str, object], None]
 @pytest.fixture(scope="module")
 def overlay(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Its manifests as they are, with its own images under another name."""
-    tree = tmp_path_factory.mktemp("before")
-    archive = ["git", "-C", str(DEPLOY.parent), "archive", BEFORE]
-    with tarfile.open(
-        fileobj=BytesIO(subprocess.run(archive, check=True, capture_output=True).stdout)
-    ) as tar:
-        tar.extractall(tree, filter="data")
+    tree = unpack_version_before(tmp_path_factory.mktemp("before"))
     make_base()
     for program in PROGRAMS:
         arguments = {"CRICTL": "none"} if program == "agent" else {}

@@ -5,20 +5,17 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-import tarfile
-from io import BytesIO
 from pathlib import Path
 
 import pytest
 
-from sandbox.programs import PROJECT, Agent, Coordinator, Program, free_port
+from sandbox.programs import Agent, Coordinator, Program, free_port
 from tests.fixtures.fleet import FAST, Fleet
 from tests.fixtures.nats import eventually
+from tests.fixtures.version_before import unpack_version_before
 
 pytestmark = pytest.mark.system
 
-BEFORE = "5a8fe00"
-"""The last commit without identities: version 1.0.0."""
 IMAGES = ["shop/web:1"]
 
 
@@ -58,31 +55,9 @@ async def test_a_join_token_is_made_used_and_revoked(fleet: Fleet, tmp_path: Pat
 
 @pytest.fixture(scope="module")
 def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tree of the version before, out of this one's history."""
-    command = [
-        "git",
-        "-C",
-        str(PROJECT),
-        "archive",
-        BEFORE,
-        "agent",
-        "coordinator",
-        "common",
-        "web",
-    ]
-    archive = subprocess.run(command, capture_output=True, check=False)
-    if archive.returncode:
-        has_history = subprocess.run(
-            ["git", "-C", str(PROJECT), "rev-parse", "--is-shallow-repository"],
-            capture_output=True,
-            check=False,
-        )
-        assert has_history.stdout.strip() != b"false", archive.stderr
-        pytest.skip("this tree has no history of itself")
+    """The programs of the version before."""
     folder = tmp_path_factory.mktemp("before")
-    with tarfile.open(fileobj=BytesIO(archive.stdout)) as tar:
-        tar.extractall(folder, filter="data")
-    return folder
+    return unpack_version_before(folder, "agent", "coordinator", "common", "web")
 
 
 class Before:

@@ -60,6 +60,14 @@ def test_an_image_counts_once_whatever_its_names() -> None:
     assert set(plan.states.values()) == {PinState.REFUSED}
 
 
+def test_what_is_pinned_stays_so_while_nobody_knows_how_much_that_is() -> None:
+    """Neither a runtime that is slow to tell of its disk nor an image without a size lets go."""
+    images = [image("a"), image("b", size=None), image("c")]
+    plan = plan_pins(["r/a:1", "r/b:1", "r/c:1"], images, frozenset({"id-a", "id-b"}), None)
+    assert (plan.pin, plan.unpin) == ([], [])
+    assert [*plan.states.values()] == [PinState.PINNED, PinState.PINNED, PinState.DISK_UNKNOWN]
+
+
 def test_what_others_have_pinned_stays_theirs() -> None:
     """It is pinned, is not made ours, and takes nothing of our share; ours are let go unclaimed."""
     images = [image("pause", pinned=True), image("a", pinned=True), image("b")]

@@ -188,6 +188,40 @@ async def test_another_list_of_what_is_wanted_is_a_reason_to_do_nothing() -> Non
 
 
 @virtual
+async def test_what_an_image_is_called_by_the_time_of_its_turn_counts() -> None:
+    """A name that a set wants, and one that has moved on to another image meanwhile."""
+    runtime = Shelf(image("a"), image("b"), image("c"))
+    runtime.slow.clear()
+    desk = Desk(runtime)
+    asking = asyncio.create_task(desk.ask(desk.question("r/a:1", "r/b:1", "r/c:1")))
+    await asyncio.sleep(0.5)
+    untagged = StoredImage("sha256:c", (), ("r/c@d",), 7, pinned=False)
+    runtime.images = [image("a"), image("b", "r/new:2"), untagged, image("other", "r/c:1")]
+    desk.wanted = ("r/new:2",)
+    runtime.slow.set()
+    (answer,) = await asking
+    assert [(each.reason, each.about) for each in answer.removals] == [
+        *((None, ""), (KeptFor.WANTED, "r/new:2"), (None, ""))
+    ]
+    assert runtime.removed == ["sha256:a", "sha256:other"]
+
+
+@virtual
+async def test_an_image_that_is_gone_without_an_answer_is_gone() -> None:
+    """Whatever the runtime said, or did not, the images that it has tell."""
+
+    class Silent(Shelf):
+        async def remove_image(self, image_id: str) -> None:
+            """Remove it, and say nothing for too long."""
+            await super().remove_image(image_id)
+            raise RemovalFailed("no answer within 30 s")
+
+    desk = Desk(Silent(image("a")))
+    (removed,) = await desk.removals("r/a:1")
+    assert (removed.state, removed.bytes, desk.looks) == (RemovalState.REMOVED, 7, 1)
+
+
+@virtual
 async def test_what_the_runtime_refuses_is_said_and_ends_nothing() -> None:
     """Neither a refusal nor its absence; that of the whole runtime is the one answer."""
     runtime = Shelf(image("a"), image("b"), image("c"))

@@ -12,8 +12,9 @@ from common.text import Text
 from coordinator.access import gatekeeper
 from coordinator.access.callers import AuthorityAwayError, Caller, Permission, Way
 from coordinator.access.gatekeeper import Authorities
+from coordinator.api import guard
 from coordinator.api.guard import Entrance
-from coordinator.api.permissions import PERMISSIONS, PUBLIC, permission_of
+from coordinator.api.permissions import PERMISSIONS, PUBLIC, PURGE, permission_of
 from tests.api.conftest import Client, Guarded
 from tests.api.entrances import People, bearer, entrance, for_people
 from tests.api.fake_engine import FakeEngine
@@ -93,6 +94,7 @@ async def test_nothing_but_the_shell_answers_strangers(asked: Client) -> None:
         ("cem", "POST", TASKS, 201),
         ("dee", "GET", TASKS, 403),
         ("nobody", "GET", TASKS, 401),
+        ("bob", "DELETE", "/api/v1/sets/web", 404),
     ],
 )
 async def test_each_may_what_their_role_says(
@@ -102,6 +104,21 @@ async def test_each_may_what_their_role_says(
     body = BODY if method == "POST" else None
     answer = await asked.request(method, path, headers=bearer(user), json=body)
     assert answer.status == status
+
+
+async def test_who_may_delete_a_set_may_not_purge_by_that(
+    asked: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes what a purge takes besides: here something that nobody but an admin has."""
+    assert PERMISSIONS["POST", "/api/v1/purges"] == PURGE
+    monkeypatch.setattr(guard, "PURGE", PERMISSIONS["GET", "/api/v1/audit"])
+    for user, query, status in (
+        ("bob", "", 404),
+        ("bob", "?purge=true", 403),
+        ("cem", "?purge=true", 404),
+    ):
+        answer = await asked.delete(f"/api/v1/sets/web{query}", headers=bearer(user))
+        assert answer.status == status
 
 
 async def test_a_refusal_names_what_is_missing(asked: Client) -> None:

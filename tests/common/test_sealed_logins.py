@@ -13,6 +13,8 @@ pytestmark = pytest.mark.pure
 
 KEY = PrivateKey(bytes(range(32)))
 PUBLIC = base64.b64encode(bytes(KEY.public_key)).decode()
+LOW_ORDER = base64.b64encode(bytes(32)).decode()
+"""A point from which everybody would know the secret: libsodium seals for no such key."""
 CONTENT = SealedLogins(
     task="task-20260101-000000-00000001",
     attempt=1,
@@ -43,7 +45,7 @@ def test_what_was_not_sealed(sealed: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["", "short", base64.b64encode(bytes(31)).decode(), "\u00e9", "=" * 44]
+    "key", ["", "short", base64.b64encode(bytes(31)).decode(), "\u00e9", "=" * 44, LOW_ORDER]
 )
 def test_what_is_no_key(key: str) -> None:
     """Whatever a heartbeat says."""

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from common.inventory import wants
@@ -10,6 +12,7 @@ from coordinator.core.events import Settled
 from coordinator.core.node_run import NodePhase
 from coordinator.core.sets.decisions import (
     AskInventory,
+    CreateRepair,
     NodeCooled,
     NodeWarmed,
     SendWanted,
@@ -398,3 +401,45 @@ def test_a_set_without_nodes_is_not_ready() -> None:
     conditions = world.core.tally("web", world.now).conditions()
     assert conditions[SetCondition.READY].reason == "NoNodes"
     assert not conditions[SetCondition.DEGRADED].holds
+
+
+def changed_at_the_first(world: SetWorld) -> Callable[[CreateRepair], None]:
+    """Let the set become another one while its first repair is being stored."""
+
+    def change(_repair: CreateRepair) -> None:
+        if not world.repairs:
+            world.put(set_of("web", "b", generation=2))
+
+    return change
+
+
+def test_a_repair_that_was_being_stored_as_its_set_changed_is_cancelled() -> None:
+    """What the set was then is not to be pulled; what it is now is repaired behind it."""
+    world = SetWorld()
+    world.put(set_of("web", "a"))
+    world.join("n1")
+    heard(world, "n1")
+    world.on_repair = changed_at_the_first(world)
+    world.pass_time(3.0)
+    (first,) = world.runs
+    assert world.cancelled == [first]
+    world.end(first, TaskStatus.CANCELLED)
+    heard(world, "n1")
+    world.pass_time(5.0)
+    assert [repair.head.references for repair in world.repairs] == [("a",), ("b",)]
+
+
+def test_a_repair_that_was_not_stored_leaves_nothing_to_cancel() -> None:
+    """The next one of the set is of what it is by then."""
+    world = SetWorld()
+    world.refuses = True
+    world.put(set_of("web", "a"))
+    world.join("n1")
+    heard(world, "n1")
+    world.on_repair = changed_at_the_first(world)
+    world.pass_time(2.5)
+    world.refuses = False
+    heard(world, "n1")
+    world.pass_time(5.0)
+    assert world.cancelled == []
+    assert [repair.head.references for repair in world.repairs][-1] == ("b",)

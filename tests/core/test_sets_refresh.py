@@ -11,6 +11,7 @@ from common.reasons import Reason
 from coordinator.core.events import Settled
 from coordinator.core.sets.decisions import NodeCooled, NodeWarmed, SetRefreshed
 from coordinator.core.sets.events import SetNoted
+from coordinator.core.sets.freshness import Freshness
 from coordinator.core.sets.head import Refresh, Schedule, SetHead
 from coordinator.core.sets.standing import SetCondition, SetNodePhase
 from coordinator.core.task import TaskStatus
@@ -225,6 +226,29 @@ def test_a_set_that_is_not_refreshed_any_more_forgets_what_was_outdated() -> Non
     world.put(set_of("web", "a", generation=2))
     world.pass_time(1.0)
     assert set(phases(world).values()) == {"warm"}
+
+
+def test_a_leader_does_not_believe_what_it_has_stored_before() -> None:
+    """Its own note, from before a set was changed, comes back by the watch: it says nothing new."""
+    world = warm_world("n1", "n2")
+    world.live(TEN_MINUTES + 20.0)
+    world.registry["a"] = "sha256:2"
+    world.finish_all()
+    world.deliver_all()
+    (*_, noted) = [each for each in world.changes if isinstance(each, SetRefreshed)]
+    world.put(set_of("web", "a", generation=2))
+    assert [each for each in world.changes if isinstance(each, SetRefreshed)][-1] != noted
+    world.pass_time(3.0)
+    world.feed(SetNoted("web", 0, {}, noted.refreshed))
+    world.pass_time(3.0)
+    assert set(phases(world).values()) == {"warm"}
+
+
+def test_a_look_of_before_says_nothing_of_the_images_of_now() -> None:
+    """Those that the set has no more are left out of what is known, and of what is stored."""
+    freshness = Freshness()
+    freshness.brought("web", 10.0, {"old": "sha256:1", "a": "sha256:2"}, {"a": []}, [])
+    assert [*freshness.known("web").tags] == ["a"]
 
 
 def test_what_nodes_have_is_counted() -> None:

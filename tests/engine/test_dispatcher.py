@@ -258,6 +258,7 @@ async def test_credentials_go_along() -> None:
         (CannotBeGivenError(GONE), AssignmentRefused(KEY, INSTANCE, never=GONE)),
         (StoreAway(Text("away")), AssignmentUnanswered(KEY, INSTANCE)),
         (AuthorityAwayError(Text("away")), AssignmentUnanswered(KEY, INSTANCE)),
+        (KeyError("a fault of ours"), AssignmentUnanswered(KEY, INSTANCE)),
     ],
 )
 async def test_credentials_that_cannot_be_given(raised: Exception, event: Event) -> None:

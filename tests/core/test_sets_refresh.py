@@ -236,12 +236,22 @@ def test_a_leader_does_not_believe_what_it_has_stored_before() -> None:
     world.finish_all()
     world.deliver_all()
     (*_, noted) = [each for each in world.changes if isinstance(each, SetRefreshed)]
-    world.put(set_of("web", "a", generation=2))
-    assert [each for each in world.changes if isinstance(each, SetRefreshed)][-1] != noted
-    world.pass_time(3.0)
+    world.put(refreshed("a", "b", generation=2))
     world.feed(SetNoted("web", 0, {}, noted.refreshed))
-    world.pass_time(3.0)
-    assert set(phases(world).values()) == {"warm"}
+    before = len(looks(world))
+    world.settle(4)
+    assert len(looks(world)) == before + 1  # not in ten minutes: the new image is looked at, too
+
+
+def test_what_a_set_forgets_is_stored_as_forgotten() -> None:
+    """Else whoever leads next would believe the note of before."""
+    world = warm_world("n1", "n2")
+    world.live(TEN_MINUTES + 20.0)
+    world.registry["a"] = "sha256:2"
+    world.finish_all()
+    world.put(set_of("web", "a", generation=2))
+    (*_, noted) = [each for each in world.changes if isinstance(each, SetRefreshed)]
+    assert noted.refreshed.tags == {}
 
 
 def test_a_look_of_before_says_nothing_of_the_images_of_now() -> None:

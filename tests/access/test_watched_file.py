@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from coordinator.access import watched_file
 from coordinator.access.watched_file import MOST_BYTES, FileError, WatchedFile
 
 
@@ -44,3 +46,22 @@ def test_what_cannot_be_read_at_the_start_is_refused(tmp_path: Path, data: bytes
         (tmp_path / "file").write_bytes(data)
     with pytest.raises(FileError, match="file"):
         WatchedFile(tmp_path / "file", number)
+
+
+def test_a_file_that_is_gone_is_told_of_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often it is asked for: a large task asks for each of its nodes."""
+    told: list[str] = []
+    log = SimpleNamespace(
+        warning=lambda message, **_: told.append(message), info=lambda *_, **__: None
+    )
+    monkeypatch.setattr(watched_file, "log", log)
+    (tmp_path / "file").write_text("1")
+    file = WatchedFile(tmp_path / "file", number)
+    for _ in range(2):
+        (tmp_path / "file").unlink()
+        assert [file(), file(), file()] == [1, 1, 1]
+        (tmp_path / "file").write_text("1")
+        assert file() == 1
+    assert len(told) == 2

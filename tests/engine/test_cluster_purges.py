@@ -15,7 +15,7 @@ from common import subjects
 from common.bus import KeyValue
 from common.messages import Heartbeat
 from common.removals import KeptFor, RemovalState
-from coordinator.core.purge import NodePurge, PurgeCounts, PurgeState
+from coordinator.core.purge import NodePurge, PurgeCounts, PurgeHead, PurgeState
 from coordinator.core.task import TaskSpec
 from coordinator.engine import purge_records, purges
 from coordinator.engine.purge_asks import AGREE_SECONDS, CALL_SECONDS
@@ -279,6 +279,24 @@ async def test_only_so_many_run_at_once_and_so_many_are_kept(
         kept = [await second.service.purges.find(each) for each in ids]
         assert sum(each is not None for each in kept) <= 3
         assert kept[0] is None
+
+
+@virtual
+async def test_what_still_runs_makes_room_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However old it is: it would be stored again without what was there of it."""
+    monkeypatch.setattr(purge_records, "MOST_KEPT", 2)
+    async with Cluster() as cluster:
+        await coordinators(cluster)
+        records = purge_records.PurgeRecords(cluster.observer, lambda _what: None)
+        runs, over = (f"purge-20260116-151234-0000000{number}" for number in (1, 2))
+        for at, (purge, finished_at) in enumerate([(runs, None), (over, 5)], start=1):
+            head = PurgeHead(
+                id=purge, images=(), work=(), run="r", created_at=at, finished_at=finished_at
+            )
+            await records.save(head)
+        await records.make_room()
+        assert await records.load(over) is None
+        assert await records.load(runs) is not None
 
 
 @virtual

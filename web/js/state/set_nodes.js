@@ -23,13 +23,13 @@ export class SetNodes {
   /** @param {Api.WarmSet} set as it is now */
   async load(set) {
     const { total, warm } = set.nodes;
-    const isFirst = this.all.length !== total || warm * 2 < total;
-    if (!isFirst && this.#isSame(await this.#ask(COLD))) return;
+    const isMostlyKnown = this.all.length === total && warm * 2 >= total;
+    if (isMostlyKnown && this.#takes(await this.#ask(COLD))) return;
     this.all = await this.#ask("");
   }
 
-  /** Takes these as all that are not warm. @param {Api.WarmSetNode[]} cold @returns {boolean} whether each is known */
-  #isSame(cold) {
+  /** Takes these as all that are not warm, unless one of them is new. @param {Api.WarmSetNode[]} cold */
+  #takes(cold) {
     const byName = new Map(cold.map((node) => [node.nodeName, node]));
     const known = this.all.filter(({ nodeName }) => byName.has(nodeName));
     if (known.length !== cold.length) return false;

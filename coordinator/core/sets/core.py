@@ -21,7 +21,6 @@ from coordinator.core.sets.agenda import Agenda
 from coordinator.core.sets.decisions import (
     AskInventory,
     CancelRepair,
-    CreateRepair,
     ReportRejected,
     SetChange,
     SetCommand,
@@ -30,7 +29,7 @@ from coordinator.core.sets.decisions import (
     SetPut,
     SetRefreshed,
 )
-from coordinator.core.sets.diagnosis import AllKnown, look_over
+from coordinator.core.sets.diagnosis import AllKnown
 from coordinator.core.sets.events import (
     AgentSaid,
     InventoryReported,
@@ -41,9 +40,9 @@ from coordinator.core.sets.events import (
     SetNoted,
     SetStored,
 )
-from coordinator.core.sets.head import SetHead
 from coordinator.core.sets.judging import Judging
-from coordinator.core.sets.looking import LATER_SECONDS, Looking
+from coordinator.core.sets.looking import Looking
+from coordinator.core.sets.reconciling import Reconciling
 from coordinator.core.sets.repairs import Repairs
 from coordinator.core.sets.standing import SetCondition
 from coordinator.core.sets.telling import Telling
@@ -85,6 +84,9 @@ class SetCore(SetView):
         self._telling = Telling(self._known)
         self._looking = Looking(self._known)
         self._judging = Judging(self._known)
+        self._reconciling = Reconciling(
+            self._known, self._turns, self._agenda, self._telling, self._looking
+        )
         self._nodes: dict[str, Node] = {}
         self._commands: list[SetCommand] = []
         self._changes: list[SetChange] = []
@@ -120,7 +122,9 @@ class SetCore(SetView):
     def _go_on(self, now: float) -> None:
         due = self._agenda.take(now)
         for name in sorted(due, key=lambda each: (-self._priority(each), due[each])):
-            self._look(name, now)
+            found = self._reconciling.look(name, now, leads=self._leads)
+            self._commands += found.commands
+            self._changes += found.changes
         if self._leads and self._telling:
             self._commands += self._telling.some()
         alarm = self._agenda.alarm(now if self._leads and self._telling else None)
@@ -166,7 +170,7 @@ class SetCore(SetView):
         if event.found:
             self._turns.find(head.name, now)
         nodes = known.membership.put(head)
-        self._see_pin(head, now)
+        self._reconciling.see_pin(head, now)
         left = [node for node in nodes if node not in known.membership.of_set[head.name]]
         for node in left:
             self._leave([head.name], node, now)
@@ -342,59 +346,3 @@ class SetCore(SetView):
                 self._changes.append(SetRefreshed(name, self.refreshed(name)))
         if event.node in self._known.cold[name]:
             self._known.records.decided(name, event)
-
-    def _look(self, name: str, now: float) -> None:
-        """See how a set is as a whole, and repair what can be."""
-        repairs = self._known.repairs
-        head = self._known.membership.head(name)
-        if head is None:
-            return
-        self._see_pin(head, now)
-        self._see_window(head, now)
-        survey = look_over(self._known, name, now)
-        rests = repairs.rests_until(name)
-        if survey.due and repairs.may_begin(name, self._known.runs) and rests <= now:
-            self._repair(name, survey.due)
-        if rests <= now:
-            self._see_tags(head, now)
-        if self._leads:
-            self._changes += self._turns.look(name, survey.tally, now)
-            if (when := self._turns.judged_from(name)) > now:
-                self._agenda.touch(name, when)
-        if survey.next_try is not None:
-            self._agenda.touch(name, survey.next_try)
-        if rests > now:
-            self._agenda.touch(name, rests)
-
-    def _see_tags(self, head: SetHead, now: float) -> None:
-        """Have the tags looked at where that is due, or see to it that it is seen then."""
-        due = self._known.freshness.due(head)
-        if due is None or not self._leads or not self._looking.may_pull(head, now):
-            return
-        look = self._looking.begin(head, now) if due <= now else None
-        if look is None:
-            self._agenda.touch(head.name, max(due, now + LATER_SECONDS))
-        else:
-            self._commands.append(look)
-
-    def _see_window(self, head: SetHead, now: float) -> None:
-        """End what a set may not go on with, and look again when a window begins or ends."""
-        window = self._known.windows.of(head, now)
-        if window is None:
-            return
-        if window.turns is not None:
-            self._agenda.touch(head.name, window.turns)
-        for task in self._known.repairs.tasks(head.name):
-            if self._known.is_outside(head.name, task, now) and self._known.repairs.drop_one(task):
-                self._commands.append(CancelRepair(task))
-
-    def _see_pin(self, head: SetHead, now: float) -> None:
-        if (end := self._telling.see_pin(head, now)) is not None:
-            self._agenda.touch(head.name, end)
-
-    def _repair(self, name: str, nodes: list[str]) -> None:
-        head = self._known.membership.head(name)
-        if self._leads and head is not None:
-            self._known.repairs.asked(name)
-            always = any(self._known.is_outdated(name, node) for node in nodes)
-            self._commands.append(CreateRepair(head, tuple(nodes), always=always))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from coordinator.core.sets.head import SetHead
+from coordinator.core.sets.records import NodeMemory
 from coordinator.core.sets.view import SetView
 from coordinator.engine.set_looks import looks_of
 from coordinator.gate_support import GateSupport
@@ -61,6 +62,10 @@ class SetAnswers:
         stored, shown = self._stored.get(name), self._view.drift(name)
         work = () if stored is None else stored.head.spec.work
         return {each.name: shown[each.reference] for each in work if each.reference in shown}
+
+    def memories(self, name: str) -> Iterator[tuple[str, NodeMemory]]:
+        """What is to outlive this coordinator of the nodes of a set."""
+        return self._view.memories(name)
 
     def node_names(self, name: str, phases: Collection[str] = ()) -> Sequence[str]:
         """The nodes of a set (in one of these phases), ordered by name."""

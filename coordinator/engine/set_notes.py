@@ -1,7 +1,9 @@
 """What the leader remembers of sets: the bucket ``IPS_SET_NOTES``, one record a set.
 
 It holds what is in no inventory and must outlive a leader: since when what holds of a set holds,
-and which turns a webhook has still to be told of. Written at transitions only, by the leader alone.
+which turns a webhook has still to be told of, what looks at its tags came to, and until when it
+rests. Written at transitions only, by the leader alone. Beside them are records of its nodes
+(``node_notes.py``).
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ from coordinator.core.sets.events import SetEvent, SetNoted
 from coordinator.core.sets.freshness import MOST_DIGESTS, NEVER, Refreshed, TagDigests
 from coordinator.core.sets.standing import SetCondition, Turn
 from coordinator.core.task import SetName, StoredRecord, Time
+from coordinator.engine.node_notes import NodeNotes, is_of_nodes
+from coordinator.engine.stored_memory import StoredRest, rest_of
 
 noisy = RateLimitedLog(Log(__name__))
 
@@ -75,6 +79,7 @@ class SetNote(StoredRecord, frozen=True, kw_only=True):
     turns: Mapping[SetCondition, StoredTurn] = msgspec.field(default_factory=dict)
     webhooks: Annotated[tuple[UntoldTurn, ...], Meta(max_length=MOST_UNTOLD)] = ()
     refreshed: StoredRefresh | None = None
+    rest: StoredRest | None = None
 
 
 _encode = msgspec.json.Encoder().encode
@@ -90,6 +95,7 @@ class SetNotes:
         feed: Callable[[SetEvent], None],
         on_poison: Callable[[str], None],
     ) -> None:
+        self.of_nodes = NodeNotes(bus, feed, on_poison)
         self._bucket = KeyValue(bus, subjects.SET_NOTES_BUCKET)
         self._feed = feed
         self._on_poison = on_poison
@@ -135,6 +141,9 @@ class SetNotes:
 
     def _take(self, entry: Entry) -> None:
         self._end = max(self._end, entry.revision)
+        if is_of_nodes(entry.key):
+            self.of_nodes.take(entry)
+            return
         if self._revisions.get(entry.key, 0) > entry.revision:
             return
         self._revisions[entry.key] = entry.revision
@@ -144,7 +153,8 @@ class SetNotes:
             return
         self._notes[note.name] = note
         turns = {kind: Turn(turn.holds, turn.since / 1000) for kind, turn in note.turns.items()}
-        self._feed(SetNoted(note.name, note.created_at, turns, _refreshed(note.refreshed)))
+        refreshed, rest = _refreshed(note.refreshed), rest_of(note.rest)
+        self._feed(SetNoted(note.name, note.created_at, turns, refreshed, rest))
 
     def _read(self, entry: Entry) -> SetNote | None:
         if entry.value is None:

@@ -22,7 +22,7 @@ from common.subjects import AgentAddress
 from common.text import Text
 from common.texts import COORDINATOR_LOADING, STORE_UNUSABLE
 from coordinator.core.changes import AttemptDecided, TaskBegan, TaskOver, TaskQueued
-from coordinator.core.events import Event, NodeSeen, NodeVanished, Settled
+from coordinator.core.events import Event, NodeSeen, NodesListed, NodeVanished, Settled
 from coordinator.core.scheduler import Core, Decision
 from coordinator.core.sets.core import SetCore, SetLimits
 from coordinator.core.sets.decisions import (
@@ -57,6 +57,7 @@ MOST_SETS: Final = 200
 PUT_TRIES: Final = 10
 HANDED_ON: Final = (
     NodeSeen,
+    NodesListed,
     NodeVanished,
     Settled,
     TaskQueued,
@@ -65,7 +66,7 @@ HANDED_ON: Final = (
     AttemptDecided,
 )
 """What the core of tasks hears and says, as far as it concerns sets."""
-_EVENTS: Final = (NodeSeen, NodeVanished, Settled)
+_EVENTS: Final = (NodeSeen, NodesListed, NodeVanished, Settled)
 
 _decode = msgspec.json.Decoder(Inventory).decode
 

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from coordinator.core.changes import AttemptDecided, TaskBegan, TaskOver, TaskQueued
 from coordinator.core.commands import WakeAt
-from coordinator.core.events import NodeSeen, NodeVanished, Settled, Woken
+from coordinator.core.events import NodeSeen, NodesListed, NodeVanished, Settled, Woken
 from coordinator.core.fleet import FleetView, Node
 from coordinator.core.run import TaskRun
 from coordinator.core.sets.agenda import Agenda
@@ -33,6 +33,7 @@ from coordinator.core.sets.diagnosis import AllKnown
 from coordinator.core.sets.events import (
     AgentSaid,
     InventoryReported,
+    NodesNoted,
     RepairCreated,
     RepairRefused,
     SetEvent,
@@ -43,6 +44,7 @@ from coordinator.core.sets.events import (
 from coordinator.core.sets.judging import Judging
 from coordinator.core.sets.looking import Looking
 from coordinator.core.sets.reconciling import Reconciling
+from coordinator.core.sets.remembering import Remembering
 from coordinator.core.sets.repairs import Repairs
 from coordinator.core.sets.standing import SetCondition
 from coordinator.core.sets.telling import Telling
@@ -84,6 +86,7 @@ class SetCore(SetView):
         self._telling = Telling(self._known)
         self._looking = Looking(self._known)
         self._judging = Judging(self._known)
+        self._remembering = Remembering(self._known)
         self._reconciling = Reconciling(
             self._known, self._turns, self._agenda, self._telling, self._looking
         )
@@ -94,11 +97,13 @@ class SetCore(SetView):
             SetStored: self._set_stored,
             SetGone: self._set_gone,
             SetNoted: self._set_noted,
+            NodesNoted: self._nodes_noted,
             AgentSaid: self._agent_said,
             InventoryReported: self._inventory_reported,
             RepairCreated: self._repair_created,
             RepairRefused: self._repair_refused,
             NodeSeen: self._node_seen,
+            NodesListed: self._nodes_listed,
             NodeVanished: self._node_vanished,
             TaskQueued: self._repair_known,
             TaskBegan: self._repair_known,
@@ -114,6 +119,9 @@ class SetCore(SetView):
         """Take one event in; ``now`` in seconds since 1970, never falling."""
         self._handlers[type(event)](event, now)
         self._go_on(now)
+        unsaved = self._remembering.changes()
+        if self._leads:
+            self._changes += unsaved
         decision = SetDecision(self._commands[:], self._changes[:])
         self._commands.clear()
         self._changes.clear()
@@ -140,6 +148,7 @@ class SetCore(SetView):
 
     def _settled(self, _event: Settled, now: float) -> None:
         self._leads = True
+        self._changes += self._remembering.all()
         self._telling.mark(self._known.said)
         for name in self._known.membership.names:
             self._agenda.touch(name, now)
@@ -185,7 +194,6 @@ class SetCore(SetView):
         if head is None:
             return
         self._membership_changed(known.membership.drop(event.name), now)
-        known.records.set_changed(event.name)
         self._drop_repairs(event.name)
         self._turns.forget(event.name)
         known.forget(event.name)
@@ -199,8 +207,16 @@ class SetCore(SetView):
         if self._leads and self._turns.get(event.name, SetCondition.READY) is not None:
             return  # it is what was stored from here
         self._turns.adopt(event.name, event.turns)
+        self._remembering.adopt_rest(head, event)
         if self._known.freshness.adopt(head, event.refreshed):
             self._judge_all(event.name, now)
+
+    def _nodes_noted(self, event: NodesNoted, now: float) -> None:
+        head = self._known.membership.head(event.name)
+        if self._leads or head is None or head.created_at != event.created_at:
+            return
+        self._remembering.adopt_nodes(head, event)
+        self._agenda.touch(event.name, now + GATHER_SECONDS)
 
     def _drop_repairs(self, name: str) -> None:
         """Nobody is to go on pulling what a set was before."""
@@ -215,7 +231,8 @@ class SetCore(SetView):
 
     def _node_seen(self, event: NodeSeen, now: float) -> None:
         node = Node(event.labels, event.schedulable, event.problem)
-        if self._nodes.get(event.name) == node:
+        seen = self._nodes.get(event.name)
+        if seen == node:
             return
         self._nodes[event.name] = node
         before = self.sets_of(event.name)
@@ -224,8 +241,15 @@ class SetCore(SetView):
             self._leave(left, event.name, now)
             self._join(set(self.sets_of(event.name)).difference(before), event.name, now)
             self._telling.mark([event.name])
-        self._known.records.node_changed(self.sets_of(event.name), event.name)
+        if seen is not None:
+            self._known.records.node_changed(self.sets_of(event.name), event.name)
         self._judge(event.name, now)
+
+    def _nodes_listed(self, _event: NodesListed, _now: float) -> None:
+        records = self._known.records
+        for name in self._known.membership.names:
+            for node in records.remembered(name) - self._nodes.keys():
+                records.node_gone([name], node)  # it ceased to exist while nobody was there
 
     def _node_vanished(self, event: NodeVanished, now: float) -> None:
         known, node = self._known, event.name
@@ -238,13 +262,12 @@ class SetCore(SetView):
     def _join(self, names: Iterable[str], node: str, now: float) -> None:
         for name in names:
             if now >= self._turns.judged_from(name):  # else it may have been there before
-                self._known.newcomers[name].add(node)
+                self._known.records.joined(name, node)
 
     def _leave(self, names: Iterable[str], node: str, now: float) -> None:
         self._known.records.node_gone(names, node)
         for name in names:
             self._known.cold[name].pop(node, None)
-            self._known.newcomers[name].discard(node)
             self._agenda.touch(name, now + GATHER_SECONDS)
 
     def _agent_said(self, event: AgentSaid, now: float) -> None:
@@ -253,7 +276,9 @@ class SetCore(SetView):
             return
         before = known.said.get(node)
         known.said[node] = event
-        if before is None or before.instance != event.instance:
+        if before is None:
+            known.records.agent_found(self.sets_of(node), node, event.instance)
+        elif before.instance != event.instance:
             known.records.node_changed(self.sets_of(node), node)
         for name in self.sets_of(node):
             if node in known.cold[name]:
@@ -345,4 +370,5 @@ class SetCore(SetView):
             if self._leads:
                 self._changes.append(SetRefreshed(name, self.refreshed(name)))
         if event.node in self._known.cold[name]:
-            self._known.records.decided(name, event)
+            instance = self._known.fleet.instance(event.node) or ""
+            self._known.records.decided(name, event, instance)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -44,8 +44,6 @@ class AllKnown:
     """The newest heartbeat of each node."""
     cold: dict[str, dict[str, bool]] = field(default_factory=dict)
     """Nodes of each set that are not warm; False where nobody said what is there."""
-    newcomers: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
-    """Nodes that have joined each set since it is known, and were never warm in it."""
 
     def seen_in(self, name: str, node: str) -> str:
         """In which report, and of which set, a node is seen as it is: neither comes twice."""
@@ -77,7 +75,7 @@ class AllKnown:
     def forget(self, name: str) -> None:
         """A set is gone."""
         self.cold.pop(name, None)
-        self.newcomers.pop(name, None)
+        self.records.set_gone(name)
         self.windows.forget(name)
         self.freshness.forget(name)
 
@@ -98,7 +96,7 @@ class AllKnown:
         window = None if head is None else self.windows.of(head, now)
         if head is None or head.schedule is None or window is None or window.is_open:
             return None
-        is_exempt = head.schedule.joins is Joins.ALWAYS and node in self.newcomers[name]
+        is_exempt = head.schedule.joins is Joins.ALWAYS and self.records.is_new(name, node)
         return None if is_exempt else window
 
 

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from common.inventory import Inventory
 from common.messages import ImageDisk, InventoryState
 from coordinator.core.changes import AttemptDecided, TaskBegan, TaskOver, TaskQueued
-from coordinator.core.events import NodeSeen, NodeVanished, Settled, Woken
+from coordinator.core.events import NodeSeen, NodesListed, NodeVanished, Settled, Woken
 from coordinator.core.sets.freshness import NEVER, Refreshed
 from coordinator.core.sets.head import SetHead
+from coordinator.core.sets.memory import NO_REST, Rest
+from coordinator.core.sets.records import NodeMemory
 from coordinator.core.sets.standing import SetCondition, Turn
 
 
@@ -38,6 +40,21 @@ class SetNoted:
     """Of the set that it is about (ms since 1970): an earlier one of the name is none of ours."""
     turns: Mapping[SetCondition, Turn]
     refreshed: Refreshed = NEVER
+    rest: Rest = NO_REST
+
+
+@dataclass(frozen=True, slots=True)
+class NodesNoted:
+    """The leader has stored what it remembers of some nodes of a set."""
+
+    name: str
+    created_at: int
+    """As of ``SetNoted``."""
+    generation: int
+    """Of the set by then: what failed before it was changed may succeed."""
+    nodes: Mapping[str, NodeMemory]
+    before: Mapping[str, NodeMemory]
+    """What it had stored before of the same nodes, as far as that is known here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +97,13 @@ SetEvent = (
     SetStored
     | SetGone
     | SetNoted
+    | NodesNoted
     | AgentSaid
     | InventoryReported
     | RepairCreated
     | RepairRefused
     | NodeSeen
+    | NodesListed
     | NodeVanished
     | TaskQueued
     | TaskBegan

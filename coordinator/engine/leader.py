@@ -190,6 +190,7 @@ class Leader:
             clock=context.clock,
             held=self._held,
             faults=context.faults,
+            notes=self._replica.set_notes.of_gates,
         )
 
     def _new_janitor(self, context: Context, retention_seconds: float) -> Janitor:
@@ -279,6 +280,7 @@ class Leader:
             replica.sets.loop.observe(self._gates.observe, of=SEEN_BY_GATES)
             self._gates.begin()
             replica.spawn(self._gates.run())
+            replica.spawn(replica.set_notes.of_gates.run(replica.persistently, self._held))
         notes = list(replica.set_notes.all.values())
         replica.spawn(events.catch_up(notes, list(replica.set_changes.take())))
         replica.spawn(events.report_progress())

@@ -3,7 +3,7 @@
 It holds what is in no inventory and must outlive a leader: since when what holds of a set holds,
 which turns a webhook has still to be told of, what looks at its tags came to, and until when it
 rests. Written at transitions only, by the leader alone. Beside them are records of its nodes
-(``node_notes.py``).
+(``node_notes.py``), and one of gates (``gate_notes.py``).
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from coordinator.core.sets.events import SetEvent, SetNoted
 from coordinator.core.sets.freshness import MOST_DIGESTS, NEVER, Refreshed, TagDigests
 from coordinator.core.sets.standing import SetCondition, Turn
 from coordinator.core.task import SetName, StoredRecord, Time
+from coordinator.engine import gate_notes
+from coordinator.engine.gate_notes import GateNotes
 from coordinator.engine.node_notes import NodeNotes, is_of_nodes
 from coordinator.engine.stored_memory import StoredRest, rest_of
 
@@ -96,6 +98,7 @@ class SetNotes:
         on_poison: Callable[[str], None],
     ) -> None:
         self.of_nodes = NodeNotes(bus, feed, on_poison)
+        self.of_gates = GateNotes(bus, on_poison)
         self._bucket = KeyValue(bus, subjects.SET_NOTES_BUCKET)
         self._feed = feed
         self._on_poison = on_poison
@@ -143,7 +146,12 @@ class SetNotes:
         self._end = max(self._end, entry.revision)
         if is_of_nodes(entry.key):
             self.of_nodes.take(entry)
-            return
+        elif entry.key == gate_notes.KEY:
+            self.of_gates.take(entry)
+        else:
+            self._take_note(entry)
+
+    def _take_note(self, entry: Entry) -> None:
         if self._revisions.get(entry.key, 0) > entry.revision:
             return
         self._revisions[entry.key] = entry.revision

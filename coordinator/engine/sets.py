@@ -32,6 +32,7 @@ from coordinator.core.sets.decisions import (
 )
 from coordinator.core.sets.events import (
     AgentSaid,
+    CredentialChanged,
     InventoryReported,
     SetEvent,
     SetGone,
@@ -155,8 +156,19 @@ class SetTable(SetAnswers):
         """An agent speaks, which the fleet has heard already."""
         can_pin = CAN_PIN in said.abilities
         self.loop.feed(
-            AgentSaid(*address, said.agent_version, said.inventory, said.image_disk, can_pin)
+            AgentSaid(
+                *address,
+                said.agent_version,
+                said.inventory,
+                said.image_disk,
+                can_pin,
+                said.credential_changes,
+            )
         )
+
+    def on_credential(self, name: str) -> None:
+        """A stored credential is another one."""
+        self.loop.feed(CredentialChanged(name))
 
     def on_inventory(self, received: Received) -> None:
         """Take a report in. Raises NOT_DECODABLE or ValueError for what is none."""

@@ -56,7 +56,7 @@ class StoredFailure(StoredRecord, frozen=True, kw_only=True):
     times: Times
     next_try: Time
     told_from: Time = 0
-    instance: Annotated[str, Meta(max_length=64)] = ""
+    served_by: Annotated[str, Meta(max_length=64)] = ""
     why: Annotated[int, Meta(ge=0, le=MOST_WHYS - 1)]
     """Its place among the record's reasons."""
 
@@ -92,7 +92,7 @@ class NodesNote(StoredRecord, frozen=True, kw_only=True):
                 raise ValueError("a node failed for a reason that is not there")
             why = self.whys[found.why].parts
             again, told = found.next_try / 1000, found.told_from / 1000
-            failure = RepairFailure(found.times, again, *why, told, found.instance)
+            failure = RepairFailure(found.times, again, *why, told, found.served_by)
         vanished = tuple(each / 1000 for each in stored.vanished)
         return NodeMemory(failure, vanished, stored.is_new)
 
@@ -135,7 +135,7 @@ def _stored_failure(failure: RepairFailure, whys: _Whys) -> StoredFailure:
         times=failure.times,
         next_try=round(failure.next_try * 1000),
         told_from=round(failure.told_from * 1000),
-        instance=failure.instance,
+        served_by=failure.served_by,
         why=whys.place(failure),
     )
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from agent import stock as agent_stock
+from coordinator.core.sets import diagnosis
 from coordinator.core.sets.events import NodesNoted
 from coordinator.core.sets.head import SetHead
 from coordinator.core.sets.records import Records
@@ -21,6 +23,7 @@ from coordinator.engine.set_events import SetEvents
 from coordinator.engine.set_notes import SetNotes
 from coordinator.engine.set_turns import SetTurns
 from coordinator.engine.stored_memory import NodesNote
+from tests.agent import test_stock as stock
 from tests.core import test_sets as sets
 from tests.core import test_sets_turns as turns
 from tests.engine import test_cluster_set_events as events
@@ -110,6 +113,24 @@ def the_first_heartbeat_counts_as_another_agent(patch: pytest.MonkeyPatch) -> No
 def nobody_asks_whose_failure_it_was(patch: pytest.MonkeyPatch) -> None:
     """A new agent waits for the back-off of the one before."""
     patch.setattr(Records, "agent_found", nothing)
+
+
+@found_by(sets.test_a_set_that_a_disk_has_no_room_for_is_not_pulled)
+def what_a_set_adds_is_not_counted(patch: pytest.MonkeyPatch) -> None:
+    """A disk is filled by what was known to be too large."""
+    patch.setattr(diagnosis, "_lacks_room", nothing)
+
+
+@found_by(sets.test_other_credentials_are_tried_at_once)
+def other_credentials_change_nothing(patch: pytest.MonkeyPatch) -> None:
+    """A set waits for an hour with the right password."""
+    patch.setattr(Records, "credentials_changed", nothing)
+
+
+@found_by(stock.test_a_tag_that_is_put_back_to_a_digest_that_its_image_had_is_seen)
+def a_list_of_images_is_believed(patch: pytest.MonkeyPatch) -> None:
+    """A tag is not looked up while its image is the same."""
+    patch.setattr(agent_stock, "AMBIGUOUS", "by several")
 
 
 @found_by(memory.test_a_newcomer_is_one_still)

@@ -32,6 +32,7 @@ from coordinator.core.sets.decisions import (
 from coordinator.core.sets.diagnosis import AllKnown
 from coordinator.core.sets.events import (
     AgentSaid,
+    CredentialChanged,
     InventoryReported,
     NodesNoted,
     RepairCreated,
@@ -100,6 +101,7 @@ class SetCore(SetView):
             NodesNoted: self._nodes_noted,
             AgentSaid: self._agent_said,
             InventoryReported: self._inventory_reported,
+            CredentialChanged: self._credential_changed,
             RepairCreated: self._repair_created,
             RepairRefused: self._repair_refused,
             NodeSeen: self._node_seen,
@@ -179,6 +181,7 @@ class SetCore(SetView):
         if event.found:
             self._turns.find(head.name, now)
         nodes = known.membership.put(head)
+        known.warmth.keep_sizes(known.membership.all_references())
         self._reconciling.see_pin(head, now)
         left = [node for node in nodes if node not in known.membership.of_set[head.name]]
         for node in left:
@@ -277,14 +280,22 @@ class SetCore(SetView):
         before = known.said.get(node)
         known.said[node] = event
         if before is None:
-            known.records.agent_found(self.sets_of(node), node, event.instance)
-        elif before.instance != event.instance:
+            known.records.agent_found(self.sets_of(node), node, event.served_by)
+        elif before.served_by != event.served_by:
             known.records.node_changed(self.sets_of(node), node)
         for name in self.sets_of(node):
             if node in known.cold[name]:
                 self._agenda.touch(name, now + GATHER_SECONDS)
         if (question := self._telling.compare(event)) is not None:
             self._commands.append(question)
+
+    def _credential_changed(self, event: CredentialChanged, now: float) -> None:
+        for name in self._known.membership.names:
+            head = self._known.membership.head(name)
+            if head is not None and event.name in head.spec.credentials:
+                self._known.records.credentials_changed(name)
+                self._known.freshness.credentials_changed(name)
+                self._agenda.touch(name, now + GATHER_SECONDS)
 
     def _inventory_reported(self, event: InventoryReported, now: float) -> None:
         known, node = self._known, event.node
@@ -370,5 +381,6 @@ class SetCore(SetView):
             if self._leads:
                 self._changes.append(SetRefreshed(name, self.refreshed(name)))
         if event.node in self._known.cold[name]:
-            instance = self._known.fleet.instance(event.node) or ""
-            self._known.records.decided(name, event, instance)
+            said = self._known.said.get(event.node)
+            served_by = "" if said is None else said.served_by
+            self._known.records.decided(name, event, served_by)

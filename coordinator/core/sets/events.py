@@ -67,6 +67,13 @@ class AgentSaid:
     inventory: InventoryState | None
     disk: ImageDisk | None = None
     can_pin: bool = False
+    credential_changes: int = 0
+    """How often since its start its own credentials of registries have changed."""
+
+    @property
+    def served_by(self) -> str:
+        """The run of the agent, as long as its credentials stay as they are."""
+        return f"{self.instance}/{self.credential_changes}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +83,13 @@ class InventoryReported:
     node: str
     instance: str
     report: Inventory
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialChanged:
+    """A stored credential was put or deleted."""
+
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +114,7 @@ SetEvent = (
     | NodesNoted
     | AgentSaid
     | InventoryReported
+    | CredentialChanged
     | RepairCreated
     | RepairRefused
     | NodeSeen

@@ -220,6 +220,10 @@ class Freshness:
         looks.known = noted
         return True
 
+    def credentials_changed(self, name: str) -> None:
+        """The registries of a set may let it in by now."""
+        self._fails(name, None)
+
     def adopt_failure(self, name: str, noted: LookFailure) -> None:
         """The same of how the last look failed, where it is not older than what is known here."""
         looks = self._of(name)

@@ -46,8 +46,8 @@ class RepairFailure:
     """By its name in the set; None where the fault was not an image's."""
     told_from: float = 0.0
     """Before this time (seconds since 1970) nothing is said of it."""
-    instance: str = ""
-    """The run of the node's agent by then: another one may succeed."""
+    served_by: str = ""
+    """The run of the node's agent by then, and its credentials: another one may succeed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,27 +90,27 @@ class Records:
         at: float,
         *,
         quiet: float = 0.0,
-        instance: str = "",
+        served_by: str = "",
     ) -> None:
         """A repair failed on a node; nothing is said of it for ``quiet`` seconds."""
         before = self._failures[name].get(node)
         times = 1 if before is None else before.times + 1
         again, told = at + back_off(times), at + quiet
-        self._failures[name][node] = RepairFailure(times, again, *why, told, instance)
+        self._failures[name][node] = RepairFailure(times, again, *why, told, served_by)
         self._unsaved[name].add(node)
 
-    def decided(self, name: str, event: AttemptDecided, instance: str) -> None:
-        """A node of a set's repair is done, and still cold; ``instance``: of its agent."""
+    def decided(self, name: str, event: AttemptDecided, served_by: str) -> None:
+        """A node of a set's repair is done, and still cold; ``served_by``: by which agent."""
         at = event.event.stored_at
         if event.step is Step.FAILED:
             why = why_failed(event.event.outcome)
-            self.failed(name, event.node, why, at, instance=instance)
+            self.failed(name, event.node, why, at, served_by=served_by)
         elif event.step is Step.SUCCEEDED:
             # Forgotten as soon as its inventory bears it out; else it would be pulled for ever.
             text = SET_NODE_UNSEEN(task=event.task, node=event.node)
             unseen = (Reason.UNKNOWN, text, None)
             quiet = UNSEEN_SECONDS
-            self.failed(name, event.node, unseen, at, quiet=quiet, instance=instance)
+            self.failed(name, event.node, unseen, at, quiet=quiet, served_by=served_by)
 
     def vanished(self, name: str, node: str, now: float) -> None:
         """An image of a set that was complete on a node is gone."""
@@ -149,6 +149,11 @@ class Records:
         self._failures.pop(name, None)
         self._vanished.pop(name, None)
 
+    def credentials_changed(self, name: str) -> None:
+        """Registries may let the nodes of a set in by now."""
+        for node in list(self._failures[name]):
+            self._forget_failure(name, node)
+
     def set_gone(self, name: str) -> None:
         """A set is gone."""
         for memory in (self._failures, self._vanished, self._newcomers, self._unsaved):
@@ -159,11 +164,11 @@ class Records:
         for name in names:
             self._forget_failure(name, node)
 
-    def agent_found(self, names: Iterable[str], node: str, instance: str) -> None:
+    def agent_found(self, names: Iterable[str], node: str, served_by: str) -> None:
         """A node's agent is heard for the first time; what failed by another one may succeed."""
         for name in names:
             failure = self.failure(name, node)
-            if failure is not None and failure.instance != instance:
+            if failure is not None and failure.served_by != served_by:
                 self._forget_failure(name, node)
 
     def node_gone(self, names: Iterable[str], node: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 LOOPBACK = "127.0.0.1"
-_FIRST: Final = 10_000
+_FIRST: Final = 11_000  # 10080 is one of those that browsers refuse
 _EPHEMERAL: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _LINUX_EPHEMERAL: Final = 32_768
 """Where the kernel's own choice begins unless it is told otherwise (ip(7))."""

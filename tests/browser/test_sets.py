@@ -44,7 +44,9 @@ async def test_a_set_gets_warm_before_ones_eyes(windows: Windows) -> None:
     await expect(page.get_by_text("No set yet.")).to_be_visible()
     await page.get_by_role("link", name="New set").click()
     await page.get_by_label("Name", exact=True).fill("web")
-    await page.get_by_role("textbox", name="Images").fill("registry.example/sets/before-ones-eyes:1")
+    await page.get_by_role("textbox", name="Images").fill(
+        "registry.example/sets/before-ones-eyes:1"
+    )
     await add_label(page, "zone", "is", "a")
     await expect(page.get_by_text("3 nodes match now")).to_be_visible()
     await page.get_by_role("button", name="Create set").click()

@@ -46,11 +46,18 @@ class Unsealer:
             raise PullFailed(
                 Reason.UNAUTHORIZED, "the task's credentials: they were sealed for other work"
             )
-        registry = ImageReference.parse(reference).registry
+        registry, place = (
+            ImageReference.parse(reference).registry,
+            grant.references.index(reference),
+        )
         return [
             Credentials(
-                registry, login.username, login.password, identity_token=login.identity_token
+                registry,
+                login.username,
+                login.password,
+                identity_token=login.identity_token,
+                registry_token=login.registry_token,
             )
             for login in found.logins
-            if login.registry == registry
+            if login.registry == registry and (not login.places or place in login.places)
         ]

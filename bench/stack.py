@@ -22,7 +22,8 @@ import aiohttp
 from bench.figures import cpu_of
 from bench.quick_nodes import Wanted
 from sandbox.child import Child
-from sandbox.programs import LOOPBACK, Coordinator, Program, free_port
+from sandbox.ports import LOOPBACK, free_port
+from sandbox.programs import Coordinator, Program
 
 NATS_SERVER = Path(sysconfig.get_path("scripts")) / "nats-server"
 START_SECONDS = 600.0

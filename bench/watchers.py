@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from sandbox.programs import LOOPBACK
+from sandbox.ports import LOOPBACK
 
 
 class Watcher(asyncio.Protocol):

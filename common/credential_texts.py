@@ -40,6 +40,39 @@ CREDENTIAL_BAD_KEY = Template(
 CREDENTIAL_TOO_MANY_GROUPS = Template(
     "credential.tooManyGroups", "{user} is in too many groups to be asked about again later"
 )
+PULL_SECRET_NAME = Template(
+    "pullSecret.name", "{text} names no Secret: namespace/name is expected, as shop/regcred"
+)
+PULL_SECRET_NO_KUBERNETES = Template(
+    "pullSecret.noKubernetes",
+    "Secrets can be named only where the coordinator works with Kubernetes: "
+    "elsewhere store a credential, and name it in credentials",
+)
+PULL_SECRET_GONE = Template("pullSecret.gone", "There is no Secret {name}.")
+PULL_SECRET_FORBIDDEN = Template(
+    "pullSecret.forbidden",
+    "The coordinator may not get the Secret {name}: its namespace must allow that by a RoleBinding "
+    "(deploy/components/pull-secrets).",
+)
+PULL_SECRET_KIND = Template(
+    "pullSecret.kind",
+    "The Secret {name} is of type {kind}: kubernetes.io/dockerconfigjson or "
+    "kubernetes.io/dockercfg is needed.",
+)
+PULL_SECRET_UNREADABLE = Template(
+    "pullSecret.unreadable", "What the Secret {name} holds is no Docker configuration."
+)
+PULL_SECRET_ENTRY = Template(
+    "pullSecret.entry", "The Secret {name} cannot be used for {image}: {why}."
+)
+PULL_SECRET_NO_RIGHT = Template(
+    "pullSecret.noRight",
+    "{user}, who created the task, may not get the Secret {name} any more, nor use credentials.",
+)
+CREDENTIAL_TOO_MANY_LOGINS = Template(
+    "credential.tooManyLogins",
+    "What the task names holds more than {most} logins for its images.",
+)
 CREDENTIALS_TOO_MANY = Template(
     "credential.tooMany", "There are {most} credentials already, and no more may be."
 )

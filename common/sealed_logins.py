@@ -10,16 +10,22 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
 from nacl.exceptions import CryptoError
 from nacl.public import PrivateKey, PublicKey, SealedBox
 
-from common.messages import MOST_LOGINS, NOT_DECODABLE, AttemptNumber, Message, TaskId
+from common.messages import MOST_IMAGES, NOT_DECODABLE, AttemptNumber, Message, TaskId
 
-_Text = Annotated[str, Meta(max_length=8192)]
+MOST_SHOWN: Final = 20
+"""Logins that are sealed for one piece of work: a message holds them, however long they are."""
+LONGEST_TEXT: Final = 8192
+"""Characters of a user name, a password or a token."""
+
+_Text = Annotated[str, Meta(max_length=LONGEST_TEXT)]
+_Place = Annotated[int, Meta(ge=0, lt=MOST_IMAGES)]
 
 
 class ShownLogin(Message, frozen=True, kw_only=True):
@@ -30,6 +36,10 @@ class ShownLogin(Message, frozen=True, kw_only=True):
     username: _Text = ""
     password: _Text = ""
     identity_token: _Text = ""
+    registry_token: _Text = ""
+    places: Annotated[tuple[_Place, ...], Meta(max_length=MOST_IMAGES)] = ()
+    """Where in the work's references the images stand that it is for; empty for every image of the
+    registry."""
 
     def __repr__(self) -> str:
         return f"ShownLogin(registry={self.registry!r})"
@@ -42,7 +52,7 @@ class SealedLogins(Message, frozen=True, kw_only=True):
     attempt: AttemptNumber
     work: Annotated[str, Meta(max_length=64)]
     """The ``work_of`` the assignment's references."""
-    logins: Annotated[list[ShownLogin], Meta(max_length=MOST_LOGINS)]
+    logins: Annotated[list[ShownLogin], Meta(max_length=MOST_SHOWN)]
 
 
 _encode = msgspec.json.Encoder().encode

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -30,9 +30,10 @@ from coordinator.access.token_file import TokenFile
 from coordinator.access.watched_file import FileError, WatchedFile
 from coordinator.api.guard import Door, Entrance
 from coordinator.credentials.key_file import read_secretbox_keys
+from coordinator.credentials.pull_secret import PullSecrets
 from coordinator.credentials.table import CredentialTable
 from coordinator.engine.webhook_signatures import read_keys
-from coordinator.settings import CoordinatorSettings
+from coordinator.settings import CoordinatorSettings, NodeSourceName
 
 LOOPBACK: Final = frozenset({LOCALHOST, "127.0.0.1", "[::1]"})
 
@@ -49,6 +50,8 @@ class AccessControl:
     signing_keys: WatchedFile[Sequence[bytes]] | None
     credentials: CredentialTable
     """Credentials of registries, which callers have stored."""
+    pull_secrets: PullSecrets | None
+    """Secrets of Kubernetes with such; None where that is not worked with."""
     stored_keys: StoredKeys | None
     """Keys of sessions that have yet to be read from the store; None where a file has them."""
 
@@ -98,7 +101,14 @@ async def access_control(settings: CoordinatorSettings) -> AsyncIterator[AccessC
             failures=RateLimit(settings.failed_logins_per_minute, elapsed),
         )
         credentials = CredentialTable(_credential_keys(settings))
-        yield AccessControl(entrance, receivers, _signing_keys(settings), credentials, stored)
+        yield AccessControl(
+            entrance,
+            receivers,
+            _signing_keys(settings),
+            credentials,
+            _pull_secrets(settings),
+            stored,
+        )
 
 
 def _tokens(settings: CoordinatorSettings) -> TokenFile | None:
@@ -171,17 +181,33 @@ def _trust(settings: CoordinatorSettings) -> ssl.SSLContext:
 def _kubernetes(settings: CoordinatorSettings) -> Reviews | None:
     if Way.KUBERNETES not in settings.ways:
         return None
-    try:
-        # Not at the top: who has no Kubernetes does not need the client, nor its 20 MiB.
+    with _kubernetes_client("IPS_AUTH=kubernetes"):
         from coordinator.access.kubernetes_reviews import KubernetesReviews  # noqa: PLC0415
         from coordinator.nodes.api_server import ApiServer  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        raise StartupError(
-            f"IPS_AUTH=kubernetes needs the package {error.name}: "
-            "pip install 'image-prewarm-service[coordinator,kubernetes]'"
-        ) from error
     connect = partial(ApiServer.connected, settings.kube_context)
     return KubernetesReviews(connect, settings.namespace)
+
+
+def _pull_secrets(settings: CoordinatorSettings) -> PullSecrets | None:
+    is_source = settings.node_source is NodeSourceName.KUBERNETES
+    if not is_source and Way.KUBERNETES not in settings.ways:
+        return None
+    with _kubernetes_client("IPS_NODE_SOURCE=kubernetes" if is_source else "IPS_AUTH=kubernetes"):
+        from coordinator.nodes.api_server import ApiServer  # noqa: PLC0415
+        from coordinator.pull_secrets import KubernetesSecrets  # noqa: PLC0415
+    return KubernetesSecrets(partial(ApiServer.connected, settings.kube_context))
+
+
+@contextmanager
+def _kubernetes_client(setting: str) -> Iterator[None]:
+    """Import what needs it within: who has no Kubernetes does not need its client's 20 MiB."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise StartupError(
+            f"{setting} needs the package {error.name}: "
+            "pip install 'image-prewarm-service[coordinator,kubernetes]'"
+        ) from error
 
 
 def _keys(

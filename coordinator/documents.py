@@ -166,6 +166,7 @@ class Task(Document, frozen=True, kw_only=True):
     image_pull_policy: str
     pull_timeout_seconds: int
     credentials: list[str] | UnsetType = UNSET
+    pull_secrets: list[str] | UnsetType = UNSET
     paused: bool | UnsetType = UNSET
     """While it is running: no new node begins. A pause is told by ``task.progress``."""
     retry_of: TaskId | UnsetType = UNSET

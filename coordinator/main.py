@@ -66,6 +66,7 @@ async def main(stop: Stop) -> None:
                 most_streams=streams,
                 entrance=access.entrance,
                 credentials=access.credentials,
+                pull_secrets=access.pull_secrets,
             )
             async with _serving(app, settings, most), Jobs(stop) as jobs:
                 jobs.start("leader", program.lead())

@@ -180,7 +180,7 @@ class Program:
                 first_look=_first_look(settings.node_source),
             ),
             task_credentials=TaskCredentials(
-                self._access.credentials, self._access.entrance.keeper
+                self._access.credentials, self._access.entrance.keeper, self._access.pull_secrets
             ),
             set_limits=SetLimits(settings.max_concurrent_repairs, settings.disk_limit_percent),
             max_pending=settings.max_pending_tasks,

@@ -162,6 +162,7 @@ class WarmSet(Document, frozen=True, kw_only=True):
     rollout: str
     pull_timeout_seconds: int
     credentials: list[str] | UnsetType = UNSET
+    pull_secrets: list[str] | UnsetType = UNSET
     webhook_url: str | UnsetType = UNSET
     """Scheme and host."""
     paused: bool

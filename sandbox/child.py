@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -125,8 +126,7 @@ class Child:
         pid = self.pid
         if pid is not None:
             os.killpg(pid, signal.SIGSTOP)
-            while self.pid is not None and _state(pid) != "T":
-                time.sleep(0.001)
+            wait_until_it_stands(pid)
 
     def resume(self) -> None:
         """Let it go on after a pause."""
@@ -137,9 +137,24 @@ class Child:
             os.killpg(self.pid, number)
 
 
-def _state(pid: int) -> str:
-    """The letter that the kernel has for what a process does (proc(5)); empty when it is gone."""
+def wait_until_it_stands(pid: int) -> None:
+    """Wait until every thread of a process has been stopped, or the process is gone.
+
+    The thread that is to see a SIGSTOP may wait for a core, and the others go on meanwhile.
+    """
+    while not all(_stands(thread) for thread in _threads(pid)):
+        time.sleep(0.001)
+
+
+def _threads(pid: int) -> list[Path]:
+    with suppress(OSError):
+        return list(Path(f"/proc/{pid}/task").iterdir())
+    return []
+
+
+def _stands(thread: Path) -> bool:
+    """Whether it is stopped (proc(5)), or there no more."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][:1]
+        return (thread / "stat").read_text().rpartition(") ")[2][:1] in "TtZX"
     except OSError:
-        return ""
+        return True

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -24,6 +23,7 @@ from coordinator.callout.join_tokens import new_join_token
 from coordinator.callout.signing_key import SigningKey, kept_key
 from sandbox.child import Child, Process
 from sandbox.forked import Forked, Streams
+from sandbox.ports import LOOPBACK, free_port
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -31,20 +31,11 @@ if TYPE_CHECKING:
 PROJECT = Path(__file__).parent.parent
 START_SECONDS = 120.0
 """How long a start may take; a busy machine may need most of a minute."""
-LOOPBACK = "127.0.0.1"
 _PROBE_SECONDS = 0.02
 
 
 class ProgramError(Exception):
     """A program did not start; the text holds the end of what it said."""
-
-
-def free_port(host: str = LOOPBACK) -> int:
-    """A TCP port that was free a moment ago, at an address as URLs write it."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.bind((host.strip("[]"), 0))
-        return int(probe.getsockname()[1])
 
 
 class Program(Child):

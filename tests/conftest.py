@@ -3,6 +3,7 @@
 import os
 import signal
 
+import pytest
 from hypothesis import settings
 
 # A shell's job in the background ignores SIGINT, and so would whatever the tests start.
@@ -24,3 +25,15 @@ pytest_plugins = [
     "tests.fixtures.network",
     "tests.fixtures.registry",
 ]
+
+
+@pytest.hookimpl(trylast=True)  # behind Hypothesis' own, which marks its tests
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """End a search that hangs from outside.
+
+    Hypothesis would take an exception of pytest-timeout for a fault that was found, look for the
+    smallest example, and hang for good.
+    """
+    for item in items:
+        if item.get_closest_marker("hypothesis") or item.get_closest_marker("deep"):
+            item.add_marker(pytest.mark.timeout(900, method="thread"))

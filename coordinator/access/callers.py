@@ -60,6 +60,17 @@ class Permission:
 
 
 @dataclass(frozen=True, slots=True)
+class SecretRead:
+    """To get one Secret of Kubernetes, which only Kubernetes can allow to somebody of its own."""
+
+    namespace: str
+    name: str
+
+
+Right = Permission | SecretRead
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """Somebody who was identified."""
 

@@ -18,6 +18,7 @@ from coordinator.access.callers import (
     AuthorityAwayError,
     Caller,
     Permission,
+    Right,
     UnknownCredentialError,
     Way,
 )
@@ -39,7 +40,7 @@ class Reviews(Protocol):
     async def identify(self, token: str) -> Caller:
         """Whose token this is. Raises UnknownCredentialError, AuthorityAwayError."""
 
-    async def may(self, caller: Caller, permission: Permission) -> bool:
+    async def may(self, caller: Caller, right: Right) -> bool:
         """Whether a caller may do something. Raises AuthorityAwayError."""
 
 
@@ -160,7 +161,7 @@ class Gatekeeper:
 
     # ── what ──
 
-    async def may(self, caller: Caller, permission: Permission) -> bool:
+    async def may(self, caller: Caller, right: Right) -> bool:
         """Whether a caller may do something. Raises AuthorityAwayError."""
         kubernetes = self.authorities.kubernetes
         if self.authorities.is_open:
@@ -168,25 +169,23 @@ class Gatekeeper:
         if not caller.is_known:
             return False
         if caller.way is not Way.KUBERNETES or kubernetes is None:
-            return may(caller, permission, self.authorities.groups)
-        return await self._allowed.get(
-            (caller, permission), lambda: kubernetes.may(caller, permission)
-        )
+            return may(caller, right, self.authorities.groups)
+        return await self._allowed.get((caller, right), lambda: kubernetes.may(caller, right))
 
-    async def may_still(self, caller: Caller, permission: Permission) -> bool:
+    async def may_still(self, caller: Caller, right: Right) -> bool:
         """Whether somebody who has asked before may do something now. Raises AuthorityAwayError.
 
         A user of the file of tokens is who they are there by now, and nobody once they are gone.
         """
         asked, way = self.authorities, caller.way
         if asked.is_open:
-            return await self.may(caller, permission)
+            return await self.may(caller, right)
         if way is not Way.TOKENS:
             authority = asked.issuer if way is Way.OIDC else asked.kubernetes
-            return authority is not None and await self.may(caller, permission)
+            return authority is not None and await self.may(caller, right)
         tokens = asked.tokens
         return tokens is not None and any(
-            [await self.may(each, permission) for each in tokens.callers(caller.user)]
+            [await self.may(each, right) for each in tokens.callers(caller.user)]
         )
 
     # ── sessions ──

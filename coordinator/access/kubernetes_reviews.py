@@ -17,9 +17,11 @@ from coordinator.access.callers import (
     MOST_GROUPS,
     NAME_CHARACTERS,
     Caller,
-    Permission,
     Resource,
+    Right,
+    SecretRead,
     UnknownCredentialError,
+    Verb,
     Way,
 )
 
@@ -98,32 +100,47 @@ class KubernetesReviews:
             extra=tuple(sorted(user.extra.items())),
         )
 
-    async def may(self, caller: Caller, permission: Permission) -> bool:
+    async def may(self, caller: Caller, right: Right) -> bool:
         """Whether Kubernetes lets a caller do something. Raises AuthorityAwayError."""
-        review = _access_review(caller, permission, self._namespace)
+        review = _access_review(caller, right, self._namespace)
         async with self._asks.ask() as api:
             body = await api.post(ACCESS_REVIEWS, review, silence=ANSWER_SECONDS)
             status = _read_access_review(body).status
         return status.allowed and not status.denied
 
 
-def _access_review(caller: Caller, permission: Permission, namespace: str) -> Mapping[str, Any]:
-    spec: dict[str, Any] = {
+def _access_review(caller: Caller, right: Right, namespace: str) -> Mapping[str, Any]:
+    who = {
         "user": caller.user,
         "groups": list(caller.groups),
         "extra": {name: list(values) for name, values in caller.extra},
     }
-    if permission.resource is Resource.METRICS:
-        spec["nonResourceAttributes"] = {"path": "/metrics", "verb": permission.verb}
-    else:
-        spec["resourceAttributes"] = {
-            "namespace": namespace,
-            "verb": permission.verb,
-            "group": GROUP,
-            "resource": permission.resource,
-        }
     return {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SubjectAccessReview",
-        "spec": spec,
+        "spec": who | _attributes(right, namespace),
+    }
+
+
+def _attributes(right: Right, namespace: str) -> dict[str, Any]:
+    if isinstance(right, SecretRead):
+        return {
+            "resourceAttributes": {
+                "namespace": right.namespace,
+                "verb": Verb.GET,
+                "group": "",
+                "version": "v1",
+                "resource": "secrets",
+                "name": right.name,
+            }
+        }
+    if right.resource is Resource.METRICS:
+        return {"nonResourceAttributes": {"path": "/metrics", "verb": right.verb}}
+    return {
+        "resourceAttributes": {
+            "namespace": namespace,
+            "verb": right.verb,
+            "group": GROUP,
+            "resource": right.resource,
+        }
     }

@@ -10,7 +10,7 @@ from enum import StrEnum
 from itertools import product
 from typing import Final
 
-from coordinator.access.callers import Caller, Permission, Resource, Verb, is_name
+from coordinator.access.callers import Caller, Permission, Resource, Right, Verb, is_name
 
 Groups = Mapping[str, "Role"]
 """The role of each group that has one."""
@@ -54,7 +54,7 @@ def parse_groups(value: str) -> Groups:
     return groups
 
 
-def may(caller: Caller, permission: Permission, groups: Groups) -> bool:
-    """Whether one of a caller's groups has a role that includes the permission."""
+def may(caller: Caller, right: Right, groups: Groups) -> bool:
+    """Whether one of a caller's groups has a role that includes the right."""
     roles = {groups[group] for group in caller.groups if group in groups}
-    return any(permission in PERMISSIONS[role] for role in roles)
+    return any(right in PERMISSIONS[role] for role in roles)

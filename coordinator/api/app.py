@@ -33,6 +33,7 @@ from coordinator.api.sets import SetRoutes
 from coordinator.api.streams import DEFAULT_PACE, MOST_STREAMS, Pace, Streams
 from coordinator.api.tasks import TaskRoutes
 from coordinator.api.web_files import FOLDER, HEADERS, WebFiles
+from coordinator.credentials.pull_secret import PullSecrets
 from coordinator.credentials.table import CredentialTable
 from coordinator.event_feed import EventFeed
 from coordinator.faults import Faults
@@ -58,12 +59,13 @@ def make_app(
     web_folder: Path = FOLDER,
     entrance: Entrance | None = None,
     credentials: CredentialTable | None = None,
+    pull_secrets: PullSecrets | None = None,
 ) -> web.Application:
     """Wire the application. Streams end when it shuts down; ``feed.run`` is the caller's to run.
 
     Without an ``entrance`` nobody is asked who they are. ``credentials.run`` is the caller's, too.
     """
-    metrics, gate = HttpMetrics(registry), Gate(engine)
+    metrics, gate, faults = HttpMetrics(registry), Gate(engine), faults or Faults()
     entrance = entrance or Entrance.wide_open()
     guard = Guard(entrance)
     app = web.Application(
@@ -71,11 +73,11 @@ def make_app(
         client_max_size=LIMIT_BYTES + 1,
         middlewares=[metrics.clock_in, answer_problems, guard.check, gate.check],
     )
-    faults = faults or Faults()
     app[ROOM] = BodyRoom() if body_room is None else body_room
     finds = Finds(engine)
     credentials = credentials or CredentialTable()
-    admission = _admission(engine, entrance, credentials)
+    use = CredentialUse(entrance.keeper, credentials, pull_secrets)
+    admission = Admission(engine, entrance.policy, entrance.receivers, use)
     streams = Streams(engine, finds, feed, pace, faults, most=most_streams)
     app.add_routes(_task_routes(TaskRoutes(engine, finds, faults, admission), streams))
     app.add_routes(_set_routes(SetRoutes(engine, faults, admission)))
@@ -83,7 +85,7 @@ def make_app(
     app.add_routes(_node_routes(NodeRoutes(engine, faults), ImageRoutes(engine, faults)))
     app.add_routes(_session_routes(Sessions(guard, entrance)))
     app.add_routes(_credential_routes(credentials))
-    files = WebFiles(web_folder)
+    app.add_routes(_page_routes(WebFiles(web_folder)))
     app.add_routes(
         [
             web.get(f"{API}/leader", gate.leader),
@@ -93,9 +95,6 @@ def make_app(
             web.get("/readyz", gate.readyz),
             web.get(METRICS, Exposition(registry).get),
             *_document_routes(),
-            web.get("/web", _moved("/web/")),
-            web.get("/", files.get),
-            web.get("/web/{path:.*}", files.get),
         ]
     )
     app.on_response_prepare.append(metrics.observe)
@@ -108,9 +107,12 @@ def make_app(
     return app
 
 
-def _admission(engine: Engine, entrance: Entrance, credentials: CredentialTable) -> Admission:
-    use = CredentialUse(entrance.keeper, credentials)
-    return Admission(engine, entrance.policy, entrance.receivers, use)
+def _page_routes(files: WebFiles) -> list[web.RouteDef]:
+    return [
+        web.get("/web", _moved("/web/")),
+        web.get("/", files.get),
+        web.get("/web/{path:.*}", files.get),
+    ]
 
 
 def _document_routes() -> list[web.RouteDef]:

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import UNSET, UnsetType, inspect
 
 from common import texts
-from common.credential_texts import CREDENTIAL_NAME
+from common.credential_texts import CREDENTIAL_NAME, PULL_SECRET_NAME
 from common.image_reference import ImageReference, InvalidReference
 from common.labels import is_label_key, is_label_value
 from common.messages import MOST_LOGINS
@@ -34,6 +34,7 @@ from coordinator.core.task import (
     TaskImage,
     TaskSpec,
 )
+from coordinator.credentials.pull_secret import is_pull_secret
 from coordinator.credentials.records import is_credential_name
 from coordinator.documents import Fault
 
@@ -80,6 +81,11 @@ def _check_name(text: str) -> Iterator[tuple[str, Text]]:
 def _check_credential(text: str) -> Iterator[tuple[str, Text]]:
     if not is_credential_name(text):
         yield "", CREDENTIAL_NAME(text=clipped(text))
+
+
+def _check_pull_secret(text: str) -> Iterator[tuple[str, Text]]:
+    if not is_pull_secret(text):
+        yield "", PULL_SECRET_NAME(text=clipped(text))
 
 
 def _check_url(text: str) -> Iterator[tuple[str, Text]]:
@@ -249,6 +255,15 @@ class CreateTask(
             examples=[["shop"]],
         ),
     ] = []
+    pull_secrets: Annotated[
+        list[Annotated[str, rule(_check_pull_secret)]],
+        rule(
+            max_length=MOST_LOGINS,
+            description="Secrets of Kubernetes (`namespace/name`) by which the images' registries "
+            "may be asked; needs `get` of each, or `use` on `credentials`.",
+            examples=[["shop/regcred"]],
+        ),
+    ] = []
 
 
 _SHAPE: Final = inspect.type_info(CreateTask)
@@ -306,6 +321,7 @@ def _spec(asked: CreateTask) -> TaskSpec:
         image_pull_policy=asked.image_pull_policy,
         pull_timeout_seconds=asked.pull_timeout_seconds,
         credentials=tuple(dict.fromkeys(asked.credentials)),
+        pull_secrets=tuple(dict.fromkeys(asked.pull_secrets)),
     )
 
 

@@ -39,6 +39,12 @@ NodeName = Annotated[str, Meta(pattern=rf"^(?=.{{1,253}}\Z){NODE_NAME}\Z")]
 
 CredentialName = Annotated[str, Meta(pattern=rf"^{SET_NAME}\Z")]
 SetName = Annotated[str, Meta(pattern=rf"^{SET_NAME}\Z")]
+NAMESPACED_NAME: Final = (
+    r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?/"
+    r"(?=.{1,253}\Z)[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*"
+)
+"""Namespace and name of a Secret: an RFC 1123 label, a slash, an RFC 1123 subdomain."""
+PullSecretName = Annotated[str, Meta(pattern=rf"^{NAMESPACED_NAME}\Z")]
 
 
 class StoredRecord(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -153,8 +159,15 @@ class TaskSpec(StoredRecord, frozen=True, kw_only=True):
     """With more nodes than this the task fails at its start; a policy says so."""
     credentials: Annotated[tuple[CredentialName, ...], Meta(max_length=MOST_LOGINS)] = ()
     """Stored credentials by which registries may be asked."""
+    pull_secrets: Annotated[tuple[PullSecretName, ...], Meta(max_length=MOST_LOGINS)] = ()
+    """Secrets of Kubernetes by which registries may be asked."""
     asked_by: Asker | None = None
     """Who must still be allowed to use them; None where nobody was asked who they are."""
+
+    @property
+    def has_credentials(self) -> bool:
+        """Whether it names anything that has to be sealed for its agents."""
+        return bool(self.credentials or self.pull_secrets)
 
 
 class Creator(StoredRecord, frozen=True, kw_only=True):

@@ -115,7 +115,7 @@ class Dispatcher:
 
         Credentials that its task names are looked up first.
         """
-        if command.spec.credentials:
+        if command.spec.has_credentials:
             self._begin()
             self._spawn(self._assign_sealed(command))
         else:

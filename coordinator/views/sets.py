@@ -58,6 +58,7 @@ def warm_set(shot: SetSnapshot, drift: Mapping[str, Mapping[str, int]] | None = 
         rollout=spec.rollout,
         pull_timeout_seconds=spec.pull_timeout_seconds,
         credentials=list(spec.credentials) or UNSET,
+        pull_secrets=list(spec.pull_secrets) or UNSET,
         webhook_url=UNSET if spec.webhook_url is None else scheme_and_host(spec.webhook_url),
         paused=head.paused,
         schedule=UNSET if head.schedule is None else _schedule(head.schedule),

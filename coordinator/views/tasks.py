@@ -63,6 +63,7 @@ def summary(shot: Snapshot, place: int | None = None) -> Task:
         image_pull_policy=spec.image_pull_policy,
         pull_timeout_seconds=spec.pull_timeout_seconds,
         credentials=list(spec.credentials) or UNSET,
+        pull_secrets=list(spec.pull_secrets) or UNSET,
         paused=True if head.paused else UNSET,
         retry_of=head.retry_of or UNSET,
         retries=list(shot.retries) or UNSET,

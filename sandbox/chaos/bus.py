@@ -13,7 +13,7 @@ from pathlib import Path
 import aiohttp
 
 from sandbox.child import Child
-from sandbox.programs import free_port
+from sandbox.ports import free_port
 
 PROGRAM = Path(sysconfig.get_path("scripts")) / "nats-server"
 STORE_BYTES = 256 * 1024 * 1024

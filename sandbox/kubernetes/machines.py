@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from sandbox.child import Child
-from sandbox.programs import free_port
+from sandbox.ports import free_port
 
 Command = Sequence[str | Path]
 

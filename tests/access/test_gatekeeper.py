@@ -16,6 +16,7 @@ from coordinator.access.callers import (
     Caller,
     Permission,
     Resource,
+    Right,
     UnknownCredentialError,
     Verb,
     Way,
@@ -48,9 +49,9 @@ class FakeKubernetes:
             raise UnknownCredentialError
         return Caller(user=self.users[token], way=Way.KUBERNETES)
 
-    async def may(self, caller: Caller, permission: Permission) -> bool:
+    async def may(self, caller: Caller, right: Right) -> bool:
         """Whatever the test says."""
-        self._ask(f"{caller.user} {permission.verb}")
+        self._ask(f"{caller.user} {right.verb if isinstance(right, Permission) else right}")
         return self.allowed
 
     def _ask(self, what: str) -> None:

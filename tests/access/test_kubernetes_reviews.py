@@ -14,6 +14,7 @@ from coordinator.access.callers import (
     Caller,
     Permission,
     Resource,
+    SecretRead,
     UnknownCredentialError,
     Verb,
     Way,
@@ -134,3 +135,18 @@ async def test_metrics_are_a_path() -> None:
     [(_, body)] = server.asked
     assert body["spec"]["nonResourceAttributes"] == {"path": "/metrics", "verb": "get"}
     assert "resourceAttributes" not in body["spec"]
+
+
+async def test_a_secret_is_asked_about_where_it_is() -> None:
+    """In its own namespace and by its name, not where the service is."""
+    server = FakeApiServer({"allowed": True})
+    assert await server.reviews.may(BOB, SecretRead("shop", "regcred"))
+    [(_, body)] = server.asked
+    assert body["spec"]["resourceAttributes"] == {
+        "namespace": "shop",
+        "verb": "get",
+        "group": "",
+        "version": "v1",
+        "resource": "secrets",
+        "name": "regcred",
+    }

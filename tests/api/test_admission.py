@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from coordinator.access.callers import Caller, Permission, UnknownCredentialError, Way
+from coordinator.access.callers import Caller, Right, UnknownCredentialError, Way
 from coordinator.access.gatekeeper import Authorities
 from coordinator.access.policy import Policy, read_policy
 from coordinator.access.rate_limit import RateLimit
@@ -185,9 +185,9 @@ class Kubernetes:
             raise UnknownCredentialError
         return Caller(user="bob", way=Way.KUBERNETES)
 
-    async def may(self, caller: Caller, permission: Permission) -> bool:
+    async def may(self, caller: Caller, right: Right) -> bool:
         """Bob may do anything."""
-        return bool(caller and permission)
+        return bool(caller and right)
 
 
 async def test_guessing_is_slow(guarded: Guarded) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from common.text import Text
 from coordinator.access import gatekeeper
-from coordinator.access.callers import AuthorityAwayError, Caller, Permission, Way
+from coordinator.access.callers import AuthorityAwayError, Caller, Permission, Right, Way
 from coordinator.access.gatekeeper import Authorities
 from coordinator.api import guard
 from coordinator.api.guard import Entrance
@@ -162,10 +162,10 @@ async def test_what_is_no_task_is_asked_for_apart(
             """Anybody is somebody."""
             return Caller(user=token, way=Way.KUBERNETES)
 
-        async def may(self, caller: Caller, permission: Permission) -> bool:
+        async def may(self, caller: Caller, right: Right) -> bool:
             """Tasks, and nothing else."""
             del caller
-            return permission.resource == "tasks"
+            return isinstance(right, Permission) and right.resource == "tasks"
 
     client = await guarded(entrance(Authorities(kubernetes=Reviews())))
     headers = {"Authorization": "Bearer eve"}
@@ -189,9 +189,9 @@ async def test_who_cannot_be_asked_refuses_nobody(guarded: Guarded) -> None:
             del token
             raise AuthorityAwayError(Text("the API server is away"))
 
-        async def may(self, caller: Caller, permission: Permission) -> bool:
+        async def may(self, caller: Caller, right: Right) -> bool:
             """Nobody was identified."""
-            raise AssertionError(caller, permission)
+            raise AssertionError(caller, right)
 
     client = await guarded(entrance(Authorities(kubernetes=Away())))
     answer = await client.get(TASKS, headers=bearer("ann"))

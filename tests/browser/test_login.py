@@ -11,7 +11,7 @@ from axe_playwright_python.async_playwright import Axe  # type: ignore[import-un
 from playwright.async_api import Browser, expect
 
 from coordinator.access.token_file import line, new_token
-from sandbox.programs import free_port
+from sandbox.ports import free_port
 from tests.fixtures.browser import PHONE, Windows
 from tests.fixtures.fleet import Fleet
 from tests.fixtures.issuer import FakeIssuer, running_issuer

@@ -77,6 +77,7 @@ async def test_every_field_is_sent(windows: Windows) -> None:
         "Pull timeout per image": "60",
         "Webhook": "http://127.0.0.1:9/hook",
         "Credentials": "corp, corp, mirror",
+        "Pull Secrets": "shop/regcred",
     }.items():
         await page.get_by_label(label).fill(value)
     await page.get_by_label("Backoff").select_option("exponential")
@@ -104,7 +105,11 @@ async def test_every_field_is_sent(windows: Windows) -> None:
         ],
         "nodeNames": ["b-1", "b-9"],
         "credentials": ["corp", "mirror"],
+        "pullSecrets": ["shop/regcred"],
     }
+    await expect(page.get_by_label("Pull Secrets")).to_have_attribute("aria-invalid", "true")
+    await page.get_by_label("Pull Secrets").fill("")
+    await page.get_by_role("button", name="Create task").click()
     await expect(page.get_by_label("Credentials")).to_have_attribute("aria-invalid", "true")
     await page.get_by_label("Credentials").fill("")
     await page.get_by_role("button", name="Create task").click()

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -91,9 +91,16 @@ def start_service(folder: Path) -> Service:
         held = "tests.client.held_agent"
         agents.append(Agent(folder, f"node-{number}", own, module=held, forked=True))
         agents[-1].start()
+    asyncio.run(all_ready(agents))  # says the last words of one that has ended
     with Client(coordinator.url) as client:
         eventually(lambda: sum(node.connected for node in client.nodes()) == NODES)
     return Service(coordinator, tuple(agents), gates)
+
+
+async def all_ready(agents: Iterable[Agent]) -> None:
+    """Wait until each is connected. Raises ProgramError."""
+    for agent in agents:
+        await agent.ready()
 
 
 def stop_service(service: Service) -> None:

@@ -33,7 +33,7 @@ from ips_client import (
 from ips_client.watching import QUIET_SECONDS
 
 from sandbox.certificates import self_signed
-from sandbox.programs import free_port
+from sandbox.ports import free_port
 from tests.client.between import Between
 from tests.client.conftest import NODES, Service, kill, restart
 from tests.client.faces import MakeFace

@@ -16,7 +16,7 @@ import yaml
 from ips_client import Client, __version__
 from ips_client.command.program import run
 
-from sandbox.programs import free_port
+from sandbox.ports import free_port
 from tests.client.between import Between
 from tests.client.conftest import NODES, Ips, Service, eventually
 from tests.client.images import failing, unique

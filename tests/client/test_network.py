@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from ips_client import Client, ServerUnreachable, UnexpectedAnswer, tls
 
-from sandbox.programs import free_port
+from sandbox.ports import free_port
 from tests.client.between import Between
 from tests.client.conftest import NODES, Ips, Service, eventually
 from tests.client.faces import MakeFace

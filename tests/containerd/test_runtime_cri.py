@@ -25,7 +25,7 @@ from common.subjects import AgentAddress
 from sandbox.answers import Hit
 from sandbox.containerd import Containerd
 from sandbox.images import assemble, make_artifact, make_image, make_layer
-from sandbox.programs import free_port
+from sandbox.ports import free_port
 from sandbox.registry import Registry
 from tests.containerd.nodes import MIB, PROGRESS_SECONDS, Pull, RealNode, interrupt, repository_of
 from tests.fixtures.containerd import remove_image

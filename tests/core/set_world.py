@@ -51,6 +51,8 @@ from coordinator.core.task import (
 from coordinator.cron import window_at
 
 START: Final = 1_000_000.0
+WAKES_AT_ONCE: Final = 20
+"""So often the core may ask to be woken without time going on before it is a busy loop."""
 
 
 def set_of(
@@ -228,9 +230,12 @@ class SetWorld:
     # ── time ──
 
     def pass_time(self, seconds: float) -> None:
-        """Let time pass; the alarm rings when it is due."""
+        """Let time pass; the alarm rings when it is due, and not for ever at one time."""
         until = self.now + seconds
+        rung = 0
         while self.alarm is not None and self.alarm <= until:
+            rung = 0 if self.alarm > self.now else rung + 1
+            assert rung < WAKES_AT_ONCE, f"a busy loop at {self.now}"
             self.now = max(self.now, self.alarm)
             self.alarm = None
             self.feed(Woken())

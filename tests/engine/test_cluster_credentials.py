@@ -3,99 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
-from typing import Any
 
 import msgspec
 import pytest
 from msgspec.structs import replace as with_fields
 
 from agent import heartbeat
-from agent.runtime.protocol import Credentials, PresentImage
-from agent.runtime.simulated import SimulatedRuntime
+from agent.runtime.protocol import Credentials
 from common.messages import Heartbeat
 from common.reasons import Reason
-from common.text import Text
-from coordinator.access.callers import AuthorityAwayError, Caller, Permission
-from coordinator.core.task import Asker, TaskSpec, TaskStatus
-from coordinator.credentials.records import RegistryLogin
-from coordinator.credentials.table import CredentialTable
-from coordinator.engine.task_credentials import TaskCredentials
-from sandbox.simulator.cluster import Cluster, Coordinator
+from coordinator.access.credential_rights import USE
+from coordinator.core.task import Asker, TaskStatus
+from sandbox.simulator.cluster import Cluster
 from sandbox.virtual.time import virtual
 from tests.core.stage import spec
+from tests.engine.shop import CANARY, LOGIN, Shop
 
-CANARY = "canary-77aa"
-LOGIN = RegistryLogin(name="shop", registry="docker.io", username="ci", password=CANARY)
 ANN = Asker(user="ann", way="tokens", groups=("ops",))
 NAMED = with_fields(spec("a"), credentials=("shop",), asked_by=ANN)
-
-
-class Rights:
-    """Says what the test wants."""
-
-    def __init__(self) -> None:
-        self.asked: list[Caller] = []
-        self.allowed: bool | None = True
-        """None: nobody answers."""
-
-    async def may_still(self, caller: Caller, permission: Permission) -> bool:
-        """Answer."""
-        assert str(permission.verb) == "use"
-        self.asked.append(caller)
-        if self.allowed is None:
-            raise AuthorityAwayError(Text("away"))
-        return self.allowed
-
-
-@pytest.fixture
-def shown(monkeypatch: pytest.MonkeyPatch) -> list[Credentials | None]:
-    """What registries were shown."""
-    seen: list[Credentials | None] = []
-    pull = SimulatedRuntime.pull
-
-    async def watched(
-        self: SimulatedRuntime, reference: str, credentials: Credentials | None, **more: Any
-    ) -> PresentImage:
-        seen.append(credentials)
-        return await pull(self, reference, credentials, **more)
-
-    monkeypatch.setattr(SimulatedRuntime, "pull", watched)
-    return seen
-
-
-class Shop:
-    """A cluster of one coordinator that has credentials, and one node."""
-
-    def __init__(self, cluster: Cluster, coordinator: Coordinator) -> None:
-        self.cluster = cluster
-        self.coordinator = coordinator
-        self.rights = Rights()
-        self.table = CredentialTable(lambda: [bytes(32)])
-
-    @classmethod
-    async def open(cls, cluster: Cluster) -> Shop:
-        """Start it."""
-        coordinator = await cluster.coordinator("c1")
-        shop = cls(cluster, coordinator)
-        coordinator._context_of_replicas = replace(
-            coordinator._context_of_replicas,
-            task_credentials=TaskCredentials(shop.table, shop.rights),
-        )
-        coordinator._begin(shop.table.run(coordinator._context_of_replicas.bus))
-        await cluster.until(lambda: coordinator.leads and shop.table._is_loaded)
-        await shop.table.put(LOGIN, None)
-        await cluster.node("n1")
-        await asyncio.sleep(1.0)
-        return shop
-
-    async def run(self, wanted: TaskSpec = NAMED) -> Any:
-        """A task to its end: its head, and how its node ended."""
-        task = await self.cluster.create(self.coordinator, wanted)
-        head = await self.cluster.over(self.coordinator, task)
-        shot = await self.coordinator.service.tasks.snapshot_with_nodes(task)
-        assert shot.run is not None
-        return head, shot.run.by_name["n1"]
 
 
 @virtual
@@ -103,13 +28,14 @@ async def test_the_registry_is_shown_what_the_task_names(shown: list[Credentials
     """And the rights of whoever created it are asked about."""
     async with Cluster() as cluster:
         shop = await Shop.open(cluster)
-        head, _ = await shop.run()
+        head, _ = await shop.run(NAMED)
         assert head.status is TaskStatus.COMPLETED
         assert shown[0] is not None
         assert (shown[0].username, shown[0].password) == ("ci", CANARY)
         assert [(c.user, c.groups, c.way) for c in shop.rights.asked] == [
             ("ann", ("ops",), "tokens")
         ]
+        assert shop.rights.wanted == [USE]
 
 
 @virtual
@@ -120,7 +46,7 @@ async def test_a_registry_that_it_is_not_for_is_shown_nothing(
     async with Cluster() as cluster:
         shop = await Shop.open(cluster)
         await shop.table.put(with_fields(LOGIN, registry="other.test"), None)
-        head, _ = await shop.run()
+        head, _ = await shop.run(NAMED)
         assert (head.status, shown) == (TaskStatus.COMPLETED, [None])
 
 
@@ -141,7 +67,7 @@ async def test_a_right_that_lapsed() -> None:
     async with Cluster() as cluster:
         shop = await Shop.open(cluster)
         shop.rights.allowed = False
-        head, node = await shop.run()
+        head, node = await shop.run(NAMED)
         assert head.status is TaskStatus.FAILED
         assert (node.text.code, node.text.params) == ("credential.noRight", {"user": "ann"})
 
@@ -173,7 +99,7 @@ async def test_an_agent_without_a_key(
     monkeypatch.setattr(heartbeat, "fitting", older)
     async with Cluster() as cluster:
         shop = await Shop.open(cluster)
-        _, node = await shop.run()
+        _, node = await shop.run(NAMED)
         assert shown == []
         assert (node.text.code, node.text.params["version"]) == ("credential.oldAgent", "1.0.0")
 
@@ -185,7 +111,7 @@ async def test_no_record_holds_the_secret() -> None:
         shop = await Shop.open(cluster)
         heard: list[bytes] = []
         await cluster.observer.subscribe("ips.>", lambda received: heard.append(received.data))
-        head, node = await shop.run()
+        head, node = await shop.run(NAMED)
         assert head.status is TaskStatus.COMPLETED
         assert any(b"sealed" in each for each in heard)
         assert not any(CANARY.encode() in each for each in heard)

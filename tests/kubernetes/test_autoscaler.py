@@ -18,7 +18,7 @@ from aiohttp import web
 from sandbox.certificates import self_signed
 from sandbox.child import Child
 from sandbox.kubernetes.parts import find
-from sandbox.programs import LOOPBACK, free_port
+from sandbox.ports import LOOPBACK, free_port
 from tests.fixtures.kubernetes import Kube
 from tests.fixtures.patience import PATIENCE
 from tests.kubernetes.conftest import NAMESPACE

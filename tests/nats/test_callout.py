@@ -19,7 +19,7 @@ from coordinator.callout.callout import CONNECTIONS_PER_MINUTE
 from coordinator.callout.join_tokens import new_join_token, revocation_key
 from coordinator.callout.server_settings import USER, authorization
 from coordinator.callout.signing_key import SigningKey, new_seed
-from sandbox.programs import free_port
+from sandbox.ports import free_port
 from tests.fixtures.nats import StartNats, eventually
 from tests.nats.callout_parts import TOKEN, AskingNats, asking_nats
 

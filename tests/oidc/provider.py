@@ -13,7 +13,8 @@ from urllib.parse import parse_qs, quote_plus, urljoin, urlsplit
 import aiohttp
 
 from sandbox.child import Child
-from sandbox.programs import PROJECT, free_port
+from sandbox.ports import free_port
+from sandbox.programs import PROJECT
 from tests.fixtures.issuer import as_jwk, new_key
 from tests.fixtures.nats import eventually
 

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from sandbox.programs import free_port
+from sandbox.ports import free_port
 
 pytestmark = pytest.mark.system
 

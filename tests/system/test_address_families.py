@@ -20,7 +20,8 @@ from sandbox.child import _DIES_WITH_PARENT
 from sandbox.containerd import Containerd
 from sandbox.images import make_image
 from sandbox.own_network import ipv4_sockets, network_of
-from sandbox.programs import PROJECT, Agent, Coordinator, free_port
+from sandbox.ports import free_port
+from sandbox.programs import PROJECT, Agent, Coordinator
 from sandbox.registry import Registry
 from tests.fixtures.fleet import FAST, children_of
 from tests.fixtures.patience import PATIENCE

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import aiohttp
 import pytest
 
-from sandbox.programs import Agent, free_port
+from sandbox.ports import free_port
+from sandbox.programs import Agent
 from tests.fixtures.nats import eventually
 
 if TYPE_CHECKING:

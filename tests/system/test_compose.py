@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from sandbox.child import Child
-from sandbox.programs import PROJECT, free_port
+from sandbox.ports import free_port
+from sandbox.programs import PROJECT
 from tests.fixtures.fleet import Fleet
 from tests.fixtures.nats import PROGRAM, eventually
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from sandbox.child import wait_until_it_stands
 from sandbox.programs import Coordinator
 from tests.fixtures.fleet import Fleet, Json
 from tests.fixtures.nats import NatsServer
@@ -84,14 +85,13 @@ def assert_right_end(seen: Json, nodes: list[Json]) -> None:
 @contextmanager
 def paused_nats(fleet: Fleet) -> Iterator[None]:
     """SIGSTOP for the nats-server under the coordinator, then SIGCONT."""
-    nats = fleet.nats_pids()
-    for child in nats:
-        os.kill(child, signal.SIGSTOP)
+    [nats] = fleet.nats_pids()
+    os.kill(nats, signal.SIGSTOP)
     try:
+        wait_until_it_stands(nats)
         yield
     finally:
-        for child in nats:
-            os.kill(child, signal.SIGCONT)
+        os.kill(nats, signal.SIGCONT)
 
 
 async def test_a_nats_that_is_paused_makes_nobody_lost(fleet: Fleet) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.programs import Agent, Coordinator, Program, free_port
+from sandbox.ports import free_port
+from sandbox.programs import Agent, Coordinator, Program
 from tests.fixtures.fleet import FAST, Fleet
 from tests.fixtures.nats import eventually
 from tests.fixtures.version_before import unpack_version_before

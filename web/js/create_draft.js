@@ -45,12 +45,12 @@ const EXPONENTIAL_LIMIT = 600;
  *   `sameAs`: the line of the same image
  * @typedef {Record<string, string | number>} Words filled into a text
  * @typedef {{key: string, operator: string, value: string}} LabelRow
- * @typedef {{images: string, labels: LabelRow[], names: string, credentials: string} & typeof DEFAULTS} Draft
+ * @typedef {{images: string, labels: LabelRow[], names: string, credentials: string, pullSecrets: string} & typeof DEFAULTS} Draft
  * @typedef {{field: string, row?: number, key: string, values?: Words}} DraftFault `key` of words
  */
 
 /** @returns {Draft} */
-export const newDraft = () => ({ images: "", labels: [], names: "", credentials: "", ...DEFAULTS });
+export const newDraft = () => ({ images: "", labels: [], names: "", credentials: "", pullSecrets: "", ...DEFAULTS });
 
 /**
  * A draft that makes the same again, as far as a task, or a set, tells what it was made of.
@@ -60,6 +60,7 @@ export function draftOf(task) {
   const draft = newDraft();
   draft.images = task.images.join("\n");
   draft.credentials = (task.credentials ?? []).join(", ");
+  draft.pullSecrets = (task.pullSecrets ?? []).join(", ");
   for (const field of FIELDS) {
     const value = /** @type {Record<string, any>} */ (task)[field];
     if (field !== "webhookUrl" && value !== undefined) draft[field] = String(value);
@@ -169,8 +170,10 @@ export function body(draft) {
   if (Object.keys(nodeSelector).length) made.nodeSelector = nodeSelector;
   if (matchExpressions.length) made.matchExpressions = matchExpressions;
   if (names(draft).length) made.nodeNames = names(draft);
-  const credentials = namesIn(draft.credentials);
-  if (credentials.length) made.credentials = credentials;
+  for (const field of /** @type {const} */ (["credentials", "pullSecrets"])) {
+    const named = namesIn(draft[field]);
+    if (named.length) made[field] = named;
+  }
   return made;
 }
 

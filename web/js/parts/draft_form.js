@@ -34,6 +34,7 @@ const HINTED = new Set([
   "pullTimeoutSeconds",
   "webhookUrl",
   "credentials",
+  "pullSecrets",
   "schedule.cron",
   "schedule.timeZone",
   "schedule.window",

@@ -17,7 +17,7 @@ const LAYOUT = [
   ["nodes", [["labels"], ["names"]]],
   ["pace", [["batchSize", "priority", "rollout"]]],
   ["trouble", [["maxRetries", "retryStrategy", "retryDelay"], ["maxFailedNodes", "pullTimeoutSeconds"]]],
-  ["more", [["imagePullPolicy", "webhookUrl"], ["credentials"]]],
+  ["more", [["imagePullPolicy", "webhookUrl"], ["credentials", "pullSecrets"]]],
 ];
 
 export class NewTaskView {

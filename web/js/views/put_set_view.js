@@ -21,7 +21,7 @@ const LAYOUT = [
   ["schedule", [["schedule.cron", "schedule.timeZone"], ["schedule.window", "schedule.joins"]]],
   ["keep", [["refresh.tags", "pin.wanted", "pin.until"]]],
   ["gate", [["gate.condition", "gate.taint", "gate.openAfter"]]],
-  ["more", [["paused", "webhookUrl"], ["credentials"]]],
+  ["more", [["paused", "webhookUrl"], ["credentials", "pullSecrets"]]],
 ];
 /** @type {import("../parts/draft_form.js").Layout} */
 const NAMED = [["set", [["name"]]], ...LAYOUT];

@@ -317,6 +317,8 @@ export const WORDS = {
   "form.webhookUrl.hint": "URL to call when the task ends. Optional.",
   "form.credentials": "Credentials",
   "form.credentials.hint": "Names of stored credentials of registries, with commas. Optional.",
+  "form.pullSecrets": "Pull Secrets",
+  "form.pullSecrets.hint": "Secrets of Kubernetes, as shop/regcred, with commas. Optional.",
   "form.clear": "Clear",
   "form.more": "More settings",
   "form.curl": "Equivalent API call",

@@ -314,6 +314,8 @@ export const WORDS = {
   "form.webhookUrl.hint": "任务结束时通知的 http 或 https 地址，可不填。",
   "form.credentials": "仓库凭据",
   "form.credentials.hint": "已保存的仓库凭据名称，以逗号分隔，可不填。",
+  "form.pullSecrets": "拉取 Secret",
+  "form.pullSecrets.hint": "Kubernetes 的 Secret，如 shop/regcred，以逗号分隔，可不填。",
   "form.clear": "清空",
   "form.more": "更多设置",
   "form.curl": "等效命令",

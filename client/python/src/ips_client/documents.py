@@ -90,6 +90,7 @@ class Task(Document, frozen=True, kw_only=True):
     image_pull_policy: str | None = None
     pull_timeout_seconds: int | None = None
     credentials: tuple[str, ...] = ()
+    pull_secrets: tuple[str, ...] = ()
     paused: bool = False
     """While it is running: no new node begins."""
     retry_of: str | None = None

@@ -37,6 +37,7 @@ class TaskOptions(TypedDict, total=False):
     image_pull_policy: str
     pull_timeout_seconds: int
     credentials: Sequence[str]
+    pull_secrets: Sequence[str]
 
 
 class Request(NamedTuple):

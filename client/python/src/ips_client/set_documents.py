@@ -123,6 +123,7 @@ class WarmSet(Document, frozen=True, kw_only=True):
     rollout: str | None = None
     pull_timeout_seconds: int | None = None
     credentials: tuple[str, ...] = ()
+    pull_secrets: tuple[str, ...] = ()
     webhook_url: str | None = None
     """Scheme and host only."""
     schedule: SetSchedule | None = None

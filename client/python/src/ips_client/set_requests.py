@@ -32,6 +32,7 @@ class SetOptions(TypedDict, total=False):
     rollout: str
     pull_timeout_seconds: int
     credentials: Sequence[str]
+    pull_secrets: Sequence[str]
     paused: bool
     schedule: Mapping[str, str]
     refresh: Mapping[str, str]

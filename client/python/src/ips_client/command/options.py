@@ -156,6 +156,14 @@ def how(group: Any) -> None:
         metavar="NAME",
         help="stored credential for the images' registries; may be given several times",
     )
+    group.add_argument(
+        "--pull-secret",
+        action="append",
+        default=[],
+        dest="pull_secrets",
+        metavar="NAMESPACE/NAME",
+        help="Secret of Kubernetes for the images' registries; may be given several times",
+    )
     group.add_argument("--webhook", metavar="URL", help="http or https; told when the task is over")
     group.add_argument(
         "--idempotency-key",

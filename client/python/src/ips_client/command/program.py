@@ -32,6 +32,7 @@ _OPTIONS: Final = {
     "imagePullPolicy": "--pull",
     "pullTimeoutSeconds": "--pull-timeout",
     "credentials": "--credential",
+    "pullSecrets": "--pull-secret",
     "Idempotency-Key": "--idempotency-key",
     "?limit": "--limit",
     "?status": "--status",

@@ -108,6 +108,7 @@ def _options(arguments: Namespace) -> dict[str, Any]:
         "image_pull_policy": _POLICIES.get(arguments.pull),
         "pull_timeout_seconds": _whole(arguments.pull_timeout),
         "credentials": arguments.credentials,
+        "pull_secrets": arguments.pull_secrets,
     }
     return {name: value for name, value in wanted.items() if value not in (None, [], {})}
 

@@ -38,9 +38,11 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
     "rollout": "batch",
     "pullTimeoutSeconds": 1800,
     "credentials": [],
+    "pullSecrets": [],
     "paused": False,
 }
 """What the service takes where a put says nothing."""
+_LISTS: Final = ("credentials", "pullSecrets")
 _OPTIONAL: Final = ("webhookUrl", "schedule", "refresh", "gate")
 """What a set need not have at all."""
 _DEFAULTS_WITHIN: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -272,7 +274,7 @@ def difference(before: Mapping[str, Any] | None, body: Mapping[str, Any]) -> lis
         old, new = known.get(key), after.get(key)
         if key == "webhookUrl" and old and isinstance(new, str) and _scheme_and_host(new) == old:
             continue
-        if old == new or (key == "credentials" and not old and not new):  # none are left out
+        if old == new or (key in _LISTS and not old and not new):  # none are left out
             continue
         lines.append(
             f"{key}: {_json(new)}" if old is None else f"{key}: {_json(old)} → {_json(new)}"

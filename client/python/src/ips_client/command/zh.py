@@ -52,6 +52,7 @@ MESSAGES: Final = {
     "credential.registry": "应为镜像仓库：与镜像引用中相同的主机名（可带端口），不含路径",
     "credential.tooMany": "凭据已达上限 {most} 个。",
     "credential.tooManyGroups": "{user} 所属的组过多，无法在以后再次核实",
+    "credential.tooManyLogins": "任务所引用的凭据对其镜像共有超过 {most} 个登录信息。",
     "credential.unknown": "没有名为 {name} 的凭据。",
     "events.notRead": "暂时无法读取事件流。",
     "events.unreadable": "无法读取事件流：{why}。",
@@ -143,6 +144,23 @@ MESSAGES: Final = {
     "policy.node": "规则 {rule} 不允许在节点 {node} 上使用镜像 {image}，或没有该节点。",
     "policy.nodes": "规则 {rule} 对镜像 {image} 最多允许 {most} 个节点，当前为 {count} 个。",
     "policy.priority": "规则 {rule} 对镜像 {image} 允许的最高优先级为 {most}。",
+    "pullSecret.entry": "Secret {name} 无法用于 {image}：{why}。",
+    "pullSecret.forbidden": (
+        "协调器无权读取 Secret {name}：其命名空间须通过 RoleBinding 允许"
+        "（deploy/components/pull-secrets）。"
+    ),
+    "pullSecret.gone": "没有名为 {name} 的 Secret。",
+    "pullSecret.kind": (
+        "Secret {name} 的类型为 {kind}："
+        "应为 kubernetes.io/dockerconfigjson 或 kubernetes.io/dockercfg。"
+    ),
+    "pullSecret.name": "{text} 不是有效的 Secret：应为 namespace/name，如 shop/regcred",
+    "pullSecret.noKubernetes": (
+        "仅当协调器与 Kubernetes 配合使用时才能引用 Secret："
+        "其他环境请存储凭据，并在 credentials 中引用"
+    ),
+    "pullSecret.noRight": "任务的创建者 {user} 已无权读取 Secret {name}，也无权使用凭据。",
+    "pullSecret.unreadable": "Secret {name} 的内容不是 Docker 配置。",
     "purge.interrupted": (
         "执行它的协调器中途终止。此处未列出的节点要么没有问到，要么答复已丢失：请再清除一次。"
     ),

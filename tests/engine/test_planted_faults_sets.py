@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from agent import stock as agent_stock
+from agent.stock import Stock
 from coordinator.core.sets import diagnosis
 from coordinator.core.sets.events import NodesNoted
 from coordinator.core.sets.head import SetHead
@@ -130,7 +130,12 @@ def other_credentials_change_nothing(patch: pytest.MonkeyPatch) -> None:
 @found_by(stock.test_a_tag_that_is_put_back_to_a_digest_that_its_image_had_is_seen)
 def a_list_of_images_is_believed(patch: pytest.MonkeyPatch) -> None:
     """A tag is not looked up while its image is the same."""
-    patch.setattr(agent_stock, "AMBIGUOUS", "by several")
+
+    def believing(self: Stock, listed: Mapping[str, str]) -> list[str]:
+        known = self._marks
+        return [each for each in self._wanted if each in listed and known.get(each) != listed[each]]
+
+    patch.setattr(Stock, "unknown", believing)
 
 
 @found_by(memory.test_a_newcomer_is_one_still)

@@ -6,7 +6,7 @@ BIN := .venv/bin
 PYTHON ?= python3
 PYTEST := $(BIN)/python -m pytest
 # What `make test` leaves to `make test-all`: what needs a program to be built first, or takes long.
-BUILT := crictl or kubernetes or e2e or fuzz
+BUILT := crictl or kubernetes or e2e or fuzz or oidc
 LONG := deep or between
 # What `make check` leaves to both: everything that starts a program.
 REAL := browser or nats or containerd or system or $(BUILT)
@@ -38,7 +38,7 @@ test: setup ## Run all tests that need nothing built: on nats-server, containerd
 
 # A ring that takes long, or needs what `make setup` does not bring, is a target of its own here.
 .PHONY: test-all
-test-all: test test-long test-containerd test-sim test-fuzz test-chaos test-crictl test-kubernetes ## Run what `make test` runs, and the rings below (but for e2e)
+test-all: test test-long test-containerd test-oidc test-sim test-fuzz test-chaos test-crictl test-kubernetes ## Run what `make test` runs, and the rings below (but for e2e)
 
 .PHONY: test-long
 test-long: setup ## Run long searches of what decides, and every property with many examples (4 minutes)
@@ -47,6 +47,11 @@ test-long: setup ## Run long searches of what decides, and every property with m
 .PHONY: test-containerd
 test-containerd: setup ## Run the tests of the runtime on the release lines of containerd that `make test` leaves out (2 minutes)
 	@$(PYTEST) -q -n 4 -m "between and not crictl" $(ARGS)
+
+.PHONY: test-oidc
+test-oidc: setup ## Log in at a real OpenID Connect provider, npm's oidc-provider, in Chromium too (1 minute)
+	@scripts/fetch-oidc-provider >/dev/null
+	@$(PYTEST) -q -n 0 -m oidc tests/oidc $(ARGS)
 
 .PHONY: test-sim
 test-sim: .venv/.ready ## Run 1,200 histories of a simulated fleet (FROM=N: the last 200 from there), and find planted faults (4 minutes)

@@ -120,3 +120,18 @@ def write_private(file: Path, text: str) -> None:
         os.fchmod(descriptor, 0o600)
         stream.write(text)
     draft.replace(file)
+
+
+def write_once(file: Path, text: str) -> None:
+    """Write such a file where there is none: whoever comes first, and never over another one."""
+    if file.exists():
+        return
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = file.with_name(f"{file.name}.{os.getpid()}")
+    write_private(draft, text)
+    try:
+        os.link(draft, file)
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()

@@ -7,12 +7,13 @@ answers is bounded and checked like any other stranger's word.
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote_plus, urlencode, urlsplit
 
 import aiohttp
 import jwt
@@ -46,6 +47,7 @@ KEYS_SECONDS: Final = 3600.0
 KEYS_AGAIN_SECONDS: Final = 10.0
 """A key that is not among them leads to one question in so long: strangers name any."""
 MOST_KEYS: Final = 100
+NO_HEADERS: Final[Mapping[str, str]] = {}
 
 T = TypeVar("T")
 _Address = Annotated[str, Meta(max_length=2048)]
@@ -60,6 +62,9 @@ class Discovered(msgspec.Struct):
     jwks_uri: _Address
     authorization_endpoint: _Address = ""
     token_endpoint: _Address = ""
+    userinfo_endpoint: _Address = ""
+    token_endpoint_auth_methods_supported: list[str] = []
+    """How a client proves its secret; ``client_secret_basic`` where nothing is said."""
 
 
 class _KeySet(msgspec.Struct):
@@ -68,6 +73,7 @@ class _KeySet(msgspec.Struct):
 
 class _Tokens(msgspec.Struct):
     id_token: Annotated[str, Meta(max_length=TOKEN_CHARACTERS)]
+    access_token: Annotated[str, Meta(max_length=TOKEN_CHARACTERS)] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,7 +201,12 @@ class Issuer:
             found = await self._get(address, Discovered)
             if found.issuer != self._settings.issuer:
                 raise _away("it calls itself by another name")
-            for endpoint in (found.jwks_uri, found.authorization_endpoint, found.token_endpoint):
+            for endpoint in (
+                found.jwks_uri,
+                found.authorization_endpoint,
+                found.token_endpoint,
+                found.userinfo_endpoint,
+            ):
                 if endpoint and not is_safe_address(endpoint):
                     raise _away("it names an address without TLS")
             self._discovered = found
@@ -233,28 +244,47 @@ class Issuer:
             "code_verifier": verifier,
             "client_id": self._settings.client_id,
         }
+        proof: dict[str, str] = {}
         if self._settings.client_secret is not None:
-            form["client_secret"] = self._settings.client_secret
-        tokens = await self._post(discovered.token_endpoint, form)
+            if "client_secret_post" in discovered.token_endpoint_auth_methods_supported:
+                form["client_secret"] = self._settings.client_secret
+            else:
+                proof = _basic(self._settings.client_id, self._settings.client_secret)
+        tokens = await self._post(discovered.token_endpoint, form, proof)
         claims = await self._proven(tokens.id_token, (self._settings.client_id,))
         if claims.get("nonce") != nonce:
             raise UnknownCredentialError
-        return self._caller(claims)
+        return self._caller({**await self._told_apart(claims, tokens.access_token), **claims})
+
+    async def _told_apart(self, claims: Mapping[str, Any], token: str) -> Mapping[str, Any]:
+        """What the token leaves to be asked for: claims of scopes need not be in it (Core, 5.4)."""
+        asked = (await self.discover()).userinfo_endpoint
+        wanted = {self._settings.user_claim, self._settings.groups_claim}
+        if wanted <= claims.keys() or not asked or not token:
+            return {}
+        said = await self._get(asked, dict[str, Any], {"Authorization": f"Bearer {token}"})
+        if not isinstance(said.get("sub"), str) or said["sub"] != claims.get("sub"):
+            raise UnknownCredentialError  # of somebody else (Core, 5.3.2)
+        return said
 
     # ── HTTP ──
 
-    async def _get(self, address: str, shape: type[T]) -> T:
+    async def _get(self, address: str, shape: type[T], head: Mapping[str, str] = NO_HEADERS) -> T:
         try:
-            async with self._http.get(address, allow_redirects=False) as answer:
+            async with self._http.get(address, headers=head, allow_redirects=False) as answer:
                 if answer.status != HTTPStatus.OK:
                     raise _away(f"status {answer.status}")
                 return msgspec.json.decode(await _bounded(answer), type=shape)
         except (aiohttp.ClientError, TimeoutError, *NOT_DECODABLE) as why:
             raise _away(type(why).__name__) from why
 
-    async def _post(self, address: str, form: Mapping[str, str]) -> _Tokens:
+    async def _post(
+        self, address: str, form: Mapping[str, str], head: Mapping[str, str]
+    ) -> _Tokens:
         try:
-            async with self._http.post(address, data=form, allow_redirects=False) as answer:
+            async with self._http.post(
+                address, data=form, headers=head, allow_redirects=False
+            ) as answer:
                 body = await _bounded(answer)
                 if answer.status in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED}:
                     raise UnknownCredentialError
@@ -280,6 +310,12 @@ def is_safe_address(address: str) -> bool:
 def read_secret(path: Path) -> str:
     """A client's secret from a file. Raises OSError, ValueError."""
     return path.read_text(encoding="utf-8").strip()
+
+
+def _basic(user: str, secret: str) -> dict[str, str]:
+    """A client's proof in a header, both halves encoded as in a form (RFC 6749, 2.3.1)."""
+    proof = base64.b64encode(f"{quote_plus(user)}:{quote_plus(secret)}".encode())
+    return {"Authorization": f"Basic {proof.decode()}"}
 
 
 def _claims_unproven(token: str) -> Mapping[str, Any]:

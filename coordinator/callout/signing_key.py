@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import secrets
 from pathlib import Path
 from typing import Final, Self
 
 import nkeys
 
-from coordinator.data_dir import write_private
+from coordinator.data_dir import write_once
 
 _JOINS: Final = b"ips join tokens"
 _NO_SEED: Final = "it holds no seed of a NATS account (SA…)"
@@ -54,14 +53,5 @@ def new_seed() -> str:
 
 def kept_key(file: Path) -> SigningKey:
     """The key in a file of our own, made where there is none. Raises ValueError, OSError."""
-    if not file.exists():
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = file.with_name(f"{file.name}.{os.getpid()}")
-        write_private(draft, new_seed())
-        try:
-            os.link(draft, file)  # whoever comes first, and never over another one
-        except FileExistsError:
-            pass
-        finally:
-            draft.unlink()
+    write_once(file, new_seed())
     return SigningKey.read(file)

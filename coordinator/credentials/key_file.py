@@ -8,8 +8,14 @@ from collections.abc import Sequence
 from typing import Final
 
 from nacl.secret import SecretBox
+from nacl.utils import random
 
 MOST_KEYS: Final = 2
+
+
+def new_secretbox_key() -> str:
+    """A line of such a file, of random bytes."""
+    return base64.b64encode(random(SecretBox.KEY_SIZE)).decode()
 
 
 def read_secretbox_keys(text: str) -> Sequence[bytes]:

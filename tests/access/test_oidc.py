@@ -268,6 +268,52 @@ async def test_a_code_is_for_the_browser_that_asked(
         await issuer.log_in(code=code, verifier=verifier, redirect=REDIRECT, nonce=nonce)
 
 
+async def logged_in(issuer: Issuer) -> Caller:
+    """Who a login is of."""
+    code = await code_for(issuer)
+    return await issuer.log_in(code=code, verifier="v", redirect=REDIRECT, nonce="n")
+
+
+async def test_groups_may_be_told_beside_the_token(provider: FakeIssuer, issuer: Issuer) -> None:
+    """Of the same user alone, who stays who the token says."""
+    provider.told_apart = {"sub": "ann", "groups": ["ops"], "exp": 1, "aud": "other"}
+    caller = await logged_in(issuer)
+    assert (caller.user, caller.groups) == ("ann", ("ops",))
+    for told in ({"sub": "eve", "groups": ["ops"]}, {"groups": ["ops"]}, {"sub": None}):
+        provider.told_apart = told
+        with pytest.raises(UnknownCredentialError):
+            await logged_in(issuer)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        web.Response(status=500),
+        web.Response(status=401),
+        web.Response(body=b"[]"),
+        web.Response(status=302, headers={"Location": "/elsewhere"}),
+    ],
+)
+async def test_who_does_not_tell_the_groups_is_away(
+    provider: FakeIssuer, issuer: Issuer, answer: web.Response
+) -> None:
+    """Nobody gets in without theirs: they might lack a role that they have."""
+    provider.told_apart, provider.answers["/userinfo"] = {}, answer
+    with pytest.raises(AuthorityAwayError):
+        await logged_in(issuer)
+
+
+async def test_a_userinfo_without_tls_is_not_asked(provider: FakeIssuer, issuer: Issuer) -> None:
+    """A token would travel in plain sight."""
+    provider.answers["/.well-known/openid-configuration"] = {
+        "issuer": provider.url,
+        "jwks_uri": f"{provider.url}/jwks",
+        "userinfo_endpoint": "http://issuer.example/userinfo",
+    }
+    with pytest.raises(AuthorityAwayError):
+        await issuer.identify(provider.token())
+
+
 @pytest.mark.parametrize(
     ("address", "safe"),
     [

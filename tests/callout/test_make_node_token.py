@@ -18,6 +18,7 @@ while [ "$1" != coordinator ]; do shift; done
 case "$FAILS" in *"$2"*) echo "no image" >&2; exit 3 ;; esac
 case "$EMPTY" in *"$2"*) exit 0 ;; esac
 case "$2" in
+    credentials-key) echo "$3" >>"$MADE" ;;
     callout-key) echo '  "issuer": "{ISSUER}"' ;;
     join-token) echo "{TOKEN}" ;;
 esac
@@ -53,6 +54,7 @@ class Host:
             "SEEN": str(self.seen),
             "COMPOSE": str(bins / "compose"),
             "IPS_NODE_NAME": "node-1",
+            "MADE": str(self._folder / "made"),
             "FAILS": "",
             "EMPTY": "",
             **environment,
@@ -71,7 +73,8 @@ def test_it_writes_issuer_and_token_once_and_shows_neither(host: Host) -> None:
     """To no program as an argument, to nobody else as a file."""
     for _ in range(2):
         assert host.run().returncode == 0
-    wanted = f"IPS_NATS_TOKEN=t1\nIPS_NATS_ISSUER={ISSUER}\nIPS_AGENT_TOKEN={TOKEN}\n"
+    key = "IPS_CREDENTIALS_KEY_FILE=/var/lib/ips/credentials-key"
+    wanted = f"IPS_NATS_TOKEN=t1\nIPS_NATS_ISSUER={ISSUER}\n{key}\nIPS_AGENT_TOKEN={TOKEN}\n"
     assert host.env.read_text() == wanted
     assert stat.S_IMODE(host.env.stat().st_mode) == 0o600
     assert TOKEN not in host.seen.read_text()
@@ -85,3 +88,12 @@ def test_a_failure_is_its_own_and_writes_no_token(host: Host, how: str, what: st
     assert done.returncode != 0
     assert done.stderr
     assert "IPS_AGENT_TOKEN" not in host.env.read_text()
+
+
+def test_the_key_of_credentials_is_named_once_it_is_there(host: Host, tmp_path: Path) -> None:
+    """A coordinator that is told of a file that is not there does not start."""
+    assert host.run(FAILS="credentials-key").returncode != 0
+    assert "IPS_CREDENTIALS_KEY_FILE" not in host.env.read_text()
+    assert host.run().returncode == 0
+    named = [line for line in host.env.read_text().splitlines() if "CREDENTIALS_KEY" in line]
+    assert named == [f"IPS_CREDENTIALS_KEY_FILE={(tmp_path / 'made').read_text().strip()}"]

@@ -31,6 +31,8 @@ HOSTILE: Final[tuple[Any, ...]] = (
     {"kind": "assign"},
 )
 MOST_BYTES: Final = 200_000
+MOST_ITEMS: Final = 600
+"""Of a list that is there many times: multiplied three times over it would fill the memory."""
 
 
 def mutated(rng: random.Random, right: Any) -> bytes:
@@ -59,7 +61,7 @@ def _with_another(rng: random.Random, document: Any) -> Any:
         case 0:
             del document[place]
         case 1 if isinstance(document, list):
-            return document * rng.choice((2, 50, 300))
+            return (document * rng.choice((2, 50, 300)))[:MOST_ITEMS]
         case 1 if isinstance(document, dict):
             document[f"{place}x"] = document[place]
         case _:

@@ -63,6 +63,28 @@ def test_where_nobody_is_asked_there_is_no_way_in_from_outside(tmp_path: Path) -
     assert one(objects, "ConfigMap", "ips-coordinator")["data"]["IPS_AUTH"] == "none"
 
 
+@pytest.mark.parametrize("overlay", [".", "overlays/single"])
+def test_the_key_of_credentials_is_where_the_setting_says(tmp_path: Path, overlay: str) -> None:
+    """In each coordinator, for its user alone, and in no other pod."""
+    component = os.path.relpath(DEPLOY / "components/credentials", tmp_path / "mine")
+    objects = built(customized(tmp_path / "mine", overlay, components=[component]))
+    [said] = [
+        each["data"]["IPS_CREDENTIALS_KEY_FILE"]
+        for each in objects
+        if each["kind"] == "ConfigMap" and "IPS_CREDENTIALS_KEY_FILE" in each["data"]
+    ]
+    shown = {}
+    for name, spec in pod_specs(objects).items():
+        for volume in spec.get("volumes", []):
+            if volume.get("secret", {}).get("secretName") == "ips-credentials-key":
+                [container] = spec["containers"]
+                [mount] = [m for m in container["volumeMounts"] if m["name"] == volume["name"]]
+                assert (volume["secret"]["defaultMode"], mount["readOnly"]) == (0o400, True)
+                shown[name] = Path(mount["mountPath"], volume["secret"]["items"][0]["path"])
+    assert list(shown.values()) == [Path(said)]
+    assert all("coordinator" in name for name in shown)
+
+
 def test_before_1_30_pods_are_asked_for_their_nodes(tmp_path: Path) -> None:
     """In the namespace alone."""
     role = one(built(with_component(tmp_path, "before-1.30")), "Role", "ips-coordinator")

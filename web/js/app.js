@@ -12,7 +12,7 @@ import { button, iconButton, linkButton } from "./parts/buttons.js";
 import { Toasts } from "./parts/toasts.js";
 import { language, setLanguage, setTheme, theme, THEMES } from "./preferences.js";
 import { link, parseRoute } from "./router.js";
-import { now, UNIDENTIFIED } from "./server.js";
+import { now, REFUSED, UNIDENTIFIED } from "./server.js";
 import { logOut, whoAsks } from "./session.js";
 
 /**
@@ -82,6 +82,7 @@ export class Shell {
     this.body.append(skip, this.#header, this.#warning, this.#banner, this.#main, this.#footer, this.#toasts.element, this.#speaker);
     addEventListener("hashchange", () => this.#show());
     addEventListener(UNIDENTIFIED, () => this.#lock());
+    addEventListener(REFUSED, (event) => this.complain(/** @type {CustomEvent} */ (event).detail));
     this.#show();
     whoAsks().then((session) => this.#know(session), () => {}); // who does not answer is told of elsewhere
   }

@@ -7,7 +7,7 @@
  * are then asked every few seconds until it flows. Where they are not, nobody is there.
  */
 
-import { API, noteStatus, setClock } from "./server.js";
+import { API, noteRefusal, noteStatus, setClock } from "./server.js";
 
 /** The server speaks at once, and then every 5 s: what is silent for longer (ms) is held or dead. */
 const SILENCE = { first: 4_000, later: 8_000 };
@@ -34,7 +34,7 @@ const BUDGET = 8;
  * @property {() => void} onChange
  * @property {(state: StreamState) => void} onState
  * @property {(problem: import("./server.js").Problem) => void} onProblem
- * @typedef {"connecting" | "live" | AskedState} StreamState
+ * @typedef {"connecting" | "live" | "refused" | AskedState} StreamState
  */
 
 export class EventStream {
@@ -87,11 +87,11 @@ export class EventStream {
   async #run() {
     this.#tell("connecting");
     while (!this.#stopped) {
-      const over = await this.#connect().catch(() => false);
+      const end = await this.#connect().catch(() => null);
       this.#hush();
       if (this.#stopped) return;
-      if (over) {
-        this.#tell("over");
+      if (end !== null) {
+        this.#tell(end);
         this.stop();
         return;
       }
@@ -99,23 +99,27 @@ export class EventStream {
     }
   }
 
-  /** @returns {Promise<boolean>} whether nothing can follow */
+  /** @returns {Promise<"over" | "refused" | null>} why nothing can follow, if nothing can */
   async #connect() {
     this.#abort = new AbortController();
     this.#expect(SILENCE.first);
     const answer = await fetch(this.#url(), { signal: this.#abort.signal, cache: "no-store" });
     setClock(answer.headers.get("Date"));
     noteStatus(answer.status);
-    if (answer.status === 204) return true;
+    if (answer.status === 204) return "over";
+    if (answer.status === 403) {
+      await noteRefusal(answer);
+      return "refused";
+    }
     if (answer.status === 404) {
       this.listener.onGone?.();
-      return true;
+      return "over";
     }
-    if (!answer.ok || answer.body === null) return false;
+    if (!answer.ok || answer.body === null) return null;
     this.#failures = 0;
     this.listener.onOpen();
     await this.#read(answer.body.getReader());
-    return false;
+    return null;
   }
 
   #url() {

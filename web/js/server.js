@@ -63,6 +63,15 @@ export function noteStatus(status) {
   if (status === 401) dispatchEvent(new Event(UNIDENTIFIED));
 }
 
+/** Whoever asks may not see what they asked for: told to the window, with the `Problem` as detail. */
+export const REFUSED = "refused";
+
+/** @param {Response} answer to a request for a stream */
+export async function noteRefusal(answer) {
+  const problem = new Problem(answer.status, parsed(await answer.text()));
+  dispatchEvent(new CustomEvent(REFUSED, { detail: problem }));
+}
+
 /** @returns {string} a fresh Idempotency-Key; `crypto.randomUUID` is missing on plain http */
 export const newKey = () =>
   Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) =>

@@ -47,6 +47,7 @@ export const WORDS = {
   "stream.lost": "Reconnecting",
   "stream.slow": "Slow",
   "stream.over": "Ended",
+  "stream.refused": "Not allowed",
   "stream.live.hint": "Changes are shown as they happen",
   "stream.over.hint": "This task is over and never changes again",
   "stream.lost.banner": "Showing data from {time}. Reconnecting…",

@@ -45,6 +45,7 @@ export const WORDS = {
   "stream.lost": "重连中",
   "stream.slow": "较慢",
   "stream.over": "已结束",
+  "stream.refused": "无权限",
   "stream.live.hint": "变化会即时显示",
   "stream.over.hint": "该任务已结束，不会再变化",
   "stream.lost.banner": "连接已断开。当前显示的是 {time} 的状态，正在自动重连。",

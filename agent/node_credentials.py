@@ -30,6 +30,11 @@ class NodeCredentials:
         self._helpers = helpers
         self._providers = providers
 
+    @property
+    def changes(self) -> int:
+        """How often the config.json was another one than before."""
+        return self._keyring.changes
+
     async def lookup(self, reference: str) -> NodeLogins:
         """What may open an image's registry, the likeliest first.
 

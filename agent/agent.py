@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from random import Random, SystemRandom
+from typing import Protocol
 
 from agent.bus import AgentBus
 from agent.events import Event, OutcomeFound, PullEnded, ShutdownRequested, TimePassed
@@ -51,6 +52,14 @@ WAKE_MARGIN = 0.001
 once, for ever where time stands still meanwhile."""
 
 
+class CredentialFile(CredentialLookup, Protocol):
+    """Credentials that may change at any time."""
+
+    @property
+    def changes(self) -> int:
+        """How often they were others than before."""
+
+
 class Agent:
     """One run of an agent on one node. Keep ``run`` running; before its end, ``shut_down``.
 
@@ -64,7 +73,7 @@ class Agent:
         settings: AgentSettings,
         bus: AgentBus,
         runtime: Runtime,
-        keyring: CredentialLookup,
+        keyring: CredentialFile,
         spool: OutcomeSpool | None = None,
         observers: Sequence[Observer] = (),
         clock: Callable[[], float] | None = None,
@@ -116,6 +125,7 @@ class Agent:
             clock=self._clock,
             rng=rng,
             public_key=unsealer.public_key,
+            credential_changes=lambda: keyring.changes,
         )
 
     @property

@@ -33,6 +33,8 @@ class Keyring:
         self._path = path
         self._state: object = None
         self._config = DockerConfig()
+        self._changes = -1
+        """The first reading is no change."""
 
     def lookup(self, reference: str) -> list[Credentials]:
         """List what may open the image's registry, in the order in which to try it.
@@ -60,6 +62,12 @@ class Keyring:
             for login in usable
         ]
 
+    @property
+    def changes(self) -> int:
+        """How often the file was another one than before, as far as it was looked at."""
+        self._refresh()
+        return max(0, self._changes)
+
     def complaint(self, reference: str) -> str:
         """Say which entries for an image cannot be used and why; empty where all can.
 
@@ -83,6 +91,7 @@ class Keyring:
             state = error.strerror
         if state != self._state:
             self._state = state
+            self._changes += 1
             self._config = _read(self._path)
 
 

@@ -68,6 +68,7 @@ class Heartbeats:
         rng: Random,
         public_key: str = "",
         inventory: Callable[[], InventoryState | None] = lambda: None,
+        credential_changes: Callable[[], int] = lambda: 0,
     ) -> None:
         self._publisher = publisher
         self._runtime = runtime
@@ -79,6 +80,7 @@ class Heartbeats:
         self._clock = clock
         self._rng = rng
         self._inventory = inventory
+        self._credential_changes = credential_changes
         self._public_key = public_key
         self._facts: RuntimeFacts | None = None
         self._why_away = "the container runtime has not answered yet"
@@ -174,6 +176,7 @@ class Heartbeats:
             leaving=leaving,
             public_key=self._public_key,
             inventory=self._inventory(),
+            credential_changes=self._credential_changes(),
             abilities=[CAN_REMOVE, *([CAN_PIN] if self._runtime.pins else [])],
         )
 

@@ -29,6 +29,8 @@ from common.inventory import (
 from common.messages import InventoryState
 
 V = TypeVar("V")
+AMBIGUOUS = ""
+"""The mark of a name that is looked up each time."""
 
 
 class Stock:
@@ -42,6 +44,8 @@ class Stock:
         """Of each reference, what its image was marked with when it was looked up."""
         self._there: dict[str, str | None] = {}
         """The digest of each that is there."""
+        self._sizes: dict[str, int] = {}
+        """Compressed bytes of those of them of which that is known."""
         self._claimed: Assembly[PinThese] = Assembly()
         self._claims: tuple[str, ...] | None = None
         self._claims_hash: str | None = None
@@ -92,6 +96,7 @@ class Stock:
         self._generation, self._wanted = want.generation, tuple(references)
         self._marks = _among(self._marks, references)
         self._there = _among(self._there, references)
+        self._sizes = _among(self._sizes, references)
         self._hash = None
         return True
 
@@ -115,7 +120,8 @@ class Stock:
         return [
             reference
             for reference in self._wanted
-            if reference in listed and self._marks.get(reference) != listed[reference]
+            if reference in listed
+            and (listed[reference] == AMBIGUOUS or self._marks.get(reference) != listed[reference])
         ]
 
     def settle(
@@ -145,6 +151,9 @@ class Stock:
     def _note(self, reference: str, image: PresentImage | None) -> bool:
         """Whether a reference is not as it was."""
         before = reference in self._there, self._there.get(reference)
+        self._sizes.pop(reference, None)
+        if image is not None and image.size is not None:
+            self._sizes[reference] = image.size
         if image is None:
             self._there.pop(reference, None)
         else:
@@ -191,6 +200,7 @@ class Stock:
             present=present,
             digest=self._there.get(reference),
             pin=self._pins.get(reference) if present else None,
+            size=self._sizes.get(reference) if present else None,
         )
 
 
@@ -198,12 +208,15 @@ def marks(images: Iterable[StoredImage]) -> dict[str, str]:
     """Every name of an image on a node, each with a mark.
 
     It is another one whenever the name stands for another image, or for one that is known by other
-    digests.
+    digests. A tag of an image that is known by several has ``AMBIGUOUS``: it may be moved from one
+    of them to another, or back, and no list shows that.
     """
     found: dict[str, str] = {}
     for image in images:
         mark = " ".join((image.id, *sorted(image.digests)))
-        found.update(dict.fromkeys((*image.tags, *image.digests), mark))
+        found.update(dict.fromkeys(image.digests, mark))
+        is_one = len({each.partition("@")[2] for each in image.digests}) <= 1
+        found.update(dict.fromkeys(image.tags, mark if is_one else AMBIGUOUS))
     return found
 
 

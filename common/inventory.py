@@ -125,6 +125,8 @@ class Found(Message, frozen=True, kw_only=True):
     """Of the manifest or index that the reference names on the node; None where unknown."""
     pin: PinState | None = None
     """Of one that is there and is to be pinned."""
+    size: Count | None = None
+    """Compressed bytes of one that is there, where the runtime tells; of no hash a part."""
 
 
 class Inventory(Message, frozen=True, kw_only=True):

@@ -156,6 +156,8 @@ class Heartbeat(Message, frozen=True, kw_only=True):
     """The last word of an instance that stops in order: it holds nothing any more."""
     public_key: Annotated[str, Meta(max_length=64)] = ""
     """To which credentials are sealed (X25519, base64); empty where none can be given."""
+    credential_changes: Count = 0
+    """How often since the agent's start its file of registry credentials was another one."""
     inventory: InventoryState | None = None
     """None from agents that do not look for images by themselves."""
     abilities: Annotated[list[Name], Meta(max_length=MOST_ABILITIES)] = []

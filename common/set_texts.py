@@ -60,6 +60,11 @@ SET_NODE_DISK = Template(
     "The image disk of node {node} is full to {percent:.0f} %; a set fills none beyond "
     "{limit} %: {free_gib:.1f} GiB of {total_gib:.1f} are free.",
 )
+SET_NODE_NO_ROOM = Template(
+    "set.node.noRoom",
+    "The image disk of node {node} has no room for what it lacks of the set: needs {needs_gib:.1f} "
+    "GiB, {free_gib:.1f} free below {limit} % of {total_gib:.1f} GiB.",
+)
 SET_NODE_UNSEEN = Template(
     "set.node.unseen", "{task} pulled every image on node {node}, which does not show them."
 )

@@ -77,6 +77,12 @@ class CredentialTable:
         self._bucket: KeyValue | None = None
         self._known: dict[str, KnownCredential] = {}
         self._is_loaded = False
+        self._listeners: list[Callable[[str], None]] = []
+
+    def listen(self, listener: Callable[[str], None]) -> Callable[[], None]:
+        """Have this one told the name of each credential that is put or deleted; ends that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
 
     # ── followed ──
 
@@ -106,7 +112,13 @@ class CredentialTable:
     def _learn(self, entry: Entry) -> None:
         known = self._known.get(entry.key)
         if known is None or known.revision < entry.revision:
-            self._known[entry.key] = KnownCredential(_read(entry), entry.revision)
+            self._know(entry.key, KnownCredential(_read(entry), entry.revision))
+
+    def _know(self, name: str, known: KnownCredential) -> None:
+        """Take in what is stored under a name, and tell of it unless it was found at the start."""
+        self._known[name] = known
+        for listener in list(self._listeners) if self._is_loaded else ():
+            listener(name)
 
     async def _seal_anew(self, bucket: KeyValue) -> None:
         """Have the first key seal everything, so that the one before it can be thrown away.
@@ -201,7 +213,7 @@ class CredentialTable:
             return False
         except BusError as why:
             raise StoreAway(texts.STORE_UNUSABLE(why=why.cause)) from why
-        self._known[record.name] = KnownCredential(record, revision)
+        self._know(record.name, KnownCredential(record, revision))
         return True
 
     async def delete(self, name: str) -> None:
@@ -217,7 +229,7 @@ class CredentialTable:
                 continue
             except BusError as why:
                 raise StoreAway(texts.STORE_UNUSABLE(why=why.cause)) from why
-            self._known[name] = KnownCredential(None, revision)
+            self._know(name, KnownCredential(None, revision))
             return
         raise StoreAway(credential_texts.CREDENTIAL_CONTENDED())
 

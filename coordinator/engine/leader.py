@@ -33,9 +33,6 @@ from coordinator.core.sets.decisions import (
     CreateRepair,
     SendPinned,
     SendWanted,
-    SetDropped,
-    SetRefreshed,
-    SetTurned,
 )
 from coordinator.core.task import FINAL, PendingNotification, TaskStatus
 from coordinator.engine.agent_seals import AgentSeals
@@ -46,12 +43,13 @@ from coordinator.engine.failed_pulls import FailedPulls
 from coordinator.engine.janitor import Janitor
 from coordinator.engine.journal import JOURNALED, Journal
 from coordinator.engine.loop import Kinds, Observer, Performers
+from coordinator.engine.node_memories import REMEMBERED, NodeMemories
 from coordinator.engine.publisher import Publisher
 from coordinator.engine.replica import Context, Replica
 from coordinator.engine.set_events import OBSERVED, SetEvents
 from coordinator.engine.set_gates import SEEN_BY_GATES, SetGates
 from coordinator.engine.set_repairs import SetRepairs
-from coordinator.engine.set_turns import Brings, SetTurns
+from coordinator.engine.set_turns import TURNS, Brings, SetTurns
 from coordinator.engine.store_clock import Uptime
 from coordinator.engine.task_events import TOLD, TaskEvents
 from coordinator.engine.transitions import Transitions
@@ -192,6 +190,7 @@ class Leader:
             clock=context.clock,
             held=self._held,
             faults=context.faults,
+            notes=self._replica.set_notes.of_gates,
         )
 
     def _new_janitor(self, context: Context, retention_seconds: float) -> Janitor:
@@ -267,12 +266,21 @@ class Leader:
             persistently=replica.persistently,
             faults=self._faults,
         )
+        memories = NodeMemories(
+            notes=replica.set_notes.of_nodes,
+            sets=replica.sets,
+            held=self._held,
+            spawn=replica.spawn,
+            persistently=replica.persistently,
+        )
         replica.sets.loop.observe(events.observe, of=OBSERVED)
-        replica.sets.loop.observe(turns.observe, of=(SetTurned, SetRefreshed, SetDropped))
+        replica.sets.loop.observe(memories.observe, of=REMEMBERED)
+        replica.sets.loop.observe(turns.observe, of=TURNS)
         if self._gates is not None:
             replica.sets.loop.observe(self._gates.observe, of=SEEN_BY_GATES)
             self._gates.begin()
             replica.spawn(self._gates.run())
+            replica.spawn(replica.set_notes.of_gates.run(replica.persistently, self._held))
         notes = list(replica.set_notes.all.values())
         replica.spawn(events.catch_up(notes, list(replica.set_changes.take())))
         replica.spawn(events.report_progress())

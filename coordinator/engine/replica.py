@@ -265,6 +265,8 @@ class Replica:
                 reception = Reception(self._context.bus, self._context.on_poison)
                 await reception.open(self.nodes.on_heartbeat, self.board.on_progress, subscriptions)
                 await reception.hear_inventories(self.sets.on_inventory, subscriptions)
+                listening = self._context.task_credentials.listen(self.sets.on_credential)
+                subscriptions.callback(listening)
                 await reception.hear_leader(self.briefed.on_briefing, subscriptions)
                 self.briefed.ask()
                 subscriptions.callback(self.outcome_requests.close)

@@ -1,7 +1,7 @@
 """Gates of sets, kept by the leader: what Nodes say is compared with how they stand, and written.
 
-Nothing is remembered but what a Node's taints were: a leader that begins compares every Node with
-what it knows, and finds nothing to write where the one before it was not interrupted.
+Nothing is stored but when a Node that was there was tainted: a leader that begins compares every
+Node with what it knows, and finds nothing to write where the one before it was not interrupted.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from coordinator.core.events import NodeSeen, NodeVanished
 from coordinator.core.sets.decisions import SetDecision
 from coordinator.core.sets.events import InventoryReported, SetEvent, SetGone, SetStored
 from coordinator.core.sets.gating import NodeGates, NodeMarks, Taints, decide
+from coordinator.engine.gate_notes import GateNotes
 from coordinator.engine.sets import SetTable
 from coordinator.faults import Faults
 from coordinator.nodes.marks import MarkedNodes
@@ -58,8 +59,8 @@ class _Remembered:
         """Take in what it says now, and which taints its gates name."""
         for key in set(marks.taints).difference(self.taints):
             self.appeared[key] = now
-        for key in set(self.taints).difference(marks.taints):
-            self.appeared.pop(key, None)
+        for key in self.appeared.keys() - marks.taints:
+            del self.appeared[key]
         self.taints = marks.taints
         given_up = (self.released | self.claimed) - claimed
         self.released = given_up.intersection(marks.taints)
@@ -78,7 +79,9 @@ class SetGates:
         clock: Callable[[], float],
         held: Callable[[], bool],
         faults: Faults,
+        notes: GateNotes,
     ) -> None:
+        self._notes = notes
         self._sets = sets
         self._marked = marked
         self._sink = sink
@@ -210,8 +213,10 @@ class SetGates:
         claimed = frozenset(each.gate.taint for each in gated if each.gate.taint is not None)
         known = self._nodes.get(node)
         if known is None or known.uid != marks.uid:
-            known = self._nodes[node] = _Remembered(marks.uid, marks.taints)
+            appeared = self._notes.appeared(node, marks.uid)
+            known = self._nodes[node] = _Remembered(marks.uid, marks.taints, appeared)
         known.see(marks, claimed, now)
+        self._notes.note(node, marks.uid, known.appeared)
         remembered = Taints(known.appeared, known.released)
         gates = decide(node, marks, gated, self._is_ours, now, remembered)
         if gates.look_again is not None:
@@ -219,6 +224,7 @@ class SetGates:
         return gates
 
     def _forget(self, node: str) -> None:
+        self._notes.note(node, "", {})
         for memory in (self._nodes, self._later, self._tries):
             memory.pop(node, None)
 

@@ -1,7 +1,9 @@
 """What the leader remembers of sets: the bucket ``IPS_SET_NOTES``, one record a set.
 
 It holds what is in no inventory and must outlive a leader: since when what holds of a set holds,
-and which turns a webhook has still to be told of. Written at transitions only, by the leader alone.
+which turns a webhook has still to be told of, what looks at its tags came to, and until when it
+rests. Written at transitions only, by the leader alone. Beside them are records of its nodes
+(``node_notes.py``), and one of gates (``gate_notes.py``).
 """
 
 from __future__ import annotations
@@ -22,6 +24,10 @@ from coordinator.core.sets.events import SetEvent, SetNoted
 from coordinator.core.sets.freshness import MOST_DIGESTS, NEVER, Refreshed, TagDigests
 from coordinator.core.sets.standing import SetCondition, Turn
 from coordinator.core.task import SetName, StoredRecord, Time
+from coordinator.engine import gate_notes
+from coordinator.engine.gate_notes import GateNotes
+from coordinator.engine.node_notes import NodeNotes, is_of_nodes
+from coordinator.engine.stored_memory import StoredRest, rest_of
 
 noisy = RateLimitedLog(Log(__name__))
 
@@ -75,6 +81,7 @@ class SetNote(StoredRecord, frozen=True, kw_only=True):
     turns: Mapping[SetCondition, StoredTurn] = msgspec.field(default_factory=dict)
     webhooks: Annotated[tuple[UntoldTurn, ...], Meta(max_length=MOST_UNTOLD)] = ()
     refreshed: StoredRefresh | None = None
+    rest: StoredRest | None = None
 
 
 _encode = msgspec.json.Encoder().encode
@@ -90,6 +97,8 @@ class SetNotes:
         feed: Callable[[SetEvent], None],
         on_poison: Callable[[str], None],
     ) -> None:
+        self.of_nodes = NodeNotes(bus, feed, on_poison)
+        self.of_gates = GateNotes(bus, on_poison)
         self._bucket = KeyValue(bus, subjects.SET_NOTES_BUCKET)
         self._feed = feed
         self._on_poison = on_poison
@@ -135,6 +144,14 @@ class SetNotes:
 
     def _take(self, entry: Entry) -> None:
         self._end = max(self._end, entry.revision)
+        if is_of_nodes(entry.key):
+            self.of_nodes.take(entry)
+        elif entry.key == gate_notes.KEY:
+            self.of_gates.take(entry)
+        else:
+            self._take_note(entry)
+
+    def _take_note(self, entry: Entry) -> None:
         if self._revisions.get(entry.key, 0) > entry.revision:
             return
         self._revisions[entry.key] = entry.revision
@@ -144,7 +161,8 @@ class SetNotes:
             return
         self._notes[note.name] = note
         turns = {kind: Turn(turn.holds, turn.since / 1000) for kind, turn in note.turns.items()}
-        self._feed(SetNoted(note.name, note.created_at, turns, _refreshed(note.refreshed)))
+        refreshed, rest = _refreshed(note.refreshed), rest_of(note.rest)
+        self._feed(SetNoted(note.name, note.created_at, turns, refreshed, rest))
 
     def _read(self, entry: Entry) -> SetNote | None:
         if entry.value is None:

@@ -10,14 +10,20 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from msgspec.structs import replace
 
 from common.bus import Conflict
 from common.subjects import about_set
 from common.text import Text
-from coordinator.core.sets.decisions import SetDecision, SetDropped, SetRefreshed, SetTurned
+from coordinator.core.sets.decisions import (
+    SetDecision,
+    SetDropped,
+    SetRefreshed,
+    SetRested,
+    SetTurned,
+)
 from coordinator.core.sets.events import SetEvent
 from coordinator.core.sets.head import SetHead
 from coordinator.engine.persistence import Persistently
@@ -31,12 +37,16 @@ from coordinator.engine.set_notes import (
     stored_refresh,
 )
 from coordinator.engine.sets import SetTable
+from coordinator.engine.stored_memory import stored_rest
 from coordinator.engine.tasks import Spawn
 from coordinator.engine.webhooks import Parcel
 from coordinator.faults import Faults
 from coordinator.port import NoSuchSet
 from coordinator.set_documents import WarmSetWebhook
 from coordinator.views.sets import set_webhook
+
+TURNS: Final = (SetTurned, SetRefreshed, SetRested, SetDropped)
+"""What is stored in a set's note."""
 
 
 class Brings(Protocol):
@@ -96,6 +106,8 @@ class SetTurns:
                 self._turned(change)
             elif isinstance(change, SetRefreshed):
                 self._refreshed(change)
+            elif isinstance(change, SetRested):
+                self._rested(change)
             elif isinstance(change, SetDropped):
                 self._change(change.head.name, None)
 
@@ -120,6 +132,11 @@ class SetTurns:
         if head is not None:
             refreshed = stored_refresh(change.refreshed)
             self._change(head.name, replace(self._note_of(head), refreshed=refreshed))
+
+    def _rested(self, change: SetRested) -> None:
+        head, rest = self._sets.head(change.set), stored_rest(change.rest)
+        if head is not None and (note := self._note_of(head)).rest != rest:
+            self._change(head.name, replace(note, rest=rest))
 
     def _note_of(self, head: SetHead) -> SetNote:
         """What is remembered of a set, or a note of which nothing is."""

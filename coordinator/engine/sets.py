@@ -6,7 +6,7 @@ leads, whoever carries repairs out is attached; an agent is asked what is there 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, Final, NoReturn
 
 import msgspec
@@ -22,7 +22,7 @@ from common.subjects import AgentAddress
 from common.text import Text
 from common.texts import COORDINATOR_LOADING, STORE_UNUSABLE
 from coordinator.core.changes import AttemptDecided, TaskBegan, TaskOver, TaskQueued
-from coordinator.core.events import Event, NodeSeen, NodeVanished, Settled
+from coordinator.core.events import Event, NodeSeen, NodesListed, NodeVanished, Settled
 from coordinator.core.scheduler import Core, Decision
 from coordinator.core.sets.core import SetCore, SetLimits
 from coordinator.core.sets.decisions import (
@@ -32,6 +32,7 @@ from coordinator.core.sets.decisions import (
 )
 from coordinator.core.sets.events import (
     AgentSaid,
+    CredentialChanged,
     InventoryReported,
     SetEvent,
     SetGone,
@@ -42,14 +43,14 @@ from coordinator.core.sets.head import SetHead
 from coordinator.core.task import Creator
 from coordinator.cron import window_at
 from coordinator.engine.loop import CoreLoop, Performers
-from coordinator.engine.set_looks import looks_of
+from coordinator.engine.set_answers import SetAnswers
 from coordinator.engine.set_records import SetRecords, SetTombstone, head_of, is_so
 from coordinator.engine.wanted_lists import SetBus, WantedLists
 from coordinator.faults import Faults
 from coordinator.gate_support import GateSupport
 from coordinator.port import NoSuchSet, SetChanged, StoreAway, TooManySets
 from coordinator.set_port import PutSet, SetOrder
-from coordinator.snapshots import SetNodeSnapshot, SetSnapshot, StoredSet
+from coordinator.snapshots import StoredSet
 
 poison = RateLimitedLog(Log(__name__))
 
@@ -57,6 +58,7 @@ MOST_SETS: Final = 200
 PUT_TRIES: Final = 10
 HANDED_ON: Final = (
     NodeSeen,
+    NodesListed,
     NodeVanished,
     Settled,
     TaskQueued,
@@ -65,12 +67,12 @@ HANDED_ON: Final = (
     AttemptDecided,
 )
 """What the core of tasks hears and says, as far as it concerns sets."""
-_EVENTS: Final = (NodeSeen, NodeVanished, Settled)
+_EVENTS: Final = (NodeSeen, NodesListed, NodeVanished, Settled)
 
 _decode = msgspec.json.Decoder(Inventory).decode
 
 
-class SetTable:
+class SetTable(SetAnswers):
     """Every set that is stored (``port.Sets``)."""
 
     def __init__(
@@ -87,18 +89,14 @@ class SetTable:
         gates: GateSupport | None = None,
     ) -> None:
         """``failed`` is told when the store refuses or does not answer."""
-        self._gates = gates or GateSupport(GATES_OFF())
         self._records = records
         self._core = SetCore(limits, core.fleet, core.runs, window_at)
+        super().__init__(self._core, clock, gates or GateSupport(GATES_OFF()))
         self._runs = core.runs
-        self._clock = clock
         self._on_poison = on_poison
         self._failed = failed
-        self._stored: dict[str, StoredSet] = {}
         self._revisions: dict[str, int] = {}
         """The newest known revision under each name, a tombstone's included."""
-        self._gone: set[str] = set()
-        """Names under which a tombstone is the newest record."""
         self._end = 0
         self.loop: CoreLoop[SetEvent, SetDecision] = CoreLoop(self._core, clock, faults)
         self.loop.observe(self._note_rejected, of=(ReportRejected,))
@@ -158,8 +156,19 @@ class SetTable:
         """An agent speaks, which the fleet has heard already."""
         can_pin = CAN_PIN in said.abilities
         self.loop.feed(
-            AgentSaid(*address, said.agent_version, said.inventory, said.image_disk, can_pin)
+            AgentSaid(
+                *address,
+                said.agent_version,
+                said.inventory,
+                said.image_disk,
+                can_pin,
+                said.credential_changes,
+            )
         )
+
+    def on_credential(self, name: str) -> None:
+        """A stored credential is another one."""
+        self.loop.feed(CredentialChanged(name))
 
     def on_inventory(self, received: Received) -> None:
         """Take a report in. Raises NOT_DECODABLE or ValueError for what is none."""
@@ -206,106 +215,6 @@ class SetTable:
                     self._core.is_heard(name, node),
                     self._core.judged_from(name),
                 )
-
-    def cold(self, name: str) -> Sequence[str]:
-        """The nodes of a set that are not warm."""
-        return self._core.cold(name)
-
-    def names(self) -> Sequence[str]:
-        """All sets, ordered by name."""
-        return sorted(self._stored)
-
-    def head(self, name: str) -> SetHead | None:
-        """What was put; None for a set that is not known, whether it is gone or cannot be read."""
-        stored = self._stored.get(name)
-        return None if stored is None else stored.head
-
-    def is_gone(self, name: str) -> bool:
-        """Whether it is known that a set was deleted, and that there is none of the name since."""
-        return name in self._gone
-
-    def snapshot(self, name: str) -> SetSnapshot | None:
-        """What is known of a set; None for an unknown one."""
-        stored = self._stored.get(name)
-        if stored is None:
-            return None
-        now = self._clock()
-        tally = self._core.tally(name, now)
-        since = {
-            each: int(turn.since * 1000)
-            for each, state in tally.conditions().items()
-            if (turn := self._core.turn(name, each)) is not None and turn.holds == state.holds
-        }
-        trouble = None if stored.head.gate is None else self._gates.trouble
-        window, looks = self._core.window(name, now), looks_of(self._core, stored.head)
-        repair = self._core.repair(name)
-        return SetSnapshot(stored, tally, since, repair, trouble, window, looks)
-
-    def drift(self, name: str) -> Mapping[str, Mapping[str, int]]:
-        """By image of a set that has a tag: the digests that its nodes show; see the port."""
-        stored, shown = self._stored.get(name), self._core.drift(name)
-        work = () if stored is None else stored.head.spec.work
-        return {each.name: shown[each.reference] for each in work if each.reference in shown}
-
-    def node_names(self, name: str, phases: Collection[str] = ()) -> Sequence[str]:
-        """The nodes of a set (in one of these phases), ordered by name."""
-        nodes = self._core.nodes(name)
-        if not phases:
-            return nodes
-        now = self._clock()
-        return [node for node in nodes if self._core.node(name, node, now).phase in phases]
-
-    def node(self, name: str, node: str) -> SetNodeSnapshot | None:
-        """One node of a set; None where it is none."""
-        stored = self._stored.get(name)
-        if stored is None or name not in self._core.sets_of(node):
-            return None
-        digests = {
-            image.name: self._core.cell(node, image.reference) for image in stored.head.spec.work
-        }
-        work = stored.head.spec.work if stored.head.pin else ()
-        found = {image.name: self._core.pin(node, image.reference) for image in work}
-        pins = {image: pin for image, pin in found.items() if pin is not None}
-        return SetNodeSnapshot(self._core.node(name, node, self._clock()), digests, pins)
-
-    def images(self, name: str) -> Collection[str]:
-        """The references of a set."""
-        return [image.reference for image in self._stored[name].head.spec.work]
-
-    def sets_with(self, reference: str) -> Collection[str]:
-        """The sets that have a reference."""
-        return {
-            name
-            for name, stored in self._stored.items()
-            if any(image.reference == reference for image in stored.head.spec.work)
-        }
-
-    def sets_of(self, node: str) -> Sequence[str]:
-        """The sets that a node is in."""
-        return self._core.sets_of(node)
-
-    def generation(self, node: str) -> str:
-        """The name of the list of references that a node is to have."""
-        return self._core.generation(node)
-
-    def wanting(self, node: str) -> Mapping[str, list[str]]:
-        """The references that a node is to have, each with the sets that say so."""
-        wanting: dict[str, list[str]] = {}
-        for name in self._core.sets_of(node):
-            stored = self._stored.get(name)
-            for image in () if stored is None else stored.head.spec.work:
-                wanting.setdefault(image.reference, []).append(name)
-        return wanting
-
-    def inventory(self, node: str) -> Iterator[tuple[str, bool]]:
-        """The references that a node is to have, and whether each is there by its own word."""
-        for reference in self._core.wanted(node):
-            cell = self._core.cell(node, reference)
-            yield reference, cell is not None and cell[0]
-
-    def cell(self, node: str, reference: str) -> tuple[bool, str | None] | None:
-        """Whether a wanted reference is on a node, and its digest; None where nobody said."""
-        return self._core.cell(node, reference)
 
     async def find(self, name: str) -> StoredSet | None:
         """A set, read from the store where it is not known here. Raises StoreAway."""

@@ -6,7 +6,7 @@ Nothing is kept: what was deleted, or may not be used any more, is missed by the
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
@@ -50,6 +50,9 @@ class StoredLogins(Protocol):
 
     def open(self, record: CredentialRecord) -> RegistryLogin:
         """Its secret. Raises UnreadableSecretError."""
+
+    def listen(self, listener: Callable[[str], None]) -> Callable[[], None]:
+        """Have this one told the name of each that is put or deleted; ends that."""
 
 
 class CurrentRights(Protocol):
@@ -100,6 +103,10 @@ class TaskCredentials:
         self._stored = stored or CredentialTable()
         self._rights = rights
         self._secrets = secrets
+
+    def listen(self, listener: Callable[[str], None]) -> Callable[[], None]:
+        """Have this one told the name of each credential that changes; ends that."""
+        return self._stored.listen(listener)
 
     async def seal(self, command: Assign, agent: Heartbeat) -> SealedWork:
         """What an agent is given. Raises CannotBeGivenError, StoreAway and AuthorityAwayError."""

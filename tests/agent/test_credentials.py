@@ -317,6 +317,18 @@ def test_the_file_may_appear_change_and_vanish(
     assert keyring.lookup(IMAGE) == []
 
 
+def test_changes_of_the_file_are_counted(path: Path) -> None:
+    """From the first reading on, whoever looks, and where it vanishes, too."""
+    keyring = Keyring(path)
+    assert Keyring(None).changes == keyring.changes == 0
+    path.write_text("{}")
+    assert keyring.changes == 1
+    keyring.lookup(IMAGE)
+    assert keyring.changes == 1
+    path.unlink()
+    assert keyring.changes == 2
+
+
 def test_a_malformed_image_has_no_credentials(path: Path) -> None:
     """The runtime will say what is wrong with it."""
     assert users(path, "NO image", **{"registry.example.com:5000": entry("me")}) == []

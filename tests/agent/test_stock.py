@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.runtime.protocol import PresentImage
-from agent.stock import Stock
+from agent.runtime.protocol import PresentImage, StoredImage
+from agent.stock import Stock, marks
 from common.inventory import Inventory, Want, inventory_hash, wants
 
 pytestmark = pytest.mark.pure
@@ -112,3 +112,33 @@ def test_the_reports_add_up_to_what_is_there(steps: list[dict[str, str] | set[st
             assert report.hash == inventory_hash(report.generation, known.items())
         assert known == {name: images[name] for name in wanted if name in images}
         assert stock.state.hash is not None
+
+
+def test_a_tag_that_is_put_back_to_a_digest_that_its_image_had_is_seen() -> None:
+    """The list of images is the same before and after: the image is known by both digests."""
+    stock = Stock()
+    told(stock, "r/a:1")
+    one = StoredImage("sha256:id", ("r/a:1",), ("r/a@sha256:1",), 10)
+    both = StoredImage("sha256:id", ("r/a:1",), ("r/a@sha256:1", "r/a@sha256:2"), 10)
+    shown = []
+    for image, digest in ((one, 1), (both, 2), (both, 1), (both, 1)):
+        listed = marks([image])
+        found = {name: PresentImage(f"sha256:{digest}", 1) for name in stock.unknown(listed)}
+        shown.append(
+            [each.digest for report in stock.settle(listed, found) for each in report.found]
+        )
+    assert shown == [["sha256:1"], ["sha256:2"], ["sha256:1"], []]
+    assert stock.unknown(marks([one])) == ["r/a:1"]
+
+
+def test_what_is_there_is_told_with_its_size() -> None:
+    """Which makes no report by itself, and goes with the image."""
+    stock = Stock()
+    told(stock, "a", "b")
+    images = {"a": "sha256:1", "b": "sha256:2"}
+    (whole,) = stock.settle(
+        images, {"a": PresentImage("sha256:1", 70), "b": PresentImage(None, None)}
+    )
+    assert [each.size for each in whole.found] == [70, None]
+    (gone,) = look(stock, {"b": "sha256:2"})
+    assert [(each.reference, each.size) for each in gone.found] == [("a", None)]

@@ -242,7 +242,7 @@ class SetMachine(RuleBasedStateMachine):
         """Whether a set's schedule lets a node be warmed at this moment."""
         if head.schedule is None or window_at(head.schedule, self.world.now).is_open:
             return True
-        is_new = node in self.world.core._known.newcomers[head.name]
+        is_new = self.world.core._known.records.is_new(head.name, node)
         return head.schedule.joins is Joins.ALWAYS and is_new
 
     @invariant()

@@ -90,6 +90,7 @@ class WorldNode:
         """Digests by reference."""
         self.runs = 0
         self.disk: ImageDisk | None = None
+        self.credential_changes = 0
         self.is_old = False
         """Whether its agent is of a version that knows nothing of inventories."""
         self.restart()
@@ -168,7 +169,10 @@ class SetWorld:
         node = self.nodes[name]
         self.fleet.heard(name, node.instance, 10.0, self.now)
         state = None if node.is_old else node.stock.state
-        self.feed(AgentSaid(name, node.instance, "1.0", state, node.disk))
+        changes = node.credential_changes
+        self.feed(
+            AgentSaid(name, node.instance, "1.0", state, node.disk, credential_changes=changes)
+        )
 
     def look(self, name: str, *, whole: bool = False) -> None:
         """Its agent looks at what is there, and reports."""

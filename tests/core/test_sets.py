@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from agent.runtime.protocol import PresentImage
 from common.inventory import wants
 from common.messages import ImageDisk
 from common.reasons import Reason
@@ -18,6 +19,8 @@ from coordinator.core.sets.decisions import (
     SendWanted,
     SetDropped,
 )
+from coordinator.core.sets.diagnosis import GIB
+from coordinator.core.sets.events import CredentialChanged, InventoryReported
 from coordinator.core.sets.records import LONGEST_BACK_OFF_SECONDS, back_off
 from coordinator.core.sets.standing import Blocked, SetCondition, SetNodePhase
 from coordinator.core.task import TaskStatus
@@ -235,6 +238,73 @@ def test_why_a_node_is_blocked() -> None:
     world.see("cordoned", {})
     world.live(10.0, silent="silent")
     assert world.repairs[0].nodes == ("cordoned", "full")
+
+
+def with_sizes(world: SetWorld, **sizes: int) -> None:
+    """A node that has these images, and says how large they are."""
+    node = world.join("large")
+    world.deliver_all()
+    node.images = dict.fromkeys(sizes, "sha256:1")
+    found = {name: PresentImage("sha256:1", size) for name, size in sizes.items()}
+    for report in node.stock.settle(node.images, found):
+        world.feed(InventoryReported("large", node.instance, report))
+
+
+def test_a_set_that_a_disk_has_no_room_for_is_not_pulled() -> None:
+    """By the sizes of what is missing; as soon as there is room it is."""
+    world = SetWorld()
+    world.put(set_of("web", "a", "b", "c"))
+    with_sizes(world, a=4 * GIB, b=GIB)
+    node = world.join("small")
+    node.images = {"b": "sha256:1"}
+    node.disk = ImageDisk(free_bytes=5 * GIB, total_bytes=20 * GIB)
+    world.live(20.0)
+    small = world.core.node("web", "small", world.now)
+    assert (small.phase, small.reason) == (SetNodePhase.BLOCKED, Blocked.DISK_FULL)
+    assert small.text is not None
+    assert "needs 4.0 GiB, 2.0 free below 85.0 %" in small.text.message
+    assert all("small" not in repair.nodes for repair in world.repairs)
+    node.disk = ImageDisk(free_bytes=7 * GIB + 1, total_bytes=20 * GIB)
+    world.live(10.0)
+    assert any("small" in repair.nodes for repair in world.repairs)
+
+
+def test_no_single_agent_makes_an_image_too_large() -> None:
+    """The fewest bytes count, and no more than the sets that are there are about."""
+    world = SetWorld()
+    world.put(set_of("web", "a"))
+    with_sizes(world, a=10)
+    liar = world.join("liar")
+    world.deliver_all()
+    for report in liar.stock.settle({"a": "m"}, {"a": PresentImage("sha256:1", 2**50)}):
+        world.feed(InventoryReported("liar", liar.instance, report))
+    assert world.core._known.warmth.size("a") == 10
+    world.put(set_of("web", "b", generation=2))
+    assert world.core._known.warmth.size("a") is None
+
+
+def test_other_credentials_are_tried_at_once() -> None:
+    """Those that are stored, of the sets that name them; and those of a node's agent."""
+    world = SetWorld(max_repairs=5)
+    world.put(set_of("web", "a", credentials=("shop",)))
+    world.put(set_of("api", "a"))
+    world.join("n1")
+    world.live(10.0)
+    for _ in range(3):
+        world.finish_all(Reason.UNAUTHORIZED)
+        world.live(300.0)
+    world.finish_all(Reason.UNAUTHORIZED)
+    tried = len(world.repairs)
+    world.feed(CredentialChanged("other"))
+    world.live(10.0)
+    assert len(world.repairs) == tried
+    world.feed(CredentialChanged("shop"))
+    world.live(5.0)
+    assert [repair.head.name for repair in world.repairs[tried:]] == ["web"]
+    world.finish_all(Reason.UNAUTHORIZED)
+    world.nodes["n1"].credential_changes += 1
+    world.live(5.0)
+    assert {repair.head.name for repair in world.repairs[tried + 1 :]} == {"web", "api"}
 
 
 def test_two_agents_of_one_node_are_a_conflict() -> None:

@@ -17,6 +17,7 @@ from coordinator.core.sets.freshness import Freshness
 from coordinator.core.sets.head import SetHead
 from coordinator.core.sets.looking import Looking
 from coordinator.core.sets.membership import Membership, Wanted
+from coordinator.core.sets.reconciling import Reconciling
 from coordinator.core.sets.repairs import Repairs
 from coordinator.core.sets.telling import Telling
 from coordinator.core.sets.warmth import Heard, Warmth
@@ -119,7 +120,7 @@ def a_paused_set_repairs(patch: pytest.MonkeyPatch) -> None:
 @planted
 def a_window_has_no_end(patch: pytest.MonkeyPatch) -> None:
     """What runs at its end goes on."""
-    patch.setattr(SetCore, "_see_window", nothing)
+    patch.setattr(Reconciling, "_see_window", nothing)
 
 
 @planted

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from msgspec.structs import replace
 
+from common.bus.protocol import RecordStore
 from common.text import Text
 from coordinator.core.sets.decisions import SetDecision
 from coordinator.core.sets.events import SetEvent, SetGone, SetStored
@@ -17,6 +18,7 @@ from coordinator.core.sets.gate import CONDITION_PREFIX, LABEL_PREFIX, SetGate
 from coordinator.core.sets.gating import GatedSet, NodeGates
 from coordinator.core.sets.head import SetHead
 from coordinator.core.sets.standing import SetNode, SetNodePhase
+from coordinator.engine.gate_notes import GateNotes
 from coordinator.engine.set_gates import SetGates
 from coordinator.engine.sets import SetTable
 from coordinator.faults import Faults
@@ -173,9 +175,15 @@ class GateWorld:
 
     @asynccontextmanager
     async def keeper(
-        self, marked: MarkedNodes | None = None, sink: GateSink | None = None
+        self,
+        marked: MarkedNodes | None = None,
+        sink: GateSink | None = None,
+        notes: GateNotes | None = None,
     ) -> AsyncIterator[SetGates]:
-        """One leader's, until the block ends; over this world where nothing else is said."""
+        """One leader's, until the block ends; over this world where nothing else is said.
+
+        Without ``notes`` nothing of it is stored.
+        """
         gates = SetGates(
             sets=cast("SetTable", self),
             marked=marked or self.marked,
@@ -183,6 +191,7 @@ class GateWorld:
             clock=self.now,
             held=lambda: self.holds,
             faults=Faults(self.faults.append),
+            notes=notes or GateNotes(cast("RecordStore", None), self.faults.append),
         )
         gates.begin()
         running = asyncio.create_task(gates.run())

@@ -13,7 +13,8 @@ from agent.runtime.protocol import Credentials
 from common.messages import Heartbeat
 from common.reasons import Reason
 from coordinator.access.credential_rights import USE
-from coordinator.core.task import Asker, TaskStatus
+from coordinator.core.task import Asker, PullPolicy, TaskStatus
+from coordinator.set_port import SetOrder
 from sandbox.simulator.cluster import Cluster
 from sandbox.virtual.time import virtual
 from tests.core.stage import spec
@@ -48,6 +49,25 @@ async def test_a_registry_that_it_is_not_for_is_shown_nothing(
         await shop.table.put(with_fields(LOGIN, registry="other.test"), None)
         head, _ = await shop.run(NAMED)
         assert (head.status, shown) == (TaskStatus.COMPLETED, [None])
+
+
+@virtual
+async def test_a_set_is_tried_at_once_with_another_secret() -> None:
+    """However long its back-off is by then."""
+    async with Cluster() as cluster:
+        shop = await Shop.open(cluster)
+        shop.rights.allowed = False
+        sets = shop.coordinator.service.sets
+        wanted = with_fields(NAMED, image_pull_policy=PullPolicy.IF_NOT_PRESENT)
+        await sets.put(SetOrder("web", wanted), None, None)
+        tasks = shop.coordinator.service.tasks
+        await cluster.until(lambda: len(tasks.ids()) == 3, within=1000.0)
+        await cluster.until(lambda: "n1" in sets.node_names("web", ["failed", "blocked"]))
+        await asyncio.sleep(20.0)
+        assert len(tasks.ids()) == 3
+        shop.rights.allowed = True
+        await shop.table.put(with_fields(LOGIN, password="other"), None)
+        await cluster.until(lambda: "n1" in sets.node_names("web", ["warm"]), within=10.0)
 
 
 @virtual

@@ -5,13 +5,19 @@ from __future__ import annotations
 import asyncio
 from itertools import pairwise
 
+from common import subjects
+from common.bus import KeyValue
 from coordinator.core.changes import AttemptDecided
 from coordinator.core.sets.decisions import SetDecision
 from coordinator.core.sets.events import InventoryReported
+from coordinator.engine.gate_notes import KEY as KEY_OF_NOTES
+from coordinator.engine.gate_notes import GateNotes
 from coordinator.engine.set_gates import LONGEST_PAUSE, SEEN_BY_GATES, SetGates
 from coordinator.nodes.marks import MarkedNodes
+from sandbox.virtual.bus import VirtualBus
 from sandbox.virtual.time import virtual
 from tests.engine.gate_world import BLOCKED, WAITING, WARM, GateWorld
+from tests.engine.stored import bus_in_memory
 
 KEY = "ips.dev/warming"
 CONDITION = "ips.dev/warm-web"
@@ -97,6 +103,43 @@ async def test_a_taint_that_is_put_onto_an_old_node_has_its_time() -> None:
         assert world.taints("n1") == [KEY]
         await asyncio.sleep(20.0)
         assert world.taints("n1") == []
+
+
+@virtual
+async def test_the_time_of_such_a_taint_goes_on_over_leaders() -> None:
+    """Whoever saw it has it stored; of another Node of the name that says nothing."""
+    async with bus_in_memory() as bus:
+        world = GateWorld()
+        async with world.keeper(notes=await found_notes(bus)) as keeper:
+            world.put(keeper, taint=KEY, open_after="5m")
+            world.stands("n1", BLOCKED)
+            world.join("n1")
+            await asyncio.sleep(1000.0)
+            world.taint("n1", KEY)
+            await asyncio.sleep(100.0)
+            await keeper._notes._save(lambda: True)
+        for _ in range(2):
+            async with world.keeper(notes=await found_notes(bus)):
+                await asyncio.sleep(90.0)
+                assert world.taints("n1") == [KEY]
+        notes = await found_notes(bus)
+        assert notes.appeared("n1", "another") == {}
+        async with world.keeper(notes=notes) as keeper:
+            await asyncio.sleep(30.0)
+            assert world.taints("n1") == []
+            await keeper._notes._save(lambda: True)
+        assert (await found_notes(bus))._nodes == {}
+
+
+async def found_notes(bus: VirtualBus) -> GateNotes:
+    """What the leader before has stored."""
+    poison: list[str] = []
+    notes = GateNotes(bus, poison.append)
+    async for entries in KeyValue(bus, subjects.SET_NOTES_BUCKET).entries(KEY_OF_NOTES):
+        for entry in entries:
+            notes.take(entry)
+    assert poison == []
+    return notes
 
 
 @virtual

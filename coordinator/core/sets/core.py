@@ -14,14 +14,13 @@ from msgspec.structs import replace
 
 from coordinator.core.changes import AttemptDecided, TaskBegan, TaskOver, TaskQueued
 from coordinator.core.commands import WakeAt
-from coordinator.core.events import NodeSeen, NodeVanished, Settled, Woken
+from coordinator.core.events import NodeSeen, NodesListed, NodeVanished, Settled, Woken
 from coordinator.core.fleet import FleetView, Node
 from coordinator.core.run import TaskRun
 from coordinator.core.sets.agenda import Agenda
 from coordinator.core.sets.decisions import (
     AskInventory,
     CancelRepair,
-    CreateRepair,
     ReportRejected,
     SetChange,
     SetCommand,
@@ -30,10 +29,12 @@ from coordinator.core.sets.decisions import (
     SetPut,
     SetRefreshed,
 )
-from coordinator.core.sets.diagnosis import AllKnown, look_over
+from coordinator.core.sets.diagnosis import AllKnown
 from coordinator.core.sets.events import (
     AgentSaid,
+    CredentialChanged,
     InventoryReported,
+    NodesNoted,
     RepairCreated,
     RepairRefused,
     SetEvent,
@@ -41,9 +42,10 @@ from coordinator.core.sets.events import (
     SetNoted,
     SetStored,
 )
-from coordinator.core.sets.head import SetHead
 from coordinator.core.sets.judging import Judging
-from coordinator.core.sets.looking import LATER_SECONDS, Looking
+from coordinator.core.sets.looking import Looking
+from coordinator.core.sets.reconciling import Reconciling
+from coordinator.core.sets.remembering import Remembering
 from coordinator.core.sets.repairs import Repairs
 from coordinator.core.sets.standing import SetCondition
 from coordinator.core.sets.telling import Telling
@@ -85,6 +87,10 @@ class SetCore(SetView):
         self._telling = Telling(self._known)
         self._looking = Looking(self._known)
         self._judging = Judging(self._known)
+        self._remembering = Remembering(self._known)
+        self._reconciling = Reconciling(
+            self._known, self._turns, self._agenda, self._telling, self._looking
+        )
         self._nodes: dict[str, Node] = {}
         self._commands: list[SetCommand] = []
         self._changes: list[SetChange] = []
@@ -92,11 +98,14 @@ class SetCore(SetView):
             SetStored: self._set_stored,
             SetGone: self._set_gone,
             SetNoted: self._set_noted,
+            NodesNoted: self._nodes_noted,
             AgentSaid: self._agent_said,
             InventoryReported: self._inventory_reported,
+            CredentialChanged: self._credential_changed,
             RepairCreated: self._repair_created,
             RepairRefused: self._repair_refused,
             NodeSeen: self._node_seen,
+            NodesListed: self._nodes_listed,
             NodeVanished: self._node_vanished,
             TaskQueued: self._repair_known,
             TaskBegan: self._repair_known,
@@ -112,6 +121,9 @@ class SetCore(SetView):
         """Take one event in; ``now`` in seconds since 1970, never falling."""
         self._handlers[type(event)](event, now)
         self._go_on(now)
+        unsaved = self._remembering.changes()
+        if self._leads:
+            self._changes += unsaved
         decision = SetDecision(self._commands[:], self._changes[:])
         self._commands.clear()
         self._changes.clear()
@@ -120,7 +132,9 @@ class SetCore(SetView):
     def _go_on(self, now: float) -> None:
         due = self._agenda.take(now)
         for name in sorted(due, key=lambda each: (-self._priority(each), due[each])):
-            self._look(name, now)
+            found = self._reconciling.look(name, now, leads=self._leads)
+            self._commands += found.commands
+            self._changes += found.changes
         if self._leads and self._telling:
             self._commands += self._telling.some()
         alarm = self._agenda.alarm(now if self._leads and self._telling else None)
@@ -136,6 +150,7 @@ class SetCore(SetView):
 
     def _settled(self, _event: Settled, now: float) -> None:
         self._leads = True
+        self._changes += self._remembering.all()
         self._telling.mark(self._known.said)
         for name in self._known.membership.names:
             self._agenda.touch(name, now)
@@ -166,7 +181,8 @@ class SetCore(SetView):
         if event.found:
             self._turns.find(head.name, now)
         nodes = known.membership.put(head)
-        self._see_pin(head, now)
+        known.warmth.keep_sizes(known.membership.all_references())
+        self._reconciling.see_pin(head, now)
         left = [node for node in nodes if node not in known.membership.of_set[head.name]]
         for node in left:
             self._leave([head.name], node, now)
@@ -181,7 +197,6 @@ class SetCore(SetView):
         if head is None:
             return
         self._membership_changed(known.membership.drop(event.name), now)
-        known.records.set_changed(event.name)
         self._drop_repairs(event.name)
         self._turns.forget(event.name)
         known.forget(event.name)
@@ -195,8 +210,16 @@ class SetCore(SetView):
         if self._leads and self._turns.get(event.name, SetCondition.READY) is not None:
             return  # it is what was stored from here
         self._turns.adopt(event.name, event.turns)
+        self._remembering.adopt_rest(head, event)
         if self._known.freshness.adopt(head, event.refreshed):
             self._judge_all(event.name, now)
+
+    def _nodes_noted(self, event: NodesNoted, now: float) -> None:
+        head = self._known.membership.head(event.name)
+        if self._leads or head is None or head.created_at != event.created_at:
+            return
+        self._remembering.adopt_nodes(head, event)
+        self._agenda.touch(event.name, now + GATHER_SECONDS)
 
     def _drop_repairs(self, name: str) -> None:
         """Nobody is to go on pulling what a set was before."""
@@ -211,7 +234,8 @@ class SetCore(SetView):
 
     def _node_seen(self, event: NodeSeen, now: float) -> None:
         node = Node(event.labels, event.schedulable, event.problem)
-        if self._nodes.get(event.name) == node:
+        seen = self._nodes.get(event.name)
+        if seen == node:
             return
         self._nodes[event.name] = node
         before = self.sets_of(event.name)
@@ -220,8 +244,15 @@ class SetCore(SetView):
             self._leave(left, event.name, now)
             self._join(set(self.sets_of(event.name)).difference(before), event.name, now)
             self._telling.mark([event.name])
-        self._known.records.node_changed(self.sets_of(event.name), event.name)
+        if seen is not None:
+            self._known.records.node_changed(self.sets_of(event.name), event.name)
         self._judge(event.name, now)
+
+    def _nodes_listed(self, _event: NodesListed, _now: float) -> None:
+        records = self._known.records
+        for name in self._known.membership.names:
+            for node in records.remembered(name) - self._nodes.keys():
+                records.node_gone([name], node)  # it ceased to exist while nobody was there
 
     def _node_vanished(self, event: NodeVanished, now: float) -> None:
         known, node = self._known, event.name
@@ -234,13 +265,12 @@ class SetCore(SetView):
     def _join(self, names: Iterable[str], node: str, now: float) -> None:
         for name in names:
             if now >= self._turns.judged_from(name):  # else it may have been there before
-                self._known.newcomers[name].add(node)
+                self._known.records.joined(name, node)
 
     def _leave(self, names: Iterable[str], node: str, now: float) -> None:
         self._known.records.node_gone(names, node)
         for name in names:
             self._known.cold[name].pop(node, None)
-            self._known.newcomers[name].discard(node)
             self._agenda.touch(name, now + GATHER_SECONDS)
 
     def _agent_said(self, event: AgentSaid, now: float) -> None:
@@ -249,13 +279,23 @@ class SetCore(SetView):
             return
         before = known.said.get(node)
         known.said[node] = event
-        if before is None or before.instance != event.instance:
+        if before is None:
+            known.records.agent_found(self.sets_of(node), node, event.served_by)
+        elif before.served_by != event.served_by:
             known.records.node_changed(self.sets_of(node), node)
         for name in self.sets_of(node):
             if node in known.cold[name]:
                 self._agenda.touch(name, now + GATHER_SECONDS)
         if (question := self._telling.compare(event)) is not None:
             self._commands.append(question)
+
+    def _credential_changed(self, event: CredentialChanged, now: float) -> None:
+        for name in self._known.membership.names:
+            head = self._known.membership.head(name)
+            if head is not None and event.name in head.spec.credentials:
+                self._known.records.credentials_changed(name)
+                self._known.freshness.credentials_changed(name)
+                self._agenda.touch(name, now + GATHER_SECONDS)
 
     def _inventory_reported(self, event: InventoryReported, now: float) -> None:
         known, node = self._known, event.node
@@ -341,60 +381,6 @@ class SetCore(SetView):
             if self._leads:
                 self._changes.append(SetRefreshed(name, self.refreshed(name)))
         if event.node in self._known.cold[name]:
-            self._known.records.decided(name, event)
-
-    def _look(self, name: str, now: float) -> None:
-        """See how a set is as a whole, and repair what can be."""
-        repairs = self._known.repairs
-        head = self._known.membership.head(name)
-        if head is None:
-            return
-        self._see_pin(head, now)
-        self._see_window(head, now)
-        survey = look_over(self._known, name, now)
-        rests = repairs.rests_until(name)
-        if survey.due and repairs.may_begin(name, self._known.runs) and rests <= now:
-            self._repair(name, survey.due)
-        if rests <= now:
-            self._see_tags(head, now)
-        if self._leads:
-            self._changes += self._turns.look(name, survey.tally, now)
-            if (when := self._turns.judged_from(name)) > now:
-                self._agenda.touch(name, when)
-        if survey.next_try is not None:
-            self._agenda.touch(name, survey.next_try)
-        if rests > now:
-            self._agenda.touch(name, rests)
-
-    def _see_tags(self, head: SetHead, now: float) -> None:
-        """Have the tags looked at where that is due, or see to it that it is seen then."""
-        due = self._known.freshness.due(head)
-        if due is None or not self._leads or not self._looking.may_pull(head, now):
-            return
-        look = self._looking.begin(head, now) if due <= now else None
-        if look is None:
-            self._agenda.touch(head.name, max(due, now + LATER_SECONDS))
-        else:
-            self._commands.append(look)
-
-    def _see_window(self, head: SetHead, now: float) -> None:
-        """End what a set may not go on with, and look again when a window begins or ends."""
-        window = self._known.windows.of(head, now)
-        if window is None:
-            return
-        if window.turns is not None:
-            self._agenda.touch(head.name, window.turns)
-        for task in self._known.repairs.tasks(head.name):
-            if self._known.is_outside(head.name, task, now) and self._known.repairs.drop_one(task):
-                self._commands.append(CancelRepair(task))
-
-    def _see_pin(self, head: SetHead, now: float) -> None:
-        if (end := self._telling.see_pin(head, now)) is not None:
-            self._agenda.touch(head.name, end)
-
-    def _repair(self, name: str, nodes: list[str]) -> None:
-        head = self._known.membership.head(name)
-        if self._leads and head is not None:
-            self._known.repairs.asked(name)
-            always = any(self._known.is_outdated(name, node) for node in nodes)
-            self._commands.append(CreateRepair(head, tuple(nodes), always=always))
+            said = self._known.said.get(event.node)
+            served_by = "" if said is None else said.served_by
+            self._known.records.decided(name, event, served_by)

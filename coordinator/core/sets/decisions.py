@@ -9,6 +9,7 @@ from coordinator.core.commands import WakeAt
 from coordinator.core.sets.freshness import Refreshed
 from coordinator.core.sets.head import SetHead
 from coordinator.core.sets.membership import Pinned, Wanted
+from coordinator.core.sets.memory import Rest
 from coordinator.core.sets.standing import SetCondition, Turn
 
 
@@ -113,6 +114,22 @@ class SetRefreshed:
 
 
 @dataclass(frozen=True, slots=True)
+class SetRested:
+    """A set as a whole is left alone for a while, or no more, says the one who leads."""
+
+    set: str
+    rest: Rest
+
+
+@dataclass(frozen=True, slots=True)
+class NodesRemembered:
+    """Of some nodes of a set something else is remembered, says the one who leads."""
+
+    set: str
+    nodes: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class ReportRejected:
     """An inventory contradicts itself, and had no effect."""
 
@@ -121,7 +138,15 @@ class ReportRejected:
 
 
 SetChange = (
-    SetPut | SetDropped | NodeWarmed | NodeCooled | SetTurned | SetRefreshed | ReportRejected
+    SetPut
+    | SetDropped
+    | NodeWarmed
+    | NodeCooled
+    | SetTurned
+    | SetRefreshed
+    | SetRested
+    | NodesRemembered
+    | ReportRejected
 )
 
 

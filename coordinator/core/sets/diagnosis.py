@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -44,8 +44,6 @@ class AllKnown:
     """The newest heartbeat of each node."""
     cold: dict[str, dict[str, bool]] = field(default_factory=dict)
     """Nodes of each set that are not warm; False where nobody said what is there."""
-    newcomers: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
-    """Nodes that have joined each set since it is known, and were never warm in it."""
 
     def seen_in(self, name: str, node: str) -> str:
         """In which report, and of which set, a node is seen as it is: neither comes twice."""
@@ -74,10 +72,19 @@ class AllKnown:
                 return True
         return False
 
+    def missing_bytes(self, name: str, node: str) -> int:
+        """Compressed bytes of the images of a set that a node lacks, as far as they are known."""
+        missing = 0
+        for reference in self.membership.references(name):
+            cell = self.warmth.cell(node, reference)
+            if cell is not None and not cell[0]:
+                missing += self.warmth.size(reference) or 0
+        return missing
+
     def forget(self, name: str) -> None:
         """A set is gone."""
         self.cold.pop(name, None)
-        self.newcomers.pop(name, None)
+        self.records.set_gone(name)
         self.windows.forget(name)
         self.freshness.forget(name)
 
@@ -98,7 +105,7 @@ class AllKnown:
         window = None if head is None else self.windows.of(head, now)
         if head is None or head.schedule is None or window is None or window.is_open:
             return None
-        is_exempt = head.schedule.joins is Joins.ALWAYS and node in self.newcomers[name]
+        is_exempt = head.schedule.joins is Joins.ALWAYS and self.records.is_new(name, node)
         return None if is_exempt else window
 
 
@@ -227,6 +234,10 @@ def _left_alone(known: AllKnown, name: str, node: str, now: float) -> SetNode | 
             total_gib=said.disk.total_bytes / GIB,
         )
         return SetNode(node, SetNodePhase.BLOCKED, Blocked.DISK_FULL, text)
+    if said is not None and said.disk is not None:
+        lacks_room = _lacks_room(known, name, node, said.disk)
+        if lacks_room is not None:
+            return SetNode(node, SetNodePhase.BLOCKED, Blocked.DISK_FULL, lacks_room)
     failure = known.records.failure(name, node)
     if failure is not None and now < failure.told_from:
         text = texts.SET_NODE_UNHEARD(node=node)
@@ -240,6 +251,25 @@ def _left_alone(known: AllKnown, name: str, node: str, now: float) -> SetNode | 
 def _is_full(disk: ImageDisk, percent: float) -> bool:
     used = disk.total_bytes - disk.free_bytes
     return disk.total_bytes > 0 and 100 * used >= percent * disk.total_bytes
+
+
+def _lacks_room(known: AllKnown, name: str, node: str, disk: ImageDisk) -> Text | None:
+    """Why the images that a node lacks are not pulled: they would fill its disk beyond the limit.
+
+    Those of which nobody knows the size count nothing, and what a layer shares with others counts.
+    """
+    needs = known.missing_bytes(name, node)
+    limit = disk.total_bytes * known.disk_percent / 100
+    free = limit - (disk.total_bytes - disk.free_bytes)
+    if needs <= free or disk.total_bytes <= 0:
+        return None
+    return texts.SET_NODE_NO_ROOM(
+        node=node,
+        needs_gib=needs / GIB,
+        free_gib=free / GIB,
+        limit=known.disk_percent,
+        total_gib=disk.total_bytes / GIB,
+    )
 
 
 def _failed(node: str, failure: RepairFailure, closed: Window | None) -> SetNode:

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from common.inventory import Inventory
 from common.messages import ImageDisk, InventoryState
 from coordinator.core.changes import AttemptDecided, TaskBegan, TaskOver, TaskQueued
-from coordinator.core.events import NodeSeen, NodeVanished, Settled, Woken
+from coordinator.core.events import NodeSeen, NodesListed, NodeVanished, Settled, Woken
 from coordinator.core.sets.freshness import NEVER, Refreshed
 from coordinator.core.sets.head import SetHead
+from coordinator.core.sets.memory import NO_REST, Rest
+from coordinator.core.sets.records import NodeMemory
 from coordinator.core.sets.standing import SetCondition, Turn
 
 
@@ -38,6 +40,21 @@ class SetNoted:
     """Of the set that it is about (ms since 1970): an earlier one of the name is none of ours."""
     turns: Mapping[SetCondition, Turn]
     refreshed: Refreshed = NEVER
+    rest: Rest = NO_REST
+
+
+@dataclass(frozen=True, slots=True)
+class NodesNoted:
+    """The leader has stored what it remembers of some nodes of a set."""
+
+    name: str
+    created_at: int
+    """As of ``SetNoted``."""
+    generation: int
+    """Of the set by then: what failed before it was changed may succeed."""
+    nodes: Mapping[str, NodeMemory]
+    before: Mapping[str, NodeMemory]
+    """What it had stored before of the same nodes, as far as that is known here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +67,13 @@ class AgentSaid:
     inventory: InventoryState | None
     disk: ImageDisk | None = None
     can_pin: bool = False
+    credential_changes: int = 0
+    """How often since its start its own credentials of registries have changed."""
+
+    @property
+    def served_by(self) -> str:
+        """The run of the agent, as long as its credentials stay as they are."""
+        return f"{self.instance}/{self.credential_changes}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +83,13 @@ class InventoryReported:
     node: str
     instance: str
     report: Inventory
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialChanged:
+    """A stored credential was put or deleted."""
+
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +111,14 @@ SetEvent = (
     SetStored
     | SetGone
     | SetNoted
+    | NodesNoted
     | AgentSaid
     | InventoryReported
+    | CredentialChanged
     | RepairCreated
     | RepairRefused
     | NodeSeen
+    | NodesListed
     | NodeVanished
     | TaskQueued
     | TaskBegan

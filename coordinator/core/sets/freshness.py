@@ -83,6 +83,14 @@ class Freshness:
 
     def __init__(self) -> None:
         self._looks: dict[str, _Looks] = {}
+        self.unsaved: set[str] = set()
+        """Sets whose looks fail, or fail no more, which was not so before."""
+
+    def _fails(self, name: str, failure: LookFailure | None) -> None:
+        looks = self._of(name)
+        if looks.failure != failure:
+            looks.failure = failure
+            self.unsaved.add(name)
 
     def _of(self, name: str) -> _Looks:
         return self._looks.setdefault(name, _Looks())
@@ -169,7 +177,8 @@ class Freshness:
             tags[reference] = TagDigests(current, tuple(others[:MOST_DIGESTS]))
         changed = tags != looks.known.tags
         looks.known = Refreshed(at, looks.honours, tags)
-        looks.failure, looks.is_decided = None, True
+        looks.is_decided = True
+        self._fails(name, None)
         return changed
 
     def pulled(self, name: str, task: str, reference: str, digest: str) -> bool:
@@ -188,7 +197,8 @@ class Freshness:
         """A look has failed: the set stays as it is."""
         looks = self._of(name)
         times = 1 if looks.failure is None else looks.failure.times + 1
-        looks.failure, looks.is_decided = LookFailure(times, at + back_off(times), why), True
+        looks.is_decided = True
+        self._fails(name, LookFailure(times, at + back_off(times), why))
 
     def over(self, name: str, task: str, now: float, *, was_dropped: bool) -> None:
         """A task of a set is over; a look of which nobody knows how it ended has failed."""
@@ -210,10 +220,20 @@ class Freshness:
         looks.known = noted
         return True
 
+    def credentials_changed(self, name: str) -> None:
+        """The registries of a set may let it in by now."""
+        self._fails(name, None)
+
+    def adopt_failure(self, name: str, noted: LookFailure) -> None:
+        """The same of how the last look failed, where it is not older than what is known here."""
+        looks = self._of(name)
+        if looks.failure is None or looks.failure.next_try < noted.next_try:
+            looks.failure = noted
+
     def set_changed(self, before: SetHead | None, head: SetHead) -> bool:
         """A set is another one: what does not concern it any more is forgotten; whether it was."""
         looks = self._of(head.name)
-        looks.failure = None
+        self._fails(head.name, None)
         if before is None or (before.references, before.refresh) == (head.references, head.refresh):
             return False
         known = looks.known

@@ -44,7 +44,6 @@ class Judging:
             if cold.pop(node, None):
                 changes.append(NodeWarmed(name, node, known.seen_in(name, node)))
             known.records.warm(name, node)
-            known.newcomers[name].discard(node)
             return False
         cold[node] = has_all is False
         return was_warm and has_all is False

@@ -105,6 +105,10 @@ class Membership:
         """What a set is about."""
         return self._sets[name].references
 
+    def all_references(self) -> set[str]:
+        """What any set is about."""
+        return {each for asked in self._sets.values() for each in asked.references}
+
     def wanted(self, node: str) -> Wanted:
         """What a node is to have."""
         names = self.of_node.get(node, ())

@@ -9,8 +9,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Container
 from collections.abc import Set as AbstractSet
+from typing import NamedTuple
 
 from coordinator.core.sets.records import back_off
+
+
+class InVain(NamedTuple):
+    """Repairs of a set that were of no use."""
+
+    times: int
+    """How often in a row one had no node, or was cancelled."""
+    until: float
+    """Until when (seconds since 1970) it rests."""
 
 
 class Repairs:
@@ -27,8 +37,9 @@ class Repairs:
         self._sets: dict[str, str] = {}
         self._dropped: set[str] = set()
         """Tasks that repair what is no longer wanted."""
-        self._in_vain: dict[str, tuple[int, float]] = {}
-        """How often in a row a set's repair had no node, or was cancelled; until when it rests."""
+        self._in_vain: dict[str, InVain] = {}
+        self.unsaved: set[str] = set()
+        """Sets that rest, or rest no more, which was not so before."""
 
     @property
     def are_full(self) -> bool:
@@ -119,13 +130,26 @@ class Repairs:
 
     def rests_until(self, name: str) -> float:
         """Before this time (seconds since 1970) a set is not repaired again."""
-        return self._in_vain.get(name, (0, 0.0))[1]
+        rest = self._in_vain.get(name)
+        return 0.0 if rest is None else rest.until
+
+    def rest(self, name: str) -> InVain | None:
+        """Why a set rests, where its repairs were of no use."""
+        return self._in_vain.get(name)
 
     def in_vain(self, name: str, now: float) -> None:
         """A repair of a set had no node at all, or was cancelled."""
-        times = self._in_vain.get(name, (0, 0.0))[0] + 1
-        self._in_vain[name] = times, now + back_off(times)
+        before = self._in_vain.get(name)
+        times = 1 if before is None else before.times + 1
+        self._in_vain[name] = InVain(times, now + back_off(times))
+        self.unsaved.add(name)
 
     def of_use(self, name: str) -> None:
         """A repair of a set had nodes, or the set is another one."""
-        self._in_vain.pop(name, None)
+        if self._in_vain.pop(name, None) is not None:
+            self.unsaved.add(name)
+
+    def adopt(self, name: str, noted: InVain) -> None:
+        """Take over what the leader has stored, where it is not older than what is known here."""
+        if self.rests_until(name) < noted.until:
+            self._in_vain[name] = noted

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 
 from common.inventory import PinState
 from coordinator.core.sets.diagnosis import AllKnown, diagnose, look_over
 from coordinator.core.sets.freshness import LookFailure, Refreshed
+from coordinator.core.sets.records import NodeMemory
 from coordinator.core.sets.standing import SetCondition, SetNode, Tally, Turn
 from coordinator.core.sets.turns import Turns
 from coordinator.core.sets.windows import Window
@@ -76,6 +78,12 @@ class SetView:
     def drift(self, name: str) -> dict[str, Counter[str]]:
         """By tag of a set: the digests that its nodes have, and how many have each."""
         return self._known.shown(name)
+
+    def memories(self, name: str) -> Iterator[tuple[str, NodeMemory]]:
+        """What is remembered of the nodes of a set, beyond what is on them."""
+        for node in self._known.records.remembered(name):
+            if memory := self._known.records.memory(name, node):
+                yield node, memory
 
     def turn(self, name: str, condition: SetCondition) -> Turn | None:
         """Since when a condition is as it is; None where no leader has judged the set yet."""

@@ -8,12 +8,12 @@ another list changes nothing, and what was missed is asked for (``Heard.MISSED``
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
-from common.inventory import Assembly, Inventory, PinState, inventory_hash
+from common.inventory import Assembly, Found, Inventory, PinState, inventory_hash
 from common.messages import InventoryState
 from coordinator.core.sets.membership import Wanted
 
@@ -98,6 +98,7 @@ class Warmth:
         self.digests = Digests()
         self._rows: dict[str, _Row] = {}
         self._unfinished: dict[str, Assembly[Inventory]] = {}
+        self._sizes: dict[str, int] = {}
 
     # ── what is so ──
 
@@ -124,6 +125,14 @@ class Warmth:
         row = self._rows.get(node)
         place = None if row is None else row.wanted.position(reference)
         return None if row is None or place is None else row.pins.get(place)
+
+    def size(self, reference: str) -> int | None:
+        """Compressed bytes of an image: the fewest that any node has told of; None: nobody has."""
+        return self._sizes.get(reference)
+
+    def keep_sizes(self, references: Container[str]) -> None:
+        """Forget the sizes of all others."""
+        self._sizes = {each: size for each, size in self._sizes.items() if each in references}
 
     def seen_in(self, node: str) -> str:
         """The report that shows what is known of a node: the agent's run, and its number there."""
@@ -179,6 +188,7 @@ class Warmth:
         pins = {each.reference: each.pin for each in found if each.present and each.pin}
         if inventory_hash(wanted.generation, there, pins) != part.hash:
             raise ValueError("the inventory is not what its hash says")
+        self._note_sizes(found)
         self.lose(node)
         cells = array(
             "I", [self.digests.take(each.digest) if each.present else ABSENT for each in found]
@@ -211,6 +221,13 @@ class Warmth:
                 if found.present and found.pin is not None:
                     row.pins[place] = found.pin
         row.number, row.hash = report.number, report.hash
+        self._note_sizes(report.found)
+
+    def _note_sizes(self, found: Iterable[Found]) -> None:
+        """The fewest count: no single agent can make an image too large for all others."""
+        for each in found:
+            if each.size and each.size < self._sizes.get(each.reference, each.size + 1):
+                self._sizes[each.reference] = each.size
 
     def lose(self, node: str) -> None:
         """A node has ceased to exist."""

@@ -173,6 +173,7 @@ export const MESSAGES = {
   "set.node.due": "节点 {node} 尚未预热，即将开始。",
   "set.node.inRepair": "节点 {node} 在 {task} 中等待轮到它。",
   "set.node.nextRepair": "节点 {node} 等待 {task} 结束，该任务正在预热集合的其他节点。",
+  "set.node.noRoom": "节点 {node} 的镜像磁盘放不下集合中它所缺的镜像：需要 {needs_gib} GiB，在 {total_gib} GiB 的 {limit}% 以下还剩 {free_gib} GiB。",
   "set.node.oldAgent": "节点 {node} 的 Agent 版本为 {version}，不会报告本地有哪些镜像。",
   "set.node.pulling": "{task} 正在预热节点 {node}。",
   "set.node.queued": "节点 {node} 等待中：已有 {most} 个集合修复任务在运行，达到上限。",

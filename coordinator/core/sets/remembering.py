@@ -1,0 +1,74 @@
+"""What is to be stored of sets and their nodes, and what is taken over of what was stored."""
+
+from __future__ import annotations
+
+from coordinator.core.sets.decisions import NodesRemembered, SetChange, SetRested
+from coordinator.core.sets.diagnosis import AllKnown
+from coordinator.core.sets.events import NodesNoted, SetNoted
+from coordinator.core.sets.head import SetHead
+from coordinator.core.sets.memory import Rest
+from coordinator.core.sets.records import NOTHING_REMEMBERED, NodeMemory
+
+
+class Remembering:
+    """Over all that is known."""
+
+    def __init__(self, known: AllKnown) -> None:
+        self._known = known
+
+    def rest(self, head: SetHead) -> Rest:
+        """Why a set is left alone for a while."""
+        failure, in_vain = (
+            self._known.freshness.failure(head.name),
+            self._known.repairs.rest(head.name),
+        )
+        return Rest(head.generation, failure, in_vain)
+
+    def changes(self) -> list[SetChange]:
+        """What is to be stored since this was last asked."""
+        known, changes = self._known, list[SetChange]()
+        resting = known.repairs.unsaved | known.freshness.unsaved
+        known.repairs.unsaved.clear()
+        known.freshness.unsaved.clear()
+        for name in sorted(resting):
+            if (head := known.membership.head(name)) is not None:
+                changes.append(SetRested(name, self.rest(head)))
+        for name, nodes in known.records.take_unsaved().items():
+            if known.membership.head(name) is not None:
+                changes.append(NodesRemembered(name, nodes))
+        return changes
+
+    def all(self) -> list[SetChange]:
+        """All that is to be stored by whoever begins to lead."""
+        known, changes = self._known, list[SetChange]()
+        for name in sorted(known.membership.names):
+            head = known.membership.head(name)
+            if head is not None:
+                changes.append(SetRested(name, self.rest(head)))
+            if nodes := known.records.remembered(name):
+                changes.append(NodesRemembered(name, frozenset(nodes)))
+        return changes
+
+    def adopt_rest(self, head: SetHead, event: SetNoted) -> None:
+        """Take over what the leader has stored of a set."""
+        rest = event.rest
+        if rest.generation != head.generation:
+            return
+        if rest.in_vain is not None:
+            self._known.repairs.adopt(head.name, rest.in_vain)
+        if rest.look_failure is not None:
+            self._known.freshness.adopt_failure(head.name, rest.look_failure)
+
+    def adopt_nodes(self, head: SetHead, event: NodesNoted) -> None:
+        """Take over what the leader has stored of nodes; whoever is warm is no newcomer."""
+        known, name = self._known, head.name
+        is_same = event.generation == head.generation
+        for node in event.nodes.keys() | event.before.keys():
+            noted = event.nodes.get(node, NOTHING_REMEMBERED)
+            is_member = node in known.membership.of_set.get(name, ())
+            is_warm = is_member and node not in known.cold[name]
+            if not is_same:
+                noted = NodeMemory(is_new=noted.is_new)
+            if is_warm:
+                noted = NodeMemory(vanished=noted.vanished)
+            known.records.adopt(name, node, noted, event.before.get(node, NOTHING_REMEMBERED))

@@ -19,8 +19,8 @@ from sandbox.programs import Coordinator
 
 AT_ONCE: Final = 500
 ABOUT: Final = f"""As many connections as a fleet has agents, each with a join token of its own,
-to the NATS of one coordinator, which it asks about each of them (auth callout); all are cut at once,
-and all come back, at most {AT_ONCE} of them under way at a time."""
+to the NATS of one coordinator, which it asks about each of them (auth callout); all are cut at
+once, and all come back, at most {AT_ONCE} of them under way at a time."""
 
 
 async def run(options: Options) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -31,16 +31,26 @@ class PurgeOrder:
     """The set whose images these were."""
 
 
+Before = Callable[[], Awaitable[None]]
+
+
+async def nothing_before() -> None:
+    """Begin at once."""
+
+
 class Purges(Protocol):
     """Purges of the last day."""
 
     def check_room(self) -> None:
         """Raise TooManyPurges where no further one may run here."""
 
-    async def start(self, order: PurgeOrder, creator: Creator | None) -> PurgeSnapshot:
+    async def start(
+        self, order: PurgeOrder, creator: Creator | None, before: Before = nothing_before
+    ) -> PurgeSnapshot:
         """Store a purge and begin with it; whatever its nodes answer is found later.
 
-        Raises TooManyPurges and StoreAway.
+        ``before`` is done once it is stored and before anything is removed; where that raises,
+        there is no purge. Raises TooManyPurges and StoreAway.
         """
 
     async def find(self, purge: str) -> PurgeSnapshot | None:

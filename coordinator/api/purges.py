@@ -17,7 +17,7 @@ from coordinator.api.problems import Refusal, busy
 from coordinator.api.purge_body import read_purge
 from coordinator.api.queries import NODES, Page, Reader
 from coordinator.port import Engine
-from coordinator.purge_port import PurgeOrder, TooManyPurges
+from coordinator.purge_port import Before, PurgeOrder, TooManyPurges, nothing_before
 from coordinator.snapshots import PurgeSnapshot
 from coordinator.views.purges import purge
 
@@ -50,11 +50,13 @@ class PurgeRoutes:
         return _answer(found, HTTPStatus.OK, page)
 
 
-async def begin(engine: Engine, order: PurgeOrder, caller: Caller) -> PurgeSnapshot:
-    """Begin with a purge. Raises a Refusal where too many run."""
+async def begin(
+    engine: Engine, order: PurgeOrder, caller: Caller, before: Before = nothing_before
+) -> PurgeSnapshot:
+    """Begin with a purge; ``before``: as in the port. Raises a Refusal where too many run."""
     creator = creator_of(caller)
     try:
-        return await engine.purges.start(order, creator)
+        return await engine.purges.start(order, creator, before)
     except TooManyPurges as full:
         raise too_many(full) from None
 

@@ -140,11 +140,16 @@ class SetRoutes:
         if not is_set_name(name):
             raise _unknown()
         order = await self._purge_of(name, request[CALLER]) if is_purge else None
-        await self._delete(name, match)
         if order is None:
+            await self._delete(name, match)
             return json_answer(deleted_set(name, texts.SET_DELETED()))
         request[IMAGES] = order.spec.images
-        purge = (await begin(self._engine, order, request[CALLER])).head.id
+
+        async def before() -> None:
+            await self._delete(name, match)
+
+        # The purge is stored first: where it is refused the set is there still, to ask again.
+        purge = (await begin(self._engine, order, request[CALLER], before)).head.id
         said = purge_texts.PURGE_SET_DELETED(purge=purge)
         return json_answer(deleted_set(name, said, purge))
 

@@ -45,10 +45,10 @@ class PurgeAsks:
         bus: PurgeCalls,
         fleet: FleetView,
         known: Callable[[str], KnownNode | None],
-        generation: Callable[[str], str],
+        generation: Callable[[str], str | None],
         clock: Callable[[], float],
     ) -> None:
-        """``generation``: of the references that a node is to have, for its sets."""
+        """``generation``: of the references that a node is to have; None where nobody knows."""
         self._bus = bus
         self._fleet = fleet
         self._known = known
@@ -69,21 +69,21 @@ class PurgeAsks:
             if CAN_REMOVE not in known.abilities:
                 version = known.agent_version
                 return silent(node, PURGE_NODE_OLD_AGENT(node=node, version=version))
-            answer = await self._call(head, node, instance)
-            if answer is None:
-                return silent(node, PURGE_NODE_SILENT(node=node))
-            if answer.why_not:
-                return silent(node, NODE_RUNTIME_SILENT(node=node, why=answer.why_not))
-            if not answer.other_list:
-                return _read(node, head, answer)
+            # An agent that was told nothing yet agrees with whoever knows of nothing.
+            if (generation := self._generation(node)) is not None:
+                answer = await self._call(head, node, instance, generation)
+                if answer is None or not answer.other_list:
+                    return _read(node, head, answer)
             if self._clock() >= agreed_by:
                 return silent(node, PURGE_NODE_UNTOLD(node=node))
             await asyncio.sleep(AGAIN_SECONDS)
 
-    async def _call(self, head: PurgeHead, node: str, instance: str) -> Removals | None:
+    async def _call(
+        self, head: PurgeHead, node: str, instance: str, generation: str
+    ) -> Removals | None:
         question: InventoryQuestion = Remove(
             references=[image.reference for image in head.work],
-            generation=self._generation(node),
+            generation=generation,
             dry_run=head.dry_run,
             within=REMOVE_SECONDS,
         )
@@ -95,7 +95,11 @@ class PurgeAsks:
             return None
 
 
-def _read(node: str, head: PurgeHead, answer: Removals) -> NodePurge:
+def _read(node: str, head: PurgeHead, answer: Removals | None) -> NodePurge:
+    if answer is None:
+        return silent(node, PURGE_NODE_SILENT(node=node))
+    if answer.why_not:
+        return silent(node, NODE_RUNTIME_SILENT(node=node, why=answer.why_not))
     try:
         return answered(node, head, answer)
     except ValueError:

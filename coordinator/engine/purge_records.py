@@ -52,6 +52,10 @@ class PurgeRecords:
         """Store a purge as it is now."""
         await self._bucket.put(head.id, _encode(head), ttl=KEPT_SECONDS)
 
+    async def forget(self, purge: str) -> None:
+        """Remove a purge that was not begun with."""
+        await self._bucket.delete(purge, ttl=TOMBSTONE_SECONDS)
+
     async def save_part(self, purge: str, number: int, nodes: list[NodePurge]) -> None:
         """Store what became of some nodes."""
         await self._bucket.put(f"{purge}.{number}", _encode(nodes), ttl=PART_SECONDS)

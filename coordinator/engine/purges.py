@@ -28,7 +28,7 @@ from coordinator.engine.purge_asks import PurgeAsks
 from coordinator.engine.purge_records import PurgeRecords
 from coordinator.faults import Faults
 from coordinator.port import StoreAway
-from coordinator.purge_port import PurgeOrder, TooManyPurges
+from coordinator.purge_port import Before, PurgeOrder, TooManyPurges, nothing_before
 from coordinator.snapshots import PurgeSnapshot
 
 MOST_RUNNING: Final = 4
@@ -113,7 +113,9 @@ class PurgeTable:
         if len(self._running) >= MOST_RUNNING:
             raise TooManyPurges(MOST_RUNNING)
 
-    async def start(self, order: PurgeOrder, creator: Creator | None) -> PurgeSnapshot:
+    async def start(
+        self, order: PurgeOrder, creator: Creator | None, before: Before = nothing_before
+    ) -> PurgeSnapshot:
         """Store a purge and begin with it; see the port."""
         self.check_room()
         head = self._new_head(order, creator)
@@ -127,6 +129,12 @@ class PurgeTable:
             raise self._away(why) from why
         except BaseException:
             del self._running[head.id]
+            raise
+        try:
+            await before()
+        except BaseException:
+            del self._running[head.id]
+            self._spawn(self._persistently(lambda: self._records.forget(head.id)))
             raise
         self._spawn(self._guarded(running, nodes))
         return self._shot(running)

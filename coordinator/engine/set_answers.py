@@ -104,8 +104,8 @@ class SetAnswers:
         """The sets that a node is in."""
         return self._view.sets_of(node)
 
-    def generation(self, node: str) -> str:
-        """The name of the list of references that a node is to have."""
+    def generation(self, node: str) -> str | None:
+        """The name of the list of references that a node is to have; None: not known yet."""
         return self._view.generation(node)
 
     def wanting(self, node: str) -> Mapping[str, list[str]]:

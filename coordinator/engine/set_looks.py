@@ -13,5 +13,7 @@ def looks_of(core: SetView, head: SetHead) -> SetLooks | None:
     if head.refresh is None and not head.refresh_asked_at and not known.tags:
         return None
     task, due, failure = core.look(head.name)
+    if due is not None and due * 1000 < head.created_at:
+        due = None  # it is due as soon as it can be made
     newest = {reference: tag.current[0] for reference, tag in known.tags.items()}
-    return SetLooks(known.looked_at or None, due or None, task, failure, newest)
+    return SetLooks(known.looked_at or None, due, task, failure, newest)

@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+from common.texts import STORE_UNUSABLE
 from coordinator.core.purge import NodePurge, PurgeHead, PurgeState
 from coordinator.core.task import Creator
-from coordinator.purge_port import PurgeOrder, TooManyPurges
+from coordinator.port import StoreAway
+from coordinator.purge_port import Before, PurgeOrder, TooManyPurges, nothing_before
 from coordinator.snapshots import PurgeSnapshot
 
 BEGUN_AT = 1_768_576_354_000
@@ -18,6 +20,8 @@ class FakePurges:
 
     def __init__(self) -> None:
         self.most = 4
+        self.is_away = False
+        """Whether nothing can be stored."""
         self.orders: list[PurgeOrder] = []
         self.known: dict[str, PurgeSnapshot] = {}
 
@@ -25,8 +29,13 @@ class FakePurges:
         if len(self.known) >= self.most:
             raise TooManyPurges(self.most)
 
-    async def start(self, order: PurgeOrder, creator: Creator | None) -> PurgeSnapshot:
+    async def start(
+        self, order: PurgeOrder, creator: Creator | None, before: Before = nothing_before
+    ) -> PurgeSnapshot:
         self.check_room()
+        if self.is_away:
+            raise StoreAway(STORE_UNUSABLE(why="away"))
+        await before()
         self.orders.append(order)
         head = PurgeHead(
             id=f"purge-20260116-151234-{len(self.known):08x}",

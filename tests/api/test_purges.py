@@ -122,8 +122,13 @@ async def test_a_set_stays_where_its_images_cannot_be_removed(
     old = {"If-Match": '"99"'}
     assert (await client.delete("/api/v1/sets/web?purge=true", headers=old)).status == 412
     assert (await client.delete("/api/v1/sets/web?purge=perhaps")).status == 400
+    engine.purges.is_away = True
+    assert (await client.delete("/api/v1/sets/web?purge=true")).status == 503
     assert "web" in engine.sets.stored
     assert engine.purges.orders == []
+    engine.purges.is_away = False
+    assert (await client.delete("/api/v1/sets/web?purge=true")).status == 200
+    assert len(engine.purges.orders) == 1
 
 
 async def test_a_policy_counts_for_a_purge(guarded: Guarded, engine: FakeEngine) -> None:

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from agent.remover import Remover
 from agent.runtime.simulated import SimulatedRuntime
+from agent.stock import Stock
 from common import subjects
 from common.bus import KeyValue
 from common.messages import Heartbeat
@@ -21,6 +22,7 @@ from coordinator.engine import purge_records, purges
 from coordinator.engine.purge_asks import AGREE_SECONDS, CALL_SECONDS
 from coordinator.engine.purges import MOST_RUNNING, SILENT_SECONDS
 from coordinator.engine.wanted_lists import WantedLists
+from coordinator.port import NoSuchSet
 from coordinator.purge_port import PurgeOrder, TooManyPurges
 from coordinator.set_port import SetOrder
 from coordinator.snapshots import PurgeSnapshot
@@ -279,6 +281,46 @@ async def test_only_so_many_run_at_once_and_so_many_are_kept(
         kept = [await second.service.purges.find(each) for each in ids]
         assert sum(each is not None for each in kept) <= 3
         assert kept[0] is None
+
+
+@virtual
+async def test_a_purge_whose_condition_fails_never_was() -> None:
+    """Nothing is removed, nothing of it is stored, and there is room for the next one."""
+    async with Cluster() as cluster:
+        first, _ = await coordinators(cluster)
+
+        async def fails() -> None:
+            raise NoSuchSet
+
+        for _ in range(MOST_RUNNING + 1):
+            with pytest.raises(NoSuchSet):
+                await first.service.purges.start(PurgeOrder(task_of("a")), None, fails)
+        await asyncio.sleep(5.0)
+        assert there(cluster) == {name: ["ref/a", "ref/b"] for name in NAMES}
+        bucket = KeyValue(cluster.observer, subjects.PURGES_BUCKET)
+        kept = [entry async for entries in bucket.entries() for entry in entries]
+        assert [entry for entry in kept if entry.value is not None] == []
+
+
+@virtual
+async def test_who_knows_of_nothing_agrees_with_nobody() -> None:
+    """A fresh agent was told nothing, and a coordinator that begins does not know its labels."""
+    async with Cluster() as cluster:
+        first, _ = await coordinators(cluster)
+        order = SetOrder("web", task_of("a"))
+        await first.service.sets.put(order, None, None)
+        await asyncio.sleep(15.0)
+        assert first.replica is not None
+        labels = first.replica.sets._core._known.membership._labels
+        seen = labels.pop("n1")
+        node = cluster.nodes["n1"]
+        node.agent._inventory._stock = Stock()
+        purge = await begin(first, task_of("a"), names=["n1"])
+        await asyncio.sleep(5.0)
+        assert "ref/a" in there(cluster)["n1"]
+        labels["n1"] = seen
+        found = await over(first, purge)
+        assert states(found) == {"n1": [KeptFor.WANTED]}
 
 
 @virtual

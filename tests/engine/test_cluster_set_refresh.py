@@ -67,6 +67,24 @@ async def fleet(cluster: Cluster) -> Registry:
 
 
 @virtual
+async def test_a_look_that_was_never_made_is_due_at_no_time_of_the_past() -> None:
+    """It is made as soon as a node is warm; then it is told when the next one is due."""
+    async with Cluster() as cluster:
+        leader = await cluster.leader()
+        await refreshed(leader, "a")
+
+        def due() -> float | None:
+            shot = leader.service.sets.snapshot("web")
+            assert shot is not None
+            assert shot.looks is not None
+            return shot.looks.next
+
+        assert due() is None
+        (await fleet(cluster)).tags["ref/a"] = NEW
+        await cluster.until(lambda: (due() or 0.0) > leader.clock())
+
+
+@virtual
 async def test_a_tag_that_moves_is_followed_within_the_interval() -> None:
     """Which costs a look of one node while it does not."""
     async with Cluster() as cluster:

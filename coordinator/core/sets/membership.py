@@ -105,6 +105,10 @@ class Membership:
         """What a set is about."""
         return self._sets[name].references
 
+    def is_seen(self, node: str) -> bool:
+        """Whether it is known which sets a node is in."""
+        return node in self._labels
+
     def all_references(self) -> set[str]:
         """What any set is about."""
         return {each for asked in self._sets.values() for each in asked.references}

@@ -61,9 +61,10 @@ class SetView:
         """Whether a reference that is there is pinned, where it is to be."""
         return self._known.warmth.pin(node, reference)
 
-    def generation(self, node: str) -> str:
-        """The name of that list."""
-        return self._known.membership.wanted(node).generation
+    def generation(self, node: str) -> str | None:
+        """The name of that list; None for a node of which nobody has said which labels it has."""
+        known = self._known.membership
+        return known.wanted(node).generation if known.is_seen(node) else None
 
     def look(self, name: str) -> tuple[str | None, float | None, LookFailure | None]:
         """The look at a set's tags that runs, when the next is due, and how the last failed."""

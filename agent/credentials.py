@@ -36,6 +36,12 @@ class Keyring:
         self._changes = -1
         """The first reading is no change."""
 
+    @property
+    def config(self) -> DockerConfig:
+        """What the file says by now."""
+        self._refresh()
+        return self._config
+
     def lookup(self, reference: str) -> list[Credentials]:
         """List what may open the image's registry, in the order in which to try it.
 
@@ -98,16 +104,13 @@ class Keyring:
 def _read(path: Path) -> DockerConfig:
     """Read what can be read; the rest is said once in the log."""
     try:
-        config = DockerConfig.parse(_content(path))
+        return DockerConfig.parse(_content(path))
     except OSError as error:
         _log.warning("no registry credentials: %s: %s", path, error.strerror)
         return DockerConfig()
     except NOT_DECODABLE as error:
         _log.error("no registry credentials: %s is no Docker config.json: %s", path, error)
         return DockerConfig()
-    if config.has_helpers:
-        _log.warning("%s: credential helpers (credsStore, credHelpers) are not supported", path)
-    return config
 
 
 def _content(path: Path) -> bytes:

@@ -11,10 +11,13 @@ from typing import Any, Final, TypeVar
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from agent.agent import Agent
+from agent.credential_helpers import CredentialHelpers
+from agent.credential_providers import CredentialProviders
 from agent.credentials import Keyring
 from agent.health import HealthServer
 from agent.journal import Journal
 from agent.metrics import Metrics, MetricsObserver, StateCollector
+from agent.node_credentials import NodeCredentials
 from agent.readiness import Readiness
 from agent.runtime.cri import CriRuntime
 from agent.runtime.crictl import CrictlRuntime
@@ -60,7 +63,7 @@ async def serve(stop: Stop) -> None:
             settings=settings,
             bus=bus,
             runtime=runtime,
-            keyring=Keyring(settings.registry_config),
+            keyring=node_credentials(settings),
             spool=ThreadedSpool(spool),
             observers=[Journal(), MetricsObserver(Metrics(registry))],
         )
@@ -71,6 +74,21 @@ async def serve(stop: Stop) -> None:
             await stop.wait()
             await agent.shut_down(within=stop.remaining())
             await bus.close()
+
+
+def node_credentials(settings: AgentSettings) -> NodeCredentials:
+    """All that the node has for registries. Raises StartupError for half of what providers need."""
+    config, folder = settings.credential_provider_config, settings.credential_provider_folder
+    if config is not None and folder is None:
+        raise StartupError(
+            "IPS_CREDENTIAL_PROVIDER_CONFIG needs IPS_CREDENTIAL_PROVIDER_BIN_DIR, "
+            "the folder with the providers' programs"
+        )
+    return NodeCredentials(
+        Keyring(settings.registry_config),
+        CredentialHelpers(folder),
+        CredentialProviders(config, folder),
+    )
 
 
 def build_runtime(settings: AgentSettings) -> Runtime:

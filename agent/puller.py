@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from agent.events import BytesArrived, DownloadBegan, Event, Forgotten, PullEnded
 from agent.image_turns import ImageTurns
@@ -39,14 +39,20 @@ _ANSWERS = frozenset(
 )
 
 
+class NodeLogins(NamedTuple):
+    """What may open an image's registry."""
+
+    credentials: Sequence[Credentials] = ()
+    """The likeliest first."""
+    complaint: str = ""
+    """Names what is meant for the registry and cannot be used; empty if nothing is."""
+
+
 class CredentialLookup(Protocol):
     """Finds the credentials of a registry."""
 
-    def lookup(self, reference: str) -> Sequence[Credentials]:
-        """List what may open an image's registry, the likeliest first. Raises PullFailed."""
-
-    def complaint(self, reference: str) -> str:
-        """Name what is meant for an image's registry and cannot be used; empty if nothing is."""
+    async def lookup(self, reference: str) -> NodeLogins:
+        """Ask for what the node has for an image. Raises PullFailed."""
 
 
 class GrantOpener(Protocol):
@@ -143,7 +149,8 @@ class Puller:
     async def _download(self, order: StartPull) -> PresentImage:
         """Pull with each of the credentials that may fit, at last with none."""
         failures: list[PullFailed] = []
-        for credentials in [*self._fitting(order), None]:
+        found = await self._fitting(order)
+        for credentials in [*found.credentials, None]:
             try:
                 return await self._runtime.pull(
                     order.reference,
@@ -156,17 +163,18 @@ class Puller:
                 failures.append(failure)
                 if failure.reason not in _ANSWERS:
                     raise
-        raise _noted(_telling(failures), self._keyring.complaint(order.reference))
+        raise _noted(_telling(failures), found.complaint)
 
-    def _fitting(self, order: StartPull) -> Sequence[Credentials]:
+    async def _fitting(self, order: StartPull) -> NodeLogins:
         """The task's credentials, opened for as long as the pull takes, and then the node's own."""
         if order.grant is None:
-            return self._keyring.lookup(order.reference)
+            return await self._keyring.lookup(order.reference)
         given = self._opener.open(order.grant, order.reference)
         try:
-            return [*given, *self._keyring.lookup(order.reference)]
-        except PullFailed:
-            return given  # what the node has is of no use, and not needed
+            own = await self._keyring.lookup(order.reference)
+        except PullFailed as failure:  # what the node has is of no use, and not needed
+            return NodeLogins(given, failure.message)
+        return NodeLogins([*given, *own.credentials], own.complaint)
 
     def _heard(self, reference: str, value: Bytes) -> None:
         self._emit(BytesArrived(reference, value))

@@ -74,6 +74,19 @@ class AgentSettings(ProgramSettings):
         PATH,
         "Docker `config.json` on the node with credentials for registries",
     )
+    credential_provider_config: Path | None = optional(
+        "IPS_CREDENTIAL_PROVIDER_CONFIG",
+        PATH,
+        "The node's file, or folder of files, about credential providers "
+        "(`CredentialProviderConfig`, as the kubelet's `--image-credential-provider-config`)",
+    )
+    credential_provider_folder: Path | None = optional(
+        "IPS_CREDENTIAL_PROVIDER_BIN_DIR",
+        PATH,
+        "Folder with the programs of credential providers (as the kubelet's "
+        "`--image-credential-provider-bin-dir`), and of Docker's credential helpers, which are "
+        "looked for in `PATH` too",
+    )
     installation: str = setting(
         "IPS_INSTALLATION",
         NODE_NAME,

@@ -32,10 +32,10 @@ BENCHES: dict[str, Callable[[], Awaitable[None]]] = {
     "watch": watch.run,
     "jobs": jobs.run,
     "virtual": virtual.run,
-    "callout": callout.run,
 }
 WRITTEN: dict[str, Callable[[Options], Awaitable[None]]] = {
     "fleet": fleet.run,
+    "callout": callout.run,
     "gets": gets.run,
     "store": store.run,
     "soak": soak.run,

@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry
 from agent.agent import Agent
 from agent.credentials import Keyring
 from agent.metrics import Metrics, MetricsObserver
+from agent.node_credentials import NodeCredentials
 from agent.runtime.protocol import Credentials, OnBytes, PresentImage
 from agent.runtime.simulated import SimulatedRuntime
 from agent.settings import AgentSettings
@@ -75,7 +76,7 @@ async def run() -> None:
                             settings=AgentSettings.load(settings),
                             bus=bus,
                             runtime=watch,
-                            keyring=Keyring(None),
+                            keyring=NodeCredentials(Keyring(None)),
                             spool=ThreadedSpool(
                                 stack.enter_context(Spool(Path(folder) / name, name))
                             ),

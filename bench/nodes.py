@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from agent.agent import Agent
 from agent.credentials import Keyring
 from agent.metrics import Metrics, MetricsObserver
+from agent.node_credentials import NodeCredentials
 from agent.runtime.simulated import SimulatedRuntime
 from agent.settings import AgentSettings
 from common.bus import Bus, BusSettings
@@ -51,7 +52,7 @@ async def simulated_nodes(
                 settings=AgentSettings.load({**settings, **own}),
                 bus=bus,
                 runtime=SimulatedRuntime(seconds=seconds, size=size, seed=name),
-                keyring=Keyring(None),
+                keyring=NodeCredentials(Keyring(None)),
                 observers=[MetricsObserver(metrics)],
             )
         )

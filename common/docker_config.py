@@ -99,8 +99,10 @@ class DockerConfig:
 
     logins: Mapping[str, Sequence[ConfiguredLogin]] = field(default_factory=dict)
     """By host, with maybe a port and the beginning of a path."""
-    has_helpers: bool = False
-    """Whether programs are named that know more (``credsStore``, ``credHelpers``)."""
+    store: str = ""
+    """The helper that is asked about every other registry (``credsStore``)."""
+    helpers: Mapping[str, str] = field(default_factory=dict)
+    """The helper of a registry (``credHelpers``)."""
 
     @classmethod
     def parse(cls, raw: bytes) -> Self:
@@ -121,7 +123,9 @@ class DockerConfig:
             key = registry_key(name)
             if found := _logins(name, key, entry):
                 logins.setdefault(key, []).extend(found)
-        return cls(logins, any(_says(settings.get(name)) for name in ("credsstore", "credhelpers")))
+        return cls(
+            logins, _store(settings.get("credsstore")), _helpers(settings.get("credhelpers"))
+        )
 
     def matching(self, image: ImageReference) -> Iterator[ConfiguredLogin]:
         """What is meant for an image, in the order in which to try it, the unusable included."""
@@ -132,6 +136,14 @@ class DockerConfig:
         for key in sorted(keys, reverse=True):
             yield from self.logins[key]
 
+    def helper_for(self, image: ImageReference) -> str:
+        """The name of the helper that is to be asked about an image; empty for none."""
+        names = [image.registry]
+        if image.registry == DOCKER_HUB:
+            names += [KEY_OF_DOCKER_HUB, f"{KEY_OF_DOCKER_HUB}/v1/", f"{KEY_OF_DOCKER_HUB}/v1"]
+        found = next((self.helpers[name] for name in names if name in self.helpers), None)
+        return self.store if found is None else found
+
 
 def registry_key(name: str) -> str:
     """Bring an entry's name to the form ``host[:port][/path]``."""
@@ -140,8 +152,20 @@ def registry_key(name: str) -> str:
     return host if path == "/" else host + path
 
 
-def _says(value: msgspec.Raw | None) -> bool:
-    return value is not None and bytes(value).strip() not in {b"", b"null", b'""', b"{}"}
+def _store(value: msgspec.Raw | None) -> str:
+    """Who is no text names nobody: a bad setting spoils no entry."""
+    try:
+        return "" if value is None else msgspec.json.decode(value, type=str | None) or ""
+    except NOT_DECODABLE:
+        return ""
+
+
+def _helpers(value: msgspec.Raw | None) -> Mapping[str, str]:
+    try:
+        found = {} if value is None else msgspec.json.decode(value, type=dict[str, str] | None)
+    except NOT_DECODABLE:
+        return {}
+    return {registry_key(name): helper for name, helper in (found or {}).items()}
 
 
 def _logins(name: str, key: str, raw: msgspec.Raw) -> list[ConfiguredLogin]:

@@ -99,6 +99,8 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
         "IPS_CRICTL",
         "IPS_PIN_DISK_PERCENT",
         "IPS_REGISTRY_CONFIG",
+        "IPS_CREDENTIAL_PROVIDER_CONFIG",
+        "IPS_CREDENTIAL_PROVIDER_BIN_DIR",
         "IPS_INSTALLATION",
         "IPS_AGENT_PARALLEL_PULLS",
         "IPS_AGENT_METRICS_PORT",

@@ -331,6 +331,9 @@ class Engine(Protocol):
         ``names`` is sorted, without doubles, and not None exactly where ``spec.names_nodes``.
         """
 
+    async def created_before(self, key: IdempotencyKey) -> Created | None:
+        """The task that a key has created; None for none. Raises ``KeyReused``, ``StoreAway``."""
+
     async def cancel(self, task_id: str) -> TaskHead:
         """Cancel a pending or running task. Raises NoSuchTask, AlreadyOver, StoreAway."""
 

@@ -29,6 +29,7 @@ from agent.runtime.endpoint import ANSWER_SECONDS, socket_path
 from agent.runtime.failures import UNAVAILABLE, classify, presentable
 from agent.runtime.image_status import ImageStatus, pulled
 from agent.runtime.node import runtime_facts
+from agent.runtime.program_output import TooMuchOutputError, read_both
 from agent.runtime.protocol import (
     PinFailed,
     PresentImage,
@@ -178,8 +179,10 @@ class CrictlRuntime:
         process = await self._start(arguments, secrets)
         try:
             async with asyncio.timeout(None if patient else self._answer_seconds):
-                output, errors = await _read_both(process)
+                output, errors = await read_both(process, _MOST_OUTPUT)
                 await process.wait()
+        except TooMuchOutputError as error:
+            raise ProgramFailed("", str(error)) from error
         except TimeoutError as error:
             why = self._why_away(f"no answer within {self._answer_seconds:g} s")
             raise RuntimeAway(why) from error
@@ -238,32 +241,6 @@ def _secrets(credentials: Credentials | None) -> dict[str, str]:
         raise PullFailed(Reason.UNAUTHORIZED, "crictl can be given no token; the driver cri can")
     pair = f"{credentials.username}:{credentials.password}"
     return {"CRICTL_AUTH": base64.b64encode(pair.encode()).decode()}
-
-
-async def _read_both(process: Process) -> tuple[bytes, bytes]:
-    """Read what a program prints and what it says on stderr; it is killed where that is too much.
-
-    Raises ProgramFailed then.
-    """
-    assert process.stdout is not None  # noqa: S101 -- both were asked for
-    assert process.stderr is not None  # noqa: S101
-    output, errors = await asyncio.gather(
-        _read_start(process.stdout, process), _read_start(process.stderr, process)
-    )
-    if max(len(output), len(errors)) > _MOST_OUTPUT:
-        raise ProgramFailed("", f"it prints more than {_MOST_OUTPUT} bytes")
-    return output, errors
-
-
-async def _read_start(stream: asyncio.StreamReader, process: Process) -> bytes:
-    """Read up to the end, but keep only a bounded beginning, and end who says more."""
-    kept = bytearray()
-    while part := await stream.read(65_536):
-        if len(kept) <= _MOST_OUTPUT:
-            kept += part
-        elif process.returncode is None:
-            process.kill()
-    return bytes(kept)
 
 
 async def _stop(process: Process) -> None:

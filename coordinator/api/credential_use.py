@@ -89,7 +89,7 @@ def _asker(caller: Caller) -> Asker | None:
     asker = Asker(
         user=caller.user,
         way=caller.way,
-        groups=caller.groups,
+        groups=tuple(sorted(caller.groups)),
         extra={k: v for k, v in caller.extra if not k.startswith(_OF_THE_MOMENT)},
     )
     if len(msgspec.json.encode(asker)) > ASKER_BYTES:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from enum import StrEnum
 from http import HTTPStatus
 from typing import Annotated, Any, Final
@@ -123,8 +124,13 @@ class TaskRoutes:
         key: IdempotencyKey | None,
         retry_of: str | None = None,
     ) -> web.Response:
-        spec = self._admission.admit(caller, spec, names)
-        spec = await self._admission.with_credentials(caller, spec)
+        try:
+            spec = self._admission.admit(caller, spec, names)
+            spec = await self._admission.with_credentials(caller, spec)
+        except Refusal:
+            if (before := await self._created_before(key)) is None:
+                raise
+            return await self._answer_create(before)
         creator = creator_of(caller)
         try:
             created = await self._engine.create(
@@ -137,6 +143,12 @@ class TaskRoutes:
         except KeyReused as reused:
             raise _conflict(texts.KEY_REUSED(header=IDEMPOTENCY_KEY, task=reused.task_id)) from None
         return await self._answer_create(created)
+
+    async def _created_before(self, key: IdempotencyKey | None) -> Created | None:
+        """What a create that would be refused by now has come to when it was asked for first."""
+        with suppress(KeyReused):
+            return None if key is None else await self._engine.created_before(key)
+        return None
 
     async def _answer_create(self, created: Created) -> web.Response:
         status = HTTPStatus.CREATED if created.is_new else HTTPStatus.OK

@@ -31,6 +31,8 @@ class Attempt:
     """When to ask again (seconds), where the agent refused or did not answer."""
     alive_at: float = 0.0
     """From when its silence counts, on the clock of silence: placing, or last sign of life."""
+    held_up: Text | None = None
+    """What the agent could not be asked for, when it was last to be."""
     lost_by: set[str] = field(default_factory=set)
     """Instances that ended while they were at it."""
     is_watched: bool = False

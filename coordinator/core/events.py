@@ -111,6 +111,8 @@ class AssignmentUnanswered:
     key: AttemptKey
     instance: str
     absent: bool = False
+    why: Text | None = None
+    """Why the agent was not even asked: something else is away that the work needs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,7 @@ class FollowedAttempts:
     def _keep(self, attempt: Attempt, instance: str, now: float) -> None:
         """An instance has the work, as it said a moment ago."""
         attempt.sent_to = attempt.accepted_by = instance
-        attempt.resend_at = None
+        attempt.resend_at = attempt.held_up = None
         self._note_life(attempt, now)
         if attempt.node.phase is NodePhase.ASSIGNED:
             attempt.run.move(attempt.node, NodePhase.PULLING)

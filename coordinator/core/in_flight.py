@@ -201,9 +201,9 @@ class InFlight(FollowedAttempts):
 
     def unanswered(self, event: AssignmentUnanswered, now: float) -> None:
         """Nobody answered: ask again soon, or when an agent speaks if this one is absent."""
-        attempt = self._asked(event)
-        if attempt is None:
+        if (attempt := self._asked(event)) is None:
             return
+        attempt.held_up = event.why
         if event.absent:
             attempt.sent_to = None
             self._fleet.gone(event.key.node, event.instance)
@@ -336,7 +336,7 @@ class InFlight(FollowedAttempts):
             self._give_up(attempt, Reason.AGENT_LOST, text, now)
         else:
             reason = Reason.AGENT_LOST if attempt.lost_by else Reason.AGENT_UNAVAILABLE
-            text = self._fleet.why_given_up(key.node, self._wait)
+            text = attempt.held_up or self._fleet.why_given_up(key.node, self._wait)
             self._give_up(attempt, reason, text, now)
 
     def _send_or_give_up(self, attempt: Attempt, now: float) -> None:

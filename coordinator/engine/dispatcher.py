@@ -129,7 +129,7 @@ class Dispatcher:
             self._feed(AssignmentRefused(command.key, command.instance, never=why.text))
         except (StoreAway, AuthorityAwayError) as why:
             log.warning("credentials cannot be looked up", task=command.key.task, why=why)
-            self._feed(AssignmentUnanswered(command.key, command.instance))
+            self._feed(AssignmentUnanswered(command.key, command.instance, why=why.text))
         except Exception as why:  # noqa: BLE001 -- one task's fault ends no other's work
             log.failure("credentials cannot be sealed", why, task=command.key.task)
             self._feed(AssignmentUnanswered(command.key, command.instance))

@@ -268,6 +268,10 @@ class Service:
         """Store a task. Raises KeyReused, TooManyPending, TooManyPendingOfUser, StoreAway."""
         return await self._writable().create(spec, names, key, retry_of, creator)
 
+    async def created_before(self, key: IdempotencyKey) -> Created | None:
+        """The task of a key. Raises KeyReused, StoreAway."""
+        return await self._writable().created_before(key)
+
     async def cancel(self, task_id: str) -> TaskHead:
         """Cancel a task. Raises NoSuchTask, AlreadyOver, StoreAway."""
         return await self._writable().cancel(task_id)

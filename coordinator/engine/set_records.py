@@ -20,7 +20,7 @@ from common.logs import Log, RateLimitedLog
 from common.messages import NOT_DECODABLE
 from common.reasons import clip
 from coordinator.core.sets.head import SetHead
-from coordinator.core.task import Creator
+from coordinator.core.task import Asker, Creator
 from coordinator.set_port import SetOrder
 from coordinator.snapshots import StoredSet
 
@@ -98,9 +98,21 @@ class SetRecords:
 
 
 def is_so(head: SetHead, order: SetOrder) -> bool:
-    """Whether a set is already what is wanted."""
-    wanted = (order.spec, order.paused, order.schedule, order.refresh, order.gate, order.pin)
+    """Whether a set is already what is wanted, whoever asks: it stays whose it is."""
+    return _is_wished(head, order) and not _is_known_anew(head.spec.asked_by, order.spec.asked_by)
+
+
+def _is_wished(head: SetHead, order: SetOrder) -> bool:
+    spec = replace(order.spec, asked_by=head.spec.asked_by)
+    wanted = (spec, order.paused, order.schedule, order.refresh, order.gate, order.pin)
     return (head.spec, head.paused, head.schedule, head.refresh, head.gate, head.pin) == wanted
+
+
+def _is_known_anew(before: Asker | None, now: Asker | None) -> bool:
+    """Whether somebody is in other groups than before: their rights may be others."""
+    if before is None or now is None or before == now:
+        return False
+    return (before.user, before.way) == (now.user, now.way)
 
 
 def head_of(old: StoredSet | None, order: SetOrder, creator: Creator | None, now: float) -> SetHead:
@@ -120,6 +132,8 @@ def head_of(old: StoredSet | None, order: SetOrder, creator: Creator | None, now
             updated_at=moment,
             created_by=creator,
         )
+    if _is_wished(old.head, order):
+        return replace(old.head, spec=order.spec)
     return replace(
         old.head,
         spec=order.spec,

@@ -157,6 +157,15 @@ class Submissions:
                     return Created(head, is_new=True)
         raise StoreAway(KEY_TASK_UNREADABLE())
 
+    async def created_before(self, key: IdempotencyKey) -> Created | None:
+        """The task that a key stands for, where it was stored. Raises KeyReused, StoreAway."""
+        async with self._store_needed():
+            stored = (await self._look_up(key)).stored
+        if stored is None:
+            return None
+        self._tasks.learn(stored)
+        return Created(stored.head, is_new=False)
+
     async def create_repair(self, order: RepairOrder) -> TaskHead:
         """Store a task that repairs a set, whoever waits. Raises StoreAway."""
         async with self._store_needed():

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from common.text import Text
 from common.texts import TASK_QUEUED, TASK_STARTING
+from coordinator.core.attempts import Attempt
 from coordinator.core.fleet import FleetView
 from coordinator.core.node_run import NodePhase
 from coordinator.core.queue import Pending
@@ -32,6 +33,10 @@ class Known(Protocol):
     @property
     def waiting(self) -> Mapping[str, Pending]:
         """The pending tasks."""
+
+    @property
+    def in_flight(self) -> Mapping[tuple[str, str], Attempt]:
+        """Every attempt in flight, by its task and node."""
 
     @property
     def places_taken(self) -> int:
@@ -72,11 +77,16 @@ class WhyWaiting:
         return TASK_QUEUED(running=taken, most=most) if taken >= most else None
 
     def _awaited_agent(self, run: TaskRun) -> Text | None:
-        """What keeps the first node from its work that has a place and no agent."""
+        """What the first node lacks that has a place: its agent, or what that is to be given."""
         if not run.in_phase[NodePhase.ASSIGNED]:
             return None
         fleet, now = self._core.fleet, self._clock()
         for node in run.nodes:
-            if node.phase is NodePhase.ASSIGNED and fleet.agent_for(node.name, now) is None:
+            if node.phase is not NodePhase.ASSIGNED:
+                continue
+            if fleet.agent_for(node.name, now) is None:
                 return fleet.why_unavailable(node.name)
+            attempt = self._core.in_flight.get((run.head.id, node.name))
+            if attempt is not None and attempt.held_up is not None:
+                return attempt.held_up
         return None

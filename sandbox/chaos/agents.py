@@ -19,6 +19,7 @@ from agent.credentials import Keyring
 from agent.events import CommandReceived, Event, OutcomeSettled, PullEnded
 from agent.instructions import Deliver, Instruction, SendReply
 from agent.main import bus_settings
+from agent.node_credentials import NodeCredentials
 from agent.notices import Notice
 from agent.readiness import Readiness
 from agent.runtime.simulated import SimulatedRuntime
@@ -95,7 +96,7 @@ async def _begin(name: str, stack: ExitStack, jobs: Jobs, stop: Stop) -> None:
             seed=name,
             present=images.read_text().split() if images.exists() else (),
         ),
-        keyring=Keyring(None),
+        keyring=NodeCredentials(Keyring(None)),
         spool=ThreadedSpool(spool),
         observers=[JournalOfDeeds(name, deeds, images)],
     )

@@ -16,6 +16,7 @@ import msgspec
 
 from agent.agent import Agent
 from agent.credentials import Keyring
+from agent.node_credentials import NodeCredentials
 from agent.notices import Observer as AgentObserver
 from agent.outbox import OutcomeSpool
 from agent.runtime.protocol import Runtime
@@ -251,7 +252,7 @@ class Node(_Process):
             settings=AgentSettings.load(needed | (settings or {})),
             bus=bus,
             runtime=runtime,
-            keyring=Keyring(None),
+            keyring=NodeCredentials(Keyring(None)),
             spool=spool,
             observers=observers,
             rng=random.Random(f"{cluster.seed}/{name}/{loop.time()}"),  # noqa: S311 -- repeatable

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from agent.agent import Agent
 from agent.credentials import Keyring
 from agent.metrics import Metrics, MetricsObserver
+from agent.node_credentials import NodeCredentials
 from agent.runtime.simulated import SimulatedRuntime
 from agent.settings import AgentSettings
 from agent.spool import Spool, ThreadedSpool
@@ -86,7 +87,7 @@ class Bench:
             settings=settings(**environment),
             bus=bus,
             runtime=runtime,
-            keyring=Keyring(None),
+            keyring=NodeCredentials(Keyring(None)),
             spool=None if spool is None else ThreadedSpool(spool),
             observers=[MetricsObserver(Metrics(self.registry))],
         )
@@ -274,7 +275,7 @@ async def test_two_agents_one_bus(bus: Bus, leader: Leader) -> None:
             settings=settings(IPS_NODE_NAME=f"node-{number}"),
             bus=bus,
             runtime=quick(),
-            keyring=Keyring(None),
+            keyring=NodeCredentials(Keyring(None)),
             observers=[MetricsObserver(metrics)],
         )
         for number in range(20)

@@ -290,17 +290,6 @@ def test_what_is_no_file_is_not_opened(path: Path, caplog: pytest.LogCaptureFixt
     assert ["no registry credentials" in record.message for record in caplog.records] == [True] * 2
 
 
-@pytest.mark.parametrize("helper", [{"credsStore": "desktop"}, {"credHelpers": {"a": "gcr"}}])
-def test_credential_helpers_are_logged_once(
-    path: Path, helper: dict[str, Any], caplog: pytest.LogCaptureFixture
-) -> None:
-    """They are not supported; what else the file has is used."""
-    path.write_text(json.dumps({"auths": {"registry.example.com:5000": entry("me")}, **helper}))
-    keyring = Keyring(path)
-    assert [found.username for found in [*keyring.lookup(IMAGE), *keyring.lookup(IMAGE)]]
-    assert ["not supported" in record.getMessage() for record in caplog.records] == [True]
-
-
 def test_the_file_may_appear_change_and_vanish(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

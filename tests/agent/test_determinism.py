@@ -11,6 +11,7 @@ import pytest
 
 from agent.agent import Agent
 from agent.credentials import Keyring
+from agent.node_credentials import NodeCredentials
 from agent.runtime.simulated import SimulatedRuntime
 from agent.settings import AgentSettings
 from common import subjects
@@ -87,7 +88,7 @@ def trace_of(seed: int) -> list[tuple[float, str, bytes]]:
             settings=AgentSettings.load({"IPS_NATS_URL": "nats://unused", "IPS_NODE_NAME": "n"}),
             bus=bus,
             runtime=SimulatedRuntime(seconds=3, size=1000),
-            keyring=Keyring(None),
+            keyring=NodeCredentials(Keyring(None)),
             rng=Random(seed),
         )
         running = asyncio.create_task(agent.run())

@@ -10,7 +10,7 @@ import pytest
 
 from agent.events import BytesArrived, DownloadBegan, Event, Forgotten, PullEnded
 from agent.instructions import Forget, Grant, StartPull, StopPull
-from agent.puller import PATIENCE, Puller, PullInstruction
+from agent.puller import PATIENCE, NodeLogins, Puller, PullInstruction
 from agent.runtime.protocol import (
     Bytes,
     Credentials,
@@ -141,17 +141,12 @@ class FixedKeyring:
         self._keys = keys
         self._complaint = complaint
 
-    def lookup(self, reference: str) -> Sequence[Credentials]:
-        """List them."""
+    async def lookup(self, reference: str) -> NodeLogins:
+        """List them, and complain of what the test has named."""
         assert reference == "r/a"
         if isinstance(self._keys, PullFailed):
             raise self._keys
-        return self._keys
-
-    def complaint(self, reference: str) -> str:
-        """Complain of what the test has named."""
-        assert reference == "r/a"
-        return self._complaint
+        return NodeLogins(self._keys, self._complaint)
 
 
 def carry_out(
@@ -387,13 +382,9 @@ class OfTheTest(ScriptedRuntime):
 class AnyKeyring(FixedKeyring):
     """The node's own credentials, whatever the image."""
 
-    def lookup(self, _reference: str) -> Sequence[Credentials]:
+    async def lookup(self, _reference: str) -> NodeLogins:
         """List them."""
-        return super().lookup("r/a")
-
-    def complaint(self, _reference: str) -> str:
-        """None."""
-        return ""
+        return await super().lookup("r/a")
 
 
 def asked_with(

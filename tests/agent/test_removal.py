@@ -13,6 +13,7 @@ from agent.credentials import Keyring
 from agent.events import Event, PullEnded
 from agent.image_turns import ImageTurns
 from agent.instructions import StartPull
+from agent.node_credentials import NodeCredentials
 from agent.puller import Puller
 from agent.remover import MOST_ASKING, Remover
 from agent.runtime.protocol import RemovalFailed, RuntimeAway, StoredImage
@@ -293,7 +294,11 @@ async def test_a_pull_waits_for_the_end_of_a_removal() -> None:
 
     opener = Unsealer(bytes(32))
     puller = Puller(
-        runtime=runtime, keyring=Keyring(None), opener=opener, emit=emit, turns=desk.turns
+        runtime=runtime,
+        keyring=NodeCredentials(Keyring(None)),
+        opener=opener,
+        emit=emit,
+        turns=desk.turns,
     )
     asking = asyncio.create_task(desk.ask(desk.question("r/a:1")))
     pulling = asyncio.create_task(puller.run())

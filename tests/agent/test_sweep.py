@@ -10,6 +10,7 @@ import pytest
 from agent.agent import SWEEP_AFTER_SECONDS, Agent
 from agent.credentials import Keyring
 from agent.events import CommandReceived
+from agent.node_credentials import NodeCredentials
 from agent.runtime.protocol import RuntimeAway
 from agent.runtime.simulated import SimulatedRuntime
 from agent.settings import AgentSettings
@@ -83,7 +84,7 @@ def test_sweep() -> None:
             settings=AgentSettings.load({"IPS_NATS_URL": "nats://unused", "IPS_NODE_NAME": "n"}),
             bus=SilentBus(),
             runtime=runtime,
-            keyring=Keyring(None),
+            keyring=NodeCredentials(Keyring(None)),
         )
         images = [AssignedImage(name="wanted", reference="r/wanted")]
         agent.post(

@@ -181,6 +181,14 @@ class FakeEngine:
     def not_ready(self) -> Text | None:
         return _said(self.blind or self.away)
 
+    async def created_before(self, key: IdempotencyKey) -> Created | None:
+        if key.key_hash not in self.keys:
+            return None
+        task, body = self.keys[key.key_hash]
+        if body != key.body_hash:
+            raise KeyReused(task)
+        return Created(self.all_heads[task], is_new=False)
+
     async def create(
         self,
         spec: TaskSpec,
@@ -190,11 +198,8 @@ class FakeEngine:
         retry_of: str | None = None,
         creator: Creator | None = None,
     ) -> Created:
-        if key is not None and key.key_hash in self.keys:
-            task, body = self.keys[key.key_hash]
-            if body != key.body_hash:
-                raise KeyReused(task)
-            return Created(self.all_heads[task], is_new=False)
+        if key is not None and (created := await self.created_before(key)) is not None:
+            return created
         if len(self.ids(TaskStatus.PENDING)) >= self.most_pending:
             raise TooManyPending(self.most_pending)
         if creator is not None and self._pending_of(creator) >= self.most_pending_of_user:

@@ -11,7 +11,7 @@ from coordinator.core.sets.head import SetHead
 from coordinator.core.sets.standing import SetCondition, SetNode, Tally
 from coordinator.core.sets.windows import Window
 from coordinator.core.task import Creator
-from coordinator.engine.set_records import is_so
+from coordinator.engine.set_records import head_of, is_so
 from coordinator.port import NoSuchSet, SetChanged, TooManySets
 from coordinator.set_port import PutSet, SetOrder
 from coordinator.snapshots import SetLooks, SetNodeSnapshot, SetSnapshot, StoredSet
@@ -76,20 +76,7 @@ class FakeSets:
         if old is not None and is_so(old.head, order):
             return PutSet(old, is_new=False)
         self._revision += 1
-        head = SetHead(
-            name=order.name,
-            spec=order.spec,
-            paused=order.paused,
-            schedule=order.schedule,
-            refresh=order.refresh,
-            pin=order.pin,
-            gate=order.gate,
-            gate_since=PUT_AT,
-            generation=1 if old is None else old.head.generation + 1,
-            created_at=PUT_AT,
-            updated_at=PUT_AT,
-            created_by=creator,
-        )
+        head = head_of(old, order, creator, PUT_AT / 1000)
         self.stored[order.name] = StoredSet(head, self._revision)
         return PutSet(self.stored[order.name], is_new=old is None)
 

@@ -26,6 +26,7 @@ from tests.api.test_openapi import check
 from tests.engine.following import connected
 
 SHOP, ALL = "/api/v1/credentials/shop", "/api/v1/credentials"
+TASKS = "/api/v1/tasks"
 CANARY = "canary-5f1c"
 BODY = {"registry": "reg.example", "username": "ci", "password": CANARY}
 Make = Callable[..., Awaitable[Client]]
@@ -190,6 +191,23 @@ async def test_names_that_will_not_do(client: Client, names: Any) -> None:
     """Found in the body."""
     answer = await client.post("/api/v1/tasks", json={"images": ["a"], "credentials": names})
     assert answer.status == 400
+
+
+async def test_a_create_is_repeated_after_its_credential_is_gone(
+    client: Client, engine: FakeEngine
+) -> None:
+    """By its key it is what it was; without one, or with another body, it is refused."""
+    await client.put(SHOP, json=BODY)
+    body = {"images": ["reg.example/app:1"], "credentials": ["shop"]}
+    key = {"Idempotency-Key": "k"}
+    first = await client.post(TASKS, json=body, headers=key)
+    await client.delete(SHOP)
+    again = await client.post(TASKS, json=body, headers=key)
+    assert (first.status, again.status) == (201, 200)
+    assert (await again.json())["taskId"] == (await first.json())["taskId"]
+    for other, headers in ((body, {}), (body | {"priority": 9}, key)):
+        assert (await client.post(TASKS, json=other, headers=headers)).status == 400
+    assert len(engine.all_heads) == 1
 
 
 async def test_where_nobody_is_asked(client: Client, engine: FakeEngine) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from common.text import Text
+from common.texts import ACCESS_AUTHORITY_AWAY
 from coordinator.access.callers import AuthorityAwayError, Caller, Right
 from coordinator.core.task import TaskSpec
 from coordinator.credentials.pull_secret import PullSecret, PullSecretError
@@ -16,6 +17,7 @@ from coordinator.engine.task_credentials import TaskCredentials
 from sandbox.simulator.cluster import Cluster, Coordinator
 
 CANARY = "canary-77aa"
+AWAY = ACCESS_AUTHORITY_AWAY(authority="Kubernetes", why="timed out")
 LOGIN = RegistryLogin(name="shop", registry="docker.io", username="ci", password=CANARY)
 
 
@@ -34,7 +36,7 @@ class Rights:
         self.asked.append(caller)
         self.wanted.append(right)
         if self.allowed is None:
-            raise AuthorityAwayError(Text("away"))
+            raise AuthorityAwayError(AWAY)
         return self.allowed and right not in self.refused
 
 

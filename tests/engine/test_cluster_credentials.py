@@ -18,7 +18,7 @@ from coordinator.set_port import SetOrder
 from sandbox.simulator.cluster import Cluster
 from sandbox.virtual.time import virtual
 from tests.core.stage import spec
-from tests.engine.shop import CANARY, LOGIN, Shop
+from tests.engine.shop import AWAY, CANARY, LOGIN, Shop
 
 ANN = Asker(user="ann", way="tokens", groups=("ops",))
 NAMED = with_fields(spec("a"), credentials=("shop",), asked_by=ANN)
@@ -101,9 +101,23 @@ async def test_nobody_can_be_asked_for_a_while(shown: list[Credentials | None]) 
         task = await cluster.create(shop.coordinator, NAMED)
         await asyncio.sleep(10.0)
         assert shown == []
+        shot = shop.coordinator.service.tasks.snapshot(task)
+        assert shot is not None
+        assert shot.waiting_for == AWAY
         shop.rights.allowed = True
         head = await cluster.over(shop.coordinator, task)
         assert head.status is TaskStatus.COMPLETED
+
+
+@virtual
+async def test_nobody_can_be_asked_for_too_long(shown: list[Credentials | None]) -> None:
+    """It is said who was away, and of no right that it has lapsed."""
+    async with Cluster() as cluster:
+        shop = await Shop.open(cluster)
+        shop.rights.allowed = None
+        _, node = await shop.run(with_fields(NAMED, max_retries=0))
+        assert (node.reason, node.text) == (Reason.AGENT_UNAVAILABLE, AWAY)
+        assert shown == []
 
 
 @virtual

@@ -229,6 +229,7 @@ def test_without_a_connection_what_is_said_again_anyway_is_dropped() -> None:
     assert (sending.wire.sent, sending.fed) == ([], [])
 
 
+AWAY = Text("away")
 GONE = CREDENTIAL_GONE(name="shop")
 SECRET = replace(ASSIGN, spec=msgspec.structs.replace(ASSIGN.spec, credentials=("shop",)))
 
@@ -256,8 +257,8 @@ async def test_credentials_go_along() -> None:
     ("raised", "event"),
     [
         (CannotBeGivenError(GONE), AssignmentRefused(KEY, INSTANCE, never=GONE)),
-        (StoreAway(Text("away")), AssignmentUnanswered(KEY, INSTANCE)),
-        (AuthorityAwayError(Text("away")), AssignmentUnanswered(KEY, INSTANCE)),
+        (StoreAway(AWAY), AssignmentUnanswered(KEY, INSTANCE, why=AWAY)),
+        (AuthorityAwayError(AWAY), AssignmentUnanswered(KEY, INSTANCE, why=AWAY)),
         (KeyError("a fault of ours"), AssignmentUnanswered(KEY, INSTANCE)),
     ],
 )

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from msgspec.structs import replace
 
-from coordinator.core.task import Creator
+from coordinator.core.task import Asker, Creator
 from coordinator.port import NoSuchSet, SetChanged
 from coordinator.set_port import SetOrder, Sets
 from sandbox.simulator.cluster import Cluster, task_of
@@ -50,6 +51,28 @@ async def test_a_put_counts_generations_and_says_whose_it_is(kind: str) -> None:
         assert shot is not None
         assert shot.stored == changed.stored
         assert list(sets.names()) == ["web"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@virtual
+async def test_the_same_again_keeps_whose_credentials_are_used(kind: str) -> None:
+    """Somebody else's put is none; its owner's groups are those of the last time."""
+
+    def named(user: str, *groups: str) -> SetOrder:
+        asker = Asker(user=user, way="tokens", groups=groups)
+        spec = replace(task_of("a"), credentials=("shop",), asked_by=asker)
+        return SetOrder("web", spec)
+
+    async with sets_of(kind) as sets:
+        ann, ben = Creator(user="ann", way="tokens"), Creator(user="ben", way="tokens")
+        first = (await sets.put(named("ann", "ops"), ann, None)).stored
+        for who, asked in ((ann, named("ann", "ops")), (ben, named("ben", "ops"))):
+            again = await sets.put(asked, who, first.revision)
+            assert (again.is_new, again.stored) == (False, first)
+        renewed = (await sets.put(named("ann", "ops", "night"), ann, first.revision)).stored
+        assert renewed.revision > first.revision
+        assert renewed.head == replace(first.head, spec=named("ann", "ops", "night").spec)
+        assert await sets.find("web") == renewed
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -227,6 +227,20 @@ async def test_a_key_with_another_body_is_refused() -> None:
             await it.create(unborn)
 
 
+@virtual
+async def test_what_a_key_has_created_is_found_by_it_alone() -> None:
+    """Whatever could be created by now, at another coordinator too."""
+    async with desk() as it:
+        assert await it.submissions.created_before(KEY) is None
+        task = (await it.create(KEY)).id
+        other = Desk(it.store)
+        found = await other.submissions.created_before(KEY)
+        assert found is not None
+        assert (found.head.id, found.is_new) == (task, False)
+        with pytest.raises(KeyReused):
+            await it.submissions.created_before(IdempotencyKey(KEY.key_hash, "another"))
+
+
 OTHER_ID = "task-20260101-000000-0000beef"
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from agent.agent import Agent
 from agent.credentials import Keyring
+from agent.node_credentials import NodeCredentials
 from agent.runtime.simulated import SimulatedRuntime
 from agent.settings import AgentSettings
 from common import subjects
@@ -52,7 +53,7 @@ async def test_every_right_names_the_node(start_nats: StartNats, open_bus: OpenB
         settings=AgentSettings.load(settings),
         bus=bus,
         runtime=SimulatedRuntime(seconds=0.05, size=1000),
-        keyring=Keyring(None),
+        keyring=NodeCredentials(Keyring(None)),
     )
     job = asyncio.create_task(agent.run())
     try:

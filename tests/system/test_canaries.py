@@ -30,12 +30,21 @@ def canary(of: str) -> str:
     return f"canary-{of}-{secrets.token_hex(12)}"
 
 
+def key_of_a_file() -> str:
+    """A key in base64, which each of its readers takes in its one spelling of the alphabet."""
+    while set("-_") & set(made := base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()):
+        pass
+    return made
+
+
 class Canaries:
     """The secrets of one test, each with the name of where it was given."""
 
     def __init__(self) -> None:
         places = ("password", "wrong", "token", "refused", "unstored", "node", "caller", "replaced")
         self.of = {place: canary(place) for place in places}
+        for key in ("key", "session", "signing"):  # these have a form of their own
+            self.of[key] = key_of_a_file()
 
     def forms(self) -> Iterator[tuple[str, bytes]]:
         """Each as it is, and as base64 has it at the end of a user's name, wherever that ends."""
@@ -74,7 +83,9 @@ async def start(
     fleet: Fleet, containerd: Containerd, registry: Registry, canaries: Canaries, given: Path
 ) -> None:
     """A coordinator that stores credentials for callers it knows, and one agent."""
-    (given / "key").write_text(base64.b64encode(secrets.token_bytes(32)).decode())
+    (given / "key").write_text(canaries.of["key"])
+    (given / "session").write_text(canaries.of["session"])
+    (given / "signing").write_text(f"whsec_{canaries.of['signing']}")
     (given / "tokens").write_text(line(canaries.of["caller"], "ann", ("ips-admin",)))
     login = base64.b64encode(f"node:{canaries.of['node']}".encode()).decode()
     auths = {f"{registry.host}/{OF_NODE}": {"auth": login}}
@@ -84,6 +95,8 @@ async def start(
         {
             **chatty,
             "IPS_CREDENTIALS_KEY_FILE": str(given / "key"),
+            "IPS_SESSION_KEYS_FILE": str(given / "session"),
+            "IPS_WEBHOOK_SECRET_FILE": str(given / "signing"),
             "IPS_AUTH": "tokens",
             "IPS_AUTH_TOKENS": str(given / "tokens"),
             "IPS_LISTEN": "localhost",
@@ -95,6 +108,15 @@ async def start(
     config = {"IPS_REGISTRY_CONFIG": str(given / "config.json")}
     await fleet.add_agents(1, {**chatty, **runtime, **config}, forked=False)
     await fleet.known_nodes(1)
+
+
+async def log_in(fleet: Fleet, canaries: Canaries) -> None:
+    """Get a session for the caller's token, which is in the cookie, sealed."""
+    body = {"token": canaries.of["caller"]}
+    async with fleet.http.post(f"{fleet.url}/api/v1/session", json=body) as answer:
+        assert answer.status == 200
+        said = f"{answer.headers} {await answer.text()}"
+    assert canaries.seen_in("the session", said.encode()) == []
 
 
 async def put(fleet: Fleet, name: str, **body: str) -> int:
@@ -152,6 +174,7 @@ async def test_no_place_shows_a_secret(
     bus = await CoreNats.connect(settings, lambda _connected, _why: None)
     listening = asyncio.create_task(bus.run())
     await bus.subscribe(">", lambda received: spoken.append(received.data))
+    await log_in(fleet, canaries)
     await store(fleet, registry, canaries)
     shown: list[str] = []
 

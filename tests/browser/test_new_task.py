@@ -133,7 +133,7 @@ async def test_the_page_reads_references_as_the_service_does(windows: Windows) -
     read = await page.evaluate(
         """async (texts) => {
           const { readReference } = await import("/web/js/image_reference.js");
-          const { WORDS } = await import("/web/js/words/en.js");
+          const { WORDS } = await import("/web/js/language.js");
           return texts.map(readReference).map(({ canonical, fault }) =>
             canonical ?? (`reference.${fault}` in WORDS ? null : fault));
         }""",

@@ -16,7 +16,7 @@ async def test_both_languages_have_the_same_words(windows: Windows) -> None:
     page = await windows.open("#/new")
     differences = await page.evaluate(
         """async () => {
-          const { WORDS } = await import("/web/js/language.js");
+          const { WORDS } = await import("/web/js/words/words.js");
           const texts = (entry) => (typeof entry === "string" ? entry : entry?.other);
           const found = (entry) => texts(entry)?.match(/[{]\\w+[}]/g) ?? [];
           const places = (entry) => [...new Set(found(entry))].sort().join();

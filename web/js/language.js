@@ -4,19 +4,9 @@
  */
 
 import { language } from "./preferences.js";
-import { FORM } from "./words/form.js";
-import { PLACES } from "./words/places.js";
-import { REASONS } from "./words/reasons.js";
-import { SETS } from "./words/sets.js";
-import { SHELL } from "./words/shell.js";
-import { TASKS } from "./words/tasks.js";
+import { WORDS } from "./words/words.js";
 
-/** @typedef {string | Record<string, string>} Word or its forms by the rules for plurals */
-
-/** Each in English and in Chinese. @type {Record<string, Word[]>} */
-export const WORDS = { ...SHELL, ...TASKS, ...FORM, ...PLACES, ...SETS, ...REASONS };
-
-/** @param {string} key @returns {Word | undefined} */
+/** @param {string} key @returns {import("./words/words.js").Word | undefined} */
 const wordOf = (key) => WORDS[key]?.[language() === "en" ? 0 : 1];
 
 /**

@@ -1,4 +1,4 @@
-"""What a viewer looks for is there again: over a reload, a way back, and in a link to somebody else."""
+"""What a viewer looks for is there again: over a reload, on a way back, for somebody else."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ async def scrolled(page: Page) -> float:
 
 
 async def test_back_leads_to_where_the_list_was_left(windows: Windows, site: Fleet) -> None:
-    """The rows come after the view, and the place is found all the same; a link begins at the top."""
+    """Rows come after the view, and the place is found all the same; a link begins at the top."""
     for number in range(20):
         await site.post([f"registry.example/far/{number}:1"], nodeSelector={"zone": "nowhere"})
     page = await windows.open(size=PHONE)

@@ -71,7 +71,7 @@ async def test_a_page_that_was_opened_while_the_server_is_not_ready_fills_by_its
 
 
 async def test_a_view_without_a_server_says_so(browser: Browser, fleet_apart: Fleet) -> None:
-    """Nothing has come yet: no time is told from which it would be; the logo is no broken picture."""
+    """Nothing has come yet: no time is told that it would be of; the logo is no broken picture."""
     await fleet_apart.add_coordinator()
     windows = Windows(browser, fleet_apart.coordinator.url)
     page = await windows.open("#/tasks")

@@ -356,7 +356,7 @@ async def test_a_list_is_pasted_as_the_command_takes_it(windows: Windows) -> Non
 
 
 async def test_a_form_says_what_it_means_and_where_it_is_wrong(windows: Windows) -> None:
-    """Without a condition every node is meant; faults stand at their rows; what is not used rests."""
+    """Without a condition every node is meant; faults are at their rows; what is not used rests."""
     page = await windows.open("#/new")
     preview = page.locator(".preview")
     await expect(preview).to_contain_text("Whole fleet: 4 nodes match now")

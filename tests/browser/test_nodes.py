@@ -170,8 +170,12 @@ async def test_a_completed_task_with_failures_says_so(windows: Windows) -> None:
     assert words == ["completed", "partly", "failed", "paused", "cancelled"]
 
 
+INSIDE_ITS_CELL = """one =>
+  one.getBoundingClientRect().right <= one.closest("td").getBoundingClientRect().right"""
+
+
 async def test_nodes_are_sorted_by_any_column_and_by_a_label(windows: Windows) -> None:
-    """Down, up and as it was; a label has a column of its own, and all of it stands in the address."""
+    """Down, up and as it was; a label has a column of its own, and all is in the address."""
     page = await windows.open("#/nodes")
     names = page.locator("tbody tr:visible .cell-node")
     await expect(names).to_have_text(["a-1", "a-2", "a-3", "b-1"])
@@ -194,7 +198,7 @@ async def test_nodes_are_sorted_by_any_column_and_by_a_label(windows: Windows) -
 
 
 async def test_a_name_of_a_node_keeps_its_end(windows: Windows) -> None:
-    """Names differ at their ends: what is cut is the middle, and a list of 253 characters stays a table."""
+    """What is cut is the middle, and with names of 253 characters a table stays one."""
     long = f"ip-10-0-0-9.{'cn-shanghai.' * 19}compute-17"
     page = await windows.open("#/tasks")
     node = {"name": long, "labels": {f"key-{n}": "v" * 30 for n in range(5)}, "schedulable": True}
@@ -206,12 +210,8 @@ async def test_a_name_of_a_node_keeps_its_end(windows: Windows) -> None:
     await page.goto(f"{windows.url}/web/#/nodes")
     tail = page.locator(".cell-node .tail").first
     await expect(tail).to_have_text(long[-12:])
-    inside = await tail.evaluate(
-        "one => one.getBoundingClientRect().right <= one.closest('td').getBoundingClientRect().right"
-    )
+    inside = await tail.evaluate(INSIDE_ITS_CELL)
     assert inside
     labels = page.locator(".cell-labels .label:visible")
     await expect(labels.last).to_have_text("+2")
-    assert await labels.last.evaluate(
-        "one => one.getBoundingClientRect().right <= one.closest('td').getBoundingClientRect().right"
-    )
+    assert await labels.last.evaluate(INSIDE_ITS_CELL)

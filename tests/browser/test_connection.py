@@ -68,3 +68,19 @@ async def test_a_page_that_was_opened_while_the_server_is_not_ready_fills_by_its
     await page.unroute("**/api/v1/**")
     await expect(page.get_by_role("heading", level=1)).to_have_text("registry.example/early:1")
     await windows.close()
+
+
+async def test_a_view_without_a_server_says_so(browser: Browser, fleet_apart: Fleet) -> None:
+    """Nothing has come yet: no time is told that it would be of; the logo is no broken picture."""
+    await fleet_apart.add_coordinator()
+    windows = Windows(browser, fleet_apart.coordinator.url)
+    page = await windows.open("#/tasks")
+    await expect(page.get_by_text("Live")).to_be_visible()
+    await page.get_by_role("link", name="Nodes", exact=True).first.click()
+    await expect(page.get_by_role("heading", level=1, name="Nodes")).to_be_visible()
+    await fleet_apart.coordinator.kill()
+    await page.get_by_role("link", name="Tasks", exact=True).first.click()
+    banner = page.get_by_role("alert").filter(has_text="Cannot reach the server.")
+    await expect(banner.first).to_be_visible()
+    assert await page.locator(".brand img").evaluate("one => one.complete && one.naturalWidth > 0")
+    await windows.close()

@@ -138,7 +138,7 @@ async def test_the_page_reads_references_as_the_service_does(windows: Windows) -
     read = await page.evaluate(
         """async (texts) => {
           const { readReference } = await import("/web/js/image_reference.js");
-          const { WORDS } = await import("/web/js/words/en.js");
+          const { WORDS } = await import("/web/js/words/words.js");
           return texts.map(readReference).map(({ canonical, fault }) =>
             canonical ?? (`reference.${fault}` in WORDS ? null : fault));
         }""",
@@ -342,3 +342,43 @@ async def test_a_template_is_always_read_anew(windows: Windows, site: Fleet) -> 
     await page.get_by_role("link", name="New task").click()
     await expect(images).to_have_value("")
     await expect(page.get_by_label("Batch size")).to_have_value("10")
+
+
+async def test_a_list_is_pasted_as_the_command_takes_it(windows: Windows) -> None:
+    """Marks of a list and comments are no images; what is wrong comes first, with its own text."""
+    page = await windows.open("#/new")
+    await page.get_by_role("textbox", name="Images").fill(
+        "# of the shop\n- nginx:1.27\n  - redis:7 # cache\nhost:99999999/x:1\n"
+    )
+    verdicts = page.locator(".verdicts li")
+    await expect(page.get_by_text("3 images", exact=True)).to_be_visible()
+    await expect(verdicts).to_have_count(3)
+    await expect(verdicts.first).to_contain_text("host:99999999/x:1: invalid registry host")
+    await expect(verdicts.first).to_have_attribute("data-state", "failed")
+    await page.get_by_role("textbox", name="Images").fill("- nginx:1.27\n# x\n- redis:7")
+    body = await sent(page)
+    assert body["images"] == ["nginx:1.27", "redis:7"]
+
+
+async def test_a_form_says_what_it_means_and_where_it_is_wrong(windows: Windows) -> None:
+    """Without a condition every node is meant; faults are at their rows; what is not used rests."""
+    page = await windows.open("#/new")
+    preview = page.locator(".preview")
+    await expect(preview).to_contain_text("Whole fleet: 4 nodes match now")
+    await expect(page.get_by_label("Retry delay")).to_be_disabled()
+    await page.get_by_label("Retries per node").fill("2")
+    await expect(page.get_by_label("Retry delay")).to_be_enabled()
+    await page.get_by_role("textbox", name="Images").fill("nginx")
+    await add_label(page, "zone", "In")
+    await expect(preview).to_contain_text("Whole fleet")  # nobody is told off for typing
+    await expect(preview.locator(".fault")).to_have_text("")
+    await add_label(page, "bad key!", "Exists")
+    await add_label(page, "also bad!", "Exists")
+    await expect(preview).not_to_contain_text("Whole fleet")
+    await page.get_by_label("Values").fill("a")
+    await page.get_by_role("button", name="Create task").click()
+    faults = page.locator(".label-row .fault:visible")
+    await expect(faults).to_have_count(2)
+    await expect(faults.first).to_contain_text("bad key!")
+    await expect(faults.last).to_contain_text("also bad!")
+    await expect(page.get_by_label("Key").nth(1)).to_have_attribute("aria-invalid", "true")

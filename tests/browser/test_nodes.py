@@ -168,3 +168,50 @@ async def test_a_completed_task_with_failures_says_so(windows: Windows) -> None:
         }"""
     )
     assert words == ["completed", "partly", "failed", "paused", "cancelled"]
+
+
+INSIDE_ITS_CELL = """one =>
+  one.getBoundingClientRect().right <= one.closest("td").getBoundingClientRect().right"""
+
+
+async def test_nodes_are_sorted_by_any_column_and_by_a_label(windows: Windows) -> None:
+    """Down, up and as it was; a label has a column of its own, and all is in the address."""
+    page = await windows.open("#/nodes")
+    names = page.locator("tbody tr:visible .cell-node")
+    await expect(names).to_have_text(["a-1", "a-2", "a-3", "b-1"])
+    by_name = page.get_by_role("button", name="Node", exact=True)
+    await by_name.click()
+    await by_name.click()
+    await expect(names).to_have_text(["b-1", "a-3", "a-2", "a-1"])
+    head = page.get_by_role("columnheader", name="Node", exact=True)
+    await expect(head).to_have_attribute("aria-sort", "descending")
+    await page.get_by_label("Column of a label").select_option("zone")
+    await page.get_by_role("button", name="zone", exact=True).click()
+    await expect(names).to_have_text(["a-1", "a-2", "a-3", "b-1"])
+    await page.get_by_role("button", name="zone", exact=True).click()
+    await expect(names.first).to_have_text("b-1")
+    await expect(page.locator("tbody tr:visible").first.get_by_role("cell").last).to_have_text("b")
+    other = await windows.open(page.url.partition("/web/")[2], language="zh-CN")
+    await expect(other.locator("tbody tr:visible .cell-node").first).to_have_text("b-1")
+    await page.get_by_role("button", name="Remove the column zone").click()
+    await expect(page.get_by_role("columnheader", name="zone")).to_have_count(0)
+
+
+async def test_a_name_of_a_node_keeps_its_end(windows: Windows) -> None:
+    """What is cut is the middle, and with names of 253 characters a table stays one."""
+    long = f"ip-10-0-0-9.{'cn-shanghai.' * 19}compute-17"
+    page = await windows.open("#/tasks")
+    node = {"name": long, "labels": {f"key-{n}": "v" * 30 for n in range(5)}, "schedulable": True}
+    node |= {"connected": True, "pulling": [], "lastSeen": "2026-01-16T15:12:34Z"}
+    states = {"ready": 1, "offline": 0, "unschedulable": 0}
+    answer = {"nodes": [node], "total": 1, "limit": 1000, "offset": 0, "states": states}
+    await page.route("**/api/v1/nodes?*", lambda route: route.fulfill(json=answer))
+    await page.route("**/api/v1/events*", lambda route: route.abort())
+    await page.goto(f"{windows.url}/web/#/nodes")
+    tail = page.locator(".cell-node .tail").first
+    await expect(tail).to_have_text(long[-12:])
+    inside = await tail.evaluate(INSIDE_ITS_CELL)
+    assert inside
+    labels = page.locator(".cell-labels .label:visible")
+    await expect(labels.last).to_have_text("+2")
+    assert await labels.last.evaluate(INSIDE_ITS_CELL)

@@ -4,13 +4,14 @@
  */
 
 import { h, replace, setAttribute, setText } from "./dom.js";
-import { clockTime } from "./format.js";
+import { clockTime, offsetOf } from "./format.js";
 import { t } from "./language.js";
 import { worded } from "./messages.js";
 import { icon } from "./parts/icons.js";
 import { button, iconButton, linkButton } from "./parts/buttons.js";
 import { Toasts } from "./parts/toasts.js";
 import { language, setLanguage, setTheme, theme, THEMES } from "./preferences.js";
+import { KeptPlaces } from "./kept_places.js";
 import { link, parseRoute } from "./router.js";
 import { now, REFUSED, UNIDENTIFIED } from "./server.js";
 import { logOut, whoAsks } from "./session.js";
@@ -50,7 +51,10 @@ export class Shell {
   /** What outlives a view: the draft of a new task. @type {Record<string, any>} */
   kept = {};
   #toasts = new Toasts();
+  #places = new KeptPlaces();
   #header = h("header", { class: "top" });
+  /** Made once: where nobody answers, it could not be fetched anew. */
+  #logo = h("img", { src: "/web/icon.svg", alt: "", width: 24, height: 24 });
   #connection = h("span", { class: "connection", hidden: true });
   #banner = h("div", { class: "banner", role: "alert", hidden: true });
   #warning = h("div", { class: "banner", role: "status", hidden: true });
@@ -81,6 +85,9 @@ export class Shell {
     this.body.querySelector("#first")?.remove();
     this.body.append(skip, this.#header, this.#warning, this.#banner, this.#main, this.#footer, this.#toasts.element, this.#speaker);
     addEventListener("hashchange", () => this.#show());
+    this.#places.start();
+    this.kept = this.#places.draft();
+    addEventListener("pagehide", () => this.#places.keep(this.kept));
     addEventListener(UNIDENTIFIED, () => this.#lock());
     addEventListener(REFUSED, (event) => this.complain(/** @type {CustomEvent} */ (event).detail));
     this.#show();
@@ -118,7 +125,7 @@ export class Shell {
   connection(state) {
     const before = this.#connected;
     if (state === "lost" && before.state !== "lost") {
-      const timer = setTimeout(() => this.#showLost(before.at || now()), BANNER_AFTER);
+      const timer = setTimeout(() => this.#showLost(before.at), BANNER_AFTER);
       this.#connected = { ...before, state, timer };
     } else if (state !== "lost") {
       clearTimeout(before.timer);
@@ -166,6 +173,7 @@ export class Shell {
   async #leave() {
     try {
       await logOut();
+      this.kept = {};
       this.#lock();
     } catch (error) {
       this.complain(/** @type {Error} */ (error));
@@ -194,6 +202,7 @@ export class Shell {
     this.#main.replaceChildren(this.#view.element);
     this.#view.start();
     if (isArrival) this.#arrive();
+    this.#places.scroll(this.#main);
   }
 
   /**
@@ -213,7 +222,6 @@ export class Shell {
 
   /** A link leads to the heading of its place, for eyes and for screen readers. */
   #arrive() {
-    scrollTo(0, 0);
     this.#main.querySelector("h1")?.focus({ preventScroll: true });
   }
 
@@ -233,7 +241,7 @@ export class Shell {
     const current = (/** @type {string[]} */ own) => (own.includes(name) ? "page" : null);
     replace(
       this.#header,
-      h("a", { class: "brand", href: link("tasks") }, h("img", { src: "/web/icon.svg", alt: "", width: 24, height: 24 }), h("span", {}, t("app.name"))),
+      h("a", { class: "brand", href: link("tasks") }, this.#logo, h("span", {}, t("app.name"))),
       h(
         "nav",
         { "aria-label": t("nav.main") },
@@ -254,7 +262,8 @@ export class Shell {
   /** The same by other means: what describes the API, and the command. */
   #drawFooter() {
     const docs = h("a", { href: "/docs" }, t("app.docs"));
-    replace(this.#footer, docs, h("span", {}, t("app.command"), " ", h("code", {}, `ips --server ${location.origin} ls`)));
+    const { timeZone } = Intl.DateTimeFormat().resolvedOptions();
+    replace(this.#footer, docs, h("span", {}, t("app.zone", { timeZone, offset: offsetOf(new Date()) })), h("span", {}, t("app.command"), " ", h("code", {}, `ips --server ${location.origin} ls`)));
   }
 
   /** @param {string | null} current */
@@ -312,10 +321,10 @@ export class Shell {
     replace(this.#connection, h("span", { class: "mark", "aria-hidden": "true" }), h("span", {}, t(`stream.${state}`)));
   }
 
-  /** @param {number} at */
+  /** @param {number} at 0: nothing has come yet, and nothing is shown */
   #showLost(at) {
-    const time = clockTime(new Date(at).toISOString());
-    this.#showBanner(t("stream.lost.banner", { time }));
+    const time = at && clockTime(new Date(at).toISOString());
+    this.#showBanner(time ? t("stream.lost.banner", { time }) : t("problem.away"));
     this.#main.classList.add("stale");
   }
 

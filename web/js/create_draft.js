@@ -103,13 +103,17 @@ export function readLines(draft) {
 function pieces(text) {
   let start = 0;
   return text.split("\n").flatMap((whole, index) =>
-    whole.split(SEPARATOR).map((piece) => {
+    uncommented(whole).split(SEPARATOR).map((piece) => {
       const found = { text: piece.trim(), line: index + 1, start: start + piece.search(/\S|$/) };
       start += piece.length + 1;
       return found;
     }),
   );
 }
+
+/** A line as `ips run -f` takes it: without the mark of a list and without a comment, as long as it was. @param {string} line */
+const uncommented = (line) =>
+  line.replace(/^(\s*)-(?=\s)/, "$1 ").replace(/(^|\s)#.*/, (comment) => " ".repeat(comment.length));
 
 /** @param {Draft} draft */
 export const images = (draft) => readLines(draft).map(({ text }) => text).filter(Boolean);
@@ -132,7 +136,7 @@ const valuesOf = ({ value }) => value.split(SEPARATOR).map((one) => one.trim()).
 /** The label selector that `GET /nodes?selector=` takes. @param {Draft} draft */
 export const selector = (draft) =>
   filledRows(draft)
-    .filter(({ key }) => key)
+    .filter((row) => row.key && (row.operator === "is" || !takesValue(row) || row.value.trim()))
     .map(term)
     .join(",");
 

@@ -103,6 +103,13 @@ export function clockTime(time) {
   ).format(date);
 }
 
+/** `UTC+02:00` of the viewer's zone @param {Date} date */
+export function offsetOf(date) {
+  const minutes = -date.getTimezoneOffset();
+  const part = (/** @type {number} */ value) => String(Math.floor(Math.abs(value))).padStart(2, "0");
+  return `UTC${minutes < 0 ? "-" : "+"}${part(minutes / 60)}:${part(minutes % 60)}`;
+}
+
 /** `nginx:latest +2` @param {string[]} images */
 export const imagesInShort = (images) =>
   images.length === 1 ? images[0] : `${images[0]} +${images.length - 1}`;

@@ -4,11 +4,10 @@
  */
 
 import { language } from "./preferences.js";
-import { WORDS as en } from "./words/en.js";
-import { WORDS as zh } from "./words/zh.js";
+import { WORDS } from "./words/words.js";
 
-/** @type {Record<string, Record<string, string | Record<string, string>>>} */
-const WORDS = { en, "zh-CN": zh };
+/** @param {string} key @returns {import("./words/words.js").Word | undefined} */
+const wordOf = (key) => WORDS[key]?.[language() === "en" ? 0 : 1];
 
 /**
  * A text with its `{places}` filled in; `{n}` also chooses between singular and plural.
@@ -16,7 +15,7 @@ const WORDS = { en, "zh-CN": zh };
  * @param {Record<string, string | number>} [values]
  */
 export function t(key, values = {}) {
-  const found = WORDS[language()][key];
+  const found = wordOf(key);
   if (found === undefined) {
     // biome-ignore lint/suspicious/noConsole: where the tests look
     console.error(`no words for "${key}" in ${language()}`);
@@ -33,7 +32,7 @@ export function t(key, values = {}) {
  * Whether there are words for a key: reasons and states may be newer than this page.
  * @param {string} key
  */
-export const hasWords = (key) => WORDS[language()][key] !== undefined;
+export const hasWords = (key) => wordOf(key) !== undefined;
 
 /** @param {Record<string, string>} forms @param {number} count */
 function choose(forms, count) {

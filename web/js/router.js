@@ -48,6 +48,24 @@ export const imageLink = (image) => `#/images/${encodeURIComponent(image)}`;
 /** @param {string} name */
 export const setLink = (name) => `#/sets/${encodeURIComponent(name)}`;
 
+/** What a viewer looks for stands in the address, to be shared, reloaded and come back to. */
+export class Address {
+  /** @param {string} path of the view @param {URLSearchParams} query as it was come to */
+  constructor(path, query) {
+    this.path = path;
+    this.query = /** @type {Record<string, string>} */ (Object.fromEntries(query));
+  }
+
+  /** @param {string} name */
+  get = (name) => this.query[name] ?? "";
+
+  /** @param {Record<string, string>} change what is empty is left out */
+  put(change) {
+    this.query = { ...this.query, ...change };
+    history.replaceState(history.state, "", link(this.path, this.query));
+  }
+}
+
 /** @param {string} path @param {Record<string, string | number>} [query] what is empty is left out */
 export function link(path, query = {}) {
   const words = Object.entries(query).filter(([, value]) => value !== "" && value !== 0);

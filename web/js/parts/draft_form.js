@@ -53,6 +53,7 @@ const WIDE = new Set(["webhookUrl"]);
  * @property {(value: any) => void} show what the draft has
  * @property {(faults: FieldFault[]) => void} complain
  * @property {(row?: number) => void} focus
+ * @property {(rests: boolean) => void} [rest] whether it means nothing now
  * @typedef {[card: string, rows: string[][]][]} Layout cards by the key of their title, each with its rows of fields
  * @typedef {object} Purpose
  * @property {Layout} layout
@@ -183,6 +184,8 @@ export class DraftForm {
     setText(this.#command, this.purpose.command(this.draft));
     const times = pauses(this.draft).map(duration).join(t("list.separator"));
     setText(this.#retries, times ? t("form.retries.preview", { times }) : t("form.retries.none"));
+    const has = new Set(this.#ownFaults().map(({ field }) => field));
+    for (const name of ["retryStrategy", "retryDelay"]) this.#fields.get(name)?.rest?.(this.draft.maxRetries === "0" && !has.has(name));
     this.#preview.ask(this.draft);
     // A viewer who has not finished typing is not told off; one who tried to send is helped.
     if (this.#tried) this.#showFaults(this.#ownFaults());

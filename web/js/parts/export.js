@@ -2,6 +2,7 @@
 
 import { h } from "../dom.js";
 import { t } from "../language.js";
+import { copyText } from "./clipboard.js";
 
 /**
  * @typedef {object} Exported
@@ -22,6 +23,11 @@ export function exportButtons(name, collect, onProblem = fail) {
     ["json", "application/json", ({ items }) => `${JSON.stringify(items, null, 2)}\n`],
     ["names", "text/plain", ({ rows }) => [...new Set(rows.map(([first]) => `${first}\n`))].join("")],
   ];
+  const copy = async (/** @type {Event} */ event) => {
+    const pressed = /** @type {HTMLElement} */ (event.currentTarget);
+    await copyText(forms[2][2](await collect()));
+    pressed.textContent = t("action.copied");
+  };
   const one = (/** @type {typeof forms[number]} */ [form, type, make]) =>
     h(
       "button",
@@ -39,7 +45,7 @@ export function exportButtons(name, collect, onProblem = fail) {
       },
       t(`export.${form}`),
     );
-  return h("div", { class: "export" }, h("span", { class: "hint" }, t("export.title")), forms.map(one));
+  return h("div", { class: "export" }, h("span", { class: "hint" }, t("export.title")), forms.map(one), h("button", { type: "button", class: "button quiet", onclick: copy }, t("export.copy")));
 }
 
 /** What is here already cannot be refused: a fault is one of ours. @param {Error} problem */

@@ -6,6 +6,7 @@ import { t } from "../language.js";
 import { worded } from "../messages.js";
 import { adviceFor, reasonInWords } from "./reasons.js";
 import { exportButtons } from "./export.js";
+import { iconButton } from "./buttons.js";
 import { icon } from "./icons.js";
 import { imageName, nodeName } from "./places.js";
 
@@ -22,7 +23,7 @@ export class Failures {
   #shown = [];
   #groups = h("div", { class: "groups" });
   /** @type {KeyedList<Reason>} */
-  #list = new KeyedList(this.#groups, ({ reason }) => reason, (group) => new Group(group.reason));
+  #list;
   element = h(
     "section",
     { class: "card failures", hidden: true, "aria-labelledby": "why-title" },
@@ -30,6 +31,11 @@ export class Failures {
     exportButtons("failures", () => exported(this.#shown)),
     this.#groups,
   );
+
+  /** @param {import("../router.js").Address} address holds the reason that is open @param {(name: string) => void} onLead to a node's cell */
+  constructor(address, onLead) {
+    this.#list = new KeyedList(this.#groups, ({ reason }) => reason, ({ reason }) => new Group(reason, address, onLead));
+  }
 
   /** @param {Api.TaskNode[]} nodes of the task, as far as they have come @param {number | null} loading how many there are, until all have come */
   update(nodes, loading) {
@@ -87,14 +93,15 @@ class Group {
   #sample = h("span", { class: "raw sample" });
   #rows = h("tbody");
   /** @type {KeyedList<Entry>} */
-  #list = new KeyedList(this.#rows, keyOf, () => new Row());
+  #list;
   #more = h("button", { type: "button", class: "button quiet", onclick: () => this.#showMore() });
   #shown = SHOWN;
   /** @type {Entry[]} */
   #entries = [];
 
-  /** @param {string} reason */
-  constructor(reason) {
+  /** @param {string} reason @param {import("../router.js").Address} address @param {(name: string) => void} onLead */
+  constructor(reason, address, onLead) {
+    this.#list = new KeyedList(this.#rows, keyOf, () => new Row(onLead));
     setText(this.#title, reasonInWords(reason) || reason);
     const summary = h(
       "summary",
@@ -105,7 +112,13 @@ class Group {
       this.#sample,
     );
     const advice = h("p", { class: "hint" }, adviceFor(reason));
-    this.element = h("details", { ontoggle: () => this.#showRows() }, summary, advice, this.#table(), this.#more);
+    const own = exportButtons(`failures-${reason}`, () => exported(this.#entries));
+    const open = address.get("reason") === reason;
+    const toggled = () => {
+      if (this.element.open || address.get("reason") === reason) address.put({ reason: this.element.open ? reason : "" });
+      this.#showRows();
+    };
+    this.element = h("details", { open, ontoggle: toggled }, summary, advice, own, this.#table(), this.#more);
   }
 
   #table() {
@@ -148,15 +161,26 @@ const keyOf = ({ node, image = "" }) => `${node.nodeName} ${image}`;
 
 class Row {
   #node = h("th", { scope: "row" });
+  #name = "";
   #image = h("td");
   #attempt = h("td");
   #message = h("td", { class: "raw" });
   #time = timeElement();
   element = h("tr", {}, this.#node, this.#image, this.#attempt, this.#message, h("td", {}, this.#time));
 
+  /** @param {(name: string) => void} onLead */
+  constructor(onLead) {
+    this.onLead = onLead;
+  }
+
   /** @param {Entry} entry */
   update({ node, image, message }) {
-    if (this.#node.textContent !== node.nodeName) replace(this.#node, nodeName(node.nodeName));
+    const name = node.nodeName;
+    if (this.#name !== name) {
+      const lead = iconButton({ icon: "map", label: t("why.lead", { node: name }), onclick: () => this.onLead(name) });
+      replace(this.#node, lead, nodeName(name));
+    }
+    this.#name = name;
     const about = image ?? t("why.agent");
     if (this.#image.textContent !== about) replace(this.#image, image ? imageName(image) : about);
     setText(this.#attempt, String(node.attempt));

@@ -43,7 +43,13 @@ export class Field {
   complain(faults) {
     setText(this.#faults, faults.map(({ text }) => text).join(" "));
     this.#faults.hidden = faults.length === 0;
+    this.#hint.hidden = faults.length > 0; // it says the same
     setAttribute(this.#input, "aria-invalid", faults.length > 0 ? "true" : null);
+  }
+
+  /** @param {boolean} rests it means nothing now */
+  rest(rests) {
+    this.#input.disabled = rests;
   }
 
   focus() {

@@ -127,6 +127,21 @@ export class HeatMap {
     return this.#only !== "" || this.#text !== "";
   }
 
+  /** Keeps the item of this name, and has the keys go on from there. @param {string} name @returns {boolean} whether it is there */
+  pin(name) {
+    const place = this.#items.findIndex((item) => this.nature.name(item) === name);
+    if (place < 0) return false;
+    this.#pinned = true;
+    if (place === this.#at) this.#tell(true);
+    else this.#choose(place, true);
+    return true;
+  }
+
+  focus() {
+    this.#canvas.focus({ preventScroll: true });
+    this.element.scrollIntoView({ block: "center" });
+  }
+
   /** Lets go of a node that was kept. */
   release() {
     this.#pinned = false;

@@ -12,6 +12,7 @@ const MOST_LINES = 12;
 export class ImageLines {
   #input;
   #verdicts = h("ol", { class: "verdicts", id: "images-verdicts" });
+  #count = h("p", { class: "hint" });
   #fault = h("p", { class: "fault", id: "images-fault", hidden: true });
   /** @type {Map<number, string>} what the server said of a line */
   #told = new Map();
@@ -35,6 +36,7 @@ export class ImageLines {
       { class: "field images-field" },
       h("label", { for: "images", class: "unseen" }, t("form.images")),
       this.#input,
+      this.#count,
       this.#verdicts,
       this.#fault,
       h("p", { class: "hint", id: "images-hint" }, t("form.images.hint")),
@@ -77,6 +79,8 @@ export class ImageLines {
     const lines = readLines(this.draft);
     this.#input.rows = Math.max(LEAST_LINES, Math.min(lines[lines.length - 1].line, MOST_LINES));
     const shown = lines.flatMap((line, index) => (line.text ? [this.#verdict(line, index)] : []));
+    shown.sort((one, other) => Number(other.dataset.state === "failed") - Number(one.dataset.state === "failed"));
+    setText(this.#count, shown.length ? t("form.images.n", { n: shown.length }) : "");
     this.#verdicts.replaceChildren(...shown);
     this.#verdicts.hidden = shown.length === 0;
   }
@@ -86,7 +90,8 @@ export class ImageLines {
     const [state, text] = this.#judgement(line, index);
     const number = h("span", { class: "line" }, line.line);
     const mark = h("span", { class: "mark", "aria-hidden": "true" });
-    const item = h("li", {}, number, mark, h("span", {}, text));
+    const about = state === "succeeded" ? text : `${line.text}: ${text}`;
+    const item = h("li", {}, number, mark, h("span", {}, about));
     item.dataset.state = state;
     return item;
   }

@@ -37,11 +37,12 @@ export class LabelRows {
 
   /** @param {{row?: number, text: string}[]} faults */
   complain(faults) {
-    setText(this.#fault, faults.map(({ text }) => text).join(" "));
-    this.#fault.hidden = faults.length === 0;
+    const said = (/** @type {number | undefined} */ row) => faults.filter((fault) => fault.row === row).map(({ text }) => text).join(" ");
+    setText(this.#fault, said(undefined));
+    this.#fault.hidden = !said(undefined);
     [...this.#rows.children].forEach((row, index) => {
-      const isWrong = faults.some((fault) => fault.row === index);
-      setAttribute(/** @type {Element} */ (row.querySelector("input")), "aria-invalid", isWrong ? "true" : null);
+      setText(/** @type {Element} */ (row.querySelector(".fault")), said(index));
+      setAttribute(/** @type {Element} */ (row.querySelector("input")), "aria-invalid", said(index) ? "true" : null);
     });
   }
 
@@ -80,7 +81,10 @@ export class LabelRows {
     operator.value = row.operator;
     value.hidden = !takesValue(row);
     const remove = iconButton({ icon: "close", label: t("form.labels.remove"), onclick: () => this.#removeRow(row) });
-    return h("div", { class: "label-row" }, this.#input(row, "key", t("form.labels.key")), operator, value, remove);
+    const fault = h("p", { class: "fault", id: `labels-fault-${this.draft.labels.indexOf(row)}` });
+    const key = this.#input(row, "key", t("form.labels.key"));
+    key.setAttribute("aria-describedby", fault.id);
+    return h("div", { class: "label-row" }, key, operator, value, remove, fault);
   }
 
   /** @param {LabelRow} row @param {"key" | "value"} field @param {string} name */

@@ -17,6 +17,7 @@ import { SearchBox } from "./search_box.js";
  * @property {string} hint below the map
  * @property {HTMLElement} details of the node that is pointed at
  * @property {(item: Item | null, isPinned: boolean) => void} onChoose shows it there; `isPinned`: whether it stays when left
+ * @property {import("../router.js").Address} address holds what is looked for
  */
 
 /** @template {{state: string, reason?: string}} Item */
@@ -26,14 +27,17 @@ export class NodeMap {
   /** @type {HeatMap<Item>} */
   #map;
   #legend;
-  #find = new SearchBox(t("map.find"), (text) => this.#map.find(text));
+  #find = new SearchBox(t("map.find"), (text) => this.#seek(text));
+  /** The name that the address wants kept, until its node has come. */
+  #wanted;
 
   /** @param {import("../app.js").Shell} shell @param {Kind<Item>} kind */
   constructor(shell, kind) {
     this.shell = shell;
     this.kind = kind;
+    this.#wanted = kind.address.get("node");
     this.#map = new HeatMap(kind.nature, (item, byKey) => this.#choose(item, byKey));
-    this.#legend = new Legend(kind.words, kind.nature.states, (state) => this.#map.only(state));
+    this.#legend = new Legend(kind.words, kind.nature.states, (state) => this.#only(state));
     this.element = h(
       "section",
       { class: "card map-card", "aria-labelledby": "map-title" },
@@ -45,7 +49,11 @@ export class NodeMap {
   }
 
   start() {
+    const { address } = this.kind;
     this.#map.start();
+    this.#find.show(address.get("q"));
+    this.#map.find(address.get("q"));
+    if (this.kind.nature.states.includes(address.get("state"))) this.#legend.choose(address.get("state"));
   }
 
   stop() {
@@ -56,6 +64,24 @@ export class NodeMap {
   /** Lets go of a node that was kept. */
   release() {
     this.#map.release();
+  }
+
+  /** Keeps a node, and leads there. @param {string} name */
+  lead(name) {
+    this.#map.pin(name);
+    this.#map.focus();
+  }
+
+  /** @param {string} text */
+  #seek(text) {
+    this.kind.address.put({ q: text });
+    this.#map.find(text);
+  }
+
+  /** @param {string} state */
+  #only(state) {
+    this.kind.address.put({ state });
+    this.#map.only(state);
   }
 
   /**
@@ -73,11 +99,15 @@ export class NodeMap {
     const parts = nature.states.filter((state) => counts[state]).map((state) => `${wordOf(words, state)} ${number(counts[state])}`);
     this.#map.label(t("map.label", { n: items.length, parts: parts.join(t("list.separator")) }));
     this.#map.show(items, changed);
+    if (this.#wanted && this.#map.pin(this.#wanted)) this.#wanted = "";
   }
 
   /** @param {Item | null} item @param {boolean} byKey */
   #choose(item, byKey) {
-    this.kind.onChoose(item, this.#map.isPinned);
+    const { isPinned } = this.#map;
+    this.kind.onChoose(item, isPinned);
+    const kept = isPinned && item ? this.kind.nature.name(item) : "";
+    if (!this.#wanted && kept !== this.kind.address.get("node")) this.kind.address.put({ node: kept });
     if (item === null || !byKey) return;
     const { words, nature } = this.kind;
     const said = t("map.node", { name: nature.name(item), state: wordOf(words, nature.state(item)) });

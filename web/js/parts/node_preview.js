@@ -7,6 +7,7 @@ import { t } from "../language.js";
 import { worded } from "../messages.js";
 import { get } from "../server.js";
 import { condition } from "../state/fleet.js";
+import { MANY_NODES } from "./dialogs.js";
 
 const PAUSE = 250;
 const SHOWN = 8;
@@ -73,18 +74,20 @@ export class NodePreview {
   }
 
   /** @param {Found} found @param {Wanted} wanted */
-  #show({ nodes, states, unknown = [] }, { batchSize, names: wantedNames }) {
+  #show({ nodes, states, unknown = [] }, { batchSize, names: wantedNames, selector: wantedSelector }) {
     const { ready = 0, offline = 0, unschedulable = 0 } = states;
     const isNamed = wantedNames.length > 0;
     const total = ready + offline + (isNamed ? unschedulable : 0);
     this.total = total;
-    setText(this.#count, total ? t("form.preview", { n: total }) : t("form.preview.none"));
-    this.#count.dataset.state = ready ? "" : "failed";
+    const isAll = !isNamed && !wantedSelector;
+    setText(this.#count, total ? (isAll ? t("form.preview.all") : "") + t("form.preview", { n: total }) : t("form.preview.none"));
+    this.#count.dataset.state = ready && !(isAll && total > MANY_NODES) ? "" : "failed";
     setText(this.#states, inStates(states, isNamed).join(" · "));
     this.#states.dataset.state = total - ready > total * WARN_ABOVE ? "failed" : "";
     const batches = Math.ceil(total / batchSize);
     setText(this.#batches, total && Number.isFinite(batches) ? t("form.batches", { n: batches }) : "");
     replace(this.#names, nodes.slice(0, SHOWN).map(nodeName), more(total - SHOWN));
+    this.#fault.className = "fault";
     setText(this.#fault, unknown.length ? t("form.names.unknown", { names: inShort(unknown) }) : "");
   }
 
@@ -94,6 +97,7 @@ export class NodePreview {
     setText(this.#count, "–");
     setText(this.#batches, "");
     setText(this.#states, "");
+    this.#fault.className = problem.errors?.length ? "hint" : "fault"; // who is still typing is not told off
     setText(this.#fault, worded(problem.errors?.[0] ?? problem) || t("problem.away"));
   }
 }

@@ -6,9 +6,11 @@ import { t } from "../language.js";
 import { worded } from "../messages.js";
 import { condition } from "../state/fleet.js";
 import { chip } from "./chips.js";
-import { nodeName } from "./places.js";
+import { nodeName, showCut } from "./places.js";
 
 const LABELS_SHOWN = 3;
+/** Characters at the end of a name that are never cut: names differ there. */
+const TAIL = 12;
 
 export class NodeRow {
   #name = h("td", { role: "cell", class: "cell-node" });
@@ -37,6 +39,14 @@ export class NodeRow {
     this.#agent,
     this.#seen,
   );
+  /** @type {[string, HTMLElement][]} */
+  #own;
+
+  /** @param {string[]} keys of labels that have a column */
+  constructor(keys) {
+    this.#own = keys.map((key) => [key, h("td", { role: "cell" })]);
+    this.element.append(...this.#own.map(([, cell]) => cell));
+  }
 
   /** @param {Api.Node} node */
   update(node) {
@@ -44,7 +54,12 @@ export class NodeRow {
     this.#node = node;
     const state = condition(node);
     this.element.dataset.state = state;
-    if (this.#name.textContent !== node.name) replace(this.#name, nodeName(node.name));
+    if (this.#name.textContent !== node.name) {
+      const link = nodeName(node.name);
+      showCut(link, node.name, Math.max(0, node.name.length - TAIL));
+      replace(this.#name, link);
+    }
+    for (const [key, cell] of this.#own) setText(cell, node.labels[key] ?? "–");
     this.#chip.show(state);
     setText(this.#why, worded(node));
     setText(this.#busy, node.pulling.join(", "));

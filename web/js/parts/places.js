@@ -21,8 +21,13 @@ export const imageName = (image) => h("a", { href: imageLink(image), class: "nam
 export function showImages(element, images) {
   const text = imagesInShort(images);
   if (element.textContent === text) return;
-  const cut = images[0].lastIndexOf("/") + 1;
-  replace(element, h("span", { class: "path" }, text.slice(0, cut)), h("span", { class: "tail" }, text.slice(cut)));
+  showCut(element, text, images[0].lastIndexOf("/") + 1);
+}
+
+/** A text of which what comes before a place gives way. @param {HTMLElement} element @param {string} text @param {number} at */
+export function showCut(element, text, at) {
+  element.classList.add("cut");
+  replace(element, h("span", { class: "path" }, text.slice(0, at)), h("span", { class: "tail" }, text.slice(at)));
   element.setAttribute("aria-label", text);
 }
 

@@ -24,13 +24,14 @@ export class SetMap {
   /** @type {NodeMap<Api.WarmSetNode>} */
   #map;
 
-  /** @param {import("../app.js").Shell} shell */
-  constructor(shell) {
+  /** @param {import("../app.js").Shell} shell @param {import("../router.js").Address} address */
+  constructor(shell, address) {
     this.#map = new NodeMap(shell, {
       words: "set",
       nature: NATURE,
       hint: t("sets.map.hint"),
       details: this.#details,
+      address,
       onChoose: (node, isPinned) => this.#show(node, isPinned),
     });
     this.element = this.#map.element;

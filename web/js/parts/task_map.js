@@ -33,13 +33,14 @@ export class TaskMap {
   /** @type {NodeMap<Api.TaskNode>} */
   #map;
 
-  /** @param {import("../app.js").Shell} shell */
-  constructor(shell) {
+  /** @param {import("../app.js").Shell} shell @param {import("../router.js").Address} address */
+  constructor(shell, address) {
     this.#map = new NodeMap(shell, {
       words: "state",
       nature: NATURE,
       hint: t("map.hint"),
       details: this.#details.element,
+      address,
       onChoose: (node, isPinned) => this.#details.show(node, isPinned),
     });
     this.element = this.#map.element;
@@ -51,6 +52,11 @@ export class TaskMap {
 
   stop() {
     this.#map.stop();
+  }
+
+  /** Leads to a node. @param {string} name */
+  lead(name) {
+    this.#map.lead(name);
   }
 
   /** @param {Api.Task} task @param {import("../state/task_watch.js").TaskWatch} watch */

@@ -3,7 +3,7 @@
  * readers are told the whole number of rows and the place of each.
  */
 
-import { h } from "../dom.js";
+import { h, replace } from "../dom.js";
 
 const ROW = 44;
 const SPARE = 6;
@@ -17,22 +17,21 @@ export class VirtualRows {
   #top = h("tr", { "aria-hidden": "true", class: "spacer" }, h("td"));
   #bottom = h("tr", { "aria-hidden": "true", class: "spacer" }, h("td"));
   #body = h("tbody", { role: "rowgroup" }, this.#top, this.#bottom);
+  #head = h("tr", { role: "row" });
   #table;
   #observer = new ResizeObserver(() => this.#draw());
+  /** @type {(() => {element: HTMLElement, update: (item: Item) => void}) | undefined} */
+  makeRow;
 
   /**
    * @param {string} name a class
    * @param {string} label
-   * @param {string[]} heads
-   * @param {() => {element: HTMLElement, update: (item: Item) => void}} makeRow
    */
-  constructor(name, label, heads, makeRow) {
-    this.makeRow = makeRow;
-    const cells = heads.map((text) => h("th", { scope: "col", role: "columnheader" }, text));
+  constructor(name, label) {
     this.#table = h(
       "table",
       { class: name, role: "table", "aria-label": label },
-      h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, cells)),
+      h("thead", { role: "rowgroup" }, this.#head),
       this.#body,
     );
     this.element = h(
@@ -40,6 +39,15 @@ export class VirtualRows {
       { class: "scroll virtual", tabindex: 0, role: "region", "aria-label": label, onscroll: () => this.#draw() },
       this.#table,
     );
+  }
+
+  /** Other columns, and with them other rows. @param {HTMLElement[]} heads @param {() => {element: HTMLElement, update: (item: Item) => void}} makeRow */
+  columns(heads, makeRow) {
+    replace(this.#head, heads);
+    this.makeRow = makeRow;
+    for (const { element } of this.#rows) element.remove();
+    this.#rows = [];
+    this.#draw();
   }
 
   start() {
@@ -69,7 +77,7 @@ export class VirtualRows {
   }
 
   #addRow() {
-    const row = this.makeRow();
+    const row = /** @type {NonNullable<typeof this.makeRow>} */ (this.makeRow)();
     this.#rows.push(row);
     this.#bottom.before(row.element);
   }

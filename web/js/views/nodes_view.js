@@ -1,6 +1,6 @@
 /** The fleet: a map of all nodes, and a table in which those in trouble come first. */
 
-import { h, replace, setText } from "../dom.js";
+import { h, replace, setAttribute, setText } from "../dom.js";
 import { number } from "../format.js";
 import { t } from "../language.js";
 import { worded } from "../messages.js";
@@ -13,11 +13,17 @@ import { NodeRow } from "../parts/node_row.js";
 import { SearchBox } from "../parts/search_box.js";
 import { VirtualRows } from "../parts/virtual_rows.js";
 import { wordOf } from "../parts/chips.js";
-import { link } from "../router.js";
+import { iconButton } from "../parts/buttons.js";
+import { Address } from "../router.js";
 import { CONDITIONS, condition, Fleet } from "../state/fleet.js";
+import { FleetOrder } from "../state/fleet_order.js";
 import { countStates } from "../state/node_counts.js";
 
 const REPAINT = 500;
+/** Their own pages say what is not sorted by. */
+const UNSORTED = new Set(["labels"]);
+const COLUMN_WIDTH = 150;
+const LABEL = "label:";
 const COLUMNS = ["node", "state", "pulling", "labels", "disk", "runtime", "agent", "seen"];
 
 /** @type {import("../parts/heat_map.js").Nature<Api.Node>} */
@@ -29,7 +35,7 @@ const NATURE = {
   states: CONDITIONS,
 };
 
-/** @typedef {{node: Api.Node, state: string}} Entry */
+/** @typedef {import("../state/fleet_order.js").Entry} Entry */
 
 export class NodesView {
   #note = h("span", { class: "count" });
@@ -41,7 +47,13 @@ export class NodesView {
   /** @type {VirtualRows<Api.Node>} */
   #rows;
   #fleet;
-  #wanted = "";
+  #address;
+  #order = new FleetOrder();
+  /** @type {Entry[] | null} as they are to be shown, by name and sorted, before anything is searched for; null: to be made */
+  #sorted = null;
+  /** @type {Entry[]} */
+  #named = [];
+  #keys = h("select", { "aria-label": t("nodes.columns"), onchange: () => this.#column(this.#keys.value, true) });
   /** @type {Api.Node[]} */
   #shown = [];
   #chosen = h("p", { class: "hint chosen" }, t("map.choose"));
@@ -50,14 +62,13 @@ export class NodesView {
   /** @param {import("../router.js").Route} route @param {import("../app.js").Shell} shell */
   constructor(route, shell) {
     this.shell = shell;
-    this.query = route.query;
+    this.#address = new Address("nodes", route.query);
     this.#fleet = new Fleet({
       onChange: () => this.#changed(),
       onState: (state) => shell.connection(state),
       onProblem: (problem) => problem.status !== 0 && shell.complain(problem),
     });
-    const heads = COLUMNS.map((key) => t(`nodes.${key}`));
-    this.#rows = new VirtualRows("nodes-table", t("nodes.title"), heads, () => new NodeRow());
+    this.#rows = new VirtualRows("nodes-table", t("nodes.title"));
     this.element = h(
       "div",
       { class: "view nodes-view" },
@@ -72,8 +83,9 @@ export class NodesView {
     this.#map.start();
     this.#rows.start();
     this.#fleet.start();
-    this.#find.show(this.query.get("q") ?? "");
-    const state = this.query.get("state") ?? "";
+    this.#find.show(this.#address.get("q"));
+    this.#drawHeads();
+    const state = this.#address.get("state");
     if (CONDITIONS.includes(state)) this.#legend.choose(state);
     else this.#draw();
   }
@@ -87,24 +99,81 @@ export class NodesView {
   }
 
   #tools = () =>
-    h("div", { class: "tools" }, this.#find.element, this.#hits, exportButtons("nodes", () => exported(this.#shown)));
+    h("div", { class: "tools" }, this.#find.element, this.#hits, this.#keys, exportButtons("nodes", () => exported(this.#shown)));
 
   #changed() {
     this.shell.heard();
+    this.#sorted = null;
     this.#painter.request();
   }
 
   /** @param {string} state */
   #only(state) {
-    this.#wanted = state;
+    this.#address.put({ state });
     this.#map.only(state);
     this.#sought();
   }
 
-  /** What is looked for stands in the address, to be shared and come back to. */
   #sought() {
-    history.replaceState(null, "", link("nodes", { state: this.#wanted, q: this.#find.text.trim() }));
+    this.#address.put({ q: this.#find.text.trim() });
     this.#draw();
+  }
+
+  /** The keys of labels that have a column. */
+  get #columns() {
+    return this.#address.get("columns").split(",").filter(Boolean);
+  }
+
+  /** @param {string} key of a label @param {boolean} isShown */
+  #column(key, isShown) {
+    const others = this.#columns.filter((one) => one !== key);
+    this.#address.put({ columns: [...others, ...(isShown ? [key] : [])].join(",") });
+    this.#sorted = null;
+    this.#drawHeads();
+    this.#draw();
+  }
+
+  /** Down, up, and as it was. @param {string} key */
+  #sort(key) {
+    const next = { [key]: `-${key}`, [`-${key}`]: "" };
+    this.#address.put({ sort: next[this.#address.get("sort")] ?? key });
+    this.#sorted = null;
+    this.#drawHeads();
+    this.#draw();
+  }
+
+  #drawHeads() {
+    const columns = this.#columns;
+    const heads = [...COLUMNS.map((key) => this.#head(key, t(`nodes.${key}`))), ...columns.map((key) => this.#labelHead(key))];
+    this.#rows.columns(heads, () => new NodeRow(columns));
+    this.#rows.element.style.setProperty("--more", `${columns.length * COLUMN_WIDTH}px`);
+  }
+
+  /** @param {string} key @param {string} text */
+  #head(key, text) {
+    const sort = this.#address.get("sort");
+    const head = h("th", { scope: "col", role: "columnheader" });
+    if (UNSORTED.has(key)) head.append(text);
+    else head.append(h("button", { type: "button", class: "sorter", onclick: () => this.#sort(key) }, text));
+    const order = sort === key ? "ascending" : "descending";
+    setAttribute(head, "aria-sort", sort.replace("-", "") === key && order);
+    return head;
+  }
+
+  /** @param {string} key of a label */
+  #labelHead(key) {
+    const head = this.#head(`${LABEL}${key}`, key);
+    head.append(iconButton({ icon: "close", label: t("nodes.columns.remove", { key }), onclick: () => this.#column(key, false) }));
+    return head;
+  }
+
+  /** What could have a column. @param {Entry[]} entries */
+  #drawKeys(entries) {
+    const keys = [...new Set(entries.flatMap(({ node }) => Object.keys(node.labels)))].filter((key) => !this.#columns.includes(key)).sort();
+    this.#keys.hidden = keys.length === 0;
+    if (this.#keys.dataset.keys === keys.join()) return;
+    this.#keys.dataset.keys = keys.join();
+    replace(this.#keys, h("option", { value: "" }, t("nodes.columns")), keys.map((key) => h("option", { value: key }, key)));
   }
 
   /** @param {Api.Node | null} node @param {boolean} byKey */
@@ -118,24 +187,30 @@ export class NodesView {
   #draw() {
     const { loading } = this.#fleet;
     // A live frame may come before the list: a few nodes that just moved are not the fleet.
-    const nodes = loading === 0 ? [] : inOrder(this.#fleet.nodes.values());
+    if (this.#sorted === null) {
+      this.#named = loading === 0 ? [] : this.#order.byName(this.#fleet.nodes);
+      this.#sorted = this.#order.sorted(this.#named, this.#address.get("sort") || "state");
+      this.#drawKeys(this.#named);
+    }
+    const [nodes, named] = [this.#sorted, this.#named];
     const counts = countStates(nodes);
     setText(this.#note, noteOf(nodes.length, loading));
     this.#legend.update(counts);
     const words = this.#find.text.toLowerCase().split(/[\s,，、]+/).filter(Boolean);
-    const found = nodes.filter((entry) => words.every((word) => searchable(entry.node).includes(word)));
-    const shown = found.filter(({ state }) => !this.#wanted || state === this.#wanted).map(({ node }) => node);
-    this.#drawMap(words.length ? found : nodes, counts);
+    const isFound = (/** @type {Entry} */ entry) => words.every((word) => entry.words.includes(word));
+    const wanted = this.#address.get("state");
+    const shown = nodes.filter((entry) => isFound(entry) && (!wanted || entry.state === wanted)).map(({ node }) => node);
+    this.#drawMap(words.length ? named.filter(isFound) : named, counts);
     this.#shown = shown;
     this.#rows.show(shown);
-    const isSought = words.length > 0 || this.#wanted !== "";
+    const isSought = words.length > 0 || wanted !== "";
     setText(this.#hits, isSought ? t("nodes.hits", { n: shown.length }) : t("nodes.order"));
     this.#drawEmpty(nodes.length, shown.length);
   }
 
   /** @param {Entry[]} nodes @param {Record<string, number>} counts */
   #drawMap(nodes, counts) {
-    const byName = nodes.map(({ node }) => node).sort(byNameOf);
+    const byName = nodes.map(({ node }) => node);
     const parts = CONDITIONS.filter((state) => counts[state]).map((state) => `${wordOf("nodes", state)} ${number(counts[state])}`);
     this.#map.label(t("nodes.map", { n: nodes.length, parts: parts.join(t("list.separator")) }));
     this.#map.show(byName, null);
@@ -147,7 +222,6 @@ export class NodesView {
     const words = known === 0 ? [t("nodes.none"), t("nodes.none.hint")] : [t("nodes.none.match")];
     this.#empty.replaceChildren(...words.map((text) => h("p", {}, text)));
   }
-
 }
 
 /** @param {Api.Node[]} nodes @returns {import("../parts/export.js").Exported} */
@@ -171,24 +245,4 @@ function exported(nodes) {
 function noteOf(count, loading) {
   if (loading === null) return number(count);
   return loading === 0 ? t("tasks.loading") : t("nodes.loading", { n: count, total: loading });
-}
-
-/** @param {Api.Node} node */
-const searchable = ({ name, labels }) =>
-  `${name} ${Object.entries(labels).map(([key, value]) => `${key}=${value}`).join(" ")}`.toLowerCase();
-
-const collator = new Intl.Collator("en", { numeric: true });
-/** @param {Api.Node} one @param {Api.Node} other */
-const byNameOf = (one, other) => collator.compare(one.name, other.name);
-
-/**
- * Trouble first; within one condition by name, numbers in it as numbers.
- * @param {Iterable<Api.Node>} nodes
- */
-function inOrder(nodes) {
-  const entries = Array.from(nodes, (node) => ({ node, state: condition(node) }));
-  return entries.sort(
-    (one, other) =>
-      CONDITIONS.indexOf(one.state) - CONDITIONS.indexOf(other.state) || byNameOf(one.node, other.node),
-  );
 }

@@ -14,7 +14,7 @@ import { PlainTable } from "../parts/plain_table.js";
 import { SetMap } from "../parts/set_map.js";
 import { SetReasons } from "../parts/set_reasons.js";
 import { SIZES } from "../parts/pager.js";
-import { link } from "../router.js";
+import { Address, link } from "../router.js";
 import { get, remove } from "../server.js";
 import { Latest } from "../state/latest.js";
 import { Refresher } from "../state/refresher.js";
@@ -52,7 +52,7 @@ export class SetView {
     this.name = route.id;
     this.path = `/sets/${encodeURIComponent(this.name)}`;
     this.#nodes = new SetNodes(this.path, this.#abort.signal);
-    this.#map = new SetMap(shell);
+    this.#map = new SetMap(shell, new Address(`sets/${encodeURIComponent(this.name)}`, route.query));
     const options = { path: "/events?sets=true" };
     this.#refresher = new Refresher((type, data) => this.#matters(type, data), () => this.#load(), (state) => shell.connection(state), options);
     const edit = linkButton({ text: t("sets.change"), href: link("put", { set: this.name }) });

@@ -27,7 +27,7 @@ import { TaskActions } from "../parts/task_actions.js";
 import { TaskMap } from "../parts/task_map.js";
 import { TaskSettings } from "../parts/task_settings.js";
 import { ThroughputChart } from "../parts/throughput_chart.js";
-import { link, taskLink } from "../router.js";
+import { Address, link, taskLink } from "../router.js";
 import { now } from "../server.js";
 import { progressSeen } from "../state/node_counts.js";
 import { standing } from "../state/task_order.js";
@@ -47,7 +47,7 @@ export class TaskView {
   #bar = new ProgressBar();
   #figures = new Figures();
   #times = { created: timeElement(), started: timeElement(), finished: timeElement() };
-  #failures = new Failures();
+  #failures;
   #images = new ImageTable();
   #chart = new ThroughputChart();
   #batches = new BatchTimeline();
@@ -63,7 +63,9 @@ export class TaskView {
   constructor(route, shell) {
     this.shell = shell;
     this.id = route.id;
-    this.#map = new TaskMap(shell);
+    const address = new Address(`tasks/${encodeURIComponent(this.id)}`, route.query);
+    this.#map = new TaskMap(shell, address);
+    this.#failures = new Failures(address, (name) => this.#map.lead(name));
     this.#actions = new TaskActions(shell);
     this.#watch = new TaskWatch(route.id, {
       onChange: () => this.#changed(),

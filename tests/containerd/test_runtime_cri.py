@@ -374,7 +374,7 @@ async def test_an_inventory_follows_what_is_pulled_and_removed(node: RealNode) -
         assert not any(found.present for found in first.found)
         pulled = await Pull(node.runtime, reference).run()
         (come,) = (await bus.reports.get()).found
-        assert come == Found(reference=reference, digest=pulled.digest)
+        assert come == Found(reference=reference, digest=pulled.digest, size=pulled.size)
         await remove_image(node.containerd, reference)
         last = await bus.reports.get()
         assert last.found == [Found(reference=reference, present=False)]

@@ -13,10 +13,10 @@ from sandbox.simulator.cluster import Cluster
 from sandbox.virtual.time import virtual
 
 DECIDES = ("coordinator/engine/", "coordinator/core/", "coordinator/store.py")
-CHANGES_THERE = 103
+CHANGES_THERE = 104
 """Of module, among what decides and stores; the table of sets looks at three of the events, an
-image's tally at two."""
-CHANGES = 149
+image's tally at two, and who dispatches asks a task whether it names credentials."""
+CHANGES = 150
 """Of module, with all that is read, shown and logged by the way; the bus left out."""
 ENTERED = 4
 """No object is entered more often by others, but for these."""

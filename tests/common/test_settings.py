@@ -142,6 +142,8 @@ def test_agent_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         runtime_endpoint="unix:///run/containerd/containerd.sock",
         crictl="crictl",
         registry_config=None,
+        credential_provider_config=None,
+        credential_provider_folder=None,
         installation="ips",
         parallel_pulls=2,
         pin_disk_percent=50,

@@ -105,6 +105,6 @@ async def test_the_service_speaks_chinese_too(windows: Windows, site: Fleet) -> 
     await page.get_by_label("键").fill("bad key!")
     await page.get_by_label("值", exact=True).fill("a")
     await page.get_by_role("button", name="创建任务").click()
-    await expect(page.locator("#labels-fault")).to_contain_text(
+    await expect(page.locator("#labels-fault-0")).to_contain_text(
         "标签键“bad key!”不合法，应为 [前缀/]名称"
     )

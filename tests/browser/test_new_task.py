@@ -117,16 +117,16 @@ async def test_every_field_is_sent(windows: Windows) -> None:
 
 
 async def test_images_are_checked_as_they_are_typed(windows: Windows) -> None:
-    """Each line says what it means in full, or what is wrong with it."""
+    """Each line says what it means in full, or what is wrong with it; the wrong ones come first."""
     page = await windows.open("#/new")
     await page.get_by_role("textbox", name="Images").press_sequentially(
         "nginx\nacme/Shop:2\ndocker.io/library/nginx:latest\nhttps://quay.io/x"
     )
     verdicts = page.locator(".verdicts li")
-    await expect(verdicts.nth(0)).to_contain_text("docker.io/library/nginx:latest")
-    await expect(verdicts.nth(1)).to_contain_text("repository names are lower case")
-    await expect(verdicts.nth(2)).to_contain_text("the same image as line 1")
-    await expect(verdicts.nth(3)).to_contain_text("remove https://")
+    await expect(verdicts.nth(0)).to_contain_text("repository names are lower case")
+    await expect(verdicts.nth(1)).to_contain_text("remove https://")
+    await expect(verdicts.nth(2)).to_contain_text("docker.io/library/nginx:latest")
+    await expect(verdicts.nth(3)).to_contain_text("the same image as line 1")
     await page.get_by_role("button", name="Create task").click()
     await expect(page.get_by_role("alert")).to_contain_text("Fix 2 problems first.")
     await expect(page.get_by_role("textbox", name="Images")).to_be_focused()
@@ -157,7 +157,7 @@ async def test_lists_are_separated_as_they_are_written(windows: Windows) -> None
     )
     verdicts = page.locator(".verdicts li")
     await expect(verdicts).to_have_count(6)
-    assert await verdicts.locator(".line").all_inner_texts() == ["1", "1", "1", "2", "2", "2"]
+    assert await verdicts.locator(".line").all_inner_texts() == ["2", "1", "1", "1", "2", "2"]
     await expect(verdicts.nth(5)).to_contain_text("the same image as line 1")
     await page.get_by_role("button", name="Create task").click()
     await expect(box).to_be_focused()
@@ -195,7 +195,7 @@ async def test_the_servers_faults_appear_at_their_fields(windows: Windows) -> No
     await page.get_by_label("Only these nodes").fill("Upper_Case")
     await page.get_by_label("Webhook").fill("http://[nonsense")
     await page.get_by_role("button", name="Create task").click()
-    await expect(page.locator("#labels-fault")).to_contain_text("invalid label value")
+    await expect(page.locator("#labels-fault-0")).to_contain_text("invalid label value")
     await expect(page.get_by_label("Key")).to_have_attribute("aria-invalid", "true")
     await expect(page.get_by_label("Key")).to_be_focused()
     await expect(page.locator("#names-fault")).to_contain_text("invalid node name")

@@ -96,6 +96,19 @@ async def test_a_change_is_made_over_what_was_read(windows: Windows, site: Fleet
     assert (found["priority"], found["batchSize"], found["paused"]) == (9, 2, True)
 
 
+async def test_a_webhook_is_to_be_given_again(windows: Windows, site: Fleet) -> None:
+    """Its path is told to nobody: the form says so, after a reload of what was typed too."""
+    await put(site, "web", IMAGE, paused=True, webhookUrl="http://127.0.0.1:9/hook")
+    page = await windows.open("#/sets/web")
+    await page.get_by_role("link", name="Change").click()
+    said = page.get_by_text("must be given again")
+    await expect(said).to_be_visible()
+    await page.get_by_label("Batch size").fill("2")
+    await page.reload()
+    await expect(page.get_by_label("Batch size")).to_have_value("2")
+    await expect(said).to_be_visible()
+
+
 async def test_a_name_that_is_none_and_one_that_is_taken(windows: Windows, site: Fleet) -> None:
     """Said at the field; a set that is there is never written over by a new one."""
     await put(site, "web", IMAGE, paused=True)

@@ -279,3 +279,29 @@ async def test_a_node_is_found_within_a_task(windows: Windows, held: Fleet) -> N
     await expect(page.locator(".details").get_by_role("heading")).to_have_text("a-3")
     await page.get_by_role("searchbox", name="Find a node").fill("nobody")
     await expect(page.locator(".details")).to_contain_text("Hover over or tap a cell")
+
+
+async def test_a_node_that_is_looked_for_before_it_has_come(windows: Windows, held: Fleet) -> None:
+    """It is chosen when it comes; one that was let go of is not chosen again by coming back."""
+    task = await held.post(["registry.example/find/early:1"])
+    is_let = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await is_let.wait()
+        await route.continue_()
+
+    page = await windows.open("#/new")
+    await page.route(f"**/tasks/{task}/nodes?*", hold)
+    await page.evaluate("hash => { location.hash = hash; }", f"#/tasks/{task}")
+    await page.get_by_role("searchbox", name="Find a node").fill("A-")
+    await expect(page).to_have_url(re.compile("q=A-"))
+    is_let.set()
+    details = page.locator(".details.pinned")
+    await expect(details.get_by_role("heading")).to_have_text("a-1")
+    await expect(page).to_have_url(re.compile("node=a-1"))
+    await details.get_by_role("button", name="Unpin").click()
+    await expect(page).not_to_have_url(re.compile("node="))
+    await page.reload()
+    await expect(page.get_by_role("application", name=re.compile("Map of 4 nodes"))).to_be_visible()
+    await expect(page.get_by_role("searchbox", name="Find a node")).to_have_value("A-")
+    await expect(page.locator(".details")).to_contain_text("Hover over or tap a cell")

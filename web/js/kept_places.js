@@ -47,11 +47,15 @@ export class KeptPlaces {
     setTimeout(arrive, PATIENCE);
   }
 
-  /** Keeps a draft over a reload, but not what may be secret in it. @param {Record<string, any>} kept */
+  /**
+   * Keeps a draft over a reload, but not what may be secret in it; one that was made over what has
+   * changed since is dropped, for a reload reads that again.
+   * @param {Record<string, any>} kept
+   */
   keep(kept) {
     const draft = kept.draft && { ...kept.draft, webhookUrl: "" };
     try {
-      sessionStorage.setItem(DRAFT, JSON.stringify({ ...kept, draft }));
+      sessionStorage.setItem(DRAFT, JSON.stringify(kept.isOvertaken ? {} : { ...kept, draft }));
     } catch {
       // Storage is forbidden here.
     }

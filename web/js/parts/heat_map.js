@@ -7,16 +7,10 @@ import { h } from "../dom.js";
 import { t } from "../language.js";
 import { Painter } from "../painter.js";
 import { onTheme } from "../preferences.js";
+import { gridFor, LARGEST } from "./cell_grid.js";
 import { cornerOf, paintMark } from "./cell_marks.js";
 import { fitted } from "./fitted_text.js";
 
-/** Few nodes: cells with names, and fewer still, with a second line of what is to be said. */
-const NAMED = { width: 150, height: 34, gap: 4, most: 60 };
-const NOTED = { width: 158, height: 50, gap: 5, most: 24 };
-const SMALLEST = 4;
-const LARGEST = 32;
-/** Pixels that the whole map may be high before cells shrink. */
-const HEIGHT = 360;
 /** Pixels below which a level in a cell is only noise. */
 const TINY = 10;
 const REPAINT = 100;
@@ -32,7 +26,6 @@ const REPAINT = 100;
  */
 
 /** @typedef {{x: number, y: number, width: number, height: number}} Box in pixels */
-/** @typedef {{width: number, height: number, gap: number, most: number}} NamedCells */
 
 /** @template Item */
 export class HeatMap {
@@ -49,6 +42,8 @@ export class HeatMap {
   #only = "";
   /** In small letters; "" for all. */
   #text = "";
+  /** Whether the item that is looked for has not come yet: it is chosen when it does. */
+  #isAwaited = false;
   #at = -1;
   #pinned = false;
   #size = { width: 0, height: 0, ratio: 1 };
@@ -99,6 +94,7 @@ export class HeatMap {
     else this.#mark(changed);
     if (this.#at >= items.length) this.#choose(-1, false);
     else if (this.#at >= 0 && (changed === null || changed.has(this.#at))) this.#tell(false);
+    if (this.#isAwaited && !this.#pinned) this.#chooseFirst();
   }
 
   /** Lets one state stand out; "" for all. @param {string} state */
@@ -111,10 +107,20 @@ export class HeatMap {
   find(text) {
     this.#text = text.toLowerCase();
     this.#mark(null);
-    const first = text ? this.#items.findIndex((item) => this.#stands(item)) : -1;
-    this.#pinned = first >= 0;
+    this.#isAwaited = text !== "";
+    this.#pinned = false;
+    if (!this.#isAwaited || !this.#chooseFirst()) this.#choose(-1, false);
+  }
+
+  /** Chooses the first of those that stand out. @returns {boolean} whether there is one */
+  #chooseFirst() {
+    const first = this.#items.findIndex((item) => this.#stands(item));
+    if (first < 0) return false;
+    this.#isAwaited = false;
+    this.#pinned = true;
     if (first === this.#at) this.#tell(false);
-    else this.#choose(first, first >= 0);
+    else this.#choose(first, true);
+    return true;
   }
 
   /** Whether an item is among those that are to stand out. @param {Item} item */
@@ -145,6 +151,7 @@ export class HeatMap {
   /** Lets go of a node that was kept. */
   release() {
     this.#pinned = false;
+    this.#isAwaited = false;
     this.#choose(-1, false);
   }
 
@@ -396,25 +403,4 @@ export class HeatMap {
     style.width = `${width}px`;
     style.height = `${height}px`;
   }
-}
-
-/**
- * The largest cells with which so many items are not higher than the map may be.
- * @param {number} count
- * @param {number} width
- */
-function gridFor(count, width) {
-  if (count <= NOTED.most) return { ...namedGrid(width, NOTED), noted: true };
-  if (count <= NAMED.most) return namedGrid(width, NAMED);
-  const ideal = Math.floor(Math.sqrt((width * HEIGHT) / count));
-  const side = Math.max(SMALLEST, Math.min(ideal, LARGEST));
-  const gap = 1 + Number(side >= 8) + Number(side >= 14);
-  const columns = Math.max(1, Math.floor(width / side));
-  return { columns, width: width / columns, height: side, gap, named: false, noted: false };
-}
-
-/** @param {number} width @param {NamedCells} cells */
-function namedGrid(width, { width: least, height, gap }) {
-  const columns = Math.max(1, Math.floor(width / least));
-  return { columns, width: width / columns, height, gap, named: true, noted: false };
 }

@@ -53,6 +53,7 @@ export class NodeMap {
     this.#map.start();
     this.#find.show(address.get("q"));
     this.#map.find(address.get("q"));
+    this.#map.release(); // the node that was kept is in the address too, and none is where it was let go
     if (this.kind.nature.states.includes(address.get("state"))) this.#legend.choose(address.get("state"));
   }
 

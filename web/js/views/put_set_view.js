@@ -60,6 +60,7 @@ export class PutSetView {
     this.shell.title(this.title);
     this.#form.start();
     if (this.name && !this.shell.kept.tag) this.#load();
+    else this.#showNote();
   }
 
   stop() {
@@ -75,12 +76,18 @@ export class PutSetView {
       this.shell.kept.tag = tag; // what the set is changed over
       Object.assign(this.#draft, draftOfSet(set));
       this.#form.show();
-      setText(this.#note, set.webhookUrl ? t("sets.webhook.again") : "");
+      this.shell.kept.hasWebhook = Boolean(set.webhookUrl);
+      this.#showNote();
     } catch (problem) {
       if (this.#stopped) return;
       this.shell.complain(/** @type {Error} */ (problem));
       location.hash = link("sets");
     }
+  }
+
+  /** What a set tells of its webhook is not all of it. */
+  #showNote() {
+    setText(this.#note, this.shell.kept.hasWebhook ? t("sets.webhook.again") : "");
   }
 
   /** Over what was read, or over nothing: nobody's change is lost. @param {Draft} draft */
@@ -89,6 +96,7 @@ export class PutSetView {
     try {
       await put(`/sets/${encodeURIComponent(name)}`, setBody(draft), this.shell.kept.tag ?? "");
     } catch (problem) {
+      if (problem.status === 412 && this.name) this.shell.kept.isOvertaken = true; // to be read again
       if (problem.status !== 412 || this.name) throw problem;
       throw new Problem(412, { errors: [{ field: "/name", message: t("sets.taken") }] });
     }

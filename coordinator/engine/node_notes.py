@@ -105,7 +105,7 @@ class NodeNotes:
         revision = self._revisions.get(key, 0)
         if note is None:
             self._revisions[key] = await self._bucket.delete(key, revision)
-            del self._notes[key]
+            self._notes.pop(key, None)  # the watch may have told of it before the answer came
             return
         payload = _encode(note)
         if len(payload) > LARGEST_BYTES:

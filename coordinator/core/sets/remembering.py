@@ -49,9 +49,13 @@ class Remembering:
                 changes.append(NodesRemembered(name, frozenset(nodes)))
         return changes
 
-    def adopt_rest(self, head: SetHead, event: SetNoted) -> None:
-        """Take over what the leader has stored of a set."""
-        rest = event.rest
+    def adopt_rest(self, head: SetHead, event: SetNoted, now: float) -> None:
+        """Take over what the leader has stored of a set.
+
+        No time of it is believed beyond what can be noted ``now``: a clock that was wrong, or a
+        record that is damaged, would keep the set alone for ever.
+        """
+        rest = event.rest.bounded(now)
         if rest.generation != head.generation:
             return
         if rest.in_vain is not None:
@@ -59,12 +63,15 @@ class Remembering:
         if rest.look_failure is not None:
             self._known.freshness.adopt_failure(head.name, rest.look_failure)
 
-    def adopt_nodes(self, head: SetHead, event: NodesNoted) -> None:
-        """Take over what the leader has stored of nodes; whoever is warm is no newcomer."""
+    def adopt_nodes(self, head: SetHead, event: NodesNoted, now: float) -> None:
+        """Take over what the leader has stored of nodes; whoever is warm is no newcomer.
+
+        Times are believed as in ``adopt_rest``.
+        """
         known, name = self._known, head.name
         is_same = event.generation == head.generation
         for node in event.nodes.keys() | event.before.keys():
-            noted = event.nodes.get(node, NOTHING_REMEMBERED)
+            noted = event.nodes.get(node, NOTHING_REMEMBERED).bounded(now)
             is_member = node in known.membership.of_set.get(name, ())
             is_warm = is_member and node not in known.cold[name]
             if not is_same:

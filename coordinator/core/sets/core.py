@@ -181,7 +181,6 @@ class SetCore(SetView):
         if event.found:
             self._turns.find(head.name, now)
         nodes = known.membership.put(head)
-        known.warmth.keep_sizes(known.membership.all_references())
         self._reconciling.see_pin(head, now)
         left = [node for node in nodes if node not in known.membership.of_set[head.name]]
         for node in left:

@@ -66,9 +66,9 @@ class NodeNotes:
         """Every record that is stored."""
         return list(self._notes)
 
-    def take(self, entry: Entry) -> None:
-        """A record was found in the store."""
-        if self._revisions.get(entry.key, 0) >= entry.revision:
+    def take(self, entry: Entry, *, again: bool = False) -> None:
+        """A record was found in the store; ``again``: it counts also where it was found before."""
+        if self._revisions.get(entry.key, 0) >= entry.revision + again:
             return  # of what was written here nobody has to be told
         self._revisions[entry.key] = entry.revision
         before = self._notes.pop(entry.key, None)

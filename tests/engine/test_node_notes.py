@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from common import subjects
 from common.bus import Entry, KeyValue
-from coordinator.core.sets.events import NodesNoted, SetEvent
+from coordinator.core.sets.events import SetEvent
 from coordinator.core.sets.records import NodeMemory
 from coordinator.engine.node_notes import NodeNotes, key_of
 from coordinator.engine.stored_memory import nodes_note

@@ -113,9 +113,7 @@ class AllKnown:
         return None if is_exempt else window
 
 
-def diagnose(
-    known: AllKnown, name: str, node: str, now: float, most: int | None = None
-) -> SetNode:
+def diagnose(known: AllKnown, name: str, node: str, now: float, most: int | None = None) -> SetNode:
     """How a node of a set is at this moment; ``most``: all bytes of it, where these are known."""
     if node not in known.cold[name]:
         return SetNode(node, SetNodePhase.WARM)

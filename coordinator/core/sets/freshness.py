@@ -235,6 +235,12 @@ class Freshness:
         if looks.failure is None or looks.failure.next_try < noted.next_try:
             looks.failure = noted
 
+    def forget_noted(self, name: str, noted: LookFailure | None) -> None:
+        """The leader has stored that it is over, where nothing newer is known here."""
+        looks = self._of(name)
+        if noted is not None and looks.failure and looks.failure.next_try <= noted.next_try:
+            looks.failure = None
+
     def set_changed(self, before: SetHead | None, head: SetHead) -> bool:
         """A set is another one: what does not concern it any more is forgotten; whether it was."""
         looks = self._of(head.name)

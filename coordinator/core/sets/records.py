@@ -218,15 +218,16 @@ class Records:
 
         ``before``: what the leader had stored earlier; of that, what is gone is forgotten here too.
         """
-        failure, known = noted.failure, self.failure(name, node)
+        failure, gone, known = noted.failure, before.failure, self.failure(name, node)
         if failure is not None and (known is None or known.next_try < failure.next_try):
             self._failures[name][node] = failure
-        elif failure is None and known is not None and before.failure is not None:
-            if known.next_try <= before.failure.next_try:
-                del self._failures[name][node]
+        elif not failure and known and gone and known.next_try <= gone.next_try:
+            del self._failures[name][node]
         times = self._vanished[name].get(node)
         if noted.vanished and (not times or times[-1] < noted.vanished[-1]):
             self._vanished[name][node] = deque(noted.vanished, maxlen=THRASHING_TIMES)
+        elif not noted.vanished and times and before.vanished and times[-1] <= before.vanished[-1]:
+            del self._vanished[name][node]
         if noted.is_new:
             self._newcomers[name].add(node)
         elif before.is_new:

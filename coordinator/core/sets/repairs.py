@@ -157,3 +157,8 @@ class Repairs:
         """Take over what the leader has stored, where it is not older than what is known here."""
         if self.rests_until(name) < noted.until:
             self._in_vain[name] = noted
+
+    def forget_noted(self, name: str, noted: InVain | None) -> None:
+        """The leader has stored that it is over, where nothing newer is known here."""
+        if noted is not None and self.rests_until(name) <= noted.until:
+            self._in_vain.pop(name, None)

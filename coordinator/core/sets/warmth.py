@@ -1,8 +1,8 @@
 """Which wanted references are on which node: a fold over what agents report, and nothing else.
 
-One number a cell, in a row a node; a digest with its size is kept once. A report counts where it is of the list
-that the node is to have, and comes next in the agent's own count: what is doubled, old or of
-another list changes nothing, and what was missed is asked for (``Heard.MISSED``).
+One number a cell, in a row a node; a digest with its size is kept once. A report counts where it is
+of the list that the node is to have, and comes next in the agent's own count: what is doubled, old
+or of another list changes nothing, and what was missed is asked for (``Heard.MISSED``).
 """
 
 from __future__ import annotations

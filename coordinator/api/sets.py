@@ -139,7 +139,7 @@ class SetRoutes:
         name, match = request.match_info["name"], await self._match(request)
         if not is_set_name(name):
             raise _unknown()
-        order = await self._purge_of(name, request[CALLER]) if is_purge else None
+        order = await self._purge_of(name, match, request[CALLER]) if is_purge else None
         if order is None:
             await self._delete(name, match)
             return json_answer(deleted_set(name, texts.SET_DELETED()))
@@ -153,10 +153,13 @@ class SetRoutes:
         said = purge_texts.PURGE_SET_DELETED(purge=purge)
         return json_answer(deleted_set(name, said, purge))
 
-    async def _purge_of(self, name: str, caller: Caller) -> PurgeOrder:
+    async def _purge_of(self, name: str, match: int | None, caller: Caller) -> PurgeOrder:
         """What a set has and where, before it is gone. Raises a Refusal where that may not be."""
-        if await self._engine.sets.find(name) is None:
+        stored = await self._engine.sets.find(name)
+        if stored is None:
             raise _unknown()
+        if match is not None and match != stored.revision:
+            raise _changed()  # before the purge is stored, for which the oldest makes room
         try:
             self._engine.purges.check_room()
         except TooManyPurges as full:

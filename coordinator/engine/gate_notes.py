@@ -73,12 +73,15 @@ class GateNotes:
             self._on_poison("set note")
             noisy.warning("note", "when Nodes were tainted is lost", why=why)
 
-    def appeared(self, node: str, uid: str) -> dict[str, float]:
-        """When each taint was put onto a Node (seconds since 1970), as far as that was seen."""
+    def appeared(self, node: str, uid: str, now: float) -> dict[str, float]:
+        """When each taint was put onto a Node (seconds since 1970), as far as that was seen.
+
+        None is later than ``now``, whatever is stored: a gate would stay for as long.
+        """
         stored = self._nodes.get(node)
         if stored is None or stored.uid != uid:
             return {}
-        return {key: when / 1000 for key, when in stored.appeared.items()}
+        return {key: min(when / 1000, now) for key, when in stored.appeared.items()}
 
     def note(self, node: str, uid: str, appeared: Mapping[str, float]) -> None:
         """Have it stored, where it is another one than before."""

@@ -214,6 +214,8 @@ class Leader:
             # What the leader before has stored since this replica began. First of all: between the
             # first look at what happens and the catching up nothing may happen.
             await replica.persistently(replica.load_nodes)
+        # The sets first: what is remembered of one that is not known would be taken for nothing.
+        await replica.persistently(replica.sets.catch_up)
         await replica.persistently(replica.set_notes.load)
         # Where the lease is not believed in, its end as a leader is on its way: it may have stood.
         replica.loop.attach(self._performers(), self._held)

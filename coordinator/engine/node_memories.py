@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final
 
 from common.bus import Conflict
 from coordinator.core.events import Settled
 from coordinator.core.sets.decisions import NodesRemembered, SetDecision, SetDropped
 from coordinator.core.sets.events import SetEvent
-from coordinator.core.sets.records import NodeMemory
 from coordinator.engine.node_notes import NodeNotes, key_of
 from coordinator.engine.persistence import Persistently
 from coordinator.engine.sets import SetTable
@@ -67,32 +67,25 @@ class NodeMemories:
                 await asyncio.sleep(GATHER_SECONDS)
                 keys = list(self._unsaved)
                 self._unsaved.clear()
-                for name in dict.fromkeys(key.partition(".")[0] for key in keys):
-                    memories = self._memories(name)
-                    for key in (key for key in keys if key.startswith(f"{name}.")):
-                        await self._save(name, key, memories.get(key, {}))
+                for key in keys:
+                    await self._persistently(partial(self._save, key))
         finally:
             self._is_saving = False
 
-    def _memories(self, name: str) -> dict[str, dict[str, NodeMemory]]:
-        """By record: what is remembered of the nodes of a set."""
-        found: dict[str, dict[str, NodeMemory]] = {}
-        for node, memory in self._sets.memories(name):
-            found.setdefault(key_of(name, node), {})[node] = memory
-        return found
-
-    async def _save(self, name: str, key: str, memories: Mapping[str, NodeMemory]) -> None:
+    def _note(self, name: str, key: str) -> NodesNote | None:
+        """What is remembered of the nodes of one record, as it is at this moment."""
         head = self._sets.head(name)
-        if head is None and not self._sets.is_gone(name):
-            return  # it cannot be read at the moment
-        note = None
-        if head is not None and memories:
-            note = nodes_note(name, head.created_at, head.generation, memories)
-        await self._persistently(lambda: self._store(key, note))
+        memories = dict(self._sets.memories(name, lambda node: key_of(name, node) == key))
+        if head is None or not memories:
+            return None
+        return nodes_note(name, head.created_at, head.generation, memories)
 
-    async def _store(self, key: str, note: NodesNote | None) -> None:
+    async def _save(self, key: str) -> None:
+        name = key.partition(".")[0]
+        if self._sets.head(name) is None and not self._sets.is_gone(name):
+            return  # it cannot be read at the moment
         try:
-            await self._notes.save(key, note)
+            await self._notes.save(key, self._note(name, key))
         except Conflict:
             # A leader before this one wrote last; what this one knows counts, if it still leads.
             if self._held():

@@ -66,9 +66,9 @@ class NodeNotes:
         """Every record that is stored."""
         return list(self._notes)
 
-    def take(self, entry: Entry) -> None:
-        """A record was found in the store."""
-        if self._revisions.get(entry.key, 0) >= entry.revision:
+    def take(self, entry: Entry, *, again: bool = False) -> None:
+        """A record was found in the store; ``again``: it counts also where it was found before."""
+        if self._revisions.get(entry.key, 0) >= entry.revision + again:
             return  # of what was written here nobody has to be told
         self._revisions[entry.key] = entry.revision
         before = self._notes.pop(entry.key, None)
@@ -105,7 +105,7 @@ class NodeNotes:
         revision = self._revisions.get(key, 0)
         if note is None:
             self._revisions[key] = await self._bucket.delete(key, revision)
-            del self._notes[key]
+            self._notes.pop(key, None)  # the watch may have told of it before the answer came
             return
         payload = _encode(note)
         if len(payload) > LARGEST_BYTES:

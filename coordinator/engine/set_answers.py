@@ -63,9 +63,11 @@ class SetAnswers:
         work = () if stored is None else stored.head.spec.work
         return {each.name: shown[each.reference] for each in work if each.reference in shown}
 
-    def memories(self, name: str) -> Iterator[tuple[str, NodeMemory]]:
-        """What is to outlive this coordinator of the nodes of a set."""
-        return self._view.memories(name)
+    def memories(
+        self, name: str, counts: Callable[[str], bool]
+    ) -> Iterator[tuple[str, NodeMemory]]:
+        """What is to outlive this coordinator of those nodes of a set that count."""
+        return self._view.memories(name, counts)
 
     def node_names(self, name: str, phases: Collection[str] = ()) -> Sequence[str]:
         """The nodes of a set (in one of these phases), ordered by name."""

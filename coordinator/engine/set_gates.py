@@ -213,7 +213,7 @@ class SetGates:
         claimed = frozenset(each.gate.taint for each in gated if each.gate.taint is not None)
         known = self._nodes.get(node)
         if known is None or known.uid != marks.uid:
-            appeared = self._notes.appeared(node, marks.uid)
+            appeared = self._notes.appeared(node, marks.uid, now)
             known = self._nodes[node] = _Remembered(marks.uid, marks.taints, appeared)
         known.see(marks, claimed, now)
         self._notes.note(node, marks.uid, known.appeared)

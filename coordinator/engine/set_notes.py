@@ -22,6 +22,7 @@ from common.messages import MOST_IMAGES, NOT_DECODABLE, Digest, Reference
 from common.reasons import clip
 from coordinator.core.sets.events import SetEvent, SetNoted
 from coordinator.core.sets.freshness import MOST_DIGESTS, NEVER, Refreshed, TagDigests
+from coordinator.core.sets.memory import NO_REST
 from coordinator.core.sets.standing import SetCondition, Turn
 from coordinator.core.task import SetName, StoredRecord, Time
 from coordinator.engine import gate_notes
@@ -112,10 +113,10 @@ class SetNotes:
         return self._notes
 
     async def load(self) -> None:
-        """Take in all that is stored by now. Raises BusError."""
+        """Take in all that is stored by now, also what was read before its set. Raises BusError."""
         async for entries in self._bucket.entries():
             for entry in entries:
-                self._take(entry)
+                self._take(entry, again=True)
 
     async def watch(self) -> NoReturn:
         """Take in, from now on, what is written after what was loaded. Raises BusError."""
@@ -142,10 +143,10 @@ class SetNotes:
             for entry in entries:
                 self._revisions[name] = max(entry.revision, self._revisions.get(name, 0))
 
-    def _take(self, entry: Entry) -> None:
+    def _take(self, entry: Entry, *, again: bool = False) -> None:
         self._end = max(self._end, entry.revision)
         if is_of_nodes(entry.key):
-            self.of_nodes.take(entry)
+            self.of_nodes.take(entry, again=again)
         elif entry.key == gate_notes.KEY:
             self.of_gates.take(entry)
         else:
@@ -155,14 +156,15 @@ class SetNotes:
         if self._revisions.get(entry.key, 0) > entry.revision:
             return
         self._revisions[entry.key] = entry.revision
-        note = self._read(entry)
+        note, before = self._read(entry), self._notes.pop(entry.key, None)
         if note is None:
-            self._notes.pop(entry.key, None)
             return
         self._notes[note.name] = note
         turns = {kind: Turn(turn.holds, turn.since / 1000) for kind, turn in note.turns.items()}
         refreshed, rest = _refreshed(note.refreshed), rest_of(note.rest)
-        self._feed(SetNoted(note.name, note.created_at, turns, refreshed, rest))
+        is_same = before is not None and before.created_at == note.created_at
+        rested = rest_of(before.rest) if before is not None and is_same else NO_REST
+        self._feed(SetNoted(note.name, note.created_at, turns, refreshed, rest, rested))
 
     def _read(self, entry: Entry) -> SetNote | None:
         if entry.value is None:

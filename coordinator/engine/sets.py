@@ -111,6 +111,11 @@ class SetTable(SetAnswers):
         async for found in self._records.load_all():
             self._take(found, found=True)
 
+    async def catch_up(self) -> None:
+        """Take in what was written since by now, before the watch tells of it. Raises BusError."""
+        async for found in self._records.load_all():
+            self._take(found)
+
     async def watch(self) -> NoReturn:
         """Take in, from now on, what is written after what was loaded. Raises BusError."""
         async for found in self._records.watch(self._end + 1):

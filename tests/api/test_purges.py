@@ -131,6 +131,18 @@ async def test_a_set_stays_where_its_images_cannot_be_removed(
     assert len(engine.purges.orders) == 1
 
 
+async def test_a_set_that_is_another_one_makes_no_purge(
+    client: Client, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None is stored that would take the place of the oldest."""
+    await client.put("/api/v1/sets/web", json={"images": ["nginx"]})
+    asked: list[object] = []
+    monkeypatch.setattr(engine.purges, "start", lambda *order: asked.append(order))
+    old = {"If-Match": '"99"'}
+    assert (await client.delete("/api/v1/sets/web?purge=true", headers=old)).status == 412
+    assert asked == []
+
+
 async def test_a_policy_counts_for_a_purge(guarded: Guarded, engine: FakeEngine) -> None:
     """By its images and its nodes, of whatever urgency a rule allows."""
     policy = read_policy(

@@ -19,7 +19,7 @@ from coordinator.core.sets.decisions import (
     SendWanted,
     SetDropped,
 )
-from coordinator.core.sets.diagnosis import GIB
+from coordinator.core.sets.diagnosis import GIB, AllKnown, look_over
 from coordinator.core.sets.events import CredentialChanged, InventoryReported
 from coordinator.core.sets.records import LONGEST_BACK_OFF_SECONDS, back_off
 from coordinator.core.sets.standing import Blocked, SetCondition, SetNodePhase
@@ -241,13 +241,19 @@ def test_why_a_node_is_blocked() -> None:
 
 
 def with_sizes(world: SetWorld, **sizes: int) -> None:
-    """A node that has these images, and says how large they are."""
-    node = world.join("large")
+    """Two nodes that have these images, and say how large they are."""
+    for node in ("large", "larger"):
+        tell_sizes(world, node, **sizes)
+
+
+def tell_sizes(world: SetWorld, name: str, **sizes: int) -> None:
+    """A node that has these images says how large they are."""
+    node = world.join(name)
     world.deliver_all()
     node.images = dict.fromkeys(sizes, "sha256:1")
     found = {name: PresentImage("sha256:1", size) for name, size in sizes.items()}
     for report in node.stock.settle(node.images, found):
-        world.feed(InventoryReported("large", node.instance, report))
+        world.feed(InventoryReported(name, node.instance, report))
 
 
 def test_a_set_that_a_disk_has_no_room_for_is_not_pulled() -> None:
@@ -269,18 +275,48 @@ def test_a_set_that_a_disk_has_no_room_for_is_not_pulled() -> None:
     assert any("small" in repair.nodes for repair in world.repairs)
 
 
-def test_no_single_agent_makes_an_image_too_large() -> None:
-    """The fewest bytes count, and no more than the sets that are there are about."""
+def test_where_all_of_a_set_fits_nobody_counts_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One sum is enough for all of its nodes."""
     world = SetWorld()
+    world.put(set_of("web", "a", "b"))
+    with_sizes(world, a=4 * GIB, b=GIB)
+    for name in ("n1", "n2"):
+        world.join(name).disk = ImageDisk(free_bytes=19 * GIB, total_bytes=20 * GIB)
+    heard(world, "n1", "n2")
+    counted: list[str] = []
+    monkeypatch.setattr(AllKnown, "missing_bytes", lambda _, __, node: counted.append(node) or 0)
+    look_over(world.core._known, "web", world.now)
+    assert counted == []
+    world.nodes["n1"].disk = ImageDisk(free_bytes=5 * GIB, total_bytes=20 * GIB)
+    heard(world, "n1")
+    counted.clear()
+    look_over(world.core._known, "web", world.now)
+    assert counted == ["n1"]
+
+
+def test_no_single_agent_makes_an_image_too_large() -> None:
+    """The fewest bytes of two nodes or more count, as long as these are there and have it."""
+    world = SetWorld()
+    warmth = world.core._known.warmth
     world.put(set_of("web", "a"))
+    tell_sizes(world, "liar", a=2**50)
+    assert warmth.size("a") is None
     with_sizes(world, a=10)
-    liar = world.join("liar")
+    assert warmth.size("a") == 10
+    world.leave("large")
+    world.leave("larger")
+    assert warmth.size("a") is None
+    tell_sizes(world, "honest", a=10)
+    assert warmth.size("a") == 10
+    world.nodes["honest"].images.clear()
+    world.look("honest")
     world.deliver_all()
-    for report in liar.stock.settle({"a": "m"}, {"a": PresentImage("sha256:1", 2**50)}):
-        world.feed(InventoryReported("liar", liar.instance, report))
-    assert world.core._known.warmth.size("a") == 10
+    assert warmth.size("a") is None
     world.put(set_of("web", "b", generation=2))
-    assert world.core._known.warmth.size("a") is None
+    world.settle()
+    assert set(warmth._told) == {"b"}
 
 
 def test_other_credentials_are_tried_at_once() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import pytest
+
 from common import subjects
 from common.bus import KeyValue
 from coordinator.core.sets.head import Joins, Refresh
@@ -236,6 +238,63 @@ async def test_a_follower_that_starts_later_knows_as_much() -> None:
         await asyncio.sleep(5.0)
         assert abs((state(first).next_try or 0.0) - (state(second).next_try or 1.0)) < 0.01
         assert state(first).text == state(second).text
+
+
+@virtual
+async def test_what_was_read_before_its_set_counts_once_the_set_is_known() -> None:
+    """A follower whose watch of sets lags takes over with what is stored, and deletes nothing."""
+    async with Cluster() as cluster:
+        first = await cluster.leader()
+        await cluster.node("n1", failure_rate=1.0)
+        second = await cluster.coordinator("c2")
+        await cluster.until(lambda: second.service.unreadable() is None)
+        assert second.replica is not None
+        sets = second.replica.sets
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(sets, "_take", lambda *_, **__: None)
+            await put(first, "a")
+            await until_failed(cluster, first, 3)
+            await asyncio.sleep(3.0)
+        before = state(first)
+        assert sets.head("web") is None
+        await first.kill()
+        await cluster.until(lambda: second.leads and has_heard(second), within=60.0)
+        assert abs((state(second).next_try or 0.0) - (before.next_try or 1.0)) < 0.01
+        await asyncio.sleep(5.0)
+        assert len(repairs(second)) == 3
+
+
+@virtual
+async def test_what_is_remembered_of_a_set_is_not_stored_of_the_next_one_of_its_name() -> None:
+    """Where it was made anew while the store was away."""
+    async with Cluster() as cluster:
+        leader = await cluster.leader()
+        await cluster.node("n1", failure_rate=1.0)
+        await put(leader, "a")
+        stream = f"KV_{subjects.SET_NOTES_BUCKET}"
+        cluster.server.jetstream.refuse(stream)
+        await until_failed(cluster, leader, 1)
+        await asyncio.sleep(3.0)
+        await leader.service.sets.delete("web", None)
+        await put(leader, "b")
+        cluster.server.jetstream.refuse(stream, None)
+        notes = KeyValue(cluster.observer, subjects.SET_NOTES_BUCKET)
+        seen: list[bytes] = []
+
+        async def watch() -> None:
+            async for entries in notes.watch(key_of("web", "n1"), start=1):
+                seen.extend(entry.value or b"" for entry in entries)
+
+        async with asyncio.timeout(60.0):
+            watching = asyncio.create_task(watch())
+            await cluster.until(lambda: phases(leader)["n1"] is SetNodePhase.FAILED)
+            await asyncio.sleep(10.0)
+            watching.cancel()
+        head = leader.service.sets.snapshot("web")
+        assert head is not None
+        created_at = head.stored.head.created_at
+        assert seen
+        assert all(b'"a"' not in each for each in seen if str(created_at).encode() in each)
 
 
 @virtual

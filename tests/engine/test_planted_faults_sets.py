@@ -148,8 +148,8 @@ def who_is_warm_stays_new(patch: pytest.MonkeyPatch) -> None:
 def the_set_of_a_record_is_not_looked_at(patch: pytest.MonkeyPatch) -> None:
     """What failed before a set was put counts after it."""
 
-    def adopt(self: Remembering, head: SetHead, event: NodesNoted) -> None:
-        adopt_nodes(self, head, replace(event, generation=head.generation))
+    def adopt(self: Remembering, head: SetHead, event: NodesNoted, now: float) -> None:
+        adopt_nodes(self, head, replace(event, generation=head.generation), now)
 
     adopt_nodes = Remembering.adopt_nodes
     patch.setattr(Remembering, "adopt_nodes", adopt)

@@ -123,7 +123,8 @@ async def test_the_time_of_such_a_taint_goes_on_over_leaders() -> None:
                 await asyncio.sleep(90.0)
                 assert world.taints("n1") == [KEY]
         notes = await found_notes(bus)
-        assert notes.appeared("n1", "another") == {}
+        assert notes.appeared("n1", "another", 0.0) == {}
+        assert notes.appeared("n1", next(iter(notes._nodes.values())).uid, 5.0) == {KEY: 5.0}
         async with world.keeper(notes=notes) as keeper:
             await asyncio.sleep(30.0)
             assert world.taints("n1") == []

@@ -181,7 +181,6 @@ class SetCore(SetView):
         if event.found:
             self._turns.find(head.name, now)
         nodes = known.membership.put(head)
-        known.warmth.keep_sizes(known.membership.all_references())
         self._reconciling.see_pin(head, now)
         left = [node for node in nodes if node not in known.membership.of_set[head.name]]
         for node in left:
@@ -210,15 +209,15 @@ class SetCore(SetView):
         if self._leads and self._turns.get(event.name, SetCondition.READY) is not None:
             return  # it is what was stored from here
         self._turns.adopt(event.name, event.turns)
-        self._remembering.adopt_rest(head, event)
-        if self._known.freshness.adopt(head, event.refreshed):
+        self._remembering.adopt_rest(head, event, now)
+        if self._known.freshness.adopt(head, event.refreshed, now):
             self._judge_all(event.name, now)
 
     def _nodes_noted(self, event: NodesNoted, now: float) -> None:
         head = self._known.membership.head(event.name)
         if self._leads or head is None or head.created_at != event.created_at:
             return
-        self._remembering.adopt_nodes(head, event)
+        self._remembering.adopt_nodes(head, event, now)
         self._agenda.touch(event.name, now + GATHER_SECONDS)
 
     def _drop_repairs(self, name: str) -> None:

@@ -81,6 +81,10 @@ class AllKnown:
                 missing += self.warmth.size(reference) or 0
         return missing
 
+    def most_missing_bytes(self, name: str) -> int:
+        """The same of a node that lacks all of them."""
+        return sum(self.warmth.size(each) or 0 for each in self.membership.references(name))
+
     def forget(self, name: str) -> None:
         """A set is gone."""
         self.cold.pop(name, None)
@@ -109,15 +113,15 @@ class AllKnown:
         return None if is_exempt else window
 
 
-def diagnose(known: AllKnown, name: str, node: str, now: float) -> SetNode:
-    """How a node of a set is at this moment."""
+def diagnose(known: AllKnown, name: str, node: str, now: float, most: int | None = None) -> SetNode:
+    """How a node of a set is at this moment; ``most``: all bytes of it, where these are known."""
     if node not in known.cold[name]:
         return SetNode(node, SetNodePhase.WARM)
     return (
         _in_repair(known, name, node)
         or _unavailable(known, name, node, now)
         or _unheard(known, name, node)
-        or _left_alone(known, name, node, now)
+        or _left_alone(known, name, node, now, most)
         or _waiting(known, name, node)
     )
 
@@ -136,10 +140,10 @@ class Survey:
 def look_over(known: AllKnown, name: str, now: float) -> Survey:
     """Look at each node of a set that is cold, and at no other."""
     survey = Survey(Tally(), [])
-    cold = known.cold[name]
+    cold, most = known.cold[name], known.most_missing_bytes(name)
     survey.tally.phases[SetNodePhase.WARM] = len(known.membership.of_set[name]) - len(cold)
     for node in cold:
-        found = diagnose(known, name, node, now)
+        found = diagnose(known, name, node, now, most)
         survey.tally.count(found)
         if found.is_due:
             survey.due.append(node)
@@ -219,7 +223,9 @@ def _unheard(known: AllKnown, name: str, node: str) -> SetNode | None:
     return SetNode(node, SetNodePhase.WAITING, text=texts.SET_NODE_UNHEARD(node=node))
 
 
-def _left_alone(known: AllKnown, name: str, node: str, now: float) -> SetNode | None:
+def _left_alone(
+    known: AllKnown, name: str, node: str, now: float, most: int | None
+) -> SetNode | None:
     until = known.records.thrashes_until(name, node)
     if until is not None and now < until:
         text = texts.SET_NODE_THRASHING(node=node, times=THRASHING_TIMES)
@@ -235,7 +241,7 @@ def _left_alone(known: AllKnown, name: str, node: str, now: float) -> SetNode | 
         )
         return SetNode(node, SetNodePhase.BLOCKED, Blocked.DISK_FULL, text)
     if said is not None and said.disk is not None:
-        lacks_room = _lacks_room(known, name, node, said.disk)
+        lacks_room = _lacks_room(known, name, node, said.disk, most)
         if lacks_room is not None:
             return SetNode(node, SetNodePhase.BLOCKED, Blocked.DISK_FULL, lacks_room)
     failure = known.records.failure(name, node)
@@ -253,15 +259,19 @@ def _is_full(disk: ImageDisk, percent: float) -> bool:
     return disk.total_bytes > 0 and 100 * used >= percent * disk.total_bytes
 
 
-def _lacks_room(known: AllKnown, name: str, node: str, disk: ImageDisk) -> Text | None:
+def _lacks_room(
+    known: AllKnown, name: str, node: str, disk: ImageDisk, most: int | None
+) -> Text | None:
     """Why the images that a node lacks are not pulled: they would fill its disk beyond the limit.
 
     Those of which nobody knows the size count nothing, and what a layer shares with others counts.
     """
-    needs = known.missing_bytes(name, node)
     limit = disk.total_bytes * known.disk_percent / 100
     free = limit - (disk.total_bytes - disk.free_bytes)
-    if needs <= free or disk.total_bytes <= 0:
+    if disk.total_bytes <= 0 or (most is not None and most <= free):
+        return None
+    needs = known.missing_bytes(name, node)
+    if needs <= free:
         return None
     return texts.SET_NODE_NO_ROOM(
         node=node,

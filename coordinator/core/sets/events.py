@@ -41,6 +41,8 @@ class SetNoted:
     turns: Mapping[SetCondition, Turn]
     refreshed: Refreshed = NEVER
     rest: Rest = NO_REST
+    before: Rest = NO_REST
+    """Why it had stored before that the set rests, as far as that is known here."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,14 +9,14 @@ another platform) is as good, until a look brings another one: else it would be 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from common.durations import seconds_of
 from common.reasons import Reason
 from common.text import Text
 from coordinator.core.sets.head import LONGEST_REFRESH, SHORTEST_REFRESH, SetHead
-from coordinator.core.sets.records import back_off
+from coordinator.core.sets.records import LONGEST_BACK_OFF_SECONDS, back_off
 
 MOST_DIGESTS: Final = 8
 """Of one tag, that are told apart as current, and as outdated."""
@@ -56,6 +56,10 @@ class LookFailure:
     next_try: float
     why: tuple[Reason, Text, str | None] | None
     """None where it was cancelled, or lost its node."""
+
+    def bounded(self, now: float) -> LookFailure:
+        """The same, with no later a try than of a look that fails at this moment."""
+        return replace(self, next_try=min(self.next_try, now + LONGEST_BACK_OFF_SECONDS))
 
 
 @dataclass(slots=True)
@@ -211,10 +215,11 @@ class Freshness:
 
     # ── sets ──
 
-    def adopt(self, head: SetHead, noted: Refreshed) -> bool:
+    def adopt(self, head: SetHead, noted: Refreshed, now: float) -> bool:
         """What the leader has stored, as far as it concerns the set; whether that is news."""
         looks, tags = self._of(head.name), _concerning(head, noted.tags)
-        noted = Refreshed(noted.looked_at, noted.honoured, tags)
+        looked_at = min(noted.looked_at, now + LONGEST_BACK_OFF_SECONDS)  # as of ``bounded``
+        noted = Refreshed(looked_at, noted.honoured, tags)
         if noted.looked_at < looks.known.looked_at or noted == looks.known:
             return False
         looks.known = noted
@@ -229,6 +234,12 @@ class Freshness:
         looks = self._of(name)
         if looks.failure is None or looks.failure.next_try < noted.next_try:
             looks.failure = noted
+
+    def forget_noted(self, name: str, noted: LookFailure | None) -> None:
+        """The leader has stored that it is over, where nothing newer is known here."""
+        looks = self._of(name)
+        if noted is not None and looks.failure and looks.failure.next_try <= noted.next_try:
+            looks.failure = None
 
     def set_changed(self, before: SetHead | None, head: SetHead) -> bool:
         """A set is another one: what does not concern it any more is forgotten; whether it was."""

@@ -109,10 +109,6 @@ class Membership:
         """Whether it is known which sets a node is in."""
         return node in self._labels
 
-    def all_references(self) -> set[str]:
-        """What any set is about."""
-        return {each for asked in self._sets.values() for each in asked.references}
-
     def wanted(self, node: str) -> Wanted:
         """What a node is to have."""
         names = self.of_node.get(node, ())

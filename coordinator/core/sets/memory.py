@@ -22,5 +22,14 @@ class Rest:
         """Whether there is anything to remember."""
         return self.look_failure is not None or self.in_vain is not None
 
+    def bounded(self, now: float) -> Rest:
+        """The same, with no time later than one that is noted at this moment can be."""
+        look, in_vain = self.look_failure, self.in_vain
+        return Rest(
+            self.generation,
+            None if look is None else look.bounded(now),
+            None if in_vain is None else in_vain.bounded(now),
+        )
+
 
 NO_REST: Final = Rest(0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from common.messages import Outcome
@@ -49,6 +49,11 @@ class RepairFailure:
     served_by: str = ""
     """The run of the node's agent by then, and its credentials: another one may succeed."""
 
+    def bounded(self, now: float) -> RepairFailure:
+        """The same, with no time later than one that is noted at this moment can be."""
+        again = min(self.next_try, now + LONGEST_BACK_OFF_SECONDS)
+        return replace(self, next_try=again, told_from=min(self.told_from, now + UNSEEN_SECONDS))
+
 
 @dataclass(frozen=True, slots=True)
 class NodeMemory:
@@ -63,6 +68,11 @@ class NodeMemory:
     def __bool__(self) -> bool:
         """Whether there is anything to remember."""
         return self.failure is not None or bool(self.vanished) or self.is_new
+
+    def bounded(self, now: float) -> NodeMemory:
+        """The same, with no time later than one that is noted at this moment can be."""
+        failure = None if self.failure is None else self.failure.bounded(now)
+        return NodeMemory(failure, tuple(min(at, now) for at in self.vanished), self.is_new)
 
 
 NOTHING_REMEMBERED: Final = NodeMemory()
@@ -208,14 +218,16 @@ class Records:
 
         ``before``: what the leader had stored earlier; of that, what is gone is forgotten here too.
         """
-        failure, known = noted.failure, self.failure(name, node)
+        failure, gone, known = noted.failure, before.failure, self.failure(name, node)
         if failure is not None and (known is None or known.next_try < failure.next_try):
             self._failures[name][node] = failure
-        elif failure is None and known is not None and known == before.failure:
+        elif not failure and known and gone and known.next_try <= gone.next_try:
             del self._failures[name][node]
         times = self._vanished[name].get(node)
         if noted.vanished and (not times or times[-1] < noted.vanished[-1]):
             self._vanished[name][node] = deque(noted.vanished, maxlen=THRASHING_TIMES)
+        elif not noted.vanished and times and before.vanished and times[-1] <= before.vanished[-1]:
+            del self._vanished[name][node]
         if noted.is_new:
             self._newcomers[name].add(node)
         elif before.is_new:

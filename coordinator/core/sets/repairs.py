@@ -11,7 +11,7 @@ from collections.abc import Collection, Container
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
-from coordinator.core.sets.records import back_off
+from coordinator.core.sets.records import LONGEST_BACK_OFF_SECONDS, back_off
 
 
 class InVain(NamedTuple):
@@ -21,6 +21,10 @@ class InVain(NamedTuple):
     """How often in a row one had no node, or was cancelled."""
     until: float
     """Until when (seconds since 1970) it rests."""
+
+    def bounded(self, now: float) -> InVain:
+        """The same, resting no longer than what begins to rest at this moment can."""
+        return InVain(self.times, min(self.until, now + LONGEST_BACK_OFF_SECONDS))
 
 
 class Repairs:
@@ -153,3 +157,8 @@ class Repairs:
         """Take over what the leader has stored, where it is not older than what is known here."""
         if self.rests_until(name) < noted.until:
             self._in_vain[name] = noted
+
+    def forget_noted(self, name: str, noted: InVain | None) -> None:
+        """The leader has stored that it is over, where nothing newer is known here."""
+        if noted is not None and self.rests_until(name) <= noted.until:
+            self._in_vain.pop(name, None)

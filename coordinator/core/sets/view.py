@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from common.inventory import PinState
 from coordinator.core.sets.diagnosis import AllKnown, diagnose, look_over
@@ -80,9 +80,11 @@ class SetView:
         """By tag of a set: the digests that its nodes have, and how many have each."""
         return self._known.shown(name)
 
-    def memories(self, name: str) -> Iterator[tuple[str, NodeMemory]]:
-        """What is remembered of the nodes of a set, beyond what is on them."""
-        for node in self._known.records.remembered(name):
+    def memories(
+        self, name: str, counts: Callable[[str], bool]
+    ) -> Iterator[tuple[str, NodeMemory]]:
+        """What is remembered of those nodes of a set that count, beyond what is on them."""
+        for node in filter(counts, self._known.records.remembered(name)):
             if memory := self._known.records.memory(name, node):
                 yield node, memory
 

@@ -1,14 +1,15 @@
 """Which wanted references are on which node: a fold over what agents report, and nothing else.
 
-One number a cell, in a row a node; digests are kept once. A report counts where it is of the list
-that the node is to have, and comes next in the agent's own count: what is doubled, old or of
-another list changes nothing, and what was missed is asked for (``Heard.MISSED``).
+One number a cell, in a row a node; a digest with its size is kept once. A report counts where it is
+of the list that the node is to have, and comes next in the agent's own count: what is doubled, old
+or of another list changes nothing, and what was missed is asked for (``Heard.MISSED``).
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Container, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
@@ -22,6 +23,8 @@ UNKNOWN_DIGEST: Final = 1
 """Present, and nobody knows which one."""
 MOST_UNFINISHED: Final = 256
 """Nodes of which some parts of an inventory are here and others are not."""
+TELLERS: Final = 2
+"""So many nodes have to tell how large an image is before that counts."""
 
 
 class Heard(Enum):
@@ -34,11 +37,12 @@ class Heard(Enum):
 
 
 class Digests:
-    """Every digest once, under a number for as long as a cell has it."""
+    """Every digest with a size of its image, once, under a number for as long as a cell has it."""
 
     def __init__(self) -> None:
-        self._numbers: dict[str, int] = {}
+        self._numbers: dict[tuple[str | None, int], int] = {}
         self._digests: list[str | None] = [None, None]
+        self._sizes: list[int] = [0, 0]
         self._uses = array("I", [0, 0])
         self._free: list[int] = []
 
@@ -49,19 +53,25 @@ class Digests:
         """The digest of a cell; None for what is absent or not known."""
         return self._digests[number]
 
-    def take(self, digest: str | None) -> int:
-        """One more cell has a digest; its number."""
-        if digest is None:
+    def size(self, number: int) -> int:
+        """The size (bytes) that was told with it; 0: none was."""
+        return self._sizes[number]
+
+    def take(self, digest: str | None, size: int) -> int:
+        """One more cell has a digest, of an image of this size (0: not told); its number."""
+        if digest is None and not size:
             return UNKNOWN_DIGEST
-        number = self._numbers.get(digest)
+        number = self._numbers.get((digest, size))
         if number is None:
             number = self._free.pop() if self._free else self._append()
-            self._numbers[digest], self._digests[number] = number, digest
+            self._numbers[digest, size] = number
+            self._digests[number], self._sizes[number] = digest, size
         self._uses[number] += 1
         return number
 
     def _append(self) -> int:
         self._digests.append(None)
+        self._sizes.append(0)
         self._uses.append(0)
         return len(self._digests) - 1
 
@@ -71,10 +81,8 @@ class Digests:
             return
         self._uses[number] -= 1
         if not self._uses[number]:
-            digest = self._digests[number]
-            if digest is not None:
-                del self._numbers[digest]
-            self._digests[number] = None
+            del self._numbers[self._digests[number], self._sizes[number]]
+            self._digests[number], self._sizes[number] = None, 0
             self._free.append(number)
 
 
@@ -98,7 +106,8 @@ class Warmth:
         self.digests = Digests()
         self._rows: dict[str, _Row] = {}
         self._unfinished: dict[str, Assembly[Inventory]] = {}
-        self._sizes: dict[str, int] = {}
+        self._told: defaultdict[str, Counter[int]] = defaultdict(Counter)
+        """By reference: how many nodes tell each size."""
 
     # ── what is so ──
 
@@ -127,12 +136,13 @@ class Warmth:
         return None if row is None or place is None else row.pins.get(place)
 
     def size(self, reference: str) -> int | None:
-        """Compressed bytes of an image: the fewest that any node has told of; None: nobody has."""
-        return self._sizes.get(reference)
+        """Compressed bytes of an image, as nodes tell that have it; None where too few do.
 
-    def keep_sizes(self, references: Container[str]) -> None:
-        """Forget the sizes of all others."""
-        self._sizes = {each: size for each, size in self._sizes.items() if each in references}
+        The fewest that any of them tells, once ``TELLERS`` do: no single agent, be it the first,
+        can make an image too large for all others.
+        """
+        told = self._told.get(reference)
+        return None if told is None or told.total() < TELLERS else min(told)
 
     def seen_in(self, node: str) -> str:
         """The report that shows what is known of a node: the agent's run, and its number there."""
@@ -188,11 +198,8 @@ class Warmth:
         pins = {each.reference: each.pin for each in found if each.present and each.pin}
         if inventory_hash(wanted.generation, there, pins) != part.hash:
             raise ValueError("the inventory is not what its hash says")
-        self._note_sizes(found)
         self.lose(node)
-        cells = array(
-            "I", [self.digests.take(each.digest) if each.present else ABSENT for each in found]
-        )
+        cells = array("I", [self._take(each) for each in found])
         placed = {place: each.pin for place, each in enumerate(found) if each.present and each.pin}
         self._rows[node] = _Row(wanted, instance, part.number, part.hash, cells, placed)
         return Heard.TAKEN
@@ -215,23 +222,39 @@ class Warmth:
         for place, found in zip(places, report.found, strict=True):
             if place is not None:
                 before = row.cells[place]
-                row.cells[place] = self.digests.take(found.digest) if found.present else ABSENT
-                self.digests.release(before)
+                row.cells[place] = self._take(found)
+                self._release(found.reference, before)
                 row.pins.pop(place, None)
                 if found.present and found.pin is not None:
                     row.pins[place] = found.pin
         row.number, row.hash = report.number, report.hash
-        self._note_sizes(report.found)
 
-    def _note_sizes(self, found: Iterable[Found]) -> None:
-        """The fewest count: no single agent can make an image too large for all others."""
-        for each in found:
-            if each.size and each.size < self._sizes.get(each.reference, each.size + 1):
-                self._sizes[each.reference] = each.size
+    def _take(self, found: Found) -> int:
+        """The cell of what a node has said of a reference."""
+        if not found.present:
+            return ABSENT
+        size = found.size or 0
+        if size:
+            self._told[found.reference][size] += 1
+        return self.digests.take(found.digest, size)
+
+    def _release(self, reference: str, number: int) -> None:
+        """A node says something else of a reference, or nothing any more."""
+        size = self.digests.size(number)
+        self.digests.release(number)
+        if not size:
+            return
+        told = self._told[reference]
+        told[size] -= 1
+        if not told[size]:
+            del told[size]
+        if not told:
+            del self._told[reference]
 
     def lose(self, node: str) -> None:
         """A node has ceased to exist."""
         self._unfinished.pop(node, None)
         row = self._rows.pop(node, None)
-        for number in () if row is None else row.cells:
-            self.digests.release(number)
+        if row is not None:
+            for reference, number in zip(row.wanted.references, row.cells, strict=True):
+                self._release(reference, number)

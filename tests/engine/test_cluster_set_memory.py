@@ -259,6 +259,7 @@ async def test_what_was_read_before_its_set_counts_once_the_set_is_known() -> No
         assert sets.head("web") is None
         await first.kill()
         await cluster.until(lambda: second.leads and has_heard(second), within=60.0)
+        await asyncio.sleep(20.0)
         assert abs((state(second).next_try or 0.0) - (before.next_try or 1.0)) < 0.01
         await asyncio.sleep(5.0)
         assert len(repairs(second)) == 3

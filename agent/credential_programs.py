@@ -7,6 +7,7 @@ administrator put into the agent's is, as a cloud's programs need it.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import subprocess
@@ -24,11 +25,17 @@ ANSWER_SECONDS: Final = 60.0
 """As the kubelet waits for its credential providers."""
 MOST_OUTPUT: Final = 1024 * 1024
 _OURS: Final = "IPS_"
+_END_SECONDS: Final = 1.0
 _SAID: Final = 200
+
+_log = logging.getLogger(__name__)
 
 
 class CredentialProgramError(Exception):
-    """A program gave no credentials; the text says why, and holds nothing that it printed."""
+    """A program gave no credentials; the text says why, and holds nothing that it printed.
+
+    What it said on stderr, which may be a secret, too, is in the agent's log alone.
+    """
 
 
 class EndedBadlyError(CredentialProgramError):
@@ -65,8 +72,8 @@ async def answer_of(
         await _end(process)
     if process.returncode:
         said = presentable(errors.decode(errors="replace"))[:_SAID]
-        why = f"it ended with code {process.returncode}"
-        raise EndedBadlyError(f"{why}: {said}" if said else why, output)
+        _log.warning("%s ended with code %d: %s", program, process.returncode, said)
+        raise EndedBadlyError(f"it ended with code {process.returncode}", output)
     return output
 
 
@@ -101,4 +108,9 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     """End it and whatever it has started, which may hold its output open."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
-    await process.wait()
+    # What has left its group lives on, and may hold its output open: until that is closed some
+    # versions of asyncio take it to be running. The limit is for one that cannot be killed.
+    process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001 -- there is no other way
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_END_SECONDS):
+            await process.wait()

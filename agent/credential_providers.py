@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -131,7 +132,10 @@ class CredentialProviders:
 
 
 class _CredentialProvider:
-    """One provider, with what it has said. Whoever asks waits for who has asked before."""
+    """One provider, with what it has said.
+
+    Whoever asks waits for who has asked about the same registry before, unless an answer is kept.
+    """
 
     def __init__(self, rule: ProviderRule, programs: Path, clock: Callable[[], float]) -> None:
         self.rule = rule
@@ -140,23 +144,26 @@ class _CredentialProvider:
         self._kept: OrderedDict[tuple[CacheKeyType, str], tuple[DockerConfig, float]] = (
             OrderedDict()
         )
-        self._asking = asyncio.Lock()
+        self._asking = WeakValueDictionary[str, asyncio.Lock]()
+        """By registry, as long as somebody asks about it."""
 
     async def lookup(self, image: ImageReference) -> list[Credentials] | str:
         """What it has for an image, the more specific first; a text where it is at fault."""
         if self.rule.fault:
             return self.rule.fault
-        async with self._asking:
-            config = self._at_hand(image)
-            if config is None:
-                try:
-                    config = await self._ask(image)
-                except CredentialProgramError as why:
-                    return str(why)
+        try:
+            config = self._at_hand(image) or await self._ask_in_turn(image)
+        except CredentialProgramError as why:
+            return str(why)
         return [
             Credentials(image.registry, login.username, login.password)
             for login in config.matching(image)
         ]
+
+    async def _ask_in_turn(self, image: ImageReference) -> DockerConfig:
+        """Ask, unless who has asked about the same registry meanwhile got an answer."""
+        async with self._asking.setdefault(image.registry, asyncio.Lock()):
+            return self._at_hand(image) or await self._ask(image)
 
     def _at_hand(self, image: ImageReference) -> DockerConfig | None:
         now = self._clock()

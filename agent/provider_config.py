@@ -119,10 +119,14 @@ def _read(path: Path) -> Iterator[ProviderRule]:
     try:
         # JSON, too, is YAML. Only here: most agents have no such file.
         content = msgspec.yaml.decode(path.read_bytes(), type=dict[str, Any])
-    except NOT_DECODABLE:
-        raise ConfigError(f"{path} is neither YAML nor JSON") from None
+    except OSError:
+        raise
     except ImportError as error:
         raise ConfigError(f"{path} needs the package PyYAML") from error
+    # PyYAML lets through whatever the type that a tag names raises: a ValueError for a date that
+    # is none, an AttributeError for a text that is no timestamp.
+    except Exception:  # noqa: BLE001
+        raise ConfigError(f"{path} is neither YAML nor JSON") from None
     if content.get("kind") != _KIND or not isinstance(content.get("providers"), list):
         raise ConfigError(f"{path} is no {_KIND}")
     for entry in content["providers"]:

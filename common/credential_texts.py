@@ -62,6 +62,11 @@ PULL_SECRET_KIND = Template(
 PULL_SECRET_UNREADABLE = Template(
     "pullSecret.unreadable", "What the Secret {name} holds is no Docker configuration."
 )
+PULL_SECRET_TOO_MANY = Template(
+    "pullSecret.tooMany",
+    "The Secret {name} holds more than {most} entries, or one whose name has more than {longest} "
+    "characters.",
+)
 PULL_SECRET_ENTRY = Template(
     "pullSecret.entry", "The Secret {name} cannot be used for {image}: {why}."
 )
@@ -72,6 +77,11 @@ PULL_SECRET_NO_RIGHT = Template(
 CREDENTIAL_TOO_MANY_LOGINS = Template(
     "credential.tooManyLogins",
     "What the task names holds more than {most} logins for its images.",
+)
+CREDENTIAL_LOGINS_TOO_LARGE = Template(
+    "credential.loginsTooLarge",
+    "The logins of what the task names are too large for a message to node {node}: {size} bytes "
+    "sealed, and {limit} are the limit.",
 )
 CREDENTIALS_TOO_MANY = Template(
     "credential.tooMany", "There are {most} credentials already, and no more may be."

@@ -13,11 +13,11 @@ import binascii
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import Final, NamedTuple, Self
 
 import msgspec
 
+from common.host_globs import LabelGlob
 from common.image_reference import DOCKER_HUB, ImageReference
 from common.messages import NOT_DECODABLE
 from common.redaction import HIDDEN
@@ -43,6 +43,10 @@ class _Entry(msgspec.Struct):
     registrytoken: str = ""
 
 
+class TooManyEntriesError(Exception):
+    """There are more entries than whoever reads them takes, or one has too long a name."""
+
+
 class _Unusable(Exception):  # noqa: N818  # what an entry is
     """An entry that no registry could be shown. The text says why, without what is in it."""
 
@@ -64,7 +68,7 @@ class ConfiguredLogin:
 class ImagePattern(NamedTuple):
     """Which images are meant: labels of a host, a port, and how a path begins."""
 
-    labels: tuple[str, ...]
+    labels: tuple[LabelGlob, ...]
     port: str
     path: str
 
@@ -74,9 +78,9 @@ class ImagePattern(NamedTuple):
         host, slash, path = text.partition("/")
         parts = _HOST.fullmatch(host)
         if parts is None:
-            return cls((host,), "", slash + path)
+            return cls((LabelGlob(host),), "", slash + path)
         name = parts["ipv6"] or parts["name"] or ""
-        return cls(tuple(name.split(".")), parts["port"] or "", slash + path)
+        return cls(tuple(map(LabelGlob, name.split("."))), parts["port"] or "", slash + path)
 
     @classmethod
     def of(cls, image: ImageReference) -> Self:
@@ -89,7 +93,10 @@ class ImagePattern(NamedTuple):
             self.port == image.port
             and image.path.startswith(self.path)
             and len(self.labels) == len(image.labels)
-            and all(map(fnmatchcase, image.labels, self.labels))
+            and all(
+                glob.matches(label.text)
+                for glob, label in zip(self.labels, image.labels, strict=True)
+            )
         )
 
 
@@ -103,14 +110,24 @@ class DockerConfig:
     """The helper that is asked about every other registry (``credsStore``)."""
     helpers: Mapping[str, str] = field(default_factory=dict)
     """The helper of a registry (``credHelpers``)."""
+    _patterns: Sequence[tuple[str, ImagePattern]] = field(init=False, repr=False, compare=False)
+    """The keys of ``logins``, in the order in which to try them."""
+
+    def __post_init__(self) -> None:
+        """Read the patterns once, however many images are asked about."""
+        patterns = [(key, ImagePattern.parse(key)) for key in sorted(self.logins, reverse=True)]
+        object.__setattr__(self, "_patterns", patterns)
 
     @classmethod
-    def parse(cls, raw: bytes) -> Self:
+    def parse(
+        cls, raw: bytes, *, most_entries: int | None = None, longest_name: int | None = None
+    ) -> Self:
         """Read a file; of one bad entry its fault, and the others all the same.
 
         As Go reads it, which does not mind the case of a member's name. Without ``auths`` it is the
         older ``.dockercfg``, which holds nothing but entries; a registry's name there is told from
-        a setting of Docker's by its dot, colon or slash. Raises NOT_DECODABLE.
+        a setting of Docker's by its dot, colon or slash. Raises NOT_DECODABLE, and where there are
+        ``most_entries`` or a ``longest_name`` (characters) TooManyEntriesError.
         """
         members = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
         settings = {name.lower(): value for name, value in members.items()}
@@ -118,6 +135,7 @@ class DockerConfig:
             entries = msgspec.json.decode(settings["auths"], type=dict[str, msgspec.Raw] | None)
         else:
             entries = {name: entry for name, entry in members.items() if _REGISTRY.search(name)}
+        _check_size(entries or {}, most_entries, longest_name)
         logins: dict[str, list[ConfiguredLogin]] = {}
         for name, entry in (entries or {}).items():
             key = registry_key(name)
@@ -130,10 +148,10 @@ class DockerConfig:
     def matching(self, image: ImageReference) -> Iterator[ConfiguredLogin]:
         """What is meant for an image, in the order in which to try it, the unusable included."""
         target = ImagePattern.of(image)
-        keys = [key for key in self.logins if ImagePattern.parse(key).matches(target)]
+        keys = [key for key, pattern in self._patterns if pattern.matches(target)]
         if not keys and image.registry == DOCKER_HUB and KEY_OF_DOCKER_HUB in self.logins:
             keys = [KEY_OF_DOCKER_HUB]
-        for key in sorted(keys, reverse=True):
+        for key in keys:
             yield from self.logins[key]
 
     def helper_for(self, image: ImageReference) -> str:
@@ -150,6 +168,13 @@ def registry_key(name: str) -> str:
     host, slash, path = _SCHEME.sub("", name).partition("/")
     path = _API_VERSION.sub("", slash + path)
     return host if path == "/" else host + path
+
+
+def _check_size(names: Mapping[str, object], most: int | None, longest: int | None) -> None:
+    if most is not None and len(names) > most:
+        raise TooManyEntriesError(f"there are more than {most} entries")
+    if longest is not None and any(len(name) > longest for name in names):
+        raise TooManyEntriesError(f"an entry's name has more than {longest} characters")
 
 
 def _store(value: msgspec.Raw | None) -> str:

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 import msgspec
 
 from common import credential_texts as texts
-from common.docker_config import DockerConfig
+from common.docker_config import DockerConfig, TooManyEntriesError
 from common.messages import NOT_DECODABLE
 from common.text import Text
 from coordinator.core.task import NAMESPACED_NAME
@@ -22,6 +22,11 @@ KEYS: Final = {
     "kubernetes.io/dockercfg": ".dockercfg",
 }
 """By type, under which key it is."""
+
+MOST_ENTRIES: Final = 500
+"""Of one Secret: each is compared with every image of a task."""
+LONGEST_ENTRY_NAME: Final = 500
+"""Characters: a host name has 253 at most, and the path behind it hardly ever as many."""
 
 _name = re.compile(NAMESPACED_NAME)
 
@@ -79,7 +84,12 @@ def decode_pull_secret(name: str, body: bytes) -> PullSecret:
         raise PullSecretError(texts.PULL_SECRET_KIND(name=name, kind=found.type))
     try:
         content = msgspec.json.decode(found.data[key], type=bytes)
-        config = DockerConfig.parse(content)
+        config = DockerConfig.parse(
+            content, most_entries=MOST_ENTRIES, longest_name=LONGEST_ENTRY_NAME
+        )
+    except TooManyEntriesError:
+        text = texts.PULL_SECRET_TOO_MANY(name=name, most=MOST_ENTRIES, longest=LONGEST_ENTRY_NAME)
+        raise PullSecretError(text) from None
     except (KeyError, *NOT_DECODABLE):
         raise PullSecretError(texts.PULL_SECRET_UNREADABLE(name=name)) from None
     version = f"{found.metadata.uid}/{found.metadata.resource_version}"

@@ -224,10 +224,10 @@ def _shown(
         for offer in _offers(sources, ImageReference.parse(reference)):
             offers.setdefault(offer, []).append(place)
             used.append(offer.source)
+            if len(offers) > MOST_SHOWN:
+                raise CannotBeGivenError(texts.CREDENTIAL_TOO_MANY_LOGINS(most=MOST_SHOWN))
         if used:
             keys[reference] = _key([sources[at].identity for at in dict.fromkeys(used)])
-    if len(offers) > MOST_SHOWN:
-        raise CannotBeGivenError(texts.CREDENTIAL_TOO_MANY_LOGINS(most=MOST_SHOWN))
     # The sources as the task names them, and of one the more specific first, for every image.
     ordered = sorted(offers, key=lambda offer: offer.login.key, reverse=True)
     ordered.sort(key=lambda offer: offer.source)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +166,31 @@ async def test_whoever_asks_meanwhile_waits_for_the_same_answer(node: Node) -> N
     assert len(ecr.asked) == 1
 
 
+async def test_what_is_kept_waits_for_nobody(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does another registry's question."""
+    ecr = node.script()
+    ecr.answer(response("Registry", "1h", **{GLOB: "AWS"}))
+    node.write(provider("ecr", GLOB))
+    await node.users()
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def slow(*_arguments: object) -> bytes:
+        asked.set()
+        await answered.wait()
+        return json.dumps(response("Image", "0s", **{GLOB: "slow"})).encode()
+
+    monkeypatch.setattr("agent.credential_providers.answer_of", slow)
+    waiting = asyncio.ensure_future(node.users(ELSEWHERE))
+    await asyncio.wait_for(asked.wait(), 60.0)
+    assert await asyncio.wait_for(node.users(), 60.0) == ["AWS"]
+    assert not waiting.done()
+    asked.clear()
+    other = asyncio.ensure_future(node.users(IMAGE.replace("1234", "77")))
+    await asyncio.wait_for(asked.wait(), 60.0)
+    answered.set()
+    assert await waiting == await other == ["slow"]
+
+
 async def test_answers_that_are_kept_are_bounded(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,8 +220,13 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-async def test_one_that_does_wrong_is_named_and_spoils_no_other(node: Node, case: str) -> None:
-    """Nothing that it printed is told, nor kept: the next pull asks again."""
+async def test_one_that_does_wrong_is_named_and_spoils_no_other(
+    node: Node, case: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing that it printed is told, nor kept: the next pull asks again.
+
+    What it said on stderr is in the log alone.
+    """
     bad, good = node.script("bad"), node.script("good")
     bad.say(BAD[case])
     good.answer(response(**{GLOB: "AWS"}))
@@ -207,7 +239,8 @@ async def test_one_that_does_wrong_is_named_and_spoils_no_other(node: Node, case
         assert SECRET not in fault
     assert len(bad.asked) == 2
     if case == "a failure":
-        assert fault.endswith("it ended with code 3: no metadata here")
+        assert fault.endswith("it ended with code 3")
+        assert "no metadata here" in caplog.text
 
 
 async def test_one_that_is_not_there(node: Node) -> None:
@@ -227,6 +260,32 @@ async def test_one_that_does_not_answer_is_ended_with_all_it_started(tmp_path: P
         # It may be a zombie until whoever takes orphans has looked.
         while status.exists() and "State:\tZ" not in status.read_text():
             await asyncio.sleep(0.01)
+
+
+ESCAPED = "(setsid sh -c 'echo $$ >{at}; exec sleep 1000') & while ! [ -s {at} ]; do :; done\n"
+
+
+@pytest.mark.parametrize("own", ["sleep 1000", "cat /dev/zero"], ids=["silent", "loud"])
+async def test_a_child_that_has_left_its_group_holds_nobody_up(tmp_path: Path, own: str) -> None:
+    """It holds the program's output open, and nothing of that is left open here."""
+    at, program = tmp_path / "escaped", tmp_path / "program"
+    program.write_text(f"#!/bin/sh\n{ESCAPED.format(at=at)}exec {own}\n")
+    program.chmod(0o755)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    try:
+        with pytest.raises(CredentialProgramError):
+            await asyncio.wait_for(answer_of(program, [], b"?", {}, seconds=0.5), 60.0)
+        await asyncio.sleep(0)
+        assert len(list(Path("/proc/self/fd").iterdir())) <= before
+    finally:
+        os.kill(int(at.read_text()), signal.SIGKILL)
+
+
+async def test_whoever_prints_too_much_is_ended_though_a_child_prints(tmp_path: Path) -> None:
+    """The program itself is over by then."""
+    script = Script(tmp_path, "loud", 'cat /dev/zero & echo $! >"$at.child"')
+    with pytest.raises(CredentialProgramError, match="prints more than"):
+        await answer_of(script.path, [], b"?", {}, seconds=600.0)
 
 
 async def test_one_that_reads_no_question(tmp_path: Path) -> None:
@@ -264,7 +323,19 @@ async def test_an_entry_that_will_not_do(
     assert len([r for r in caplog.records if r.levelno == logging.WARNING]) == 2
 
 
-@pytest.mark.parametrize("text", ["", "[]", "kind: Other", "kind: CredentialProviderConfig", "{"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "kind: Other",
+        "kind: CredentialProviderConfig",
+        "{",
+        "kind: CredentialProviderConfig\nproviders: []\nsince: 2024-13-45",
+        "since: !!timestamp x",
+        "since: !!int x",
+    ],
+)
 async def test_a_file_that_will_not_do(
     node: Node, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:

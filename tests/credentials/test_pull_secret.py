@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
+from common.docker_config import ImagePattern
 from common.image_reference import ImageReference
 from common.messages import NOT_DECODABLE
 from coordinator.credentials.pull_secret import (
+    LONGEST_ENTRY_NAME,
+    MOST_ENTRIES,
     PullSecretError,
     decode_pull_secret,
     is_pull_secret,
@@ -99,6 +102,41 @@ def test_what_is_no_configuration(data: dict[str, Any]) -> None:
         decode_pull_secret("shop/regcred", json.dumps(secret() | {"data": data}).encode())
     assert refused.value.text.code == "pullSecret.unreadable"
     assert CANARY not in str(refused.value)
+
+
+@pytest.mark.parametrize("kind", ["dockerconfigjson", "dockercfg"])
+@pytest.mark.parametrize(
+    ("names", "fits"),
+    [
+        ([f"{n}.example" for n in range(MOST_ENTRIES)], True),
+        ([f"{n}.example" for n in range(MOST_ENTRIES + 1)], False),
+        ([f"https://{n}@reg.example" for n in range(MOST_ENTRIES + 1)], False),
+        ([f"reg.example/{'a' * (LONGEST_ENTRY_NAME - 12)}"], True),
+        (["*a" * 250 + ".x"], False),
+    ],
+    ids=["most", "one more", "of one registry", "longest", "too long"],
+)
+def test_how_much_a_secret_may_hold(kind: str, names: list[str], fits: bool) -> None:
+    """Each entry is compared with every image of a task, by the leader itself."""
+    body = json.dumps(secret(dict.fromkeys(names, CONFIG["auths"]["reg.example"]), kind)).encode()
+    if fits:
+        assert len(decode_pull_secret("shop/regcred", body).config.logins) == len(names)
+        return
+    with pytest.raises(PullSecretError) as refused:
+        decode_pull_secret("shop/regcred", body)
+    assert refused.value.text.code == "pullSecret.tooMany"
+
+
+def test_patterns_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many images are looked up."""
+    auths = {f"{n}.example": CONFIG["auths"]["reg.example"] for n in range(20)}
+    found = decode_pull_secret("shop/regcred", json.dumps(secret(auths)).encode())
+    parsed: list[str] = []
+    parse = ImagePattern.parse
+    monkeypatch.setattr(ImagePattern, "parse", lambda text: parsed.append(text) or parse(text))
+    for n in range(10):
+        assert len(list(found.config.matching(ImageReference.parse(f"{n}.example/a")))) == 1
+    assert len(parsed) == 10
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b'{"metadata": 5}', b'{"metadata": {}, "data": []}'])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -13,6 +14,8 @@ from msgspec.structs import replace as with_fields
 from agent.runtime.protocol import Credentials, PullFailed
 from agent.runtime.simulated import SimulatedRuntime
 from common import credential_texts as texts
+from common.docker_config import ConfiguredLogin, DockerConfig
+from common.image_reference import ImageReference
 from common.messages import Assign
 from common.reasons import Reason
 from coordinator.access.callers import SecretRead
@@ -258,6 +261,25 @@ async def test_more_logins_than_a_message_holds() -> None:
         put(shop, {f"reg.example/a{'a' * n}": entry(f"u{n}") for n in range(25)})
         _, node = await shop.run(wanted(f"reg.example/a{'a' * 30}:1"))
         assert (node.text.code, node.text.params) == ("credential.tooManyLogins", {"most": 20})
+
+
+@virtual
+async def test_too_many_logins_end_the_look_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not every image is looked up before it is said."""
+    looked_up: list[ImageReference] = []
+    matching = DockerConfig.matching
+
+    def counted(config: DockerConfig, image: ImageReference) -> Iterator[ConfiguredLogin]:
+        looked_up.append(image)
+        return matching(config, image)
+
+    monkeypatch.setattr(DockerConfig, "matching", counted)
+    async with Cluster() as cluster:
+        shop = await Shop.open(cluster)
+        put(shop, {f"https://{n}@reg.example": entry(f"u{n}") for n in range(25)})
+        _, node = await shop.run(wanted(*(f"reg.example/{n}:1" for n in range(50))))
+    assert node.text.code == "credential.tooManyLogins"
+    assert len(looked_up) == 1
 
 
 @virtual

@@ -52,6 +52,10 @@ MESSAGES: Final = {
     "credential.registry": "应为镜像仓库：与镜像引用中相同的主机名（可带端口），不含路径",
     "credential.tooMany": "凭据已达上限 {most} 个。",
     "credential.tooManyGroups": "{user} 所属的组过多，无法在以后再次核实",
+    "credential.loginsTooLarge": (
+        "任务所引用的登录信息过大，无法随消息发送到节点 {node}："
+        "加密后为 {size} 字节，上限为 {limit} 字节。"
+    ),
     "credential.tooManyLogins": "任务所引用的凭据对其镜像共有超过 {most} 个登录信息。",
     "credential.unknown": "没有名为 {name} 的凭据。",
     "events.notRead": "暂时无法读取事件流。",
@@ -160,6 +164,9 @@ MESSAGES: Final = {
         "其他环境请存储凭据，并在 credentials 中引用"
     ),
     "pullSecret.noRight": "任务的创建者 {user} 已无权读取 Secret {name}，也无权使用凭据。",
+    "pullSecret.tooMany": (
+        "Secret {name} 的条目超过 {most} 个，或有条目的名称超过 {longest} 个字符。"
+    ),
     "pullSecret.unreadable": "Secret {name} 的内容不是 Docker 配置。",
     "purge.interrupted": (
         "执行它的协调器中途终止。此处未列出的节点要么没有问到，要么答复已丢失：请再清除一次。"

@@ -286,7 +286,12 @@ def test_where_all_of_a_set_fits_nobody_counts_what_is_missing(
         world.join(name).disk = ImageDisk(free_bytes=19 * GIB, total_bytes=20 * GIB)
     heard(world, "n1", "n2")
     counted: list[str] = []
-    monkeypatch.setattr(AllKnown, "missing_bytes", lambda _, __, node: counted.append(node) or 0)
+
+    def missing_bytes(_known: AllKnown, _name: str, node: str) -> int:
+        counted.append(node)
+        return 0
+
+    monkeypatch.setattr(AllKnown, "missing_bytes", missing_bytes)
     look_over(world.core._known, "web", world.now)
     assert counted == []
     world.nodes["n1"].disk = ImageDisk(free_bytes=5 * GIB, total_bytes=20 * GIB)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -131,12 +132,11 @@ def test_patterns_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many images are looked up."""
     auths = {f"{n}.example": CONFIG["auths"]["reg.example"] for n in range(20)}
     found = decode_pull_secret("shop/regcred", json.dumps(secret(auths)).encode())
-    parsed: list[str] = []
-    parse = ImagePattern.parse
-    monkeypatch.setattr(ImagePattern, "parse", lambda text: parsed.append(text) or parse(text))
+    parse = Mock(wraps=ImagePattern.parse)
+    monkeypatch.setattr(ImagePattern, "parse", parse)
     for n in range(10):
         assert len(list(found.config.matching(ImageReference.parse(f"{n}.example/a")))) == 1
-    assert len(parsed) == 10
+    assert parse.call_count == 10
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b'{"metadata": 5}', b'{"metadata": {}, "data": []}'])

@@ -133,7 +133,12 @@ def test_patterns_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     found = decode_pull_secret("shop/regcred", json.dumps(secret(auths)).encode())
     parsed: list[str] = []
     parse = ImagePattern.parse
-    monkeypatch.setattr(ImagePattern, "parse", lambda text: parsed.append(text) or parse(text))
+
+    def counted(text: str) -> ImagePattern:
+        parsed.append(text)
+        return parse(text)
+
+    monkeypatch.setattr(ImagePattern, "parse", counted)
     for n in range(10):
         assert len(list(found.config.matching(ImageReference.parse(f"{n}.example/a")))) == 1
     assert len(parsed) == 10

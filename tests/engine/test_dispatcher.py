@@ -259,7 +259,7 @@ async def test_credentials_go_along() -> None:
     [(None, INSTANCE, False), (2, INSTANCE, False), (1, INSTANCE, True), (2, "f" * 16, True)],
 )
 async def test_what_is_cancelled_while_it_is_sealed(
-    attempt: int | None, instance: str, is_sent: bool
+    monkeypatch: pytest.MonkeyPatch, attempt: int | None, instance: str, is_sent: bool
 ) -> None:
     """It is not sent behind its cancel; the core hears that nobody has it."""
     sending = Sending()
@@ -269,7 +269,7 @@ async def test_what_is_cancelled_while_it_is_sealed(
         await sealing.wait()
         return SealedWork()
 
-    sending.seal = seal  # type: ignore[method-assign]
+    monkeypatch.setattr(sending, "seal", seal)
     sending.dispatcher.assign(SECRET)
     job = asyncio.ensure_future(sending.jobs.pop())
     await asyncio.sleep(0)
@@ -282,14 +282,15 @@ async def test_what_is_cancelled_while_it_is_sealed(
 
 
 @virtual
-async def test_sealing_has_a_time_limit() -> None:
+async def test_sealing_has_a_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever is asked for it, and however often."""
     sending = Sending()
 
-    async def seal(_command: Assign) -> SealedWork:
-        return await asyncio.get_running_loop().create_future()
+    async def seal(command: Assign) -> SealedWork:
+        await asyncio.get_running_loop().create_future()
+        raise AssertionError(command)
 
-    sending.seal = seal  # type: ignore[method-assign]
+    monkeypatch.setattr(sending, "seal", seal)
     sending.dispatcher.assign(SECRET)
     await sending.jobs.pop()
     assert sending.fed == [AssignmentUnanswered(KEY, INSTANCE)]

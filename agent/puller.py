@@ -149,8 +149,26 @@ class Puller:
     async def _download(self, order: StartPull) -> PresentImage:
         """Pull with each of the credentials that may fit, at last with none."""
         failures: list[PullFailed] = []
-        found = await self._fitting(order)
-        for credentials in [*found.credentials, None]:
+        # Opened for as long as the pull takes.
+        given = [] if order.grant is None else self._opener.open(order.grant, order.reference)
+        image = await self._tried(order, given, failures)
+        if image is not None:
+            return image
+        # Only now: the node's programs may take long, and a task with its own need not wait.
+        own = await self._own(order)
+        image = await self._tried(order, [*own.credentials, None], failures)
+        if image is not None:
+            return image
+        raise _noted(_telling(failures), own.complaint)
+
+    async def _tried(
+        self,
+        order: StartPull,
+        candidates: Sequence[Credentials | None],
+        failures: list[PullFailed],
+    ) -> PresentImage | None:
+        """Pull with one after the other; None where all were refused, whose failures are added."""
+        for credentials in candidates:
             try:
                 return await self._runtime.pull(
                     order.reference,
@@ -163,18 +181,16 @@ class Puller:
                 failures.append(failure)
                 if failure.reason not in _ANSWERS:
                     raise
-        raise _noted(_telling(failures), found.complaint)
+        return None
 
-    async def _fitting(self, order: StartPull) -> NodeLogins:
-        """The task's credentials, opened for as long as the pull takes, and then the node's own."""
-        if order.grant is None:
-            return await self._keyring.lookup(order.reference)
-        given = self._opener.open(order.grant, order.reference)
+    async def _own(self, order: StartPull) -> NodeLogins:
+        """What the node has. Raises PullFailed where it is of no use, and there is nothing else."""
         try:
-            own = await self._keyring.lookup(order.reference)
-        except PullFailed as failure:  # what the node has is of no use, and not needed
-            return NodeLogins(given, failure.message)
-        return NodeLogins([*given, *own.credentials], own.complaint)
+            return await self._keyring.lookup(order.reference)
+        except PullFailed as failure:
+            if order.grant is None:
+                raise
+            return NodeLogins(complaint=failure.message)
 
     def _heard(self, reference: str, value: Bytes) -> None:
         self._emit(BytesArrived(reference, value))

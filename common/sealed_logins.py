@@ -20,7 +20,10 @@ from nacl.public import PrivateKey, PublicKey, SealedBox
 from common.messages import MOST_IMAGES, NOT_DECODABLE, AttemptNumber, Message, TaskId
 
 MOST_SHOWN: Final = 20
-"""Logins that are sealed for one piece of work: a message holds them, however long they are."""
+"""Logins that are sealed for one piece of work."""
+MOST_SEALED: Final = 160 * 1024
+"""Bytes of the sealed text: a message has 256 KiB, and the references of the images are in it, too.
+Of ``MOST_SHOWN`` logins not each can be of the ``LONGEST_TEXT``."""
 LONGEST_TEXT: Final = 8192
 """Characters of a user name, a password or a token."""
 

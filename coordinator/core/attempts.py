@@ -33,6 +33,7 @@ class Attempt:
     """From when its silence counts, on the clock of silence: placing, or last sign of life."""
     held_up: Text | None = None
     """What the agent could not be asked for, when it was last to be."""
+    held_up_reason: Reason = Reason.AGENT_UNAVAILABLE
     lost_by: set[str] = field(default_factory=set)
     """Instances that ended while they were at it."""
     is_watched: bool = False

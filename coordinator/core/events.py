@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from common.messages import Hold, Outcome
+from common.reasons import Reason
 from common.subjects import AttemptKey
 from common.text import Text
 from coordinator.core.task import TaskHead
@@ -113,6 +114,8 @@ class AssignmentUnanswered:
     absent: bool = False
     why: Text | None = None
     """Why the agent was not even asked: something else is away that the work needs."""
+    reason: Reason = Reason.AGENT_UNAVAILABLE
+    """Of the failure, if it stays like that until nobody is waited for any more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -203,7 +203,7 @@ class InFlight(FollowedAttempts):
         """Nobody answered: ask again soon, or when an agent speaks if this one is absent."""
         if (attempt := self._asked(event)) is None:
             return
-        attempt.held_up = event.why
+        attempt.held_up, attempt.held_up_reason = event.why, event.reason
         if event.absent:
             attempt.sent_to = None
             self._fleet.gone(event.key.node, event.instance)
@@ -335,7 +335,7 @@ class InFlight(FollowedAttempts):
             text = AGENT_SILENT(node=key.node, seconds=self._wait)
             self._give_up(attempt, Reason.AGENT_LOST, text, now)
         else:
-            reason = Reason.AGENT_LOST if attempt.lost_by else Reason.AGENT_UNAVAILABLE
+            reason = Reason.AGENT_LOST if attempt.lost_by else attempt.held_up_reason
             text = attempt.held_up or self._fleet.why_given_up(key.node, self._wait)
             self._give_up(attempt, reason, text, now)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sized
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
@@ -13,6 +14,7 @@ from common.bus import BusError, NoResponders, NotConnected
 from common.logs import Log
 from common.messages import NOT_DECODABLE, AssignedImage, Cancel, Reply, Report
 from common.messages import Assign as AssignMessage
+from common.reasons import Reason
 from coordinator.access.callers import AuthorityAwayError
 from coordinator.core.commands import AskAgent, Assign, CancelWork
 from coordinator.core.events import (
@@ -31,6 +33,10 @@ ANSWER_SECONDS = 5.0
 """How long an agent may take to say whether it accepts; a refusal or none is asked again."""
 REPORTING_NODES = 1000
 """With more nodes in flight progress comes more seldom, so that reports stay at 1,000 a second."""
+
+
+SEAL_SECONDS = 15.0
+"""How long it may take to make ready what goes along, whoever is asked for it meanwhile."""
 
 
 class Commands(Protocol):
@@ -58,8 +64,31 @@ class Seals(Protocol):
 
 NOTHING_SEALED = SealedWork()
 
+
+@dataclass(eq=False, slots=True)
+class _Sealing:
+    """What is being made ready for an assignment, which may be cancelled meanwhile."""
+
+    command: Assign
+    is_cancelled: bool = False
+
+    def is_meant_by(self, cancel: CancelWork) -> bool:
+        key = self.command.key
+        return (
+            (key.node, self.command.instance, key.task)
+            == (cancel.node, cancel.instance, cancel.task)
+        ) and cancel.attempt in {None, key.attempt}
+
+
 _encode = msgspec.json.Encoder().encode
 _decode_reply = msgspec.json.Decoder(Reply).decode
+
+
+def _not_given(command: Assign, why: CannotBeGivenError) -> Event:
+    key, instance = command.key, command.instance
+    if why.may_pass:
+        return AssignmentUnanswered(key, instance, why=why.text, reason=Reason.UNAUTHORIZED)
+    return AssignmentRefused(key, instance, never=why.text)
 
 
 class Dispatcher:
@@ -90,6 +119,7 @@ class Dispatcher:
         self._clock = clock
         self._seals = seals
         self._spawn = spawn
+        self._sealing: set[_Sealing] = set()
         self._open = 0
         self._nothing_open = asyncio.Event()
         self._nothing_open.set()
@@ -122,20 +152,30 @@ class Dispatcher:
             self._send(command, NOTHING_SEALED)
 
     async def _assign_sealed(self, command: Assign) -> None:
+        sealing = _Sealing(command)
+        self._sealing.add(sealing)
         try:
-            work = await self._seals.seal(command)
+            async with asyncio.timeout(SEAL_SECONDS):
+                work = await self._seals.seal(command)
         except CannotBeGivenError as why:
             log.info("work cannot be given", task=command.key.task, node=command.key.node, why=why)
-            self._feed(AssignmentRefused(command.key, command.instance, never=why.text))
+            self._feed(_not_given(command, why))
         except (StoreAway, AuthorityAwayError) as why:
             log.warning("credentials cannot be looked up", task=command.key.task, why=why)
             self._feed(AssignmentUnanswered(command.key, command.instance, why=why.text))
+        except TimeoutError:
+            log.warning("credentials take too long", task=command.key.task)
+            self._feed(AssignmentUnanswered(command.key, command.instance))
         except Exception as why:  # noqa: BLE001 -- one task's fault ends no other's work
             log.failure("credentials cannot be sealed", why, task=command.key.task)
             self._feed(AssignmentUnanswered(command.key, command.instance))
         else:
-            self._send(command, work)
+            if sealing.is_cancelled:  # sent now it would come after its cancel
+                self._feed(AssignmentUnanswered(command.key, command.instance))
+            else:
+                self._send(command, work)
         finally:
+            self._sealing.discard(sealing)
             self._end()
 
     def _begin(self) -> None:
@@ -202,6 +242,8 @@ class Dispatcher:
 
     def cancel(self, command: CancelWork) -> None:
         """Tell an agent to stop; if this is lost, its next heartbeat brings it up again."""
+        for sealing in self._sealing:
+            sealing.is_cancelled |= sealing.is_meant_by(command)
         message = Cancel(epoch=self._epoch, task=command.task, attempt=command.attempt)
         try:
             self._bus.publish(subjects.command(command.node, command.instance), _encode(message))

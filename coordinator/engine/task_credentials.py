@@ -16,6 +16,7 @@ from common.image_reference import ImageReference
 from common.messages import Heartbeat
 from common.sealed_logins import (
     LONGEST_TEXT,
+    MOST_SEALED,
     MOST_SHOWN,
     SealedLogins,
     ShownLogin,
@@ -32,14 +33,20 @@ from coordinator.credentials.records import CredentialRecord, RegistryLogin, Unr
 from coordinator.credentials.table import CredentialTable
 
 KEY_DIGITS: Final = 32
+# Who replaces a Secret or a RoleBinding often deletes it first.
+_MAY_PASS: Final = frozenset({texts.PULL_SECRET_GONE.code, texts.PULL_SECRET_FORBIDDEN.code})
 
 
 class CannotBeGivenError(Exception):
-    """A task's credentials cannot be given to an agent; ``text`` says which and why."""
+    """A task's credentials cannot be given to an agent; ``text`` says which and why.
 
-    def __init__(self, text: Text) -> None:
+    ``may_pass``: a moment later it may be otherwise.
+    """
+
+    def __init__(self, text: Text, *, may_pass: bool = False) -> None:
         super().__init__(text.message)
         self.text = text
+        self.may_pass = may_pass
 
 
 class StoredLogins(Protocol):
@@ -128,10 +135,7 @@ class TaskCredentials:
             work=work_of(references),
             logins=logins,
         )
-        try:
-            return SealedWork(seal_logins(content, agent.public_key), keys)
-        except ValueError:
-            raise CannotBeGivenError(texts.CREDENTIAL_BAD_KEY(node=command.key.node)) from None
+        return SealedWork(_sealed(content, agent.public_key, command.key.node), keys)
 
     async def _check_rights(self, spec: TaskSpec) -> None:
         rights = self._rights
@@ -157,7 +161,8 @@ class TaskCredentials:
         try:
             return _SecretSource(await self._secrets.read(name))
         except PullSecretError as why:
-            raise CannotBeGivenError(why.text) from None
+            may_pass = why.text.code in _MAY_PASS
+            raise CannotBeGivenError(why.text, may_pass=may_pass) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +216,17 @@ def _fault(login: ConfiguredLogin) -> str:
     if any(len(text) > LONGEST_TEXT for text in texts_of_it):
         return f"an entry holds more than {LONGEST_TEXT} characters"
     return login.fault
+
+
+def _sealed(content: SealedLogins, public_key: str, node: str) -> str:
+    try:
+        sealed = seal_logins(content, public_key)
+    except ValueError:
+        raise CannotBeGivenError(texts.CREDENTIAL_BAD_KEY(node=node)) from None
+    if len(sealed) > MOST_SEALED:
+        text = texts.CREDENTIAL_LOGINS_TOO_LARGE(node=node, size=len(sealed), limit=MOST_SEALED)
+        raise CannotBeGivenError(text)
+    return sealed
 
 
 def _shown(

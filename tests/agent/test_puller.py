@@ -415,6 +415,30 @@ def test_the_tasks_credentials_come_first() -> None:
     assert asked == ["of r.test", None]
 
 
+def test_the_node_is_not_asked_where_the_tasks_credentials_will_do() -> None:
+    """Its programs may take a minute."""
+
+    class Unasked:
+        """No task may need it."""
+
+        async def lookup(self, reference: str) -> NodeLogins:
+            """Fail."""
+            raise AssertionError(reference)
+
+    runtime, events = OfTheTest(pull=[PULLED]), list[Event]()
+
+    async def work() -> None:
+        puller = Puller(runtime=runtime, keyring=Unasked(), opener=OPENER, emit=events.append)
+        puller.execute(granted("r.test"))
+        running = asyncio.create_task(puller.run())
+        await asyncio.sleep(100)
+        running.cancel()
+        await asyncio.wait([running])
+
+    in_virtual_time(work())
+    assert (runtime.asked, ending(events).state) == (["of r.test"], ImageState.PULLED)
+
+
 @pytest.mark.parametrize(
     "order",
     [

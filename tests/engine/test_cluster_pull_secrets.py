@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from base64 import b64encode
 from collections.abc import Iterator
@@ -235,6 +236,24 @@ async def test_a_secret_that_cannot_be_read(why: Any) -> None:
         assert (node.text.code, node.text.params) == (why.code, {"name": REGCRED})
 
 
+@pytest.mark.parametrize(
+    "why",
+    [texts.PULL_SECRET_GONE(name=REGCRED), texts.PULL_SECRET_FORBIDDEN(name=REGCRED)],
+    ids=lambda why: why.code,
+)
+@virtual
+async def test_a_secret_that_is_being_replaced(shown: list[Credentials | None], why: Any) -> None:
+    """By a delete and a create, as many tools do: it is asked for again."""
+    async with Cluster() as cluster:
+        shop = await Shop.open(cluster)
+        shop.secrets.known[REGCRED] = why
+        task = await cluster.create(shop.coordinator, ONE)
+        await asyncio.sleep(3.0)
+        put(shop, {"reg.example": entry("ci")})
+        head = await cluster.over(shop.coordinator, task)
+        assert (head.status, users(shown)) == (TaskStatus.COMPLETED, ["ci"])
+
+
 @virtual
 async def test_entries_that_cannot_be_used(shown: list[Credentials | None]) -> None:
     """Those of other images are no matter; of this one's all must be bad, and one is named."""
@@ -261,6 +280,18 @@ async def test_more_logins_than_a_message_holds() -> None:
         put(shop, {f"reg.example/a{'a' * n}": entry(f"u{n}") for n in range(25)})
         _, node = await shop.run(wanted(f"reg.example/a{'a' * 30}:1"))
         assert (node.text.code, node.text.params) == ("credential.tooManyLogins", {"most": 20})
+
+
+@virtual
+async def test_longer_logins_than_a_message_holds() -> None:
+    """As few as they are; those of half the length are given."""
+    async with Cluster() as cluster:
+        shop = await Shop.open(cluster)
+        for characters, code in ((8192, "credential.loginsTooLarge"), (4096, None)):
+            password = "\u00e9" * characters
+            put(shop, {f"https://{n}@reg.example": entry(f"u{n}", password) for n in range(10)})
+            _, node = await shop.run(wanted(f"reg.example/a:{characters}"))
+            assert (None if node.text is None else node.text.code) == code
 
 
 @virtual

@@ -29,6 +29,7 @@ from coordinator.core.task import PullPolicy
 from coordinator.engine.dispatcher import ANSWER_SECONDS, Dispatcher
 from coordinator.engine.task_credentials import CannotBeGivenError, SealedWork
 from coordinator.port import StoreAway
+from sandbox.virtual.time import virtual
 from tests.core.stage import spec
 
 pytestmark = pytest.mark.pure
@@ -251,6 +252,48 @@ async def test_credentials_go_along() -> None:
     sending.wire.answer(msgspec.json.encode(Reply(accepted=True)))
     await handing_over
     assert sending.fed == [AssignmentAccepted(KEY, INSTANCE)]
+
+
+@pytest.mark.parametrize(
+    ("attempt", "instance", "is_sent"),
+    [(None, INSTANCE, False), (2, INSTANCE, False), (1, INSTANCE, True), (2, "f" * 16, True)],
+)
+async def test_what_is_cancelled_while_it_is_sealed(
+    monkeypatch: pytest.MonkeyPatch, attempt: int | None, instance: str, is_sent: bool
+) -> None:
+    """It is not sent behind its cancel; the core hears that nobody has it."""
+    sending = Sending()
+    sealing = asyncio.Event()
+
+    async def seal(_command: Assign) -> SealedWork:
+        await sealing.wait()
+        return SealedWork()
+
+    monkeypatch.setattr(sending, "seal", seal)
+    sending.dispatcher.assign(SECRET)
+    job = asyncio.ensure_future(sending.jobs.pop())
+    await asyncio.sleep(0)
+    sending.dispatcher.cancel(CancelWork(KEY.node, instance, KEY.task, attempt))
+    sealing.set()
+    await job
+    kinds = [type(message) for _, message in sending.wire.sent]
+    assert kinds == ([Cancel, AssignMessage] if is_sent else [Cancel])
+    assert sending.fed == ([] if is_sent else [AssignmentUnanswered(KEY, INSTANCE)])
+
+
+@virtual
+async def test_sealing_has_a_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is asked for it, and however often."""
+    sending = Sending()
+
+    async def seal(command: Assign) -> SealedWork:
+        await asyncio.get_running_loop().create_future()
+        raise AssertionError(command)
+
+    monkeypatch.setattr(sending, "seal", seal)
+    sending.dispatcher.assign(SECRET)
+    await sending.jobs.pop()
+    assert sending.fed == [AssignmentUnanswered(KEY, INSTANCE)]
 
 
 @pytest.mark.parametrize(

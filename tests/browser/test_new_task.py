@@ -9,7 +9,7 @@ import shlex
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from coordinator.api.openapi import openapi_document
 from tests.fixtures.browser import Windows, add_label
@@ -382,3 +382,26 @@ async def test_a_form_says_what_it_means_and_where_it_is_wrong(windows: Windows)
     await expect(faults.first).to_contain_text("bad key!")
     await expect(faults.last).to_contain_text("also bad!")
     await expect(page.get_by_label("Key").nth(1)).to_have_attribute("aria-invalid", "true")
+
+
+async def test_many_nodes_are_asked_for_before_they_are_counted(windows: Windows) -> None:
+    """The question waits for the count of what is in the form, and not of what was a moment ago."""
+    page = await windows.open("#/new")
+    await expect(page.locator(".preview")).to_contain_text("match now")
+    counting = asyncio.Event()
+
+    async def answer(route: Route) -> None:
+        await counting.wait()
+        states = {"ready": 80, "offline": 0, "unschedulable": 0}
+        body = {"nodes": [], "total": 80, "limit": 8, "offset": 0, "states": states, "leftOut": 0}
+        await route.fulfill(json=body)
+
+    await page.route("**/api/v1/nodes?*", answer)
+    await page.get_by_role("textbox", name="Images").fill("registry.example/soon:1")
+    async with page.expect_request("**/api/v1/nodes?*"):
+        await add_label(page, "zone", "is", "a")
+    await page.get_by_role("button", name="Create task").click()
+    counting.set()
+    dialog = page.get_by_role("dialog", name="Pull onto 80 nodes?")
+    await dialog.get_by_role("button", name="Do not start").click()
+    await expect(page).to_have_url(re.compile("#/new$"))

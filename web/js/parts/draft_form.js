@@ -187,7 +187,7 @@ export class DraftForm {
     const has = new Set(this.#ownFaults().map(({ field }) => field));
     for (const name of ["retryStrategy", "retryDelay"]) this.#fields.get(name)?.rest?.(this.draft.maxRetries === "0" && !has.has(name));
     this.#preview.ask(this.draft);
-    // A viewer who has not finished typing is not told off; one who tried to send is helped.
+    // Who has not finished typing is not told off; who tried to send is.
     if (this.#tried) this.#showFaults(this.#ownFaults());
   }
 
@@ -205,7 +205,7 @@ export class DraftForm {
     const own = this.#ownFaults();
     this.#showFaults(own);
     if (own.length) return this.#focusFirst(own);
-    if (!(await this.purpose.isMeant(this.draft, this.#preview.total))) return;
+    if (!(await this.purpose.isMeant(this.draft, await this.#preview.counted()))) return;
     this.#busy(true);
     try {
       await this.purpose.send(this.draft, this.#key);

@@ -30,8 +30,10 @@ export class NodePreview {
   #names = h("ul", { class: "names" });
   #fault = h("p", { class: "fault" });
   #timer = 0;
-  /** Nodes that the draft would choose, as far as is known. */
-  total = 0;
+  #total = 0;
+  #isKnown = true;
+  /** @type {((total: number) => void)[]} */
+  #waiting = [];
   #asked = "";
   #abort = new AbortController();
   element = h(
@@ -53,7 +55,13 @@ export class NodePreview {
     this.#asked = key;
     this.stop();
     if (isFirst) setText(this.#count, t("form.preview.asking"));
+    this.#isKnown = false;
     this.#timer = setTimeout(() => this.#load(wanted), isFirst ? 0 : PAUSE);
+  }
+
+  /** Nodes of the newest draft, or of the last answered. @returns {Promise<number>} */
+  counted() {
+    return new Promise((told) => (this.#isKnown ? told(this.#total) : this.#waiting.push(told)));
   }
 
   stop() {
@@ -69,8 +77,11 @@ export class NodePreview {
       const found = wanted.names.length ? await named(wanted, signal) : await first(wanted, signal);
       this.#show(found, wanted);
     } catch (problem) {
-      if (problem.name !== "AbortError") this.#complain(problem);
+      if (problem.name === "AbortError") return;
+      this.#complain(problem);
     }
+    this.#isKnown = true;
+    for (const told of this.#waiting.splice(0)) told(this.#total);
   }
 
   /** @param {Found} found @param {Wanted} wanted */
@@ -78,7 +89,7 @@ export class NodePreview {
     const { ready = 0, offline = 0, unschedulable = 0 } = states;
     const isNamed = wantedNames.length > 0;
     const total = ready + offline + (isNamed ? unschedulable : 0);
-    this.total = total;
+    this.#total = total;
     const isAll = !isNamed && !wantedSelector;
     setText(this.#count, total ? (isAll ? t("form.preview.all") : "") + t("form.preview", { n: total }) : t("form.preview.none"));
     this.#count.dataset.state = ready && !(isAll && total > MANY_NODES) ? "" : "failed";
@@ -97,7 +108,7 @@ export class NodePreview {
     setText(this.#count, "–");
     setText(this.#batches, "");
     setText(this.#states, "");
-    this.#fault.className = problem.errors?.length ? "hint" : "fault"; // who is still typing is not told off
+    this.#fault.className = problem.errors?.length ? "hint" : "fault";
     setText(this.#fault, worded(problem.errors?.[0] ?? problem) || t("problem.away"));
   }
 }

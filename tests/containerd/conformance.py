@@ -105,7 +105,8 @@ class Conformance:
             return
         assert pull.seen[0].done < pull.seen[-1].done
         assert all(a.done <= b.done for a, b in itertools.pairwise(pull.seen))
-        assert {seen.total for seen in pull.seen} == {pulled.size}
+        told = {seen.total for seen in pull.seen}
+        assert told - {None} == {pulled.size}  # a manifest that is slow to come is not waited for
         assert pull.seen[-1].done == pulled.size
 
     async def test_a_cancelled_pull_ends_at_once_and_can_be_repeated(self, node: Node) -> None:

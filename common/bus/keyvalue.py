@@ -59,6 +59,11 @@ class KeyValue:
         newest = await self._newest(key)
         return None if newest is None or newest.value is None else newest
 
+    async def revision(self, key: str) -> int:
+        """The newest revision of a key, also that of a tombstone; 0 where nothing was written."""
+        newest = await self._newest(key)
+        return 0 if newest is None else newest.revision
+
     async def update(self, key: str, value: bytes, revision: int, *, ttl: int | None = None) -> int:
         """Replace the value of exactly this revision; the new revision. Raises Conflict.
 

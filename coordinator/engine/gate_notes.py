@@ -113,7 +113,5 @@ class GateNotes:
             self._revision = await self._bucket.update(KEY, payload, self._revision)
         except Conflict:
             if held():
-                async for entries in self._bucket.entries(KEY):
-                    for entry in entries:
-                        self._revision = max(entry.revision, self._revision)
+                self._revision = max(await self._bucket.revision(KEY), self._revision)
             raise

@@ -116,6 +116,5 @@ class NodeNotes:
 
     async def look_again(self, key: str) -> None:
         """Learn the newest revision after a Conflict. Raises BusError."""
-        async for entries in self._bucket.entries(key):
-            for entry in entries:
-                self._revisions[key] = max(entry.revision, self._revisions.get(key, 0))
+        newest = await self._bucket.revision(key)
+        self._revisions[key] = max(newest, self._revisions.get(key, 0))

@@ -139,9 +139,8 @@ class SetNotes:
 
     async def look_again(self, name: str) -> None:
         """Learn the newest revision after a Conflict. Raises BusError."""
-        async for entries in self._bucket.entries(name):
-            for entry in entries:
-                self._revisions[name] = max(entry.revision, self._revisions.get(name, 0))
+        newest = await self._bucket.revision(name)
+        self._revisions[name] = max(newest, self._revisions.get(name, 0))
 
     def _take(self, entry: Entry, *, again: bool = False) -> None:
         self._end = max(self._end, entry.revision)

@@ -87,6 +87,15 @@ async def test_a_deleted_key_has_no_value_and_can_be_created_again(bucket: KeyVa
     assert await bucket.create("a", b"2") > tombstone
 
 
+async def test_a_revision_is_also_that_of_a_tombstone(bucket: KeyValue) -> None:
+    """So that what was deleted by another one can be written again; 0 is for what never was."""
+    assert await bucket.revision("key") == 0
+    first = await bucket.create("key", b"one")
+    assert await bucket.revision("key") == first
+    gone = await bucket.delete("key")
+    assert await bucket.revision("key") == gone > first
+
+
 async def test_an_empty_value_is_a_value(bucket: KeyValue) -> None:
     """Only a tombstone has none."""
     await bucket.create("a", b"")

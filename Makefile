@@ -41,11 +41,11 @@ test: setup ## Run all tests that need nothing built: on nats-server, containerd
 test-all: test test-long test-containerd test-oidc test-sim test-fuzz test-chaos test-crictl test-kubernetes ## Run what `make test` runs, and the rings below (but for e2e)
 
 .PHONY: test-long
-test-long: setup ## Run long searches of what decides, and every property with many examples (4 minutes)
+test-long: setup ## Run long searches of what decides, and every property with many examples (7 minutes)
 	@IPS_TEST_SEARCH=long $(PYTEST) -q -n 2 -m "($(LONG) or hypothesis) and not ($(REAL) or sim or chaos)" $(ARGS)
 
 .PHONY: test-containerd
-test-containerd: setup ## Run the tests of the runtime on the release lines of containerd that `make test` leaves out (2 minutes)
+test-containerd: setup ## Run the tests of the runtime on the release lines of containerd that `make test` leaves out (1 minute)
 	@$(PYTEST) -q -n 4 -m "between and not crictl" $(ARGS)
 
 .PHONY: test-oidc
@@ -54,7 +54,7 @@ test-oidc: setup ## Log in at a real OpenID Connect provider, npm's oidc-provide
 	@$(PYTEST) -q -n 0 -m oidc tests/oidc $(ARGS)
 
 .PHONY: test-sim
-test-sim: .venv/.ready ## Run 1,200 histories of a simulated fleet (FROM=N: the last 200 from there), and find planted faults (4 minutes)
+test-sim: .venv/.ready ## Run 1,200 histories of a simulated fleet (FROM=N: the last 200 from there), and find planted faults
 	@first=$(or $(FROM),1000); echo "seeds 0 to 999, and 200 from $$first on"; \
 	  SIM_FROM=$$first $(PYTEST) -q -n 2 --dist worksteal -m sim tests/simulator $(ARGS)
 
@@ -64,7 +64,7 @@ sim: .venv/.ready ## Run histories of a simulated fleet (SEEDS=200 FROM=0 JOBS=2
 	  --seeds $(or $(SEEDS),200) --first $(or $(FROM),0) --jobs $(or $(JOBS),2) $(ARGS))
 
 .PHONY: test-chaos
-test-chaos: setup ## Harm a cluster of real processes for two minutes: nothing is lost, nothing doubled (4 minutes)
+test-chaos: setup ## Harm a cluster of real processes for two minutes: nothing is lost, nothing doubled
 	@$(PYTEST) -q -n 0 -m chaos tests/chaos $(ARGS)
 
 .PHONY: chaos
@@ -82,12 +82,12 @@ fuzz: setup ## The same with 20,000 requests and 1,000,000 messages (FUZZ_SEED=1
 	@FUZZ_REQUESTS=20000 FUZZ_MESSAGES=1000000 $(PYTEST) -q -n 2 --log-level INFO -rP -m fuzz tests/fuzz $(ARGS)
 
 .PHONY: test-crictl
-test-crictl: setup ## Run the tests of the driver crictl against a real one, which is built once (3 minutes)
+test-crictl: setup ## Run the tests of the driver crictl against a real one, which is built once (1 minute, the first time 3 more)
 	@scripts/fetch-crictl
 	@$(PYTEST) -q -n 3 -m crictl tests/containerd $(ARGS)
 
 .PHONY: test-kubernetes
-test-kubernetes: setup ## Run the tests against a real API server, which is built once (10 minutes)
+test-kubernetes: setup ## Run the tests against a real API server, which is built once (5 minutes, the first time 10 more)
 	@scripts/fetch-kubernetes
 	@$(PYTEST) -q -n 2 tests/kubernetes $(ARGS)
 

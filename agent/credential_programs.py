@@ -98,19 +98,20 @@ async def _start(
 
 async def _ask(process: asyncio.subprocess.Process, question: bytes) -> None:
     assert process.stdin is not None  # noqa: S101 -- it was asked for
-    with suppress(ConnectionError):  # who needs no question reads none
-        process.stdin.write(question)
-        await process.stdin.drain()
-    process.stdin.close()
+    try:
+        with suppress(ConnectionError):  # who needs no question reads none
+            process.stdin.write(question)
+            await process.stdin.drain()
+    finally:
+        process.stdin.close()
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
     """End it and whatever it has started, which may hold its output open."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
-    # What has left its group lives on, and may hold its output open: until that is closed some
-    # versions of asyncio take it to be running. The limit is for one that cannot be killed.
-    process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001 -- there is no other way
+    # What has left its group lives on; its output is not read any more, and closed (``read_both``).
+    # The limit is for one that cannot be killed.
     with suppress(TimeoutError):
         async with asyncio.timeout(_END_SECONDS):
             await process.wait()

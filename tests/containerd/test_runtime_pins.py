@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -45,18 +46,18 @@ async def test_a_pin_is_seen_by_the_kubelet_and_outlives_a_pull(node: RealNode) 
     image = await listed(runtime, pull.reference)
     for _ in range(2):
         await runtime.pin(image.id)
-        assert (await listed(runtime, pull.reference)).pinned
+        await shown(runtime, pull.reference, pinned=True)
     await pull.run()
-    assert (await listed(runtime, pull.reference)).pinned
+    await shown(runtime, pull.reference, pinned=True)
     assert await runtime.our_pins() == {image.id}
     other = CriRuntime(f"unix://{node.containerd.socket}", installation="another")
     assert await other.our_pins() == frozenset()
     await other.unpin(image.id)
-    assert (await listed(runtime, pull.reference)).pinned
+    await shown(runtime, pull.reference, pinned=True)
     await other.close()
     for _ in range(2):
         await runtime.unpin(image.id)
-        assert not (await listed(runtime, pull.reference)).pinned
+        await shown(runtime, pull.reference, pinned=False)
     assert await runtime.our_pins() == frozenset()
     await runtime.pin(image.id)
     await runtime.remove_image(image.id)
@@ -83,7 +84,7 @@ async def test_what_an_admin_has_pinned_stays_theirs(node: RealNode) -> None:
     assert await runtime.our_pins() == frozenset()
     labels = await api.image_labels(image.id)
     assert (labels["io.cri-containerd.pinned"], labels["team"]) == ("pinned", "ops")
-    assert (await listed(runtime, pull.reference)).pinned
+    await shown(runtime, pull.reference, pinned=True)
     endpoint.close()
 
 
@@ -103,11 +104,17 @@ async def test_an_agent_that_starts_lets_pins_go_that_nobody_claims(node: RealNo
     assert len(await runtime.our_pins()) == 2
     found = await pinner.keep([one.reference], await runtime.list_images())
     assert found == {one.reference: PinState.PINNED}
-    assert not (await listed(runtime, other.reference)).pinned
-    assert (await listed(runtime, one.reference)).pinned
+    await shown(runtime, other.reference, pinned=False)
+    await shown(runtime, one.reference, pinned=True)
 
 
 async def listed(runtime: CriRuntime, reference: str) -> StoredImage:
     """An image as CRI lists it, which the kubelet goes by."""
     (image,) = (each for each in await runtime.list_images() if reference in each.tags)
     return image
+
+
+async def shown(runtime: CriRuntime, reference: str, *, pinned: bool) -> None:
+    """Wait until CRI lists an image so: it follows what was done in containerd by its events."""
+    while (await listed(runtime, reference)).pinned is not pinned:
+        await asyncio.sleep(0.01)
